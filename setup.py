@@ -1,0 +1,71 @@
+"""Packaging of tfrcnn. pyproject.toml holds the tools' settings only."""
+
+import os
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+
+# `tensorflow` is what users expect (with GPU support on Linux). Where there is no GPU, the smaller CPU build of the
+# same release serves: TFRCNN_TENSORFLOW=tensorflow-cpu pip install .   (the Makefile does so when it finds no GPU)
+TENSORFLOW = os.environ.get("TFRCNN_TENSORFLOW", "tensorflow")
+if TENSORFLOW not in ("tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]"):
+    raise SystemExit(f"TFRCNN_TENSORFLOW must be tensorflow, tensorflow-cpu or tensorflow[and-cuda], found {TENSORFLOW!r}")
+
+setup(
+    name="tfrcnn",
+    version="0.1.0",
+    description="Faster R-CNN for TensorFlow and Keras, made to be deployed",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        "tfrcnn",
+        "tfrcnn.cli",
+        "tfrcnn.data",
+        "tfrcnn.evaluation",
+        "tfrcnn.export",
+        "tfrcnn.layers",
+        "tfrcnn.models",
+        "tfrcnn.models.backbones",
+        "tfrcnn.training",
+    ],
+    package_dir={"tfrcnn.export": "export"},
+    package_data={"tfrcnn": ["py.typed"]},
+    install_requires=[
+        f"{TENSORFLOW}>=2.21,<2.22",
+        "keras>=3.12,<4",
+        "numpy",
+        "pycocotools>=2.0.7",
+        "pillow>=10",
+        "defusedxml",
+        "matplotlib>=3.8",
+        "tqdm>=4.66",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "demo": ["scikit-learn>=1.4"],
+        "tensorboard": ["tensorboard>=2.20"],
+        "dev": [
+            "build",
+            "hypothesis",
+            "mypy",
+            "pre-commit",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "scikit-learn>=1.4",
+            "tensorboard>=2.20",
+        ],
+    },
+    entry_points={"console_scripts": ["tfrcnn = tfrcnn.cli.main:main"]},
+    classifiers=[
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)

@@ -1,0 +1,296 @@
+"""pipeline.py: batches by hand, padding, order, determinism, and what happens to bad data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfrcnn.config import Category, ImageConfig, TrainingConfig
+from tfrcnn.data.decode import read_image
+from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.pipeline import TrainingData, inference_data, training_data
+from tfrcnn.errors import InputError
+from tfrcnn.images import resize
+
+CONFIG = ImageConfig(min_size=60, max_size=120, divisor=32)
+PLAIN = TrainingConfig(batch_size=1, horizontal_flip=False)
+AUGMENTED = TrainingConfig(batch_size=2, seed=3, scale_jitter=(0.5, 2.0), random_crop=0.5, color_jitter=0.4)
+KEYS = ["boxes", "image_index", "image_sizes", "images", "labels"]
+
+Batch = dict[str, np.ndarray]
+
+
+def example(
+    folder: Path,
+    name: str,
+    size: tuple[int, int],
+    boxes: Sequence[Sequence[float]] = (),
+    *,
+    orientation: int = 1,
+    crowd: Sequence[int] = (),
+    difficult: Sequence[int] = (),
+) -> Example:
+    """A dark image of `size` (upright), box i painted in channel i, saved as PNG; labels are 0, 1, ..."""
+    pixels = np.full((*size, 3), len(name) + sum(size) % 50, np.uint8)
+    for i, (y1, x1, y2, x2) in enumerate(boxes):
+        pixels[int(y1) : int(y2), int(x1) : int(x2), i % 3] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = {1: pixels, 6: np.rot90(pixels)}[orientation]  # 6: to be turned by 90 degrees clockwise
+    Image.fromarray(np.ascontiguousarray(stored)).save(folder / name, exif=exif)
+    n = len(boxes)
+    return Example(
+        image_id=name,
+        path=folder / name,
+        height=size[0],
+        width=size[1],
+        boxes=np.array(boxes, np.float32).reshape(-1, 4),
+        labels=np.arange(n, dtype=np.int32),
+        crowd=np.isin(np.arange(n), crowd),
+        difficult=np.isin(np.arange(n), difficult),
+        area=np.ones(n, np.float32),
+        orientation=orientation,
+        annotation_ids=np.arange(n) + 1,
+    )
+
+
+def dataset(*examples: Example) -> Dataset:
+    return Dataset("made by hand", tuple(Category(i, f"thing {i}") for i in range(4)), examples)
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Dataset:
+    """Seven images: landscape, portrait and square, with two boxes, one or none."""
+    sizes = [(40, 80), (80, 40), (50, 60), (60, 50), (40, 80), (64, 64), (80, 50)]
+    boxes = [[4, 6, 14, 30], [20, 12, 38, 36]]
+    return dataset(*(example(tmp_path, f"{i}.png", size, boxes[: i % 3]) for i, size in enumerate(sizes)))
+
+
+def take(data: TrainingData, count: int, start_step: int = 0) -> list[Batch]:
+    return list(data.batches(start_step).take(count).as_numpy_iterator())
+
+
+def assert_same(batches: list[Batch], expected: list[Batch]) -> None:
+    assert len(batches) == len(expected) > 0
+    for batch, other in zip(batches, expected):
+        assert sorted(batch) == sorted(other)
+        for key in batch:
+            np.testing.assert_array_equal(batch[key], other[key], key)
+
+
+def find(image: np.ndarray, channel: int) -> np.ndarray:
+    """The box [4] of the pixels painted in a channel."""
+    rows, columns = np.nonzero(image[..., channel] > 160)
+    return np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
+
+
+def test_image_of_40_by_80_is_a_batch_of_64_by_128_with_60_by_120_of_it_used(tmp_path: Path) -> None:
+    data = training_data(dataset(example(tmp_path, "a.png", (40, 80), [[4, 6, 14, 30]])), CONFIG, PLAIN)
+    assert data.steps_per_epoch == 1
+    (batch,) = take(data, 1)
+    assert sorted(batch) == KEYS
+    assert batch["images"].shape == (1, 64, 128, 3)
+    np.testing.assert_array_equal(batch["image_sizes"], [[60, 120]])
+    np.testing.assert_array_equal(batch["boxes"], [[[6, 9, 21, 45]]])
+    np.testing.assert_array_equal(batch["labels"], [[0]])
+    np.testing.assert_array_equal(batch["image_index"], [0])
+    np.testing.assert_array_equal(find(batch["images"][0], 0), [6, 9, 21, 45])
+    assert batch["images"][0, :60, :120].min() > 0
+    assert batch["images"][0, 60:].max() == batch["images"][0, :, 120:].max() == 0
+
+
+def test_static_size_is_letterboxed_to_exactly_that(tmp_path: Path) -> None:
+    config = ImageConfig(static_size=(96, 64))
+    data = training_data(dataset(example(tmp_path, "a.png", (40, 80), [[4, 6, 14, 30]])), config, PLAIN)
+    assert data.batches().element_spec["images"].shape.as_list() == [1, 96, 64, 3]
+    (batch,) = take(data, 1)
+    np.testing.assert_array_equal(batch["image_sizes"], [[32, 64]])
+    np.testing.assert_allclose(batch["boxes"], [[[3.2, 4.8, 11.2, 24]]], rtol=1e-6)
+
+
+def test_batch_is_padded_to_its_largest_image_and_longest_list_of_boxes(tmp_path: Path) -> None:
+    boxes = [[4, 6, 14, 30], [20, 12, 38, 36]]
+    images = [example(tmp_path, "a.png", (40, 80), boxes[:1]), example(tmp_path, "b.png", (80, 80), boxes)]
+    (batch,) = take(training_data(dataset(*images), CONFIG, PLAIN.replace(batch_size=2)), 1)
+    assert batch["images"].shape == (2, 64, 128, 3)
+    for i, index in enumerate(batch["image_index"]):
+        np.testing.assert_array_equal(batch["image_sizes"][i], [[60, 120], [60, 60]][index])
+        np.testing.assert_array_equal(batch["labels"][i], [[0, -1], [0, 1]][index])
+        expected = [[[6, 9, 21, 45], [0, 0, 0, 0]], [[3, 4.5, 10.5, 22.5], [15, 9, 28.5, 27]]][index]
+        np.testing.assert_array_equal(batch["boxes"][i], expected)
+
+
+def test_images_without_boxes_have_one_row_of_padding(tmp_path: Path) -> None:
+    images = [example(tmp_path, f"{i}.png", (40, 80)) for i in range(2)]
+    (batch,) = take(training_data(dataset(*images), CONFIG, AUGMENTED), 1)
+    np.testing.assert_array_equal(batch["labels"], [[-1], [-1]])
+    np.testing.assert_array_equal(batch["boxes"], np.zeros([2, 1, 4]))
+
+
+def test_crowd_difficult_and_empty_boxes_are_no_targets(tmp_path: Path) -> None:
+    boxes = [[0, 0, 9, 9], [0, 9, 9, 18], [0, 18, 9, 27], [5, 5, 5, 9], [5, 5, np.nan, 9]]
+    pixels = example(tmp_path, "a.png", (40, 80))
+    marked = example(tmp_path, "b.png", (40, 80), boxes[:3], crowd=[0], difficult=[2])
+    broken = Example(**{**vars(marked), "boxes": np.array(boxes[2:], np.float32)})  # none but its first has an extent
+    data = training_data(dataset(pixels, marked, broken), CONFIG, PLAIN)
+    labels = {int(batch["image_index"][0]): batch["labels"].tolist() for batch in take(data, 3)}
+    assert labels == {0: [[-1]], 1: [[1]], 2: [[-1]]}
+
+
+def test_boxes_follow_an_image_that_exif_turns(tmp_path: Path) -> None:
+    turned = example(tmp_path, "a.png", (40, 80), [[4, 6, 14, 30]], orientation=6)
+    with Image.open(turned.path) as image:
+        assert image.size == (40, 80)  # stored as a portrait
+    (batch,) = take(training_data(dataset(turned), CONFIG, PLAIN), 1)
+    np.testing.assert_array_equal(batch["image_sizes"], [[60, 120]])
+    np.testing.assert_array_equal(find(batch["images"][0], 0), batch["boxes"][0, 0])
+
+
+def test_boxes_hold_their_pixels_through_flip_crop_and_jitter(mixed: Dataset) -> None:
+    training = AUGMENTED.replace(color_jitter=0.0)
+    seen = 0
+    for batch in take(training_data(mixed, CONFIG, training), 30):
+        for image, boxes, labels in zip(batch["images"], batch["boxes"], batch["labels"]):
+            for box, label in zip(boxes[labels >= 0], labels[labels >= 0]):
+                np.testing.assert_allclose(find(image, label), box, atol=1.0)  # two edges of half a pixel
+                seen += 1
+    assert seen > 30
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_batches_are_bit_identical_for_a_seed(mixed: Dataset, cache: bool) -> None:
+    first = take(training_data(mixed, CONFIG, AUGMENTED, cache), 8)
+    assert_same(take(training_data(mixed, CONFIG, AUGMENTED, cache), 8), first)
+
+
+def test_batches_of_another_seed_differ(mixed: Dataset) -> None:
+    first = take(training_data(mixed, CONFIG, AUGMENTED), 6)
+    second = take(training_data(mixed, CONFIG, AUGMENTED.replace(seed=4)), 6)
+    assert any(a["image_index"].tolist() != b["image_index"].tolist() for a, b in zip(first, second))
+
+
+@pytest.mark.parametrize("start_step", [1, 3, 7])
+def test_starting_at_a_step_equals_skipping_to_it(mixed: Dataset, start_step: int) -> None:
+    """Three steps an epoch: within it, at its end, and epochs later."""
+    data = training_data(mixed, CONFIG, AUGMENTED)
+    assert_same(take(data, 3, start_step), take(data, start_step + 3)[start_step:])
+
+
+def test_starting_at_a_step_reads_no_earlier_image(mixed: Dataset) -> None:
+    data = training_data(mixed, CONFIG, AUGMENTED)
+    expected = take(data, 1, start_step=2)
+    for path in [*data.files_of_step(0), *data.files_of_step(1)]:
+        path.unlink()
+    batches = iter(data.batches(start_step=2))
+    assert_same([{key: value.numpy() for key, value in next(batches).items()}], expected)
+
+
+def test_files_of_a_step_are_those_of_its_batch(mixed: Dataset) -> None:
+    data = training_data(mixed, CONFIG, AUGMENTED)
+    for step, batch in enumerate(take(data, 7)):
+        assert data.files_of_step(step) == [mixed.examples[i].path for i in batch["image_index"]]
+
+
+def test_no_image_comes_twice_in_an_epoch(mixed: Dataset) -> None:
+    data = training_data(mixed, CONFIG, AUGMENTED)
+    assert data.steps_per_epoch == 3
+    batches = take(data, 9)
+    for epoch in range(3):
+        indices = np.concatenate([batch["image_index"] for batch in batches[3 * epoch : 3 * epoch + 3]])
+        assert len(set(indices)) == 6
+
+
+def test_data_set_smaller_than_a_batch_repeats(tmp_path: Path) -> None:
+    data = training_data(dataset(example(tmp_path, "a.png", (40, 80))), CONFIG, PLAIN.replace(batch_size=3))
+    (batch,) = take(data, 1)
+    np.testing.assert_array_equal(batch["image_index"], [0, 0, 0])
+
+
+def test_images_of_a_batch_are_augmented_each_on_its_own(tmp_path: Path) -> None:
+    training = PLAIN.replace(batch_size=8, horizontal_flip=True)
+    data = training_data(dataset(example(tmp_path, "a.png", (40, 80), [[0, 0, 40, 10]])), CONFIG, training)
+    for batch in take(data, 2):
+        assert set(batch["boxes"][:, 0, 1]) == {0, 105}
+
+
+def test_cache_gives_the_same_batches_and_needs_no_files(mixed: Dataset) -> None:
+    expected = take(training_data(mixed, CONFIG, AUGMENTED), 6)
+    data = training_data(mixed, CONFIG, AUGMENTED, cache=True)
+    for one in mixed.examples:
+        one.path.unlink()
+    assert_same(take(data, 6), expected)
+
+
+def test_cached_images_are_augmented_anew_each_epoch(tmp_path: Path) -> None:
+    one = example(tmp_path, "a.png", (40, 80), [[0, 0, 40, 10]])
+    data = training_data(dataset(one), CONFIG, PLAIN.replace(color_jitter=0.5), cache=True)
+    images = {batch["images"].tobytes() for batch in take(data, 5)}
+    assert len(images) == 5
+
+
+def test_element_spec_does_not_depend_on_the_data(mixed: Dataset, tmp_path: Path) -> None:
+    alone = dataset(example(tmp_path, "alone.png", (30, 30)))
+    spec = training_data(mixed, CONFIG, AUGMENTED).batches().element_spec
+    assert training_data(alone, CONFIG, AUGMENTED).batches().element_spec == spec
+    assert training_data(alone, CONFIG, AUGMENTED, cache=True).batches(5).element_spec == spec
+    assert {key: (value.shape.as_list(), value.dtype) for key, value in spec.items()} == {
+        "images": ([2, None, None, 3], tf.float32),
+        "image_sizes": ([2, 2], tf.float32),
+        "boxes": ([2, None, 4], tf.float32),
+        "labels": ([2, None], tf.int32),
+        "image_index": ([2], tf.int32),
+    }
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_image_of_another_size_than_annotated_is_named(tmp_path: Path, cache: bool) -> None:
+    one = example(tmp_path, "a.png", (40, 80))
+    wrong = dataset(Example(**{**vars(one), "height": 80, "width": 40}))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match=r"a\.png\] \[.*annotations.*\] \[80 40\] \[.*\] \[40 80\]"
+    ):
+        take(training_data(wrong, CONFIG, PLAIN, cache), 1)
+
+
+def test_missing_image_is_named(tmp_path: Path) -> None:
+    one = dataset(example(tmp_path, "a.png", (40, 80)))
+    one.examples[0].path.unlink()
+    with pytest.raises(tf.errors.NotFoundError, match=r"a\.png"):
+        take(training_data(one, CONFIG, PLAIN), 1)
+
+
+def test_empty_data_set_is_refused() -> None:
+    with pytest.raises(InputError, match="made by hand: expected at least one image, found none"):
+        training_data(dataset(), CONFIG, PLAIN)
+    with pytest.raises(InputError, match="made by hand: expected at least one image, found none"):
+        inference_data(dataset(), CONFIG)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_inference_gives_every_image_once_in_order(mixed: Dataset, batch_size: int) -> None:
+    batches = list(inference_data(mixed, CONFIG, batch_size).as_numpy_iterator())
+    sizes = [len(batch["image_index"]) for batch in batches]
+    assert sizes == {1: [1] * 7, 3: [3, 3, 1]}[batch_size]
+    joined = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0] if key != "images"}
+    assert sorted(joined) == ["image_index", "image_sizes", "original_sizes"]
+    np.testing.assert_array_equal(joined["image_index"], range(7))
+    np.testing.assert_array_equal(joined["original_sizes"], [(one.height, one.width) for one in mixed.examples])
+    images = [(image, size) for batch in batches for image, size in zip(batch["images"], batch["image_sizes"])]
+    for one, (image, (height, width)) in zip(mixed.examples, images):
+        assert image.shape[0] % 32 == image.shape[1] % 32 == 0
+        expected = resize(tf.constant(read_image(one.path)), CONFIG)
+        np.testing.assert_array_equal(image[: int(height), : int(width)], expected)
+        assert not image[int(height) :].any()
+        assert not image[:, int(width) :].any()
+
+
+def test_element_spec_of_inference_does_not_depend_on_the_data(mixed: Dataset, tmp_path: Path) -> None:
+    alone = dataset(example(tmp_path, "alone.png", (30, 30)))
+    spec = inference_data(mixed, CONFIG, 4).element_spec
+    assert inference_data(alone, CONFIG, 4).element_spec == spec
+    assert spec["images"].shape.as_list() == [None, None, None, 3]
+    static = ImageConfig(static_size=(64, 96))
+    assert inference_data(mixed, static, 4).element_spec["images"].shape.as_list() == [None, 64, 96, 3]

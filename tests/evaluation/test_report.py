@@ -1,0 +1,171 @@
+"""Tables, JSON and figures of evaluations, and the confusion matrix."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfrcnn.config import Category
+from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.evaluation.confusion import confusion_matrix
+from tfrcnn.evaluation.report import plot_confusion, plot_curves, plot_precision_recall, render, write_json
+from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
+from tfrcnn.evaluation.voc import evaluate_voc
+
+CAT, DOG = Category(70, "cat"), Category(7, "dog")
+A, B, C = [0, 0, 10, 10], [0, 20, 10, 30], [0, 40, 10, 50]
+
+
+def example(boxes, labels, difficult=None):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    flags = np.zeros(len(boxes), bool)
+    return Example(
+        image_id=1,
+        path=Path("1.png"),
+        height=100,
+        width=100,
+        boxes=boxes,
+        labels=np.array(labels, np.int32),
+        crowd=flags,
+        difficult=flags if difficult is None else np.array(difficult, bool),
+        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
+        orientation=1,
+        annotation_ids=np.arange(len(boxes)),
+    )
+
+
+def found(boxes, scores, labels):
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    return [ImageDetections(1, boxes, np.array(scores, np.float32), np.array(labels, np.int32))]
+
+
+def evaluation_of(num_classes=2, headline=None):
+    """The last class is without objects."""
+    curve = Curve(np.array([0.5, 1.0]), np.array([1.0, 2 / 3]), np.array([0.9, 0.8]))
+    rows = [
+        ClassResult(Category(n, f"class {n}"), {"AP": n / num_classes}, 3, 4, curve) for n in range(num_classes - 1)
+    ]
+    rows.append(ClassResult(Category(99, "a name that is longer than thirty characters"), {"AP": None}, 0, 1, None))
+    counts = {"images": 5, "ground_truth": 3 * (num_classes - 1), "ignored": 2, "detections": 12}
+    return Evaluation("voc", 0.5, {"mAP": 0.25} if headline is None else headline, tuple(rows), counts)
+
+
+def test_table_is_aligned_and_names_what_it_shows():
+    assert render(evaluation_of()) == (
+        "VOC metric (area under the curve) at IoU 0.5: 5 images, 3 objects and 2 ignored, 12 detections\n"
+        "\n"
+        "mAP  0.250  mean over the classes\n"
+        "\n"
+        "class                              AP  objects  detections\n"
+        "class 0                         0.000        3           4\n"
+        "a name that is longer than th…      -        0           1\n"
+    )
+
+
+def test_json_has_extra_entries_first_and_null_where_undefined(tmp_path):
+    path = tmp_path / "a" / "metrics.json"
+    write_json(path, evaluation_of(headline={"mAP": None}), {"model": "run [\n1, 2\n]"})
+    content = json.loads(path.read_text())
+    assert list(content) == ["model", "metric", "iou_threshold", "headline", "counts", "per_class"]
+    assert content["model"] == "run [\n1, 2\n]"
+    assert content["headline"] == {"mAP": None}
+    assert content["per_class"][0]["curve"]["precision"] == [1.0, 0.666667]
+    assert content["per_class"][1]["curve"] is None
+    assert '"recall": [0.5, 1.0]' in path.read_text()  # one line for a curve, not one for a point
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(path, evaluation_of(), {"seconds": float("nan")})
+    assert path.read_text() == "old"
+
+
+def test_confusion_of_right_wrong_missed_and_false_alarm():
+    dataset = Dataset("hand", (CAT, DOG), (example([A, B, C], [0, 0, 1]),))
+    detections = found([A, B, [50, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 1])
+    # rows: cat, dog, background; A is right, B taken for a dog, C missed, the third detection is a false alarm
+    assert confusion_matrix(dataset, detections).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
+
+
+def test_object_is_taken_by_the_highest_score_and_others_are_false_alarms():
+    dataset = Dataset("hand", (CAT, DOG), (example([A], [0]),))
+    detections = found([A, A], [0.6, 0.9], [0, 1])
+    assert confusion_matrix(dataset, detections).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_scores_below_the_threshold_and_difficult_objects_are_left_out():
+    dataset = Dataset("hand", (CAT, DOG), (example([A, B], [0, 1], [True, False]),))
+    detections = found([A, A, B], [0.9, 0.8, 0.4], [0, 0, 1])
+    assert confusion_matrix(dataset, detections).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_confusion_counts_every_object_and_every_detection_once():
+    rng = np.random.default_rng(0)
+
+    def boxes(count):
+        corner = rng.uniform(0, 60, (count, 2))
+        return np.concatenate([corner, corner + rng.uniform(5, 30, (count, 2))], axis=1)
+
+    dataset = Dataset("random", (CAT, DOG), (example(boxes(40), rng.integers(0, 2, 40)),))
+    detections = found(boxes(50), np.linspace(1, 0.6, 50), rng.integers(0, 2, 50))
+    matrix = confusion_matrix(dataset, detections, iou=0.3)
+    assert matrix[:2].sum() == 40
+    assert matrix[:, :2].sum() == 50
+    assert 0 < matrix[:2, :2].sum() < 40
+
+
+def size_of(path):
+    """(width, height) of a PNG with something on it."""
+    with Image.open(path) as picture:
+        assert picture.format == "PNG"
+        assert len(picture.convert("L").getcolors(256)) > 8
+        return picture.size
+
+
+def is_picture(path):
+    return min(size_of(path)) > 300
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 40])
+def test_precision_recall_figure_of_few_and_of_many_classes(tmp_path, num_classes):
+    plot_precision_recall(evaluation_of(num_classes), tmp_path / "new" / "pr.png")
+    assert is_picture(tmp_path / "new" / "pr.png")
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+def test_precision_recall_figure_of_a_class_without_detections(tmp_path):
+    dataset = Dataset("hand", (CAT, DOG), (example([A], [0]),))
+    plot_precision_recall(evaluate_voc(dataset, []), tmp_path / "pr.png")
+    assert is_picture(tmp_path / "pr.png")
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        [{"epoch": 1, "loss": 2.0, "seconds": 7}],
+        [{"epoch": e, "loss": 1 / e, "rpn_box_loss": 0.5 / e, "val_AP": None, "val_AP50": e / 9} for e in range(1, 9)],
+        [{"step": s, "loss": 1 / (s + 1)} for s in range(300)] + [{"step": 300, "mAP": 0.5, "loss": float("nan")}],
+    ],
+)
+def test_training_curves_of_any_history(tmp_path, history):
+    plot_curves(history, tmp_path / "curves.png")
+    assert is_picture(tmp_path / "curves.png")
+
+
+def test_metrics_add_a_panel_to_the_training_curves(tmp_path):
+    plot_curves([{"epoch": 1, "loss": 2.0}], tmp_path / "one.png")
+    plot_curves([{"epoch": 1, "loss": 2.0, "val_AP50": 0.5}], tmp_path / "two.png")
+    assert size_of(tmp_path / "two.png")[1] > size_of(tmp_path / "one.png")[1]
+
+
+@pytest.mark.parametrize("num_classes", [1, 30])
+def test_confusion_figure(tmp_path, num_classes):
+    categories = tuple(Category(n, f"class {n}") for n in range(num_classes))
+    dataset = Dataset("hand", categories, (example([A], [0]),))
+    plot_confusion(dataset, found([A, B], [0.9, 0.8], [0, 0]), tmp_path / "confusion.png")
+    assert is_picture(tmp_path / "confusion.png")

@@ -1,0 +1,360 @@
+"""What defines a detector and its training: frozen dataclasses, checked when made, written as JSON.
+
+`DetectorConfig` is everything needed to build the network; `TrainingConfig` is everything that only training
+needs. `to_dict` and `from_dict` are exact inverses, so that `config.json` in a run folder is enough to rebuild
+the detector on another machine. Where training and inference differ (the number of proposals), they are two
+instances of one class, never two sets of options.
+
+Lengths are in pixels of the network input, sizes are (height, width), IoU thresholds are in [0, 1].
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from tfrcnn.errors import InputError
+
+T = TypeVar("T", bound="Config")
+
+
+class Config:
+    """Mixin of all configurations: conversion to and from plain JSON values, and range checks."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as JSON values (dict, list, str, numbers, None)."""
+        return _plain(self)
+
+    @classmethod
+    def from_dict(cls: type[T], values: dict[str, Any]) -> T:
+        """Rebuild a configuration from `to_dict`'s result.
+
+        Raises:
+            InputError: a field is unknown or missing, or a value is of the wrong type or out of range.
+        """
+        return _build(cls, values, cls.__name__)
+
+    def replace(self: T, **changes: Any) -> T:
+        """A copy with some fields changed, checked anew."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def _require(self, condition: bool, name: str, expected: str) -> None:
+        if not condition:
+            found = getattr(self, name)
+            raise InputError(f"{type(self).__name__}.{name} must be {expected}, found {found!r}")
+
+
+@dataclass(frozen=True)
+class Category(Config):
+    """One class of objects. `id` is the data set's own (sparse, e.g. COCO 1..90); its position among the
+    categories of the detector is its label 0..C-1."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True)
+class ImageConfig(Config):
+    """From image files to the network's input: resize, pad, normalise.
+
+    An image of sides (h, w) is scaled by k = min(min_size / min(h, w), max_size / max(h, w)) and padded at the
+    bottom and right to a multiple of `divisor`; or, with `static_size`, to exactly that size (letterbox).
+    The network sees (pixel - mean) / std with pixels RGB in 0..255, channels reversed first if `channel_order`
+    is "BGR" (mean and std are then in BGR order).
+    """
+
+    min_size: int = 800
+    max_size: int = 1333
+    static_size: tuple[int, int] | None = None
+    divisor: int = 32
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+    mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
+    std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+
+    def __post_init__(self) -> None:
+        self._require(self.min_size >= 1, "min_size", "at least 1 pixel")
+        self._require(self.max_size >= self.min_size, "max_size", f"at least min_size ({self.min_size})")
+        self._require(self.divisor >= 1, "divisor", "at least 1")
+        self._require(min(self.std) > 0, "std", "three positive numbers")
+        if self.static_size is not None:
+            self._require(
+                min(self.static_size) >= 1 and all(s % self.divisor == 0 for s in self.static_size),
+                "static_size",
+                f"two positive multiples of {self.divisor}",
+            )
+
+
+@dataclass(frozen=True)
+class BackboneConfig(Config):
+    """The feature extractor.
+
+    `name` is one of tfrcnn's own (see `tfrcnn.models.backbones`) or any constructor in `keras.applications`.
+    `taps` are the names of the layers whose outputs are the feature maps, finest first; None takes the
+    backbone's documented ones.
+    """
+
+    name: str
+    taps: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class FPNConfig(Config):
+    """Feature pyramid (Lin et al., arXiv 1612.03144): lateral 1x1, top-down sum, 3x3, and a pooled coarsest level."""
+
+    channels: int = 256
+
+    def __post_init__(self) -> None:
+        self._require(self.channels >= 1, "channels", "at least 1")
+
+
+@dataclass(frozen=True)
+class AnchorConfig(Config):
+    """Reference boxes (paper section 3.1.1). `sizes[l]` are the square roots of the areas at level l, in pixels;
+    ratios are height / width.
+
+    `rounding`: "none" keeps exact sides; "torchvision" rounds half-sides to whole pixels, half to even;
+    "paper" scales the rounded sides of a 16-pixel square, as py-faster-rcnn's published nine.
+    `offset`: where in its cell an anchor is centred, in cells (0 = the cell's corner, 0.5 = its middle).
+    """
+
+    sizes: tuple[tuple[float, ...], ...] = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    rounding: Literal["none", "torchvision", "paper"] = "torchvision"
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive = all(level and min(level) > 0 for level in self.sizes)
+        self._require(bool(self.sizes) and positive, "sizes", "one non-empty tuple of positive numbers a level")
+        same = len({len(level) for level in self.sizes}) == 1
+        self._require(same, "sizes", "the same number at every level, since the RPN's head is shared")
+        self._require(bool(self.ratios) and min(self.ratios) > 0, "ratios", "positive numbers")
+        self._require(0 <= self.offset <= 1, "offset", "in [0, 1]")
+
+    @property
+    def per_cell(self) -> int:
+        """k of the paper: anchors at each position of a feature map."""
+        return len(self.sizes[0]) * len(self.ratios)
+
+
+@dataclass(frozen=True)
+class MatchConfig(Config):
+    """How boxes are labelled by ground truth and sampled for a loss.
+
+    IoU >= `foreground_iou` is positive, < `background_iou` negative, between is ignored; with
+    `allow_low_quality` the best boxes of each ground truth are positive whatever their IoU. Of these, `samples`
+    an image are drawn, at most `positive_fraction` of them positive. The box loss is smooth L1 with `beta`.
+    """
+
+    foreground_iou: float
+    background_iou: float
+    samples: int
+    positive_fraction: float
+    allow_low_quality: bool = False
+    beta: float = 1 / 9
+
+    def __post_init__(self) -> None:
+        self._require(0 < self.foreground_iou <= 1, "foreground_iou", "in (0, 1]")
+        self._require(
+            0 <= self.background_iou <= self.foreground_iou, "background_iou", "in [0, foreground_iou]"
+        )
+        self._require(self.samples >= 1, "samples", "at least 1")
+        self._require(0 < self.positive_fraction <= 1, "positive_fraction", "in (0, 1]")
+        self._require(self.beta > 0, "beta", "positive")
+
+
+@dataclass(frozen=True)
+class RPNConfig(Config):
+    """Region proposal network (paper section 3.1). `channels` of its 3x3 convolution; None means those of its input."""
+
+    channels: int | None = None
+    match: MatchConfig = MatchConfig(0.7, 0.3, 256, 0.5, allow_low_quality=True)
+    ignore_cross_boundary: bool = False
+
+    def __post_init__(self) -> None:
+        self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
+
+
+@dataclass(frozen=True)
+class ProposalConfig(Config):
+    """From RPN outputs to proposals: the best `pre_nms_top_n` a level, boxes with a side under `min_size` dropped,
+    NMS at `nms_iou` a level, the best `post_nms_top_n` of all levels."""
+
+    pre_nms_top_n: int = 1000
+    post_nms_top_n: int = 1000
+    nms_iou: float = 0.7
+    min_size: float = 1e-3
+    score_threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._require(self.pre_nms_top_n >= 1, "pre_nms_top_n", "at least 1")
+        self._require(self.post_nms_top_n >= 1, "post_nms_top_n", "at least 1")
+        self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
+        self._require(self.min_size >= 0, "min_size", "at least 0")
+        self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
+
+
+@dataclass(frozen=True)
+class HeadConfig(Config):
+    """Fast R-CNN head: RoIAlign to `pool_size` squared bins of `sampling_ratio` squared samples, fully connected
+    layers of `units`, then C + 1 class logits and 4 C deltas, encoded with `box_weights` (y, x, h, w)."""
+
+    pool_size: int = 7
+    sampling_ratio: int = 2
+    units: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.0
+    box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    match: MatchConfig = MatchConfig(0.5, 0.5, 512, 0.25)
+
+    def __post_init__(self) -> None:
+        self._require(self.pool_size >= 1, "pool_size", "at least 1")
+        self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
+        self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
+        self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
+        self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
+
+
+@dataclass(frozen=True)
+class DetectionConfig(Config):
+    """From head outputs to detections: scores above `score_threshold`, NMS a class, the best `max_detections`."""
+
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+    max_detections: int = 100
+    min_size: float = 1e-2
+
+    def __post_init__(self) -> None:
+        self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
+        self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
+        self._require(self.max_detections >= 1, "max_detections", "at least 1")
+
+
+@dataclass(frozen=True)
+class DetectorConfig(Config):
+    """A whole Faster R-CNN. Without `fpn` the last feature map of the backbone serves RPN and head alike."""
+
+    backbone: BackboneConfig
+    categories: tuple[Category, ...] = ()
+    image: ImageConfig = ImageConfig()
+    fpn: FPNConfig | None = FPNConfig()
+    anchors: AnchorConfig = AnchorConfig()
+    rpn: RPNConfig = RPNConfig()
+    train_proposals: ProposalConfig = ProposalConfig(2000, 2000)
+    test_proposals: ProposalConfig = ProposalConfig(1000, 1000)
+    head: HeadConfig = HeadConfig()
+    detections: DetectionConfig = DetectionConfig()
+    preset: str = "custom"
+
+    def __post_init__(self) -> None:
+        ids = [c.id for c in self.categories]
+        self._require(len(set(ids)) == len(ids), "categories", "free of repeated ids")
+        names = [c.name for c in self.categories]
+        self._require(len(set(names)) == len(names), "categories", "free of repeated names")
+
+    @property
+    def num_classes(self) -> int:
+        """C: categories without the background."""
+        return len(self.categories)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Config):
+    """One training run.
+
+    `learning_rate` is for 16 images a step and is scaled linearly with `batch_size` (Goyal et al., arXiv
+    1706.02677). `schedule` "step" multiplies it by 0.1 at each fraction of the run in `milestones`; "cosine"
+    falls to zero. `frozen_stages` counts stages of the backbone, from its input, that are not trained;
+    `freeze_batch_norm` keeps the backbone's batch norm at its loaded statistics. `ema` is the decay of the
+    averaged weights used for evaluation and for the saved model; None keeps no average.
+    """
+
+    epochs: int = 12
+    batch_size: int = 2
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
+    warmup_steps: int = 500
+    gradient_clip_norm: float | None = 10.0
+    frozen_stages: int = 0
+    freeze_batch_norm: bool = True
+    ema: float | None = None
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    seed: int = 0
+    horizontal_flip: bool = True
+    scale_jitter: tuple[float, float] = (1.0, 1.0)
+    random_crop: float = 0.0
+    color_jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._require(self.epochs >= 1, "epochs", "at least 1")
+        self._require(self.batch_size >= 1, "batch_size", "at least 1")
+        self._require(
+            math.isfinite(self.learning_rate) and self.learning_rate > 0, "learning_rate", "a positive number"
+        )
+        self._require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
+        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
+        self._require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
+        self._require(all(0 < m < 1 for m in self.milestones), "milestones", "fractions in (0, 1)")
+        self._require(
+            self.gradient_clip_norm is None or self.gradient_clip_norm > 0, "gradient_clip_norm", "None or positive"
+        )
+        self._require(self.frozen_stages >= 0, "frozen_stages", "at least 0")
+        self._require(self.ema is None or 0 < self.ema < 1, "ema", "None or in (0, 1)")
+        self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
+        self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")
+        self._require(0 <= self.color_jitter <= 1, "color_jitter", "in [0, 1]")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _build(kind: Any, value: Any, where: str) -> Any:
+    """`value` as an instance of the annotated type `kind`; `where` is its path, for errors."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be an object, found {value!r}")
+        fields = {f.name: f for f in dataclasses.fields(kind)}
+        unknown = sorted(set(value) - set(fields))
+        if unknown:
+            raise InputError(f"{where} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+        missing = sorted(
+            n
+            for n, f in fields.items()
+            if n not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+        )
+        if missing:
+            raise InputError(f"{where}.{missing[0]} is missing")
+        hints = typing.get_type_hints(kind)
+        return kind(**{n: _build(hints[n], v, f"{where}.{n}") for n, v in value.items()})  # type: ignore[operator]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _build(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{where} must be a list, found {value!r}")
+        if arguments[-1] is Ellipsis:
+            return tuple(_build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+        if len(value) != len(arguments):
+            raise InputError(f"{where} must have {len(arguments)} items, found {len(value)}")
+        return tuple(_build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, value)))
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{where} must be one of {', '.join(map(str, arguments))}, found {value!r}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise InputError(f"{where} must be {kind.__name__}, found {value!r}")
+    return value

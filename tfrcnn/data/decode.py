@@ -1,0 +1,141 @@
+"""From the bytes of an image file to upright RGB pixels, in TensorFlow ops, equal to what Pillow reads.
+
+Legend: (H, W) the upright image. Orientation is EXIF's tag 0x0112, 1..8: how the stored pixels are turned.
+
+What equal means, format by format (each is a test):
+- JPEG: the same pixels. INTEGER_ACCURATE is what Pillow's decoder does; TensorFlow's default is off by 1 on
+  average. CMYK and YCCK: within 1. Adobe's inverted CMYK is read as such by both, but CMYK without Adobe's marker
+  is taken as not inverted, as browsers do, where Pillow inverts it always.
+- PNG: the same pixels; alpha is dropped. 16 bits become their high byte, in greyscale as in colour (Pillow's
+  convert("RGB") does so for colour only, and clips nearly all of a 16-bit greyscale image to white).
+- BMP: the same pixels, palettes of 1, 4 and 8 bits included; 16-bit and run-length coded files are refused.
+- GIF: the first frame; its transparent pixels are black.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from tfrcnn.errors import InputError
+
+_EXPECTED = "expected a whole JPEG, PNG, BMP or GIF image"
+_ORIENTATION_TAG = 0x0112
+
+
+def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Decode one image file and turn it upright; runs in tf.data.
+
+    Args:
+        data: scalar string, the whole file.
+        orientation: scalar int32, EXIF orientation 1..8; anything else counts as 1.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+
+    Raises:
+        tf.errors.InvalidArgumentError: the data are not an image that can be decoded.
+    """
+    pixels = tf.case(
+        [
+            (tf.io.is_jpeg(data), lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")),
+            (tf.equal(tf.strings.substr(data, 0, 2), b"BM"), lambda: _decode_bmp(data)),
+        ],
+        default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+    )
+    return _upright(tf.ensure_shape(pixels, [None, None, 3]), orientation)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Read one image file, to the pixels that training would see.
+
+    Returns:
+        [H, W, 3] uint8 RGB, upright.
+
+    Raises:
+        InputError: the file is missing or is not an image that can be decoded.
+    """
+    orientation = read_orientation(path)
+    try:
+        return decode_image(tf.io.read_file(str(path)), tf.constant(orientation)).numpy()
+    except tf.errors.OpError as error:
+        reason = str(error.message).split("}} ")[-1].splitlines()[0]  # behind the op's name, before its trace
+        raise InputError(f"{path}: {_EXPECTED}, found one that cannot be decoded: {reason}") from error
+
+
+def read_orientation(path: str | Path) -> int:
+    """The EXIF orientation 1..8 of an image file; 1 where it has none or not a valid one.
+
+    Raises:
+        InputError: the file is missing or is not an image.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of EXIF blocks it can read in part only; the pixels are good all the same.
+            warnings.simplefilter("ignore", UserWarning)
+            with Image.open(path) as image:
+                orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{path}: {_EXPECTED}, found something else") from error
+    except (OSError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: {_EXPECTED}, found: {getattr(error, 'strerror', None) or error}") from error
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Undo an EXIF orientation: [h, w, 3] as stored -> [H, W, 3]."""
+
+    def transposed() -> tf.Tensor:
+        return tf.transpose(pixels, [1, 0, 2])
+
+    return tf.switch_case(
+        orientation - 1,
+        [
+            lambda: pixels,
+            lambda: tf.reverse(pixels, [1]),
+            lambda: tf.reverse(pixels, [0, 1]),
+            lambda: tf.reverse(pixels, [0]),
+            transposed,
+            lambda: tf.reverse(transposed(), [1]),
+            lambda: tf.reverse(transposed(), [0, 1]),
+            lambda: tf.reverse(transposed(), [0]),
+        ],
+        default=lambda: pixels,
+    )
+
+
+def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
+    """Pixels [H, W, 3] of a BMP file. TensorFlow's own op takes 8-bit indices into a palette for grey levels, and
+    refuses 1 and 4 bits."""
+    # BITMAPINFOHEADER, read from byte 10 on: offset of the pixels, header's size, width, height, planes and bits
+    # (two bytes each), compression, ..., number of colours.
+    fields = tf.io.decode_raw(tf.strings.substr(data, 10, 40), tf.int32)
+    bits, compression = fields[4] // 65536, fields[5]
+    # 3 (BITFIELDS) with 32 bits is how Pillow and others write an alpha channel; the order of the colours is the same.
+    supported = tf.where(bits >= 24, (compression == 0) | (compression == 3), (compression == 0) & (bits != 16))
+    check = tf.debugging.assert_equal(supported, True, "a BMP of 16 bits a pixel or with run-length coding")
+    with tf.control_dependencies([check]):
+        return tf.cond(
+            bits >= 24, lambda: tf.io.decode_bmp(data)[..., :3], lambda: _decode_palette_bmp(data, fields, bits)
+        )
+
+
+def _decode_palette_bmp(data: tf.Tensor, fields: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
+    """Pixels [H, W, 3] of an uncompressed BMP of 1, 4 or 8 bits a pixel."""
+    offset, header, width, signed_height, colors = fields[0], fields[1], fields[2], fields[3], fields[9]
+    height = tf.abs(signed_height)
+    colors = tf.where(colors == 0, tf.bitwise.left_shift(1, bits), colors)
+    palette = tf.reshape(tf.io.decode_raw(tf.strings.substr(data, 14 + header, 4 * colors), tf.uint8), [colors, 4])
+    stride = (width * bits + 31) // 32 * 4  # rows end at a multiple of 4 bytes
+    packed = tf.io.decode_raw(tf.strings.substr(data, offset, stride * height), tf.uint8)
+    packed = tf.cast(tf.reshape(packed, [height, stride, 1]), tf.int32)
+    shifts = tf.range(8 - bits, -1, -bits)  # the leftmost pixel is in the highest bits
+    indices = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, shifts), tf.bitwise.left_shift(1, bits) - 1)
+    indices = tf.reshape(indices, [height, stride * 8 // bits])[:, :width]
+    bottom_up = signed_height > 0
+    indices = tf.cond(bottom_up, lambda: tf.reverse(indices, [0]), lambda: indices)
+    return tf.gather(palette[:, 2::-1], indices)  # stored as blue, green, red, unused

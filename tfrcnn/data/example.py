@@ -1,0 +1,74 @@
+"""The one form that every data format is read into, and that every detector's output is judged in.
+
+Boxes here are [y1, x1, y2, x2] in pixels of the ORIGINAL, upright image, continuous: a box covering the whole
+image is [0, 0, height, width]. `category id` is the data set's own; `label` is its position 0..C-1 among the
+data set's categories.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfrcnn.config import Category
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One image and what is annotated in it; an image without boxes is a valid example (a negative).
+
+    Attributes:
+        image_id: unique in its data set (COCO's number, or the VOC file's stem).
+        path: the image file.
+        height, width: of the upright image that the boxes refer to, in pixels.
+        boxes: [N, 4] float32, yxyx pixels of that image.
+        labels: [N] int32 in 0..C-1.
+        crowd: [N] bool, COCO iscrowd: never a training target, ignored by the COCO metric.
+        difficult: [N] bool, VOC difficult: never a training target, ignored by the VOC metrics.
+        area: [N] float32 pixels^2, COCO's segmentation area where given, else the box's.
+        orientation: EXIF orientation 1..8 that the decoder applies to the stored pixels; 1 = none.
+        annotation_ids: [N] int64 COCO annotation ids, else 1, 2, ... over the data set.
+    """
+
+    image_id: int | str
+    path: Path
+    height: int
+    width: int
+    boxes: np.ndarray
+    labels: np.ndarray
+    crowd: np.ndarray
+    difficult: np.ndarray
+    area: np.ndarray
+    orientation: int
+    annotation_ids: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set read into memory: annotations only, pixels stay in their files.
+
+    Attributes:
+        source: the DATA argument it was read from, for messages.
+        categories: position = label.
+        examples: in the order of the files.
+    """
+
+    source: str
+    categories: tuple[Category, ...]
+    examples: tuple[Example, ...]
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDetections:
+    """What a detector found in one image: boxes [N, 4] float32 yxyx in pixels of the original upright image,
+    scores [N] float32 in [0, 1] in descending order, labels [N] int32 in 0..C-1."""
+
+    image_id: int | str
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray

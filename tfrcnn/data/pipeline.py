@@ -1,0 +1,249 @@
+"""From a data set in memory to batches for the network: read, decode, augment, resize, pad, batch, prefetch.
+
+Legend: B batch, n images of the data set, N boxes of an image, M padded boxes, (H, W) the original upright image,
+(h, w) resized, (N_h, N_w) the padded network input.
+
+All that is random is a function of (seed, step, position in the batch), never of what ran before or of timing:
+a run resumed at step s gets batch s as an uninterrupted one would. Per image nothing runs in Python.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfrcnn.config import ImageConfig, TrainingConfig
+from tfrcnn.data.augment import color_jitter, horizontal_flip, random_crop, resize, scale_jitter
+from tfrcnn.data.decode import decode_image
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
+from tfrcnn.errors import InputError
+from tfrcnn.images import pad, padded_size
+
+# Batches made ahead of the training step. Two absorb the unevenness of decoding; AUTOTUNE would take more and more
+# memory (a batch of four at 1333 pixels is 80 MB) for nothing.
+_PREFETCH = 2
+_AUGMENTATIONS = 4  # seeds an image
+
+
+def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool = False) -> TrainingData:
+    """The training batches of a data set, shuffled, augmented and padded.
+
+    Args:
+        dataset: what to train on; crowd and difficult boxes are left out, images without boxes are not.
+        image: the network's frame.
+        training: batch size, seed and augmentation.
+        cache: decode every image once, now, and keep it in memory, 3 H W bytes each (0.9 MB at 640 x 480, 2.5 times
+            that of its file; twice as much while it is being read), still augmenting anew each epoch.
+
+    Raises:
+        InputError: the data set is empty.
+        tf.errors.OpError: with `cache`, an image cannot be read; else it is raised by the batch that holds it.
+    """
+    if not dataset.examples:
+        raise InputError(f"{dataset.source}: expected at least one image, found none")
+    return TrainingData(dataset, image, training, cache)
+
+
+class TrainingData:
+    """What `training_data` makes: an endless sequence of batches, any part of which can be had again.
+
+    Attributes:
+        steps_per_epoch: whole batches an epoch, n // B (1 where there are fewer images than B).
+    """
+
+    def __init__(self, dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool) -> None:
+        self.steps_per_epoch = steps_per_epoch(len(dataset), training.batch_size)
+        self._paths = [example.path for example in dataset.examples]
+        self._heights = np.array([example.height for example in dataset.examples])
+        self._widths = np.array([example.width for example in dataset.examples])
+        self._image = image
+        self._training = training
+        self._pixels = _CachedPixels(dataset) if cache else _Pixels(dataset)
+        self._targets = _Targets(dataset)
+
+    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+        """The batches of steps start_step, start_step + 1, ... without end; no image of an earlier step is read.
+
+        Args:
+            start_step: at least 0.
+
+        Returns:
+            Batches of the same element_spec whatever the data:
+                images: [B, N_h, N_w, 3] float32 RGB 0..255, resized, zero-padded at the bottom and right.
+                image_sizes: [B, 2] float32 (h, w), what of it is not padding.
+                boxes: [B, M, 4] float32 yxyx in pixels of the network's frame, zero-padded; M at least 1.
+                labels: [B, M] int32 in 0..C-1, padded with -1.
+                image_index: [B] int32, position in dataset.examples.
+            (N_h, N_w) is static where `ImageConfig.static_size` is set, else as the largest of the batch needs.
+        """
+        epoch, skipped = divmod(start_step, self.steps_per_epoch)
+        order = tf.data.Dataset.counter(epoch).flat_map(self._epoch).skip(skipped)
+        steps = tf.data.Dataset.counter(start_step)
+        examples = tf.data.Dataset.zip(order, steps).map(self._seeded).unbatch()
+        examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        padding = {"images": 0.0, "image_sizes": 0.0, "boxes": 0.0, "labels": -1, "image_index": 0}
+        batches = examples.padded_batch(self._training.batch_size, padding_values=padding, drop_remainder=True)
+        return batches.prefetch(_PREFETCH).with_options(_options())
+
+    def files_of_step(self, step: int) -> list[Path]:
+        """The B image files of one step, in the order of its batch: which images to look at when its loss is NaN."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return [self._paths[index] for index in self._epoch_batches(epoch)[position]]
+
+    def _epoch_batches(self, epoch: int | np.ndarray) -> np.ndarray:
+        training = self._training
+        # With a static size every image is padded to the same frame: grouping would save nothing.
+        group_by_aspect = self._image.static_size is None
+        return epoch_batches(
+            self._widths, self._heights, training.batch_size, training.seed, int(epoch), group_by_aspect
+        )
+
+    def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """The [B] image indices of each step of an epoch; Python runs once an epoch."""
+        indices = tf.numpy_function(self._epoch_batches, [epoch], tf.int32)
+        indices = tf.ensure_shape(indices, [self.steps_per_epoch, self._training.batch_size])
+        return tf.data.Dataset.from_tensor_slices(indices)
+
+    def _seeded(self, indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Indices [B] with the seeds [B, augmentations, 2] of their images in this step."""
+        seeds = tf.random.stateless_uniform(
+            [self._training.batch_size, _AUGMENTATIONS, 2], [self._training.seed, step], None, None, tf.int32
+        )
+        return indices, seeds
+
+    def _example(self, index: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
+        training = self._training
+        flip_seed, crop_seed, scale_seed, color_seed = tf.unstack(seeds)
+        sample = (self._pixels(index), *self._targets(index))
+        if training.horizontal_flip:
+            sample = horizontal_flip(*sample, flip_seed)
+        if training.random_crop > 0:
+            sample = random_crop(*sample, crop_seed, training.random_crop)
+        if training.scale_jitter == (1.0, 1.0):
+            sample = (*resize(*sample[:2], self._image), sample[2])
+        else:
+            sample = scale_jitter(*sample, scale_seed, self._image, training.scale_jitter)
+        if training.color_jitter > 0:  # after resizing, which leaves fewer pixels to colour
+            sample = color_jitter(*sample, color_seed, training.color_jitter)
+        image, boxes, labels = sample
+        missing = tf.maximum(1 - tf.shape(labels)[0], 0)  # a row of padding where there is no box, so that M >= 1
+        return {
+            **_framed(image, self._image),
+            "boxes": tf.pad(boxes, [[0, missing], [0, 0]]),
+            "labels": tf.pad(labels, [[0, missing]], constant_values=-1),
+            "image_index": index,
+        }
+
+
+def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) -> tf.data.Dataset:
+    """The images of a data set once, in its order, as the network takes them; the last batch may be smaller.
+
+    Args:
+        batch_size: B.
+
+    Returns:
+        Batches of
+            images: [B, N_h, N_w, 3] float32 RGB 0..255, resized, zero-padded at the bottom and right.
+            image_sizes: [B, 2] float32 (h, w), what of it is not padding.
+            original_sizes: [B, 2] float32 (H, W).
+            image_index: [B] int32, position in dataset.examples.
+
+    Raises:
+        InputError: the data set is empty.
+    """
+    if not dataset.examples:
+        raise InputError(f"{dataset.source}: expected at least one image, found none")
+    pixels = _Pixels(dataset)
+
+    def example(index: tf.Tensor) -> dict[str, tf.Tensor]:
+        original = pixels(index)
+        resized, _ = resize(original, tf.zeros([0, 4]), image)
+        return {
+            **_framed(resized, image),
+            "original_sizes": tf.cast(tf.shape(original)[:2], tf.float32),
+            "image_index": index,
+        }
+
+    examples = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
+    examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return examples.padded_batch(batch_size).prefetch(_PREFETCH).with_options(_options())
+
+
+class _Pixels:
+    """The upright [H, W, 3] uint8 image at each position of a data set, read from its file."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        with tf.device("CPU:0"):  # where tf.data runs, also on a machine with a GPU
+            self._paths = tf.constant([str(example.path) for example in dataset.examples])
+            self._orientations = tf.constant([example.orientation for example in dataset.examples], tf.int32)
+            self._sizes = tf.constant([(example.height, example.width) for example in dataset.examples], tf.int32)
+
+    def __call__(self, index: tf.Tensor) -> tf.Tensor:
+        path, size = self._paths[index], self._sizes[index]
+        image = decode_image(tf.io.read_file(path), self._orientations[index])
+        found = tf.shape(image)[:2]
+        message = [path, "(height, width) of the annotations", size, "found", found]
+        check = tf.debugging.Assert(tf.reduce_all(found == size), message)
+        with tf.control_dependencies([check]):  # boxes on an image of another size would be silently wrong
+            return tf.identity(image)
+
+
+class _CachedPixels(_Pixels):
+    """The same, decoded once and kept in one flat tensor."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__(dataset)
+        lengths = [3 * example.height * example.width for example in dataset.examples]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.empty(starts[-1], np.uint8)
+        positions = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
+        decoded = positions.map(super().__call__, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        for start, image in zip(starts, decoded.as_numpy_iterator()):
+            flat[start : start + image.size] = image.ravel()
+        with tf.device("CPU:0"):
+            self._flat = tf.constant(flat)
+            self._starts = tf.constant(starts, tf.int64)
+
+    def __call__(self, index: tf.Tensor) -> tf.Tensor:
+        start, end = self._starts[index], self._starts[index + 1]
+        return tf.reshape(self._flat[start:end], tf.concat([self._sizes[index], [3]], axis=0))
+
+
+class _Targets:
+    """The boxes [N, 4] and labels [N] to train on at each position of a data set."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        boxes, labels = [np.zeros([0, 4], np.float32)], [np.zeros([0], np.int32)]
+        for example in dataset.examples:
+            # The readers drop boxes without an extent. One that came another way would make the loss NaN: log(0).
+            extended = (example.boxes[:, 2:] > example.boxes[:, :2]).all(axis=1)
+            target = extended & ~example.crowd & ~example.difficult
+            boxes.append(example.boxes[target])
+            labels.append(example.labels[target])
+        with tf.device("CPU:0"):
+            self._boxes = tf.constant(np.concatenate(boxes), tf.float32)
+            self._labels = tf.constant(np.concatenate(labels), tf.int32)
+            self._splits = tf.constant(np.cumsum([len(part) for part in labels]), tf.int32)
+
+    def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        start, end = self._splits[index], self._splits[index + 1]
+        return self._boxes[start:end], self._labels[start:end]
+
+
+def _framed(image: tf.Tensor, config: ImageConfig) -> dict[str, tf.Tensor]:
+    """A resized image padded to the frame that holds it; those of a batch are padded further, to its largest."""
+    size = tf.shape(image)[:2]
+    padded = tf.ensure_shape(pad(image, padded_size(size, config)), [*(config.static_size or (None, None)), 3])
+    return {"images": padded, "image_sizes": tf.cast(size, tf.float32)}
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.deterministic = True
+    # The pipeline is parallel and prefetched by hand. What TensorFlow's rewriting would add is one more copy of all
+    # captured tensors, the cache among them.
+    options.experimental_optimization.apply_default_optimizations = False
+    return options

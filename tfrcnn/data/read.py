@@ -1,0 +1,160 @@
+"""From a DATA argument to a data set in memory and the report on it, whatever the format.
+
+DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC). A new format is one more parser that
+returns `tfrcnn.data.checks.Parsed` and one more line in `_parse`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from tfrcnn.config import Category
+from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, check_images
+from tfrcnn.data.coco import parse_coco
+from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.faults import Fault, Report
+from tfrcnn.data.voc import parse_voc, split_names
+from tfrcnn.errors import InputError
+
+
+def read_dataset(
+    data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None
+) -> tuple[Dataset, Report]:
+    """Read a data set and report everything that is wrong with it.
+
+    Args:
+        data: `path/instances.json`, or `path/VOCroot@split` with Annotations/, JPEGImages/ and
+            ImageSets/Main/split.txt.
+        images: the folder of the images; by default beside the json or in `images/` beside it, or JPEGImages/.
+        categories: a detector's; labels are then positions among these, matched by name, since ids may differ
+            between data sets. A name that the data set uses and these lack is a fault; a name that the data set
+            lacks is none.
+
+    Returns:
+        the data set, without what cannot be used, and the report, which may be `refused`.
+
+    Raises:
+        InputError: `data` is not a data set at all, or `images` is no folder.
+    """
+    folder = None if images is None else Path(images)
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
+    parsed = _parse(data, folder)
+    opened, image_faults = check_images(parsed.images)
+    boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
+    dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
+    faults = [*parsed.faults, *image_faults, *box_faults]
+    used = Counter(label for example in dataset.examples for label in example.labels.tolist())
+    faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
+    if categories is not None:
+        dataset, unknown = _relabel(dataset, tuple(categories), used)
+        faults += unknown
+    summary = {
+        "images": len(dataset),
+        "images_without_boxes": sum(len(example.labels) == 0 for example in dataset.examples),
+        "boxes": used.total(),
+        "categories": len(dataset.categories),
+        "crowd": sum(int(example.crowd.sum()) for example in dataset.examples),
+        "difficult": sum(int(example.difficult.sum()) for example in dataset.examples),
+        **parsed.summary,
+        "boxes_clipped_by_less_than_1_px": rounded,
+    }
+    return dataset, Report(data, tuple(faults), summary)
+
+
+def load_dataset(data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None) -> Dataset:
+    """Read a data set that has to be usable; the arguments are those of `read_dataset`.
+
+    Raises:
+        InputError: `data` is not a data set, or a fault is refused; the message is then the whole report.
+    """
+    dataset, report = read_dataset(data, images, categories)
+    report.check()
+    return dataset
+
+
+def _parse(data: str, images: Path | None) -> Parsed:
+    path = Path(data)
+    if path.is_file():
+        if path.suffix.lower() != ".json":
+            raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found the file {data}")
+        return parse_coco(path, images)
+    root, at, split = data.rpartition("@")
+    if path.is_dir():
+        raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found the folder {data}; {_hint(path)}")
+    if not at or not Path(root).is_dir():
+        raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found nothing at {root or data}")
+    if split not in (names := split_names(Path(root))):
+        splits = f"one of the splits {', '.join(names)}" if names else "ImageSets/Main with a .txt file a split"
+        raise InputError(f"data: expected {splits} in {root}, found {split or 'no name'!r} after the @")
+    return parse_voc(Path(root), split, images)
+
+
+def _hint(folder: Path) -> str:
+    """What may have been meant by a folder."""
+    meant = [f"{folder}@{split}" for split in split_names(folder)] + sorted(map(str, folder.glob("*.json")))
+    return f"did you mean {' or '.join(meant)}?" if meant else "there is neither ImageSets/Main nor a .json in it"
+
+
+def _examples(
+    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
+) -> tuple[Example, ...]:
+    """The images that can be used, each with its boxes that are kept, in the order of the files."""
+    usable = np.array([image is not None for image in opened], bool)
+    owners = np.array([record.image for record in parsed.boxes], np.intp)
+    kept = np.flatnonzero(keep & usable[owners])
+    kept = kept[np.argsort(owners[kept], kind="stable")]
+    columns = _columns([parsed.boxes[i] for i in kept], boxes[kept])
+    starts = np.searchsorted(owners[kept], np.arange(len(opened) + 1))
+    examples = []
+    for record, image, start, end in zip(parsed.images, opened, starts[:-1], starts[1:]):
+        if image is not None:
+            own = {name: column[start:end] for name, column in columns.items()}
+            height, width = image.size
+            examples.append(Example(record.image_id, image.path, height, width, orientation=image.orientation, **own))
+    return tuple(examples)
+
+
+def _columns(records: list[BoxRecord], boxes: np.ndarray) -> dict[str, np.ndarray]:
+    """The fields of `Example` that have one row a box, over the whole data set."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    # COCO's metric takes the size of an object from its area; 0, which some tools write, is no area of a box.
+    areas = np.array([record.area or 0.0 for record in records], np.float32)
+    ids = [record.annotation_id for record in records]
+    return {
+        "boxes": boxes,
+        "labels": np.array([record.label for record in records], np.int32),
+        "crowd": np.array([record.crowd for record in records], bool),
+        "difficult": np.array([record.difficult for record in records], bool),
+        "area": np.where(areas > 0, areas, sides[:, 0] * sides[:, 1]),
+        "annotation_ids": np.array(range(1, len(ids) + 1) if None in ids else ids, np.int64),
+    }
+
+
+def _relabel(dataset: Dataset, categories: tuple[Category, ...], used: Counter[int]) -> tuple[Dataset, list[Fault]]:
+    """Labels as positions among `categories`; boxes of other categories are left out, and a fault names each."""
+    labels = {category.name: label for label, category in enumerate(categories)}
+    mapping = np.array([labels.get(category.name, -1) for category in dataset.categories], np.int32)
+    expected = f"expected one of {', '.join(labels)}"
+    faults = [
+        Fault("unknown-category", dataset.source, "", f"{expected}, found {category.name!r} ({used[label]:,} boxes)")
+        for label, category in enumerate(dataset.categories)
+        if mapping[label] < 0 and used[label]
+    ]
+    return Dataset(dataset.source, categories, tuple(_map_labels(e, mapping) for e in dataset.examples)), faults
+
+
+def _map_labels(example: Example, mapping: np.ndarray) -> Example:
+    labels = mapping[example.labels]
+    known = labels >= 0
+    names = ("boxes", "crowd", "difficult", "area", "annotation_ids")
+    return replace(example, labels=labels[known], **{name: getattr(example, name)[known] for name in names})
+
+
+def _without_boxes(data: str, category: Category) -> Fault:
+    return Fault("category-without-boxes", data, f"category {category.name!r}", "expected at least 1 box, found 0")

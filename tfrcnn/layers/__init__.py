@@ -1,0 +1,21 @@
+"""The paper's boxes as Keras layers."""
+
+from tfrcnn.layers.anchors import AnchorGenerator
+from tfrcnn.layers.box_head import BoxHead
+from tfrcnn.layers.detections import DetectionDecoder, DetectionRescaler
+from tfrcnn.layers.preprocessing import Normalizer, Preprocessor
+from tfrcnn.layers.proposals import ProposalLayer
+from tfrcnn.layers.roi_align import RoIAlign
+from tfrcnn.layers.rpn_head import RPNHead
+
+__all__ = [
+    "AnchorGenerator",
+    "BoxHead",
+    "DetectionDecoder",
+    "DetectionRescaler",
+    "Normalizer",
+    "Preprocessor",
+    "ProposalLayer",
+    "RPNHead",
+    "RoIAlign",
+]

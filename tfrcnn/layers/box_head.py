@@ -1,0 +1,74 @@
+"""Box head: the Fast R-CNN detector on pooled features (paper section 3.2; Girshick, arXiv 1504.08083)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.config import Config, HeadConfig
+from tfrcnn.layers.base import ConfiguredLayer, register
+
+
+@register
+class BoxHead(ConfiguredLayer[HeadConfig]):
+    """Fully connected layers with ReLU (and dropout), then sibling outputs: C + 1 class logits, 4 C box deltas.
+
+    The background is the last logit: a label 0..C-1 is the index of its logit and of its deltas, with no shift.
+    """
+
+    config_class: type[Config] = HeadConfig
+
+    def __init__(self, config: HeadConfig | dict[str, Any], num_classes: int, **kwargs: Any) -> None:
+        """num_classes: C, without the background."""
+        super().__init__(config, **kwargs)
+        self.num_classes = num_classes
+
+    def build(self, roi_features_shape: tuple[int, ...]) -> None:
+        size, channels = self.config.pool_size, roi_features_shape[-1]
+        inputs: tuple[int | None, ...] = (None, None, size * size * channels)
+        self.hidden = []
+        for i, units in enumerate(self.config.units):
+            dense = keras.layers.Dense(
+                units, activation="relu", kernel_initializer="he_uniform", dtype=self.dtype_policy, name=f"fc{6 + i}"
+            )
+            dense.build(inputs)
+            inputs = (None, None, units)
+            self.hidden.append(dense)
+        self.dropout = keras.layers.Dropout(self.config.dropout, dtype=self.dtype_policy, name="dropout")
+        # the predictors see small differences between large logits: float32 whatever the policy
+        self.classifier = keras.layers.Dense(
+            self.num_classes + 1,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            dtype="float32",
+            name="class_logits",
+        )
+        self.regressor = keras.layers.Dense(
+            4 * self.num_classes,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
+            dtype="float32",
+            name="box_deltas",
+        )
+        self.classifier.build(inputs)
+        self.regressor.build(inputs)
+
+    def call(self, roi_features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """
+        Args:
+            roi_features: [B, P, p, p, channels].
+
+        Returns:
+            class logits [B, P, C + 1] float32 and deltas [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights.
+        """
+        shape = tf.shape(roi_features)
+        width = self.config.pool_size**2 * roi_features.shape[-1]
+        x = tf.reshape(roi_features, [shape[0], shape[1], width])
+        for dense in self.hidden:
+            x = self.dropout(dense(x), training=training)
+        x = tf.cast(x, tf.float32)
+        deltas = tf.reshape(self.regressor(x), [shape[0], shape[1], self.num_classes, 4])
+        return self.classifier(x), deltas
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_classes": self.num_classes}

@@ -1,0 +1,99 @@
+"""Detections: the box head's output as the final list of boxes.
+
+Legend: B batch, P proposals, C classes, D = max_detections.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfrcnn import boxes as box_ops
+from tfrcnn.config import Config, DetectionConfig
+from tfrcnn.layers.base import GeometryLayer, register
+from tfrcnn.layers.nms import batched_nms
+
+# Marks the boxes that take no part in NMS and the empty slots of the result; all scores are at least 0.
+ABSENT = -1.0
+
+
+@register
+class DetectionDecoder(GeometryLayer[DetectionConfig]):
+    """Softmax, decode for every class, clip, score threshold, NMS within each class, the best D of all classes."""
+
+    config_class: type[Config] = DetectionConfig
+
+    def __init__(
+        self, config: DetectionConfig | dict[str, Any], box_weights: tuple[float, ...] | list[float], **kwargs: Any
+    ) -> None:
+        """box_weights: (y, x, h, w) that the head's deltas were multiplied with."""
+        super().__init__(config, **kwargs)
+        self.box_weights = tuple(box_weights)
+
+    def call(
+        self,
+        class_logits: tf.Tensor,
+        deltas: tf.Tensor,
+        proposals: tf.Tensor,
+        valid: tf.Tensor,
+        image_sizes: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        """
+        Args:
+            class_logits: [B, P, C + 1], background last.
+            deltas: [B, P, C, 4].
+            proposals: [B, P, 4] yxyx pixels; valid: [B, P] bool.
+            image_sizes: [B, 2] (h, w), what boxes are clipped to.
+
+        Returns:
+            boxes [B, D, 4] yxyx pixels of the network input, scores [B, D] in (0, 1) descending, labels [B, D] int32 in
+            0..C-1, num_detections [B] int32. Slots from num_detections on hold zeros.
+        """
+        config = self.config
+        batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
+        boxes = box_ops.decode(deltas, proposals[:, :, None], self.box_weights)
+        boxes = box_ops.clip(tf.reshape(boxes, [batch, count * classes, 4]), image_sizes)
+        boxes = tf.reshape(boxes, [batch, count, classes, 4])
+        scores = tf.nn.softmax(class_logits)[..., :-1]
+        good = valid[..., None] & tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
+        scores = tf.where(good, scores, ABSENT)
+
+        # [B, P, C] -> one set of boxes for each image and class
+        boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [batch * classes, count, 4])
+        scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
+        if class_logits.shape[0] == 1 and classes == 1:
+            boxes, scores = tf.ensure_shape(boxes, [1, None, 4]), tf.ensure_shape(scores, [1, None])
+        limit = config.max_detections
+        kept, counts = batched_nms(boxes, scores, limit, config.nms_iou, config.score_threshold)
+        present = tf.range(limit)[None] < counts[:, None]
+        scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
+        boxes = tf.gather(boxes, kept, batch_dims=1)
+
+        # the best D of each image's classes
+        scores, order = tf.math.top_k(tf.reshape(scores, [batch, classes * limit]), k=limit)
+        boxes = tf.gather(tf.reshape(boxes, [batch, classes * limit, 4]), order, batch_dims=1)
+        present = scores > ABSENT
+        return {
+            "boxes": tf.where(present[..., None], boxes, 0.0),
+            "scores": tf.where(present, scores, 0.0),
+            "labels": tf.where(present, order // limit, 0),
+            "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "box_weights": list(self.box_weights)}
+
+
+@register
+class DetectionRescaler(GeometryLayer[DetectionConfig]):
+    """Detections in pixels of the network input -> pixels of the original images."""
+
+    config_class: type[Config] = DetectionConfig
+
+    def call(
+        self, detections: dict[str, tf.Tensor], image_sizes: tf.Tensor, original_sizes: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """`detections` as of `DetectionDecoder`; sizes [B, 2] (h, w) and (H, W): boxes times H / h and W / w."""
+        ratio = tf.tile(original_sizes / image_sizes, [1, 2])[:, None]
+        return {**detections, "boxes": detections["boxes"] * ratio}

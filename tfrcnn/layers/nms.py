@@ -1,0 +1,47 @@
+"""Non-maximum suppression of many independent sets of boxes, padded, with counts.
+
+Legend: S sets (images, or images x classes), P boxes a set, K kept at most.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def batched_nms(
+    boxes: tf.Tensor, scores: tf.Tensor, max_output_size: int, iou_threshold: float, score_threshold: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Greedy NMS within each set: a box is dropped if its IoU with a better kept one is above the threshold.
+
+    Equal scores keep their order. Each set is a separate call of TensorFlow's kernel: shifting the boxes of every
+    set by its own offset, so that one call serves all, rounds the coordinates and with them the IoU. The kernel is
+    the padded one (V4), which keeps the count in TFLite and compiles under XLA.
+
+    Args:
+        boxes: [S, P, 4] yxyx.
+        scores: [S, P]; only scores above `score_threshold` (strictly) take part.
+        max_output_size: K.
+
+    Returns:
+        indices [S, K] int32 into P, best first, padded with 0, and counts [S] int32.
+    """
+
+    # XLA's kernel refuses to return more than it was given
+    kept = max_output_size if boxes.shape[1] is None else min(max_output_size, boxes.shape[1])
+
+    def one_set(args: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        indices, count = tf.raw_ops.NonMaxSuppressionV4(
+            boxes=args[0],
+            scores=args[1],
+            max_output_size=kept,
+            iou_threshold=iou_threshold,
+            score_threshold=score_threshold,
+            pad_to_max_output_size=True,
+        )
+        return tf.ensure_shape(tf.pad(indices, [[0, max_output_size - kept]]), [max_output_size]), count
+
+    if boxes.shape[0] == 1:  # no loop in the graph of a single-image export
+        indices, count = one_set((boxes[0], scores[0]))
+        return indices[None], count[None]
+    signature = (tf.TensorSpec([max_output_size], tf.int32), tf.TensorSpec([], tf.int32))
+    return tf.map_fn(one_set, (boxes, scores), fn_output_signature=signature)

@@ -1,0 +1,169 @@
+"""RoIAlign (He et al., arXiv 1703.06870): a fixed-size crop of the feature maps for every box.
+
+Legend: B batch, P boxes an image, R = B P, L levels, p pool_size, s sampling_ratio, n = p s samples a side, C channels.
+
+What is wanted (torchvision.ops.roi_align, aligned=False): the box in feature coordinates, [y1, x1, y2, x2] / stride,
+at least 1 x 1, is divided into p x p bins; a bin is the mean of s x s bilinear samples, at
+
+    y(i) = y1 + (i + 1/2) h / n,   i = 0 .. n - 1,   h = max(y2 - y1, 1),
+
+where the value of cell j lies at coordinate j. A sample with y < -1 or y > H counts 0; else it is clamped to [0, H -
+1].
+
+What tf.image.crop_and_resize computes: y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (n - 1) on a map of H' rows,
+and 0 outside [0, H' - 1]. Repeating the border once on each side makes H' = H + 2 and moves coordinates by one:
+samples in [-1, 0] and [H - 1, H] then interpolate between equal values, which is the clamping, and what lies beyond
+is 0. So
+
+    y1' = (1 + y(0)) / (H + 1),   y2' = (1 + y(n - 1)) / (H + 1)
+
+gives the wanted samples exactly, and the mean over s x s of the n x n crop is RoIAlign. On a 5 x 5 ramp (0 .. 24) the
+box [1, 1, 3, 3] to 4 x 4 with s = 1 begins 7.5, 8, 8.5, 9; passing the box / size as it is would give
+4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the value of cell j lies at j + 1/2: the same row is
+4.5, 5, 5.5, 6, which is this layer's for the box moved by half a cell.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfrcnn import boxes as box_ops
+from tfrcnn.config import Config, HeadConfig
+from tfrcnn.layers.base import GeometryLayer, register
+
+CANONICAL_SIZE = 224  # a box of this side, ImageNet's crop, goes to ...
+CANONICAL_LEVEL = 4  # ... the level of stride 2**4 (FPN paper, equation 1)
+IMPLEMENTATIONS = ("crop_and_resize", "gather")
+
+
+@register
+class RoIAlign(GeometryLayer[HeadConfig]):
+    """Pool every box from the level that suits its size: floor(4 + log2(sqrt(area) / 224)), clamped to the levels.
+
+    Two implementations give the same numbers: "crop_and_resize" (fast on CPU and GPU) and "gather" (static shapes;
+    the one that XLA, TFLite and ONNX take).
+    """
+
+    config_class: type[Config] = HeadConfig
+
+    def __init__(
+        self,
+        config: HeadConfig | dict[str, Any],
+        strides: tuple[int, ...] | list[int],
+        implementation: str = "crop_and_resize",
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            strides: pixels of the network input a cell of each level spans, powers of two, finest first.
+            implementation: "crop_and_resize" or "gather".
+
+        Raises:
+            ValueError: an unknown implementation.
+        """
+        super().__init__(config, **kwargs)
+        if implementation not in IMPLEMENTATIONS:
+            raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, found {implementation!r}")
+        self.strides = tuple(strides)
+        self.implementation = implementation
+        # Keras' jit_compile="auto" must not choose XLA: crop_and_resize has no kernel there, and images of many sizes
+        # would each be compiled anew. With "gather" and a static size, ask for it: compile(jit_compile=True).
+        self.supports_jit = False
+
+    def call(self, features: list[tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
+        """
+        Args:
+            features: per level [B, H_l, W_l, C].
+            boxes: [B, P, 4] yxyx pixels of the network input.
+
+        Returns:
+            [B, P, p, p, C] float32.
+        """
+        features = [tf.cast(feature, tf.float32) for feature in features]
+        batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
+        levels = tf.reshape(self.assign_levels(boxes), [-1])
+        images = tf.repeat(tf.range(batch), count)
+        pool = self._gather if self.implementation == "gather" else self._crop_and_resize
+        pooled = pool(features, tf.reshape(boxes, [-1, 4]), levels, images)
+        size = self.config.pool_size
+        pooled = tf.reshape(pooled, [batch, count, size, size, features[0].shape[-1]])
+        pooled.set_shape([*boxes.shape[:2], size, size, features[0].shape[-1]])
+        return pooled
+
+    def assign_levels(self, boxes: tf.Tensor) -> tf.Tensor:
+        """Level of each box (FPN paper, equation 1): [..., 4] -> [...] int32 index into the strides."""
+        finest = round(math.log2(self.strides[0]))
+        sizes = tf.sqrt(box_ops.area(boxes))
+        # 1e-6 as torchvision: a side of exactly 112 or 448 stays on its level whatever log2 rounds to
+        exact = CANONICAL_LEVEL + tf.math.log(sizes / CANONICAL_SIZE) / math.log(2.0) + 1e-6
+        return tf.cast(tf.clip_by_value(tf.floor(exact) - finest, 0, len(self.strides) - 1), tf.int32)
+
+    def _samples(self, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """First sample and step between samples in feature coordinates: [R, 4] boxes / stride -> two of [R, 2]."""
+        sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+        step = sides / (self.config.pool_size * self.config.sampling_ratio)
+        return boxes[:, :2] + 0.5 * step, step
+
+    def _average(self, samples: tf.Tensor) -> tf.Tensor:
+        """[R, n, n, C] -> [R, p, p, C]: the mean of each bin's samples."""
+        ratio = self.config.sampling_ratio
+        return tf.nn.avg_pool2d(samples, ratio, ratio, "VALID") if ratio > 1 else samples
+
+    def _crop_and_resize(
+        self, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor
+    ) -> tf.Tensor:
+        samples = self.config.pool_size * self.config.sampling_ratio
+        indices, pooled = [], []
+        for level, feature in enumerate(features):
+            index = tf.where(levels == level)[:, 0]
+            first, step = self._samples(tf.gather(boxes, index) / self.strides[level])
+            last = first + step * (samples - 1)
+            bordered = tf.pad(feature, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
+            extent = tf.cast(tf.shape(feature)[1:3] + 1, tf.float32)
+            normalized = tf.concat([(first + 1.0) / extent, (last + 1.0) / extent], axis=-1)
+            crops = tf.image.crop_and_resize(bordered, normalized, tf.gather(images, index), [samples, samples])
+            indices.append(tf.cast(index, tf.int32))
+            pooled.append(self._average(crops))
+        return tf.dynamic_stitch(indices, pooled) if len(features) > 1 else pooled[0]
+
+    def _gather(self, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        samples = self.config.pool_size * self.config.sampling_ratio
+        channels = features[0].shape[-1]
+        sizes = tf.stack([tf.shape(feature)[1:3] for feature in features])
+        cells = tf.reduce_prod(sizes, axis=1)
+        per_image = tf.reduce_sum(cells)
+        flat = tf.reshape(tf.concat([_flatten_cells(feature) for feature in features], axis=1), [-1, channels])
+
+        first, step = self._samples(boxes / tf.gather(tf.constant(self.strides, tf.float32), levels)[:, None])
+        positions = first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]  # [R, n, 2]
+        size = tf.gather(sizes, levels)[:, None]  # [R, 1, 2]
+        limit = tf.cast(size, tf.float32)
+        inside = tf.cast((positions >= -1.0) & (positions <= limit), tf.float32)
+        positions = tf.clip_by_value(positions, 0.0, limit - 1.0)
+        low = tf.floor(positions)
+        high_weight = (positions - low) * inside
+        low_weight = inside - high_weight
+        low = tf.cast(low, tf.int32)
+        high = tf.minimum(low + 1, size - 1)
+
+        start = images * per_image + tf.gather(tf.cumsum(cells, exclusive=True), levels)
+        total = tf.zeros([], tf.float32)
+        for y, y_weight in ((low, low_weight), (high, high_weight)):
+            rows = start[:, None] + y[..., 0] * size[..., 1]  # [R, n]
+            for x, x_weight in ((low, low_weight), (high, high_weight)):
+                cell = rows[:, :, None] + x[:, None, :, 1]  # [R, n, n]
+                weight = y_weight[:, :, None, 0] * x_weight[:, None, :, 1]
+                total += tf.gather(flat, cell) * weight[..., None]
+        return self._average(total)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strides": list(self.strides), "implementation": self.implementation}
+
+
+def _flatten_cells(feature: tf.Tensor) -> tf.Tensor:
+    """[B, H, W, C] -> [B, H W, C]."""
+    shape = tf.shape(feature)
+    return tf.reshape(feature, [shape[0], shape[1] * shape[2], feature.shape[-1]])

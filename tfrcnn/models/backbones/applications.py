@@ -1,0 +1,132 @@
+"""Any backbone of keras.applications, by a table of where its feature maps are.
+
+A network that is not in the table works too: its taps are then found from the shapes (the last layer at each stride
+from 4 to 32), and its preprocessing must be set in `ImageConfig` by whoever chooses it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrcnn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Application:
+    """Where the feature maps are.
+
+    Attributes:
+        taps: layers whose outputs are the feature maps, finest first.
+        stages: last layer of each stage from the input side, for `frozen_stages`.
+        image: `ImageConfig` fields of the network's own preprocessing, which its ImageNet weights need.
+    """
+
+    taps: tuple[str, ...]
+    stages: tuple[str, ...]
+    image: dict[str, Any]
+
+
+# Caffe's: BGR, ImageNet's mean subtracted, not scaled
+CAFFE = {"channel_order": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
+# To [-1, 1]
+SYMMETRIC = {"channel_order": "RGB", "mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
+# The network normalises by itself
+UNCHANGED = {"channel_order": "RGB", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+APPLICATIONS = {
+    "VGG16": Application(
+        taps=("block3_conv3", "block4_conv3", "block5_conv3"),
+        stages=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_conv3"),
+        image=CAFFE,
+    ),
+    "ResNet50": Application(
+        taps=("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+        stages=("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
+        image=CAFFE,
+    ),
+    "ResNet101": Application(
+        taps=("conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
+        stages=("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
+        image=CAFFE,
+    ),
+    "MobileNetV2": Application(
+        taps=("block_3_expand_relu", "block_6_expand_relu", "block_13_expand_relu", "out_relu"),
+        stages=("expanded_conv_project_BN", "block_2_add", "block_5_add", "block_12_add", "out_relu"),
+        image=SYMMETRIC,
+    ),
+    "EfficientNetB0": Application(
+        taps=("block3a_expand_activation", "block4a_expand_activation", "block6a_expand_activation", "top_activation"),
+        stages=("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add", "top_activation"),
+        image=UNCHANGED,
+    ),
+}
+
+
+def build_application(
+    name: str, weights: str | Path, **kwargs: Any
+) -> tuple[keras.Model, tuple[str, ...], tuple[str, ...]]:
+    """Build `keras.applications.NAME` without its classifier.
+
+    Args:
+        weights: "none", "imagenet" or a weights file.
+        kwargs: passed to the constructor (e.g. alpha of a MobileNet).
+
+    Returns:
+        the model for images of any size, its taps, its stages.
+
+    Raises:
+        InputError: as of `build_backbone`.
+    """
+    constructor = getattr(keras.applications, name, None)
+    if constructor is None or not callable(constructor) or not name[:1].isupper():
+        known = ", ".join(["tiny", *APPLICATIONS])
+        raise InputError(f"unknown backbone {name!r}: expected {known}, or another constructor of keras.applications")
+    options = {"include_top": False, "input_shape": (None, None, 3), "weights": None, **kwargs}
+    if str(weights) == "imagenet":
+        try:
+            model = constructor(**{**options, "weights": "imagenet"})
+        except Exception as error:  # Keras raises whatever its downloader met
+            raise InputError(
+                f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
+                f"file (--backbone-weights FILE, made elsewhere by keras.applications.{name}(include_top=False)"
+                '.save_weights(FILE)) or --backbone-weights none to start from random weights'
+            ) from error
+    else:
+        model = constructor(**options)
+        if str(weights) != "none":
+            load_file(model, Path(weights), name)
+    if name in APPLICATIONS:
+        known_application = APPLICATIONS[name]
+        return model, known_application.taps, known_application.stages
+    taps = find_taps(constructor(**{**options, "input_shape": (256, 256, 3)}))
+    return model, taps, taps
+
+
+def find_taps(model: keras.Model) -> tuple[str, ...]:
+    """The last layer at each of the strides 4, 8, 16 and 32 of a model built for one square image size."""
+    side = model.input_shape[1]
+    last: dict[int, str] = {}
+    for layer in model.layers:
+        shape = layer.output.shape
+        if len(shape) == 4 and shape[1] and side % shape[1] == 0:
+            last[side // shape[1]] = layer.name
+    return tuple(last[stride] for stride in (4, 8, 16, 32) if stride in last)
+
+
+def load_file(model: keras.Model, path: Path, name: str) -> None:
+    """Load a weights file into a backbone.
+
+    Raises:
+        InputError: no such file, or not this network's weights.
+    """
+    if not path.is_file():
+        raise InputError(f"backbone weights: expected a file, 'imagenet' or 'none', found nothing at {path}")
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise several kinds
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} does not hold the weights of {name} (include_top=False): {first_line}") from error

@@ -1,0 +1,133 @@
+"""Make a detector, save it to a folder, load it from one.
+
+A folder holds `config.json` (the `DetectorConfig` with categories and preprocessing, versions, the name of the
+weights file) and that weights file. `config.json` is replaced last and atomically, and old weights are removed after
+that: whenever the process is killed, the folder loads.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrcnn.config import DetectorConfig
+from tfrcnn.errors import InputError
+from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.models.faster_rcnn import FasterRCNN
+
+CONFIG = "config.json"
+FORMAT = 1
+
+
+def build_detector(
+    config: DetectorConfig,
+    backbone_weights: str | Path = "none",
+    precision: str = "float32",
+    roi_align: str = "crop_and_resize",
+) -> FasterRCNN:
+    """Make a detector with fresh heads.
+
+    Args:
+        backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout.
+        precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
+        roi_align: implementation, see `tfrcnn.layers.RoIAlign`.
+
+    Raises:
+        InputError: see `FasterRCNN`.
+    """
+    with _dtype_policy(precision):
+        return FasterRCNN(config, backbone_weights, roi_align)
+
+
+def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
+    """Write a detector to a folder, replacing one that is there.
+
+    Args:
+        extra: JSON values to keep beside the configuration, e.g. how it was trained and what it scored.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = {path.name for path in folder.glob("model-*.weights.h5")}
+    name = next(f"model-{i}.weights.h5" for i in range(len(taken) + 1) if f"model-{i}.weights.h5" not in taken)
+    with atomic(folder / name) as temporary:
+        detector.save_weights(temporary)
+    description = {
+        "format": FORMAT,
+        "weights": name,
+        "versions": {package: _version(package) for package in ("tfrcnn", "tensorflow", "keras")},
+        "detector": detector.config.to_dict(),
+        "extra": extra or {},
+    }
+    write_json(folder / CONFIG, description)
+    for old in taken:
+        (folder / old).unlink()
+
+
+def load_detector(
+    folder: str | Path, precision: str = "float32", roi_align: str = "crop_and_resize", **changes: Any
+) -> FasterRCNN:
+    """Load a detector from a folder that `save_detector` or `train` wrote, on any machine.
+
+    Args:
+        precision, roi_align: as of `build_detector`.
+        changes: `DetectorConfig` fields to replace that hold no weights: image, test_proposals, detections.
+
+    Raises:
+        InputError: nothing to load there, or a file of another form; names the file and the field.
+    """
+    folder = Path(folder)
+    description = read_description(folder)
+    config = DetectorConfig.from_dict(description["detector"]).replace(**changes)
+    detector = build_detector(config, "none", precision, roi_align)
+    weights = folder / description["weights"]
+    if not weights.is_file():
+        raise InputError(f"{folder / CONFIG} names {description['weights']!r}, but there is no such file beside it")
+    try:
+        detector.load_weights(weights)
+    except Exception as error:  # h5py and Keras raise several kinds
+        raise InputError(f"{weights} does not hold the weights that {CONFIG} describes: {error}") from error
+    return detector
+
+
+def read_description(folder: str | Path) -> dict[str, Any]:
+    """The content of a folder's `config.json`: format, weights, versions, detector, extra.
+
+    Raises:
+        InputError: no such folder or file, or of another form.
+    """
+    path = Path(folder) / CONFIG
+    if not path.is_file():
+        raise InputError(f"no detector in {folder}: expected a folder with {CONFIG}, as written by tfrcnn train")
+    description = read_json(path)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        found = description.get("format") if isinstance(description, dict) else description
+        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {found!r}")
+    for key in ("weights", "detector"):
+        if key not in description:
+            raise InputError(f"{path}: {key} is missing")
+    return description
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Layers made within, keras.applications' too, get this policy."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+def _version(package: str) -> str | None:
+    for name in (package, f"{package}-cpu"):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None

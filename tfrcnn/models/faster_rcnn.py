@@ -1,0 +1,134 @@
+"""Faster R-CNN: images -> detections, assembled from the layers as a Keras functional model.
+
+Reads as figure 2 of the paper: backbone -> (feature pyramid) -> region proposal network -> proposals -> RoI pooling ->
+box head -> detections. There is nothing about ground truth here; see `tfrcnn.training` for that.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.config import DetectorConfig
+from tfrcnn.errors import InputError
+from tfrcnn.layers import (
+    AnchorGenerator,
+    BoxHead,
+    DetectionDecoder,
+    DetectionRescaler,
+    Normalizer,
+    Preprocessor,
+    ProposalLayer,
+    RoIAlign,
+    RPNHead,
+)
+from tfrcnn.layers.base import register
+from tfrcnn.models.backbones import build_backbone
+from tfrcnn.models.fpn import FeaturePyramid
+
+
+@register
+class FasterRCNN(keras.Model):
+    """A detector: images [B, H, W, 3], RGB 0..255, any size -> detections in pixels of those images.
+
+    Outputs (D = config.detections.max_detections):
+        boxes [B, D, 4] float32: [y1, x1, y2, x2] in pixels of the images as given, within them.
+        scores [B, D] float32: in (0, 1), descending.
+        labels [B, D] int32: 0..C-1, positions in `config.categories`.
+        num_detections [B] int32: slots from there on hold zeros.
+
+    `network` is the part behind the preprocessing: (images already at network size and padded, their image_sizes [B,
+    2]) -> the same detections in pixels of the network input. Batches of images of several sizes go through it.
+    """
+
+    def __init__(
+        self,
+        config: DetectorConfig | dict[str, Any],
+        backbone_weights: str | Path = "none",
+        roi_align: str = "crop_and_resize",
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            config: the detector; a dict is read by `DetectorConfig.from_dict`.
+            backbone_weights: "none", "imagenet" or a file, see `build_backbone`.
+            roi_align: implementation, see `RoIAlign`.
+
+        Raises:
+            InputError: no categories, an unknown backbone or weights, anchors that do not fit the levels.
+        """
+        if isinstance(config, dict):
+            config = DetectorConfig.from_dict(config)
+        if not config.categories:
+            raise InputError("DetectorConfig.categories must name at least one category, found none")
+
+        # === Layers ===
+        preprocessor = Preprocessor(config.image, name="preprocessor")
+        normalizer = Normalizer(config.image, name="normalizer")
+        backbone = build_backbone(config.backbone, backbone_weights)
+        fpn = FeaturePyramid(config.fpn, name="fpn") if config.fpn else None
+        levels = len(backbone.strides) + 1 if fpn else 1
+        if len(config.anchors.sizes) != levels:
+            raise InputError(
+                f"AnchorConfig.sizes must have one entry for each of the {levels} levels of {config.backbone.name}, "
+                f"found {len(config.anchors.sizes)}"
+            )
+        anchor_generator = AnchorGenerator(config.anchors, name="anchors")
+        rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
+        proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
+        roi_strides = backbone.strides if fpn else backbone.strides[-1:]
+        roi_align_layer = RoIAlign(config.head, roi_strides, roi_align, name="roi_align")
+        box_head = BoxHead(config.head, config.num_classes, name="box_head")
+        decoder = DetectionDecoder(config.detections, config.head.box_weights, name="decoder")
+        rescaler = DetectionRescaler(config.detections, name="rescaler")
+
+        # === Functional model ===
+        size = config.image.static_size or (None, None)
+        images = keras.Input((*size, 3), name="images", dtype="float32")
+        image_sizes = keras.Input((2,), name="image_sizes", dtype="float32")
+        features = backbone.model(normalizer(images, image_sizes))
+        features = fpn(features) if fpn else features[-1:]
+        logits, deltas = rpn_head(features)
+        anchors = anchor_generator(features, images)
+        proposals = proposal_layer(logits, deltas, anchors, image_sizes)
+        roi_features = roi_align_layer(features[: len(roi_strides)], proposals["boxes"])
+        class_logits, box_deltas = box_head(roi_features)
+        detections = decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
+        # autocast=False: sizes must not be rounded to the 8 bits of bfloat16 on their way in
+        network = keras.Model([images, image_sizes], detections, name="network", autocast=False)
+
+        raw = keras.Input((None, None, 3), name="images", dtype="float32")
+        prepared = preprocessor(raw)
+        detections = network([prepared["images"], prepared["image_sizes"]])
+        detections = rescaler(detections, prepared["image_sizes"], prepared["original_sizes"])
+        super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
+
+        # === Config ===
+        self.config = config
+        self.network = network
+        self.normalizer = normalizer
+        self.backbone = backbone.model
+        self.backbone_stages = backbone.stages
+        self.fpn = fpn
+        self.rpn_head = rpn_head
+        self.anchor_generator = anchor_generator
+        self.roi_align = roi_align_layer
+        self.box_head = box_head
+        self.level_strides = roi_strides + ((2 * roi_strides[-1],) if fpn else ())
+
+    def extract_features(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
+    ) -> list[tf.Tensor]:
+        """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first."""
+        features = self.backbone(self.normalizer(images, image_sizes), training=training)
+        return self.fpn(features) if self.fpn else features[-1:]
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "config": self.config.to_dict(), "roi_align": self.roi_align.implementation}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
+        return cls(**config)

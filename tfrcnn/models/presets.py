@@ -1,0 +1,148 @@
+"""Named detectors with the hyper-parameters of record, and how each is trained by default.
+
+| preset | source of the numbers |
+|---|---|
+| vgg16 | the paper, as released in py-faster-rcnn (end-to-end, VGG-16) |
+| resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn |
+| mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
+| tiny_fpn | this project: trains from scratch on a CPU within minutes |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tfrcnn.config import (
+    AnchorConfig,
+    BackboneConfig,
+    Category,
+    DetectionConfig,
+    DetectorConfig,
+    FPNConfig,
+    HeadConfig,
+    ImageConfig,
+    MatchConfig,
+    ProposalConfig,
+    RPNConfig,
+    TrainingConfig,
+)
+from tfrcnn.errors import InputError
+from tfrcnn.models.backbones.applications import APPLICATIONS
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A detector (its categories still empty) and its default training."""
+
+    detector: DetectorConfig
+    training: TrainingConfig
+    summary: str
+
+
+def preset_names() -> tuple[str, ...]:
+    """The names that `preset` knows."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | None = None) -> Preset:
+    """A preset for given categories.
+
+    Args:
+        image_size: N makes the network input N x N, static (letterbox); None keeps the preset's min/max size.
+
+    Raises:
+        InputError: unknown name, or a size that is not a positive multiple of the preset's divisor.
+    """
+    if name not in _PRESETS:
+        raise InputError(f"unknown model {name!r}: expected one of {', '.join(_PRESETS)}")
+    found = _PRESETS[name]
+    image = found.detector.image
+    if image_size is not None:
+        if image_size < 1 or image_size % image.divisor:
+            raise InputError(f"image size must be a positive multiple of {image.divisor} for {name}, found
+            {image_size}")
+        image = image.replace(static_size=(image_size, image_size))
+    detector = found.detector.replace(categories=tuple(categories), image=image)
+    return Preset(detector, found.training, found.summary)
+
+
+def _vgg16() -> Preset:
+    detector = DetectorConfig(
+        preset="vgg16",
+        backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),
+        image=ImageConfig(600, 1000, divisor=16, **APPLICATIONS["VGG16"].image),
+        fpn=None,
+        anchors=AnchorConfig(sizes=((128.0, 256.0, 512.0),), rounding="paper", offset=0.5),
+        rpn=RPNConfig(
+            channels=512,
+            match=MatchConfig(0.7, 0.3, samples=256, positive_fraction=0.5, allow_low_quality=True),
+            ignore_cross_boundary=True,
+        ),
+        train_proposals=ProposalConfig(12000, 2000, min_size=16.0),
+        test_proposals=ProposalConfig(6000, 300, min_size=16.0),
+        head=HeadConfig(
+            units=(4096, 4096),
+            dropout=0.5,
+            match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25, beta=1.0),
+        ),
+        detections=DetectionConfig(nms_iou=0.3),
+    )
+    # 1e-3 for two images a step (iter_size 2) is 8e-3 for sixteen
+    training = TrainingConfig(learning_rate=0.008, weight_decay=5e-4, milestones=(0.7,), frozen_stages=2)
+    return Preset(detector, training, "the paper: VGG-16, stride 16, nine anchors, two fc-4096")
+
+
+def _resnet_fpn(depth: int) -> Preset:
+    name = f"ResNet{depth}"
+    detector = DetectorConfig(
+        preset=f"resnet{depth}_fpn",
+        backbone=BackboneConfig(name),
+        image=ImageConfig(800, 1333, **APPLICATIONS[name].image),
+    )
+    training = TrainingConfig(epochs=26, milestones=(16 / 26, 22 / 26), frozen_stages=2)
+    return Preset(detector, training, f"ResNet-{depth} with feature pyramid, the workhorse")
+
+
+def _mobilenet_v2_fpn() -> Preset:
+    detector = DetectorConfig(
+        preset="mobilenet_v2_fpn",
+        backbone=BackboneConfig("MobileNetV2"),
+        image=ImageConfig(320, 640, **APPLICATIONS["MobileNetV2"].image),
+        fpn=FPNConfig(128),
+        anchors=AnchorConfig(sizes=((16.0,), (32.0,), (64.0,), (128.0,), (256.0,))),
+        train_proposals=ProposalConfig(1000, 1000),
+        test_proposals=ProposalConfig(300, 300),
+        head=HeadConfig(match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25)),
+    )
+    training = TrainingConfig(
+        epochs=24, batch_size=4, schedule="cosine", warmup_steps=200, frozen_stages=1, ema=0.998, color_jitter=0.2
+    )
+    return Preset(detector, training, "MobileNetV2 with a 128-channel feature pyramid, for small machines")
+
+
+def _tiny_fpn() -> Preset:
+    detector = DetectorConfig(
+        preset="tiny_fpn",
+        backbone=BackboneConfig("tiny"),
+        image=ImageConfig(128, 256, divisor=32),
+        fpn=FPNConfig(64),
+        anchors=AnchorConfig(sizes=((16.0,), (32.0,), (64.0,), (128.0,))),
+        train_proposals=ProposalConfig(300, 300),
+        test_proposals=ProposalConfig(100, 100),
+        head=HeadConfig(units=(256,), match=MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25)),
+    )
+    training = TrainingConfig(
+        epochs=12,
+        batch_size=8,
+        learning_rate=0.1,
+        schedule="cosine",
+        warmup_steps=100,
+        freeze_batch_norm=False,
+        horizontal_flip=False,
+    )
+    return Preset(detector, training, "a small network from scratch, for demonstrations and tests")
+
+
+_PRESETS = {
+    p.detector.preset: p for p in (_vgg16(), _resnet_fpn(50), _resnet_fpn(101), _mobilenet_v2_fpn(), _tiny_fpn())
+}

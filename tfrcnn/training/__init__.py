@@ -1,0 +1,1 @@
+"""Training: targets, losses, the joint model for `fit`, and whole runs."""

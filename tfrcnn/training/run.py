@@ -1,0 +1,168 @@
+"""A whole training run in one call: from data sets to a folder with the trained, measured detector.
+
+The run folder:
+    config.json, model-N.weights.h5   the best detector on the validation set: `load_detector(folder)`
+    last/                             the newest detector, of the same form
+    training.json                     how the run was set up
+    training_state.npz                everything needed to resume
+    history.csv, tensorboard/         losses and scores, a row an epoch
+    evaluation.json                   the best detector on the validation set
+    curves.png, predictions.png       the same for the eye
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfrcnn.config import TrainingConfig
+from tfrcnn.data.decode import read_image
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.pipeline import training_data
+from tfrcnn.errors import InputError
+from tfrcnn.evaluation.evaluate import Metric
+from tfrcnn.evaluation.report import plot_curves
+from tfrcnn.files import read_json, write_json
+from tfrcnn.inference import Predictor
+from tfrcnn.models import FasterRCNN, load_detector
+from tfrcnn.training.callbacks import STATE, EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.joint import TrainingModel, freeze
+from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.state import read_meta, restore_state
+from tfrcnn.visualize import contact_sheet, draw_comparison
+
+SETUP = "training.json"
+SHEET_IMAGES = 9
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its folder, the best detector, and a row of history an epoch."""
+
+    folder: Path
+    detector: FasterRCNN
+    history: list[dict[str, Any]]
+
+
+def train(
+    detector: FasterRCNN,
+    train_data: Dataset,
+    validation: Dataset | None,
+    out: str | Path,
+    training: TrainingConfig,
+    metric: Metric = "coco",
+    resume: bool = False,
+    cache: bool = False,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+) -> Run:
+    """Train a detector by approximate joint training and write everything about it into a folder.
+
+    Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
+
+    Args:
+        detector: trained in place; its categories must be those of the data sets.
+        validation: evaluated after every epoch; the best detector is kept by it. None keeps the newest.
+        out: the run folder, new or empty unless `resume`.
+        metric: "coco", "voc" or "voc07".
+        resume: go on from the last complete epoch of `out`, exactly as if there had been no interruption.
+        cache: keep the decoded images in memory.
+        callbacks: further Keras callbacks.
+
+    Raises:
+        InputError: the folder is in use, or was set up differently; categories differ; the loss is no longer a number.
+    """
+    out = Path(out)
+    for name, dataset in (("training", train_data), ("validation", validation)):
+        if dataset is not None and dataset.categories != detector.config.categories:
+            raise InputError(f"the categories of the {name} data {dataset.source} are not those of the detector")
+    setup = {
+        "training": training.to_dict(),
+        "metric": metric,
+        "train": train_data.source,
+        "validation": validation.source if validation else None,
+        "detector": detector.config.to_dict(),
+    }
+    prepare_folder(out, setup, resume)
+
+    freeze(detector, training)
+    data = training_data(train_data, detector.config.image, training, cache)
+    model = TrainingModel(detector, training.seed)
+    model.compile(optimizer=make_optimizer(training, data.steps_per_epoch), jit_compile=False)
+    done, history = 0, []
+    if resume and (out / STATE).is_file():
+        meta = read_meta(out / STATE)
+        done, history = meta["epoch"], meta["history"]
+        restore_state(out / STATE, model)
+    if done < training.epochs:
+        extra = {"training": training.to_dict(), "metric": metric}
+        model.fit(
+            data.batches(done * data.steps_per_epoch),
+            epochs=training.epochs,
+            initial_epoch=done,
+            steps_per_epoch=data.steps_per_epoch,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                StopOnNaN(data.files_of_step),
+                EndOfEpoch(out, validation, metric, history, extra),
+                Progress(training.epochs, data.steps_per_epoch, done),
+                *_tensorboard(out),
+                *(callbacks or []),
+            ],
+        )
+    best = load_detector(out, roi_align=detector.roi_align.implementation)
+    plot_curves(history, out / "curves.png")
+    if validation is not None:
+        draw_sheet(Predictor(best), validation, out / "predictions.png")
+    return Run(out, best, history)
+
+
+def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
+    """Claim a new run folder, or check that an old one was set up the same way.
+
+    Raises:
+        InputError: new, but there is something in the folder; resumed, but there is no run or another one.
+    """
+    if not resume:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
+        write_json(out / SETUP, setup)
+        return
+    if not (out / SETUP).is_file():
+        raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
+    before = read_json(out / SETUP)
+    for key, value in _flat(setup).items():
+        if _flat(before).get(key) != value:
+            raise InputError(
+                f"{out / SETUP}: cannot resume with other settings: {key} was {_flat(before).get(key)!r}, is {value!r}"
+            )
+
+
+def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
+    """A sheet of evenly spaced images of a data set with detections (solid) and ground truth (dashed)."""
+    names = [category.name for category in dataset.categories]
+    tiles = []
+    for i in np.unique(np.linspace(0, len(dataset) - 1, SHEET_IMAGES).astype(int)):
+        example = dataset.examples[i]
+        image = read_image(example.path)
+        tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
+    contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
+
+
+def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:
+    if importlib.util.find_spec("tensorboard") is None:
+        return []
+    return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested objects as one level with dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for name, item in value.items() for k, v in _flat(item, f"{prefix}.{name}" if prefix else
+    name).items()}

@@ -1,0 +1,98 @@
+"""What the two stages are trained towards: sampled anchors for the RPN, sampled RoIs for the box head.
+
+Legend: B batch, A anchors, M padded ground truth, P proposals, S samples, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrcnn import boxes as box_ops
+from tfrcnn.config import HeadConfig, RPNConfig
+from tfrcnn.matching import IGNORED, Samples, match, sample
+
+
+class RPNTargets(NamedTuple):
+    """samples of S anchors, and deltas [B, S, 4] to the ground truth of the positive ones (0 for the others)."""
+
+    samples: Samples
+    deltas: tf.Tensor
+
+
+class RoITargets(NamedTuple):
+    """S regions of interest an image for the box head.
+
+    boxes [B, S, 4] yxyx pixels; labels [B, S] int32 in 0..C, where C is the background; deltas [B, S, 4] to the
+    ground truth of the positive ones, times the box weights; samples: which are positive, which slots are filled.
+    """
+
+    boxes: tf.Tensor
+    labels: tf.Tensor
+    deltas: tf.Tensor
+    samples: Samples
+
+
+def rpn_targets(
+    anchors: tf.Tensor,
+    gt_boxes: tf.Tensor,
+    gt_labels: tf.Tensor,
+    image_sizes: tf.Tensor,
+    config: RPNConfig,
+    priority: tf.Tensor,
+) -> RPNTargets:
+    """Anchors to train the RPN on (paper sections 3.1.2 and 3.1.3).
+
+    Args:
+        anchors: [A, 4] yxyx pixels.
+        gt_boxes: [B, M, 4]; gt_labels: [B, M] int32, negative for padding.
+        image_sizes: [B, 2] (h, w); anchors that cross it are ignored if `config.ignore_cross_boundary`.
+        priority: [B, A], see `sample`.
+    """
+    kind, ground_truth = match(anchors, gt_boxes, gt_labels >= 0, config.match)
+    if config.ignore_cross_boundary:
+        inside = tf.reduce_all((anchors[None, :, :2] >= 0.0) & (anchors[None, :, 2:] <= image_sizes[:, None]), axis=-1)
+        kind = tf.where(inside, kind, IGNORED)
+    samples = sample(kind, config.match, priority)
+    target = _ground_truth_of(samples, ground_truth, gt_boxes)
+    deltas = box_ops.encode(target, tf.gather(anchors, samples.index))
+    return RPNTargets(samples, tf.where(samples.positive[..., None], deltas, 0.0))
+
+
+def roi_targets(
+    proposals: tf.Tensor,
+    valid: tf.Tensor,
+    gt_boxes: tf.Tensor,
+    gt_labels: tf.Tensor,
+    num_classes: int,
+    config: HeadConfig,
+    priority: tf.Tensor,
+) -> RoITargets:
+    """Regions to train the box head on: proposals joined by the ground truth itself, labelled and sampled.
+
+    Args:
+        proposals: [B, P, 4]; valid: [B, P] bool: padding is never sampled.
+        gt_boxes, gt_labels: as of `rpn_targets`.
+        priority: [B, P + M], see `sample`.
+    """
+    gt_valid = gt_labels >= 0
+    boxes = tf.concat([proposals, gt_boxes], axis=1)
+    present = tf.concat([valid, gt_valid], axis=1)
+    kind, ground_truth = match(boxes, gt_boxes, gt_valid, config.match)
+    samples = sample(tf.where(present, kind, IGNORED), config.match, priority)
+    sampled = tf.gather(boxes, samples.index, batch_dims=1)
+    target = _ground_truth_of(samples, ground_truth, gt_boxes)
+    deltas = box_ops.encode(target, sampled, config.box_weights)
+    matched = tf.gather(gt_labels, tf.gather(ground_truth, samples.index, batch_dims=1), batch_dims=1)
+    return RoITargets(
+        boxes=sampled,
+        labels=tf.where(samples.positive, matched, num_classes),
+        deltas=tf.where(samples.positive[..., None], deltas, 0.0),
+        samples=samples,
+    )
+
+
+def _ground_truth_of(samples: Samples, ground_truth: tf.Tensor, gt_boxes: tf.Tensor) -> tf.Tensor:
+    """The ground-truth box of each sample: [B, S, 4]."""
+    return tf.gather(gt_boxes, tf.gather(ground_truth, samples.index, batch_dims=1), batch_dims=1)
