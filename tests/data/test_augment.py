@@ -155,12 +155,12 @@ def test_crop_probability_is_the_share_of_images_cropped() -> None:
     assert abs(sum(half) - sum(always) / 2) < 36  # five standard deviations of 7
 
 
-def test_resized_boxes_end_where_the_image_ends() -> None:
-    """480 x 640 to 320 x 426: 640 * (426 / 640) is off by one rounding where 640 * 426 / 640 is not."""
-    for height, width in [(480, 640), (375, 500), (333, 500), (427, 640), (601, 397)]:
-        config = ImageConfig(min_size=320, max_size=640)
-        image, boxes = resize(tf.zeros([height, width, 3]), tf.constant([[0.0, 0.0, height, width]]), config)
-        np.testing.assert_array_equal(boxes, [[0, 0, *image.shape[:2]]])
+@pytest.mark.parametrize(("size", "min_size", "max_size"), [((612, 612), 320, 640), ((375, 500), 800, 1333)])
+def test_resized_boxes_end_where_the_image_ends(size: tuple[int, int], min_size: int, max_size: int) -> None:
+    """In float32 612 * (320 / 612) is 320.00003, a box that reaches over the edge; 612 * 320 / 612 is 320."""
+    config = ImageConfig(min_size=min_size, max_size=max_size)
+    image, boxes = resize(tf.zeros([*size, 3]), tf.constant([[0.0, 0.0, *size]]), config)
+    np.testing.assert_array_equal(boxes, [[0, 0, *image.shape[:2]]])
 
 
 def test_box_of_a_doubled_image_is_doubled() -> None:
@@ -262,6 +262,12 @@ def test_colour_factors_are_those_of_pillow(name: str, enhance: type, factor: fl
     np.testing.assert_allclose(adjusted(colors(), **{name: factor}), expected, atol=1.5)  # Pillow rounds twice
 
 
+def test_contrast_is_about_the_brightened_mean() -> None:
+    """Pixels of 80 and 120 brightened by 1.5 are 120 and 180; half of their contrast about 150 is 135 and 165."""
+    image = np.array([80, 120], np.float32)[None, :, None].repeat(3, axis=2)
+    np.testing.assert_allclose(adjusted(image, brightness=1.5, contrast=0.5)[0, :, 0], [135, 165], rtol=1e-5)
+
+
 def test_hue_turns_red_to_the_hand_computed_colour() -> None:
     """A sixth of a turn. For grey + red of 100: Y = 29.9, I = 59.59, Q = 21.15; turned by 60 degrees
     I' = 29.80 - 18.32 = 11.48, Q' = 51.61 + 10.58 = 62.18; in RGB Y + .956 I' + .619 Q' = 79.4,
@@ -308,8 +314,8 @@ def test_colour_jitter_grows_with_its_strength() -> None:
 @all_augmentations
 def test_same_seed_gives_the_same_result_and_another_another(name: str) -> None:
     augment = AUGMENTATIONS[name]
-    first = [augment(*sample(BOXES), seed) for seed in seeds(8)]
-    for (image, boxes, labels), seed in zip(first, seeds(8)):
+    first = [augment(*sample(BOXES), seed) for seed in seeds(6)]
+    for (image, boxes, labels), seed in zip(first, seeds(6)):
         again = augment(*sample(BOXES), seed)
         np.testing.assert_array_equal(again[0], image)
         np.testing.assert_array_equal(again[1], boxes)
@@ -322,10 +328,10 @@ def test_same_seed_gives_the_same_result_and_another_another(name: str) -> None:
 def test_inside_tf_data_equals_eager(name: str, boxes: list[list[float]]) -> None:
     augment = AUGMENTATIONS[name]
     given = sample(boxes)
-    dataset = tf.data.Dataset.from_tensor_slices(seeds(8)).map(lambda seed: augment(*given, seed))
+    dataset = tf.data.Dataset.from_tensor_slices(seeds(3)).map(lambda seed: augment(*given, seed))
     image_spec, boxes_spec, labels_spec = dataset.element_spec
     assert (image_spec.shape.rank, boxes_spec.shape.rank, labels_spec.shape.rank) == (3, 2, 1)
-    for seed, results in zip(seeds(8), dataset):
+    for seed, results in zip(seeds(3), dataset):
         expected = augment(*given, seed)
         assert (len(expected[1]) > 0) == (len(boxes) > 0)
         np.testing.assert_allclose(results[0], expected[0], atol=1e-3)

@@ -1,6 +1,7 @@
 """pipeline.py: batches by hand, padding, order, determinism, and what happens to bad data."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,6 @@ from tfrcnn.images import resize
 CONFIG = ImageConfig(min_size=60, max_size=120, divisor=32)
 PLAIN = TrainingConfig(batch_size=1, horizontal_flip=False)
 AUGMENTED = TrainingConfig(batch_size=2, seed=3, scale_jitter=(0.5, 2.0), random_crop=0.5, color_jitter=0.4)
-KEYS = ["boxes", "image_index", "image_sizes", "images", "labels"]
 
 Batch = dict[str, np.ndarray]
 
@@ -91,7 +91,7 @@ def test_image_of_40_by_80_is_a_batch_of_64_by_128_with_60_by_120_of_it_used(tmp
     data = training_data(dataset(example(tmp_path, "a.png", (40, 80), [[4, 6, 14, 30]])), CONFIG, PLAIN)
     assert data.steps_per_epoch == 1
     (batch,) = take(data, 1)
-    assert sorted(batch) == KEYS
+    assert sorted(batch) == ["boxes", "image_index", "image_sizes", "images", "labels"]
     assert batch["images"].shape == (1, 64, 128, 3)
     np.testing.assert_array_equal(batch["image_sizes"], [[60, 120]])
     np.testing.assert_array_equal(batch["boxes"], [[[6, 9, 21, 45]]])
@@ -134,7 +134,7 @@ def test_crowd_difficult_and_empty_boxes_are_no_targets(tmp_path: Path) -> None:
     boxes = [[0, 0, 9, 9], [0, 9, 9, 18], [0, 18, 9, 27], [5, 5, 5, 9], [5, 5, np.nan, 9]]
     pixels = example(tmp_path, "a.png", (40, 80))
     marked = example(tmp_path, "b.png", (40, 80), boxes[:3], crowd=[0], difficult=[2])
-    broken = Example(**{**vars(marked), "boxes": np.array(boxes[2:], np.float32)})  # none but its first has an extent
+    broken = replace(marked, boxes=np.array(boxes[2:], np.float32))  # none but its first has an extent
     data = training_data(dataset(pixels, marked, broken), CONFIG, PLAIN)
     labels = {int(batch["image_index"][0]): batch["labels"].tolist() for batch in take(data, 3)}
     assert labels == {0: [[-1]], 1: [[1]], 2: [[-1]]}
@@ -166,9 +166,10 @@ def test_batches_are_bit_identical_for_a_seed(mixed: Dataset, cache: bool) -> No
     assert_same(take(training_data(mixed, CONFIG, AUGMENTED, cache), 8), first)
 
 
-def test_batches_of_another_seed_differ(mixed: Dataset) -> None:
+@pytest.mark.parametrize("seed", [4, -1, 2**40])
+def test_batches_of_another_seed_differ(mixed: Dataset, seed: int) -> None:
     first = take(training_data(mixed, CONFIG, AUGMENTED), 6)
-    second = take(training_data(mixed, CONFIG, AUGMENTED.replace(seed=4)), 6)
+    second = take(training_data(mixed, CONFIG, AUGMENTED.replace(seed=seed)), 6)
     assert any(a["image_index"].tolist() != b["image_index"].tolist() for a, b in zip(first, second))
 
 
@@ -207,6 +208,16 @@ def test_data_set_smaller_than_a_batch_repeats(tmp_path: Path) -> None:
     data = training_data(dataset(example(tmp_path, "a.png", (40, 80))), CONFIG, PLAIN.replace(batch_size=3))
     (batch,) = take(data, 1)
     np.testing.assert_array_equal(batch["image_index"], [0, 0, 0])
+
+
+def test_batches_are_of_one_aspect_unless_the_frame_is_static(tmp_path: Path) -> None:
+    sizes = [(40, 80), (80, 40)] * 4
+    images = dataset(*(example(tmp_path, f"{i}.png", size) for i, size in enumerate(sizes)))
+    training = PLAIN.replace(batch_size=4)
+    shapes = [batch["images"].shape[1:3] for batch in take(training_data(images, CONFIG, training), 8)]
+    assert set(shapes) == {(64, 128), (128, 64)}
+    static = take(training_data(images, ImageConfig(static_size=(64, 64)), training), 8)
+    assert any(len(set(batch["image_index"] % 2)) == 2 for batch in static)
 
 
 def test_images_of_a_batch_are_augmented_each_on_its_own(tmp_path: Path) -> None:
@@ -248,7 +259,7 @@ def test_element_spec_does_not_depend_on_the_data(mixed: Dataset, tmp_path: Path
 @pytest.mark.parametrize("cache", [False, True])
 def test_image_of_another_size_than_annotated_is_named(tmp_path: Path, cache: bool) -> None:
     one = example(tmp_path, "a.png", (40, 80))
-    wrong = dataset(Example(**{**vars(one), "height": 80, "width": 40}))
+    wrong = dataset(replace(one, height=80, width=40))
     with pytest.raises(
         tf.errors.InvalidArgumentError, match=r"a\.png\] \[.*annotations.*\] \[80 40\] \[.*\] \[40 80\]"
     ):
@@ -263,10 +274,9 @@ def test_missing_image_is_named(tmp_path: Path) -> None:
 
 
 def test_empty_data_set_is_refused() -> None:
-    with pytest.raises(InputError, match="made by hand: expected at least one image, found none"):
-        training_data(dataset(), CONFIG, PLAIN)
-    with pytest.raises(InputError, match="made by hand: expected at least one image, found none"):
-        inference_data(dataset(), CONFIG)
+    for build in (lambda: training_data(dataset(), CONFIG, PLAIN), lambda: inference_data(dataset(), CONFIG)):
+        with pytest.raises(InputError, match="made by hand: expected at least one image, found none"):
+            build()
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
@@ -279,12 +289,11 @@ def test_inference_gives_every_image_once_in_order(mixed: Dataset, batch_size: i
     np.testing.assert_array_equal(joined["image_index"], range(7))
     np.testing.assert_array_equal(joined["original_sizes"], [(one.height, one.width) for one in mixed.examples])
     images = [(image, size) for batch in batches for image, size in zip(batch["images"], batch["image_sizes"])]
-    for one, (image, (height, width)) in zip(mixed.examples, images):
-        assert image.shape[0] % 32 == image.shape[1] % 32 == 0
-        expected = resize(tf.constant(read_image(one.path)), CONFIG)
-        np.testing.assert_array_equal(image[: int(height), : int(width)], expected)
-        assert not image[int(height) :].any()
-        assert not image[:, int(width) :].any()
+    for one, (image, size) in zip(mixed.examples, images):
+        height, width = size.astype(int)
+        expected = np.zeros_like(image)
+        expected[:height, :width] = resize(tf.constant(read_image(one.path)), CONFIG)
+        np.testing.assert_array_equal(image, expected)
 
 
 def test_element_spec_of_inference_does_not_depend_on_the_data(mixed: Dataset, tmp_path: Path) -> None:

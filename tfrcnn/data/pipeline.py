@@ -22,8 +22,8 @@ from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size
 
-# Batches made ahead of the training step. Two absorb the unevenness of decoding; AUTOTUNE would take more and more
-# memory (a batch of four at 1333 pixels is 80 MB) for nothing.
+# Batches made ahead of the training step: enough to absorb the unevenness of decoding, few enough to bound memory (a
+# batch of four at 800 x 1344 is 52 MB), which AUTOTUNE would not.
 _PREFETCH = 2
 _AUGMENTATIONS = 4  # seeds an image
 
@@ -35,8 +35,8 @@ def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig
         dataset: what to train on; crowd and difficult boxes are left out, images without boxes are not.
         image: the network's frame.
         training: batch size, seed and augmentation.
-        cache: decode every image once, now, and keep it in memory, 3 H W bytes each (0.9 MB at 640 x 480, 2.5 times
-            that of its file; twice as much while it is being read), still augmenting anew each epoch.
+        cache: decode every image once, now, and keep it in memory, 3 H W bytes each (0.9 MB at 640 x 480; up to
+            twice as much while it is being read), still augmenting anew each epoch.
 
     Raises:
         InputError: the data set is empty.
@@ -114,6 +114,7 @@ class TrainingData:
         )
         return indices, seeds
 
+    @tf.autograph.experimental.do_not_convert  # no Python branch here is over a tensor; starts sooner
     def _example(self, index: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
         training = self._training
         flip_seed, crop_seed, scale_seed, color_seed = tf.unstack(seeds)

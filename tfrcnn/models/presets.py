@@ -59,8 +59,8 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
     image = found.detector.image
     if image_size is not None:
         if image_size < 1 or image_size % image.divisor:
-            raise InputError(f"image size must be a positive multiple of {image.divisor} for {name}, found
-            {image_size}")
+            expected = f"a positive multiple of {image.divisor} for {name}"
+            raise InputError(f"image size must be {expected}, found {image_size}")
         image = image.replace(static_size=(image_size, image_size))
     detector = found.detector.replace(categories=tuple(categories), image=image)
     return Preset(detector, found.training, found.summary)

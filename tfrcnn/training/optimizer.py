@@ -78,6 +78,13 @@ class SGD(keras.optimizers.SGD):
             gradient = gradient + self.coupled_weight_decay * tf.convert_to_tensor(variable)
         super().update_step(gradient, variable, learning_rate)
 
+    def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
+        if self.use_ema:
+            step = tf.cast(self.iterations, tf.float32)
+            decay = tf.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
+            for variable, average in zip(trainable_variables, self._model_variables_moving_average):
+                average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
+
     def swap_averages(self) -> None:
         """Exchange the trained weights with their moving averages, exactly; a second call restores them."""
         for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):

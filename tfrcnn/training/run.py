@@ -59,6 +59,7 @@ def train(
     resume: bool = False,
     cache: bool = False,
     callbacks: list[keras.callbacks.Callback] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> Run:
     """Train a detector by approximate joint training and write everything about it into a folder.
 
@@ -72,6 +73,8 @@ def train(
         resume: go on from the last complete epoch of `out`, exactly as if there had been no interruption.
         cache: keep the decoded images in memory.
         callbacks: further Keras callbacks.
+        options: JSON values to keep in training.json under "options", e.g. those of the command line; where given,
+            they have to be the same in a resumed run.
 
     Raises:
         InputError: the folder is in use, or was set up differently; categories differ; the loss is no longer a number.
@@ -86,6 +89,7 @@ def train(
         "train": train_data.source,
         "validation": validation.source if validation else None,
         "detector": detector.config.to_dict(),
+        "options": options or {},
     }
     prepare_folder(out, setup, resume)
 
@@ -126,21 +130,44 @@ def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
     """Claim a new run folder, or check that an old one was set up the same way.
 
     Raises:
-        InputError: new, but there is something in the folder; resumed, but there is no run or another one.
+        InputError: as `check_folder`; or resumed, but with another setup.
     """
+    check_folder(out, resume)
     if not resume:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
         write_json(out / SETUP, setup)
         return
-    if not (out / SETUP).is_file():
-        raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
     before = read_json(out / SETUP)
     for key, value in _flat(setup).items():
         if _flat(before).get(key) != value:
             raise InputError(
                 f"{out / SETUP}: cannot resume with other settings: {key} was {_flat(before).get(key)!r}, is {value!r}"
             )
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """Check that a folder can become that of a new run, or holds one to resume; nothing is written.
+
+    Raises:
+        InputError: new, but there is something in the folder; resumed, but there is no run.
+    """
+    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
+    if resume and not (out / SETUP).is_file():
+        raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
+
+
+def is_complete(out: Path) -> bool:
+    """Whether the run in a folder has done all its epochs and drawn its pictures: nothing is left to resume.
+
+    Raises:
+        InputError: there is no run.
+    """
+    check_folder(out, resume=True)
+    setup = read_json(out / SETUP)
+    last_written = "predictions.png" if setup["validation"] else "curves.png"
+    if not (out / STATE).is_file() or not (out / last_written).is_file():
+        return False
+    return read_meta(out / STATE)["epoch"] >= setup["training"]["epochs"]
 
 
 def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
@@ -164,5 +191,5 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     """Nested objects as one level with dotted keys."""
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for name, item in value.items() for k, v in _flat(item, f"{prefix}.{name}" if prefix else
-    name).items()}
+    dotted = {f"{prefix}.{name}" if prefix else name: item for name, item in value.items()}
+    return {key: leaf for name, item in dotted.items() for key, leaf in _flat(item, name).items()}

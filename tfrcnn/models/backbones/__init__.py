@@ -61,7 +61,7 @@ def build_backbone(config: BackboneConfig, weights: str | Path = "none", **kwarg
     for tap in taps:
         if tap not in names:
             raise InputError(f"backbone {config.name!r} has no layer {tap!r} to take a feature map from")
-    extractor = keras.Model(model.inputs, [model.get_layer(tap).output for tap in taps], name="backbone")
+    extractor = keras.Model(model.inputs[0], [model.get_layer(tap).output for tap in taps], name="backbone")
     return Backbone(extractor, output_strides(extractor), stages)
 
 

@@ -1,0 +1,77 @@
+"""The final list of boxes, by hand."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfrcnn.config import DetectionConfig
+from tfrcnn.layers import DetectionDecoder, DetectionRescaler
+
+WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+PROPOSALS = tf.constant([[[10.0, 10, 30, 30], [12, 10, 30, 30], [50, 50, 70, 90]]])
+ALL = tf.ones([1, 3], tf.bool)
+SIZE = tf.constant([[100.0, 80.0]])
+
+
+def logits(*probabilities):
+    """[1, P, C + 1] logits of given class probabilities, background last."""
+    p = np.array([probabilities], np.float32)
+    return tf.math.log(np.concatenate([p, 1 - p.sum(-1, keepdims=True)], -1) + 1e-9)
+
+
+def decode(probabilities, valid=ALL, deltas=None, **config):
+    classes = len(probabilities[0])
+    deltas = tf.zeros([1, 3, classes, 4]) if deltas is None else deltas
+    layer = DetectionDecoder(DetectionConfig(**config), WEIGHTS)
+    found = layer(logits(*probabilities), deltas, PROPOSALS, valid, SIZE)
+    count = int(found["num_detections"][0])
+    assert np.all(found["scores"][0, count:] == 0)
+    assert np.all(found["boxes"][0, count:] == 0)
+    return {key: value[0, :count].numpy() for key, value in found.items() if key != "num_detections"}
+
+
+def test_the_background_is_the_last_logit_and_the_first_class_is_label_0():
+    found = decode([[0.9, 0.0], [0.0, 0.0], [0.0, 0.8]])
+    np.testing.assert_array_equal(found["labels"], [0, 1])
+    np.testing.assert_allclose(found["scores"], [0.9, 0.8], rtol=1e-5)
+    np.testing.assert_array_equal(found["boxes"], [[10, 10, 30, 30], [50, 50, 70, 80]])  # clipped to 80
+
+
+def test_overlapping_boxes_suppress_each_other_within_a_class_only():
+    same = decode([[0.9, 0.0], [0.6, 0.0], [0.0, 0.0]])
+    other = decode([[0.9, 0.0], [0.0, 0.6], [0.0, 0.0]])
+    assert same["labels"].tolist() == [0]
+    assert other["labels"].tolist() == [0, 1]
+
+
+def test_one_proposal_may_be_two_classes_at_once():
+    assert decode([[0.5, 0.4], [0.0, 0.0], [0.0, 0.0]])["labels"].tolist() == [0, 1]
+
+
+def test_a_score_of_the_threshold_is_not_above_it():
+    assert len(decode([[0.5], [0.0], [0.0]], score_threshold=0.4999)["scores"]) == 1
+    assert len(decode([[0.5], [0.0], [0.0]], score_threshold=0.5001)["scores"]) == 0
+
+
+def test_padding_is_never_scored():
+    assert len(decode([[0.9], [0.9], [0.9]], valid=tf.constant([[False, False, False]]))["scores"]) == 0
+
+
+def test_at_most_the_best_of_all_classes_are_returned():
+    found = decode([[0.9, 0.05], [0.0, 0.0], [0.1, 0.8]], max_detections=2)
+    np.testing.assert_allclose(found["scores"], [0.9, 0.8], rtol=1e-5)
+
+
+def test_deltas_of_the_class_itself_move_its_box():
+    deltas = np.zeros((1, 3, 2, 4), np.float32)
+    deltas[0, 0, 1] = [10 * 0.5, 0, 0, 0]  # class 1: half a height down
+    found = decode([[0.45, 0.5], [0.0, 0.0], [0.0, 0.0]], deltas=deltas)
+    np.testing.assert_allclose(found["boxes"], [[20, 10, 40, 30], [10, 10, 30, 30]])
+
+
+def test_rescaling_multiplies_by_the_true_ratio_of_each_axis():
+    # 480 x 640 -> 320 x 426: 640 / 426 is not 1.5
+    found = DetectionRescaler(DetectionConfig())(
+        {"boxes": tf.constant([[[320.0, 426.0, 160.0, 213.0]]])}, tf.constant([[320.0, 426.0]]),
+        tf.constant([[480.0, 640.0]]),
+    )  # fmt: skip
+    np.testing.assert_allclose(found["boxes"], [[[480, 640, 240, 320]]], rtol=1e-6)

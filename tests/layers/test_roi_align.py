@@ -1,0 +1,115 @@
+"""RoIAlign against tables, a plain reference, and its other implementation."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrcnn.config import HeadConfig
+from tfrcnn.layers import RoIAlign
+
+IMPLEMENTATIONS = ("crop_and_resize", "gather")
+RAMP = tf.reshape(tf.range(25.0), [1, 5, 5, 1])  # value 5 y + x
+
+
+def reference(feature, box, pool, ratio):
+    """torchvision.ops.roi_align(aligned=False) in plain Python, sample by sample; box in feature coordinates."""
+    height, width = feature.shape[:2]
+    y1, x1, y2, x2 = map(float, box)
+    h, w = max(y2 - y1, 1.0), max(x2 - x1, 1.0)
+
+    def sample(y, x):
+        if y < -1 or y > height or x < -1 or x > width:
+            return np.zeros(feature.shape[2])
+        y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
+        yl, xl = int(y), int(x)
+        yh, xh = min(yl + 1, height - 1), min(xl + 1, width - 1)
+        fy, fx = y - yl, x - xl
+        top = (1 - fx) * feature[yl, xl] + fx * feature[yl, xh]
+        return (1 - fy) * top + fy * ((1 - fx) * feature[yh, xl] + fx * feature[yh, xh])
+
+    out = np.zeros((pool, pool, feature.shape[2]))
+    for i in range(pool):
+        for j in range(pool):
+            for a in range(ratio):
+                for b in range(ratio):
+                    y = y1 + (i + (a + 0.5) / ratio) * h / pool
+                    x = x1 + (j + (b + 0.5) / ratio) * w / pool
+                    out[i, j] += sample(y, x) / ratio**2
+    return out
+
+
+def align(implementation, features, boxes, pool=4, ratio=1, strides=(1,)):
+    layer = RoIAlign(HeadConfig(pool_size=pool, sampling_ratio=ratio), strides, implementation)
+    return layer(features, tf.constant(boxes, tf.float32)).numpy()
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+class TestTables:
+    def test_box_1_1_3_3_of_the_5x5_ramp(self, implementation):
+        row = align(implementation, [RAMP], [[[1, 1, 3, 3]]])[0, 0, 0, :, 0]
+        np.testing.assert_allclose(row, [7.5, 8.0, 8.5, 9.0], rtol=1e-6)
+
+    def test_half_a_cell_to_the_upper_left_gives_the_row_of_the_aligned_convention(self, implementation):
+        # with aligned=True a cell's value lies at its middle: the published 4.5, 5, 5.5, 6 of the box [1, 1, 3, 3]
+        row = align(implementation, [RAMP], [[[0.5, 0.5, 2.5, 2.5]]])[0, 0, 0, :, 0]
+        np.testing.assert_allclose(row, [4.5, 5.0, 5.5, 6.0], rtol=1e-6)
+
+    def test_two_by_two_samples_average_to_the_middle_of_each_bin(self, implementation):
+        row = align(implementation, [RAMP], [[[0, 0, 4, 4]]], pool=2, ratio=2)[0, 0, :, :, 0]
+        np.testing.assert_allclose(row, [[6, 8], [16, 18]], rtol=1e-6)  # bins centred at (1, 1), (1, 3), ...
+
+    def test_samples_beyond_the_last_row_are_clamped_to_it(self, implementation):
+        column = align(implementation, [RAMP], [[[3, 2, 5, 4]]], pool=4, ratio=1)[0, 0, :, 0, 0]
+        # y = 3.25, 3.75, 4.25, 4.75 at x = 2.25: the last two lie beyond row 4
+        np.testing.assert_allclose(column, [18.5, 21.0, 22.25, 22.25], rtol=1e-6)
+
+    def test_a_box_of_no_size_is_taken_as_one_cell(self, implementation):
+        value = align(implementation, [RAMP], [[[2, 2, 2, 2]]], pool=1, ratio=2)[0, 0, 0, 0, 0]
+        np.testing.assert_allclose(value, 2.5 * 5 + 2.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_random_boxes_inside_across_and_outside_the_border_equal_the_reference(implementation):
+    rng = np.random.default_rng(0)
+    feature = rng.normal(size=(9, 13, 3)).astype(np.float32)
+    corners = rng.uniform(-4, 10, (40, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(0, 8, (40, 2))], -1).astype(np.float32)
+    got = align(implementation, [feature[None]], boxes[None], pool=3, ratio=2)[0]
+    expected = np.stack([reference(feature, box, 3, 2) for box in boxes])
+    np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+def test_both_implementations_agree_in_value_and_gradient_over_levels_and_images():
+    rng = np.random.default_rng(1)
+    maps = [tf.Variable(rng.normal(size=(2, 32 // s, 48 // s, 4)).astype(np.float32)) for s in (1, 2, 4)]
+    corners = rng.uniform(0, 20, (2, 30, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 12, (2, 30, 2)) ** 2 / 6], -1).astype(np.float32)
+    weight = rng.normal(size=(2, 30, 3, 3, 4)).astype(np.float32)
+    results = []
+    for implementation in IMPLEMENTATIONS:
+        layer = RoIAlign(HeadConfig(pool_size=3), (4, 8, 16), implementation)
+        with tf.GradientTape() as tape:
+            pooled = layer(maps, boxes * 4)
+            total = tf.reduce_sum(pooled * weight)
+        results.append([pooled, *map(tf.convert_to_tensor, tape.gradient(total, maps))])
+    for one, other in zip(*results):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+
+
+def test_a_box_goes_to_the_level_of_its_size():
+    layer = RoIAlign(HeadConfig(), (4, 8, 16, 32))
+    sides = [1.0, 111.9, 112.0, 223.9, 224.0, 448.0, 5000.0]
+    boxes = tf.constant([[[0.0, 0, s, s] for s in sides]])
+    assert layer.assign_levels(boxes).numpy().tolist() == [[0, 0, 1, 1, 2, 3, 3]]
+
+
+def test_gather_compiles_under_xla():
+    layer = RoIAlign(HeadConfig(pool_size=2), (1,), "gather")
+    boxes = tf.constant([[[1.0, 1, 3, 3]]])
+    compiled = tf.function(lambda f: layer([f], boxes), jit_compile=True)
+    np.testing.assert_allclose(compiled(RAMP), layer([RAMP], boxes), rtol=1e-6)
+
+
+def test_an_unknown_implementation_is_refused():
+    with pytest.raises(ValueError, match="crop_and_resize, gather, found 'roi_pool'"):
+        RoIAlign(HeadConfig(), (1,), "roi_pool")

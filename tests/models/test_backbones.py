@@ -1,0 +1,97 @@
+"""Backbones: where their feature maps are, and their weights."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfrcnn.config import BackboneConfig, Category
+from tfrcnn.errors import InputError
+from tfrcnn.models import build_detector, preset
+from tfrcnn.models.backbones import build_backbone
+from tfrcnn.models.backbones.applications import APPLICATIONS, find_taps
+
+
+@pytest.mark.parametrize(
+    ("name", "strides", "channels"),
+    [
+        ("tiny", (4, 8, 16), (32, 64, 128)),
+        ("VGG16", (4, 8, 16), (256, 512, 512)),
+        ("MobileNetV2", (4, 8, 16, 32), (144, 192, 576, 1280)),
+        ("EfficientNetB0", (4, 8, 16, 32), (144, 240, 672, 1280)),
+        pytest.param("ResNet50", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
+        pytest.param("ResNet101", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
+    ],
+)
+def test_feature_maps_have_the_documented_strides_and_channels(name, strides, channels):
+    backbone = build_backbone(BackboneConfig(name))
+    assert backbone.strides == strides
+    maps = backbone.model(np.zeros((1, 64, 96, 3), np.float32))
+    assert [tuple(m.shape) for m in maps] == [(1, 64 // s, 96 // s, c) for s, c in zip(strides, channels)]
+    names = [layer.name for layer in backbone.model.layers]
+    assert [n for n in names if n in backbone.stages] == [n for n in backbone.stages if n in names]
+
+
+def test_an_application_outside_the_table_is_tapped_by_its_shapes():
+    backbone = build_backbone(BackboneConfig("MobileNet"), alpha=0.25)
+    assert backbone.strides == (4, 8, 16, 32)
+
+
+def test_the_table_agrees_with_the_shapes_where_both_know():
+    model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(256, 256, 3))
+    assert find_taps(model) == APPLICATIONS["MobileNetV2"].taps
+
+
+def test_efficientnet_is_a_backbone_by_configuration_alone():
+    config = preset("mobilenet_v2_fpn", (Category(1, "a"),)).detector
+    image = config.image.replace(min_size=64, max_size=64, **APPLICATIONS["EfficientNetB0"].image)
+    detector = build_detector(config.replace(backbone=BackboneConfig("EfficientNetB0"), image=image))
+    assert detector.level_strides == (4, 8, 16, 32, 64)
+    assert detector(np.zeros((1, 64, 64, 3), np.float32))["boxes"].shape == (1, 100, 4)
+
+
+def test_weights_of_a_file_are_those_of_the_network(tmp_path):
+    source = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
+    path = tmp_path / "a.weights.h5"
+    source.save_weights(path)
+    backbone = build_backbone(BackboneConfig("MobileNetV2"), path)
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
+    np.testing.assert_allclose(backbone.model(images)[-1], source(images), atol=1e-5)
+
+
+def test_real_weights_of_vgg_stored_as_float16_load(data_root):
+    path = data_root.parent / "weights" / "vgg16_no_top_from_hed.weights.h5"
+    if not path.is_file():
+        pytest.skip("there are no weights beside TFRCNN_TEST_DATA")
+    backbone = build_backbone(BackboneConfig("VGG16", ("block5_conv3",)), path)
+    kernel = backbone.model.get_layer("block1_conv1").kernel
+    assert kernel.dtype == "float32"
+    assert float(np.abs(kernel).max()) > 0.3
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        ("MobileNetV2", "nowhere.h5", "found nothing at nowhere.h5"),
+        ("tiny", "imagenet", "'tiny' has no ImageNet weights"),
+    ],
+)
+def test_weights_that_cannot_be_had_are_one_clear_error(name, weights, message):
+    with pytest.raises(InputError, match=message):
+        build_backbone(BackboneConfig(name), weights)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    build_backbone(BackboneConfig("tiny")).model.save_weights(path)
+    with pytest.raises(InputError, match="does not hold the weights of MobileNetV2"):
+        build_backbone(BackboneConfig("MobileNetV2"), path)
+
+
+def test_a_failed_download_says_what_to_do_instead(monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
+    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", no_network)
+    with pytest.raises(InputError, match="could not be downloaded .*--backbone-weights FILE"):
+        build_backbone(BackboneConfig("MobileNetV2"), "imagenet")

@@ -1,0 +1,194 @@
+"""The shape of the code: imports point one way, files and functions stay small, every package is listed.
+
+A component is what follows `tfrcnn.`: a package (layers, models, ...) or a module (boxes, config, ...).
+"""
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BASE = {"config", "errors", "files"}
+LEAVES = {*BASE, "boxes", "images"}
+LIBRARY = {
+    *LEAVES,
+    "data",
+    "evaluation",
+    "models",
+    "inference",
+    "prediction",
+    "visualize",
+    "training",
+    "weights",
+    "export",
+}
+
+# What each component may import of the others. A new component has to be put in here: think where it belongs.
+MAY_IMPORT = {
+    "config": {"errors"},
+    "errors": set(),
+    "files": {"errors"},
+    "boxes": BASE,
+    "images": BASE,
+    "matching": {*BASE, "boxes"},
+    "data": LEAVES,
+    "evaluation": {*LEAVES, "data.example"},
+    "layers": LEAVES,
+    "models": {*LEAVES, "layers"},
+    "visualize": {*BASE, "data.example", "evaluation.inputs"},
+    "inference": {*LEAVES, "data", "models"},
+    "prediction": {*LEAVES, "data", "evaluation", "inference", "visualize"},
+    "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "inference", "visualize"},
+    "weights": {*LEAVES, "layers", "models"},
+    "export": {*LEAVES, "data", "evaluation", "layers", "models", "inference", "visualize"},
+    "cli": {"__version__", *LIBRARY},
+}
+LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 300, 60, 8
+LONG_FILES = {"tfrcnn/config.py": 400}  # one small dataclass after another, and reading them from JSON
+
+
+def test_imports_point_one_way() -> None:
+    wrong = []
+    for path, module in modules():
+        component = module.split(".")[1] if "." in module else None
+        if component:
+            assert component in MAY_IMPORT, f"{path}: say in MAY_IMPORT what {component} may import"
+            allowed = {f"tfrcnn.{name}" for name in (component, *MAY_IMPORT[component])}
+            names = imported(ast.walk(parsed(path)), module, path.name == "__init__.py")
+            wrong += [f"{path}: {n}" for n in names if within(n, {"tfrcnn"}) and not within(n, allowed)]
+    assert not wrong
+
+
+def test_the_rules_would_notice_a_wrong_import() -> None:
+    source = "from ..models import build\nfrom . import x\nimport tfrcnn.data.coco\nfrom tfrcnn import boxes, cli"
+    names = ["tfrcnn.models.build", "tfrcnn.export.x", "tfrcnn.data.coco", "tfrcnn.boxes", "tfrcnn.cli"]
+    assert list(imported(ast.walk(ast.parse(source)), "tfrcnn.export.onnx")) == names
+    assert within("data.example.Example", {"data.example"})
+    assert not within("data.examples", {"data.example"})
+    assert not any("cli" in may for may in MAY_IMPORT.values())
+    assert [name for name, may in MAY_IMPORT.items() if "matching" in may] == ["training"]
+    assert "training" not in MAY_IMPORT["export"]
+    assert "export" not in MAY_IMPORT["training"]
+
+
+def test_importing_tfrcnn_imports_nothing_of_it() -> None:
+    assert set(imported(parsed(ROOT / "tfrcnn/__init__.py").body)) == {
+        "importlib",
+        "sys",
+        "typing.TYPE_CHECKING",
+        "typing.Any",
+    }
+
+
+def test_commands_import_nothing_heavy_before_they_run() -> None:
+    light = {"tfrcnn.__version__", "tfrcnn.errors", "tfrcnn.files", "tfrcnn.config", "tfrcnn.cli", "typer"}
+    for path, module in modules():
+        if module.startswith("tfrcnn.cli"):
+            names = [name for name in imported(parsed(path).body) if name.split(".")[0] not in sys.stdlib_module_names]
+            assert [name for name in names if not within(name, light)] == [], path
+
+
+def test_layers_and_models_use_tensorflow_not_keras_ops() -> None:
+    for path, module in modules():
+        if within(module, {"tfrcnn.layers", "tfrcnn.models"}):
+            assert "keras.ops" not in [*imported(ast.walk(parsed(path))), *attributes(path)], path
+
+
+def test_exports_import_relatively() -> None:
+    """An artefact's code is in export/, which is tfrcnn.export only once it is installed."""
+    for path, module in modules():
+        if within(module, {"tfrcnn.export"}):
+            absolute = [n for n in ast.walk(parsed(path)) if not (isinstance(n, ast.ImportFrom) and n.level)]
+            assert not [name for name in imported(absolute) if within(name, {"tfrcnn"})], path
+
+
+def test_every_file_says_what_it_is() -> None:
+    assert [path for path, _ in modules() if not ast.get_docstring(parsed(path))] == []
+
+
+def test_files_are_short() -> None:
+    for path, _ in modules():
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= LONG_FILES.get(str(path.relative_to(ROOT)), LONGEST_FILE), f"{path} has {lines} lines"
+
+
+def test_functions_are_short() -> None:
+    """Without signature and docstring, which are long where they say much."""
+    for path, function in functions():
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        length = (function.end_lineno or 0) - body[0].lineno + 1 if body else 0
+        assert length <= LONGEST_FUNCTION, f"{path}: {function.name} has {length} lines"
+
+
+def test_constructors_have_few_arguments() -> None:
+    for path, function in functions():
+        if function.name == "__init__":
+            count = len(function.args.args) + len(function.args.kwonlyargs) - 1
+            assert count < MOST_ARGUMENTS, f"{path}:{function.lineno} has {count}: group them in a dataclass"
+
+
+def test_setup_lists_every_package() -> None:
+    call = next(
+        node
+        for node in ast.walk(parsed(ROOT / "setup.py"))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "setup"
+    )
+    listed = next(ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg == "packages")
+    packages = {module for path, module in modules() if path.name == "__init__.py"}
+    assert set(listed) == packages
+
+
+@pytest.mark.parametrize("name", ["conftest.py", "tests/__init__.py", "notebooks/__init__.py"])
+def test_nothing_puts_the_checkout_on_the_path(name: str) -> None:
+    """It would hide that a package is missing from the wheel."""
+    assert not (ROOT / name).exists()
+
+
+@cache
+def modules() -> tuple[tuple[Path, str], ...]:
+    """Every source file with its module's name; export/ is tfrcnn.export."""
+    found = []
+    for path in sorted([*ROOT.glob("tfrcnn/**/*.py"), *ROOT.glob("export/**/*.py")]):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        parts = ("tfrcnn", *parts) if parts[0] == "export" else parts
+        found.append((path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)))
+    assert len(found) > 50
+    return tuple(found)
+
+
+def functions() -> Iterator[tuple[Path, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for path, _ in modules():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield path, node
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(nodes: Iterable[ast.AST], module: str = "", is_package: bool = False) -> Iterator[str]:
+    """The full names that import statements bring in; relative ones need the name of the module they are in."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")
+            above = parts[: len(parts) - node.level + is_package] if node.level else []
+            home = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{home}.{alias.name}" for alias in node.names)
+
+
+def attributes(path: Path) -> list[str]:
+    """Every `a.b` in a file."""
+    found = [n for n in ast.walk(parsed(path)) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+    return [f"{n.value.id}.{n.attr}" for n in found]
+
+
+def within(name: str, allowed: set[str]) -> bool:
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)

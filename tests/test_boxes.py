@@ -1,0 +1,132 @@
+"""Geometry of boxes, by hand and by property."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfrcnn import boxes as box_ops
+from tfrcnn.config import AnchorConfig
+
+coordinate = st.floats(0, 500, width=32)
+side = st.floats(0.5, 500, width=32)
+
+
+@st.composite
+def boxes(draw, count=4):
+    corners = np.array([[draw(coordinate), draw(coordinate)] for _ in range(count)], np.float32)
+    sides = np.array([[draw(side), draw(side)] for _ in range(count)], np.float32)
+    return np.concatenate([corners, corners + sides], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ([0, 0, 10, 10], [0, 0, 10, 10], 1.0),
+        ([0, 0, 10, 10], [5, 5, 15, 15], 25 / 175),
+        ([0, 0, 10, 10], [10, 0, 20, 10], 0.0),  # touching edges share no area: no +1
+        ([0, 0, 10, 20], [2, 4, 6, 9], 20 / 200),
+        ([0, 0, 1, 1], [0, 0, 2, 2], 1 / 4),
+        ([5, 5, 5, 5], [5, 5, 5, 5], 0.0),  # an empty union
+        ([10, 10, 0, 0], [0, 0, 10, 10], 0.0),  # inverted
+    ],
+)
+def test_iou_of_two_boxes(a, b, expected):
+    value = box_ops.iou(tf.constant([a], tf.float32), tf.constant([b], tf.float32))
+    np.testing.assert_allclose(value, [[expected]], rtol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(boxes(), boxes())
+def test_iou_is_symmetric_within_zero_and_one_and_one_with_itself(a, b):
+    value = box_ops.iou(a, b).numpy()
+    np.testing.assert_array_equal(value, box_ops.iou(b, a).numpy().T)
+    assert np.all((value >= 0) & (value <= 1 + 1e-6))
+    # one ulp of a coordinate of 1000 is 6e-5, of a side of 0.5 that is 1e-4
+    np.testing.assert_allclose(np.diag(box_ops.iou(a, a)), 1.0, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(boxes(), boxes())
+def test_iou_is_that_of_pycocotools(a, b):
+    from pycocotools import mask
+
+    def xywh(x):
+        x = x.astype(np.float64)
+        return np.stack([x[:, 1], x[:, 0], x[:, 3] - x[:, 1], x[:, 2] - x[:, 0]], -1)
+
+    np.testing.assert_allclose(box_ops.iou(a, b), mask.iou(xywh(a), xywh(b), [0] * len(b)), atol=1e-4)
+
+
+def test_encode_of_a_box_half_a_width_to_the_right_and_twice_as_high():
+    # anchor: centre (50, 50), 20 high and 40 wide; box: centre (50, 70), 40 high and 40 wide
+    delta = box_ops.encode(tf.constant([[30.0, 50, 70, 90]]), tf.constant([[40.0, 30, 60, 70]]))
+    np.testing.assert_allclose(delta, [[0.0, 0.5, math.log(2), 0.0]], rtol=1e-6)
+
+
+def test_weights_multiply_deltas_in_y_x_h_w_order():
+    box, anchor = tf.constant([[30.0, 50, 70, 90]]), tf.constant([[40.0, 30, 60, 70]])
+    weighted = box_ops.encode(box, anchor, (1.0, 10.0, 100.0, 1000.0))
+    np.testing.assert_allclose(weighted, [[0.0, 5.0, 100 * math.log(2), 0.0]], rtol=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(boxes(), boxes())
+def test_decode_inverts_encode(b, anchors):
+    weights = (10.0, 10.0, 5.0, 5.0)
+    ratio = (b[:, 2:] - b[:, :2]) / (anchors[:, 2:] - anchors[:, :2])
+    decoded = box_ops.decode(box_ops.encode(b, anchors, weights), anchors, weights)
+    fits = np.all(ratio < 62, axis=1)  # beyond 1000 / 16 decode limits the scale
+    np.testing.assert_allclose(decoded.numpy()[fits], b[fits], rtol=1e-5, atol=5e-3)
+
+
+def test_decode_limits_the_scale_to_1000_over_16_after_the_weights():
+    delta = tf.constant([[0.0, 0.0, 5 * 100.0, -5 * 100.0]])
+    box = box_ops.decode(delta, tf.constant([[0.0, 0, 16, 16]]), (10.0, 10.0, 5.0, 5.0))
+    np.testing.assert_allclose(box, [[8 - 500, 8, 8 + 500, 8]], rtol=1e-5)
+
+
+def test_clip_moves_every_side_into_its_own_image():
+    clipped = box_ops.clip(
+        tf.constant([[[-5.0, -5, 30, 30]], [[5.0, 5, 30, 60]]]), tf.constant([[20.0, 10.0], [100.0, 50.0]])
+    )
+    np.testing.assert_array_equal(clipped, [[[0, 0, 20, 10]], [[5, 5, 30, 50]]])
+
+
+class TestAnchors:
+    def test_the_nine_of_the_paper_are_those_published(self):
+        # py-faster-rcnn's generate_anchors.py, 1-based inclusive [x1, y1, x2, y2] around the cell [1, 1, 16, 16]
+        published = """-83 -39 100 56  -175 -87 192 104  -359 -183 376 200  -55 -55 72 72  -119 -119 136 136
+            -247 -247 264 264  -35 -79 52 96  -79 -167 96 184  -167 -343 184 360"""
+        x1, y1, x2, y2 = np.array(published.split(), float).reshape(9, 4).T
+        expected = np.stack([y1 - 1, x1 - 1, y2, x2], -1)  # 0-based and continuous: the far side is x2 - 1 + 1
+        config = AnchorConfig(sizes=((128.0, 256.0, 512.0),), rounding="paper", offset=0.5)
+        grid = box_ops.grid_anchors(box_ops.base_anchors(config, 0), tf.constant([1, 1]), tf.constant([16, 16]), 0.5)
+        np.testing.assert_array_equal(grid, expected)
+
+    def test_order_is_row_column_ratio_size(self):
+        config = AnchorConfig(sizes=((2.0, 4.0),), ratios=(1.0, 4.0), rounding="none")
+        grid = box_ops.grid_anchors(box_ops.base_anchors(config, 0), tf.constant([1, 2]), tf.constant([8, 16]), 0.0)
+        expected = [[-1, -1, 1, 1], [-2, -2, 2, 2], [-2, -0.5, 2, 0.5], [-4, -1, 4, 1]]  # ratio is height / width
+        shifted = [[y1, x1 + 8, y2, x2 + 8] for y1, x1, y2, x2 in expected]
+        np.testing.assert_allclose(grid, expected + shifted, atol=1e-6)
+
+    def test_a_shift_of_the_image_by_one_stride_shifts_the_anchors(self):
+        base = box_ops.base_anchors(AnchorConfig(), 2)
+        grid = box_ops.grid_anchors(base, tf.constant([5, 7]), tf.constant([80, 112]), 0.0).numpy()
+        grid = grid.reshape(5, 7, 3, 4)
+        np.testing.assert_array_equal(grid[1:, 1:], grid[:-1, :-1] + 16)
+
+    def test_stride_is_what_the_map_covers_where_pooling_rounded_up(self):
+        # 800 px, 25 cells of 32, pooled to 13: torchvision's stride there is 800 // 13 = 61, not 64
+        grid = box_ops.grid_anchors(np.zeros((1, 4), np.float32), tf.constant([13, 1]), tf.constant([800, 32]), 0.0)
+        np.testing.assert_array_equal(np.diff(grid.numpy()[:, 0]), 61)
+
+    def test_sides_have_the_area_and_the_ratio_asked_for(self):
+        config = AnchorConfig(sizes=((64.0,),), rounding="none")
+        y1, x1, y2, x2 = box_ops.base_anchors(config, 0).T
+        np.testing.assert_allclose((y2 - y1) * (x2 - x1), 64**2, rtol=1e-6)
+        np.testing.assert_allclose((y2 - y1) / (x2 - x1), [0.5, 1, 2], rtol=1e-6)

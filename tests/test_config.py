@@ -1,0 +1,60 @@
+"""Configurations: exact inverses to and from JSON, and errors that name the field."""
+
+import json
+import re
+
+import pytest
+
+from tfrcnn.config import Category, DetectorConfig, HeadConfig, ImageConfig, MatchConfig, TrainingConfig
+from tfrcnn.errors import InputError
+from tfrcnn.models.presets import preset, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_survives_json(name):
+    found = preset(name, (Category(7, "cat"), Category(90, "dog")))
+    for config in (found.detector, found.training):
+        assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ImageConfig(min_size=0), "ImageConfig.min_size must be at least 1 pixel, found 0"),
+        (lambda: ImageConfig(800, 600), "ImageConfig.max_size must be at least min_size"),
+        (lambda: ImageConfig(static_size=(100, 128)), "ImageConfig.static_size must be two positive multiples of 32"),
+        (lambda: MatchConfig(0.5, 0.7, 1, 0.5), "MatchConfig.background_iou must be in"),
+        (lambda: HeadConfig(dropout=1.0), "HeadConfig.dropout must be in"),
+        (lambda: TrainingConfig(learning_rate=float("nan")), "TrainingConfig.learning_rate must be a positive number"),
+        (lambda: TrainingConfig(epochs=0), "TrainingConfig.epochs must be at least 1, found 0"),
+        (lambda: preset("vgg16", (Category(1, "a"), Category(1, "b"))), "free of repeated ids"),
+        (lambda: preset("vgg16", (Category(1, "a"), Category(2, "a"))), "free of repeated names"),
+        (lambda: preset("yolo"), "unknown model 'yolo': expected one of vgg16"),
+        (lambda: preset("tiny_fpn", image_size=100), "image size must be a positive multiple of 32"),
+        (lambda: preset("tiny_fpn", image_size=0), "found 0"),
+    ],
+)
+def test_a_value_out_of_range_is_an_error_that_names_it(make, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_sise": 3}, "ImageConfig has no field 'min_sise'"),
+        ({"min_size": "800"}, "ImageConfig.min_size must be int, found '800'"),
+        ({"min_size": True}, "ImageConfig.min_size must be int, found True"),
+        ({"mean": [1.0, 2.0]}, "ImageConfig.mean must have 3 items, found 2"),
+        ({"channel_order": "GBR"}, "ImageConfig.channel_order must be one of RGB, BGR, found 'GBR'"),
+        ({"mean": 3}, "ImageConfig.mean must be a list, found 3"),
+    ],
+)
+def test_a_file_of_another_form_is_an_error_that_names_the_field(change, message):
+    with pytest.raises(InputError, match=message):
+        ImageConfig.from_dict(change)
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(InputError, match=r"DetectorConfig\.backbone is missing"):
+        DetectorConfig.from_dict({})

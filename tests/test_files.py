@@ -1,0 +1,35 @@
+"""Files are replaced whole or not at all."""
+
+import pytest
+
+from tfrcnn.errors import InputError
+from tfrcnn.files import atomic, read_json, write_json
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+
+    def fail_halfway():
+        with atomic(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_the_temporary_file_keeps_both_endings(tmp_path):
+    # Keras chooses the format of a weights file by its ending
+    with atomic(tmp_path / "model.weights.h5") as temporary:
+        assert temporary.name.endswith(".weights.h5")
+        temporary.touch()
+
+
+def test_text_that_is_not_json_is_an_error_with_line_and_column(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1,\n  b}')
+    with pytest.raises(InputError, match=r"a.json: not JSON: .*line 2 column 3"):
+        read_json(path)

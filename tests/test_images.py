@@ -1,0 +1,50 @@
+"""Resize, pad and normalise."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrcnn import images as image_ops
+from tfrcnn.config import ImageConfig
+
+
+@pytest.mark.parametrize(
+    ("size", "config", "expected"),
+    [
+        ((480, 640), ImageConfig(800, 1333), (800, 1066)),  # 1066.67 is floored
+        ((640, 480), ImageConfig(800, 1333), (1066, 800)),
+        ((320, 426), ImageConfig(320, 640), (320, 426)),
+        ((300, 1000), ImageConfig(800, 1333), (399, 1333)),  # the longer side decides
+        ((1, 1000), ImageConfig(800, 1333), (1, 1333)),
+        ((480, 640), ImageConfig(static_size=(320, 320)), (240, 320)),
+        ((100, 50), ImageConfig(static_size=(320, 320)), (320, 160)),
+    ],
+)
+def test_size_of_the_resized_image(size, config, expected):
+    assert tuple(image_ops.resized_size(tf.constant(size), config).numpy()) == expected
+
+
+@pytest.mark.parametrize("side", [333, 600, 799, 801, 1066, 1333, 3000])
+def test_a_side_that_is_met_exactly_is_not_lost_to_rounding(side):
+    assert image_ops.resized_size(tf.constant([side, side]), ImageConfig(800, 1333)).numpy().tolist() == [800, 800]
+
+
+def test_resize_samples_at_half_pixel_centres_without_antialiasing():
+    # to half the size: output centre 0.5 is input 1.0, the mean of pixels 0 and 1 (aligned corners would give 0)
+    ramp = tf.tile(tf.range(4.0)[None, :, None], [4, 1, 3])
+    half = image_ops.resize(ramp, ImageConfig(2, 2, divisor=1))
+    np.testing.assert_allclose(half[0, :, 0], [0.5, 2.5])
+
+
+def test_padding_is_zero_after_normalisation_whatever_was_in_it():
+    images = tf.fill([1, 4, 4, 3], 200.0)
+    normalized = image_ops.normalize(images, tf.constant([[2.0, 3.0]]), ImageConfig(mean=(100.0,) * 3, std=(50.0,) * 3))
+    expected = np.zeros((4, 4))
+    expected[:2, :3] = 2.0
+    np.testing.assert_array_equal(normalized[0, :, :, 0], expected)
+
+
+def test_bgr_reverses_channels_and_takes_its_mean_in_that_order():
+    config = ImageConfig(channel_order="BGR", mean=(1.0, 2.0, 3.0), std=(1.0, 1.0, 1.0))
+    normalized = image_ops.normalize(tf.constant([[[[10.0, 20.0, 30.0]]]]), tf.constant([[1.0, 1.0]]), config)
+    np.testing.assert_array_equal(normalized[0, 0, 0], [29, 18, 7])

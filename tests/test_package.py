@@ -1,0 +1,104 @@
+"""The package as users get it: built from the source archive, installed, and used from another folder.
+
+Dependencies are taken from the environment that runs the tests; tfrcnn itself from the wheel only.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = [
+    *["tfrcnn", "tfrcnn.cli", "tfrcnn.data", "tfrcnn.evaluation", "tfrcnn.export", "tfrcnn.layers", "tfrcnn.models"],
+    *["tfrcnn.models.backbones", "tfrcnn.training"],
+]
+# Tests that need no data and few seconds, from all over the package.
+SUBSET = ["test_boxes.py", "test_config.py", "test_files.py", "evaluation/test_report.py", "layers/test_proposals.py"]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built in a copy, so that no earlier build/ gets into it: sdist first, then the wheel from that."""
+    source = tmp_path_factory.mktemp("source")
+    for name in ("tfrcnn", "export"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    run(sys.executable, "-m", "build", "--outdir", source / "dist", source, cwd=source)
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that has the wheel's content, and the console script in bin/."""
+    target = tmp_path_factory.mktemp("installed")
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", target, wheel, cwd=target)
+    return target
+
+
+def test_wheel_holds_all_packages_and_the_marker_for_type_checkers(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for package in PACKAGES:
+        assert f"{package.replace('.', '/')}/__init__.py" in names
+    assert "tfrcnn/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"tfrcnn"}
+
+
+def test_every_source_file_is_in_the_wheel(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    sources = {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/**/*.py")}
+    sources |= {f"tfrcnn/{path.relative_to(ROOT)}" for path in ROOT.glob("export/**/*.py")}
+    assert {name for name in names if name.endswith(".py")} == sources
+
+
+def test_wheel_asks_for_tensorflow_under_the_name_that_was_chosen(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()
+    assert f"Requires-Dist: {os.environ.get('TFRCNN_TENSORFLOW', 'tensorflow')}<2.22,>=2.21" in metadata
+
+
+def test_everything_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "import tfrcnn, tfrcnn.export; print(tfrcnn.__file__, tfrcnn.export.__file__, tfrcnn.preset_names(), sep='\\n')"
+    )
+    printed = run(sys.executable, "-P", "-c", code, cwd=tmp_path, first_on_path=installed).splitlines()
+    assert printed[0] == str(installed / "tfrcnn/__init__.py")
+    assert printed[1] == str(installed / "tfrcnn/export/__init__.py")
+    assert "mobilenet_v2_fpn" in printed[2]
+
+
+def test_console_script_answers(installed: Path, tmp_path: Path) -> None:
+    printed = run(installed / "bin/tfrcnn", "--version", cwd=tmp_path, first_on_path=installed)
+    version = installed.glob("tfrcnn-*.dist-info").__next__().name.removeprefix("tfrcnn-").removesuffix(".dist-info")
+    assert printed == f"tfrcnn {version}"
+
+
+def test_tests_pass_against_the_wheel(installed: Path, tmp_path: Path) -> None:
+    for name in ("conftest.py", *SUBSET):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "tests" / name, tmp_path / name)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = (sys.executable, "-P", "-m", "pytest", "-q", "-o", "testpaths=.", "-p", "no:cacheprovider")
+    printed = run(*command, cwd=tmp_path, first_on_path=installed)
+    assert " passed" in printed.splitlines()[-1]
+    assert "failed" not in printed
+
+
+def run(*command: str | Path, cwd: Path, first_on_path: Path | None = None) -> str:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if first_on_path:
+        environment["PYTHONPATH"] = str(first_on_path)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()

@@ -1,0 +1,163 @@
+"""The training model under plain `fit`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrcnn.config import Category, TrainingConfig
+from tfrcnn.errors import InputError
+from tfrcnn.models import build_detector, preset
+from tfrcnn.training.joint import LOSSES, TrainingModel, freeze
+from tfrcnn.training.optimizer import make_optimizer
+
+CATEGORIES = (Category(3, "a"), Category(90, "b"))
+TRAINING = TrainingConfig(epochs=1, batch_size=2, warmup_steps=0, freeze_batch_norm=False, learning_rate=0.01)
+
+
+def make_batch(height=64, width=96, objects=2, seed=0):
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 30, (2, 3, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 30, (2, 3, 2))], -1).astype(np.float32)
+    labels = np.tile(np.where(np.arange(3) < objects, np.arange(3) % 2, -1), (2, 1)).astype(np.int32)
+    return {
+        "images": rng.uniform(0, 255, (2, height, width, 3)).astype(np.float32),
+        "image_sizes": np.array([[height, width]] * 2, np.float32),
+        "boxes": boxes * (labels >= 0)[..., None],
+        "labels": labels,
+    }
+
+
+def make_model(seed=0, static=None, roi_align="crop_and_resize", jit_compile=False, training=TRAINING):
+    keras.utils.set_random_seed(seed)
+    detector = build_detector(preset("tiny_fpn", CATEGORIES, static).detector, roi_align=roi_align)
+    freeze(detector, training)
+    model = TrainingModel(detector, seed)
+    model.compile(optimizer=make_optimizer(training, 10), jit_compile=jit_compile)
+    return model
+
+
+def losses_of(model, batch):
+    outputs = model(batch, training=True)
+    model.compute_loss(x=batch, y_pred=outputs)
+    return {metric.name: float(metric.result()) for metric in model.loss_metrics}
+
+
+def test_fit_reports_the_four_losses_and_their_sum():
+    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    history = make_model().fit(data, steps_per_epoch=2, shuffle=False, verbose=0).history
+    assert set(history) == {"loss", *LOSSES}
+    np.testing.assert_allclose(history["loss"][0], sum(history[name][0] for name in LOSSES), rtol=1e-5)
+
+
+def test_a_few_steps_on_one_batch_bring_the_loss_down():
+    model = make_model(training=TRAINING.replace(learning_rate=0.08))
+    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    history = model.fit(data, steps_per_epoch=10, epochs=3, shuffle=False, verbose=0).history["loss"]
+    assert history[-1] < 0.6 * history[0]
+
+
+def test_an_image_without_objects_has_zero_box_losses_and_finite_gradients():
+    model, batch = make_model(), make_batch(objects=0)
+    with tf.GradientTape() as tape:
+        outputs = model(batch, training=True)
+        loss = model.compute_loss(x=batch, y_pred=outputs)
+    assert float(model.loss_metrics[1].result()) == 0
+    assert float(model.loss_metrics[3].result()) == 0
+    gradients = [g for g in tape.gradient(loss, model.trainable_variables) if g is not None]
+    assert all(np.all(np.isfinite(g)) for g in gradients)
+
+
+def test_padding_the_ground_truth_does_not_change_the_loss():
+    batch = make_batch()
+    padded = {
+        **batch,
+        "boxes": np.pad(batch["boxes"], [[0, 0], [0, 4], [0, 0]]),
+        "labels": np.pad(batch["labels"], [[0, 0], [0, 4]], constant_values=-1),
+    }
+    model = make_model()
+    # which RoIs are drawn depends on how many candidates there are: compare what does not depend on it
+    one, other = losses_of(model, batch), losses_of(make_model(), padded)
+    for name in LOSSES[:2]:
+        np.testing.assert_allclose(one[name], other[name], rtol=1e-5)
+
+
+def test_the_samples_of_a_step_are_a_function_of_seed_and_step():
+    batch = make_batch()
+    one = losses_of(make_model(0), batch)
+    assert losses_of(make_model(0), batch) == one
+    model = make_model(0)
+    model.optimizer.iterations.assign(5)
+    assert losses_of(model, batch) != one
+
+
+def test_batches_of_many_sizes_are_trained_with_one_trace():
+    model = make_model()
+    batches = [make_batch(h, w, seed=h) for h, w in ((64, 96), (96, 64), (64, 64), (128, 96))]
+    signature = {
+        "images": tf.TensorSpec([2, None, None, 3]),
+        "image_sizes": tf.TensorSpec([2, 2]),
+        "boxes": tf.TensorSpec([2, None, 4]),
+        "labels": tf.TensorSpec([2, None], tf.int32),
+    }
+    data = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=signature)
+    traces = []
+    original = model.compute_loss
+    model.compute_loss = lambda *a, **k: traces.append(1) or original(*a, **k)
+    model.fit(data.repeat(), steps_per_epoch=8, shuffle=False, verbose=0)
+    assert len(traces) == 1
+
+
+@pytest.mark.slow
+def test_the_whole_step_compiles_under_xla_with_a_static_size():
+    data = tf.data.Dataset.from_tensors(make_batch(64, 64)).repeat()
+    plain = make_model(static=64).fit(data, steps_per_epoch=2, shuffle=False, verbose=0).history
+    compiled = make_model(static=64, roi_align="gather", jit_compile=True)
+    compiled = compiled.fit(data, steps_per_epoch=2, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(compiled["loss"], plain["loss"], rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_trains_to_about_the_same_loss(precision):
+    keras.utils.set_random_seed(0)
+    detector = build_detector(preset("tiny_fpn", CATEGORIES).detector, precision=precision)
+    freeze(detector, TRAINING)
+    model = TrainingModel(detector)
+    model.compile(optimizer=make_optimizer(TRAINING, 10), jit_compile=False)
+    is_scaled = isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert is_scaled == (precision == "mixed_float16")
+    data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    loss = model.fit(data, steps_per_epoch=3, shuffle=False, verbose=0).history["loss"][0]
+    reference = make_model().fit(data, steps_per_epoch=3, shuffle=False, verbose=0).history["loss"][0]
+    np.testing.assert_allclose(loss, reference, rtol=0.1)
+
+
+class TestFreezing:
+    def test_frozen_stages_and_norms_do_not_change_and_the_rest_does(self):
+        training = TRAINING.replace(frozen_stages=1, freeze_batch_norm=True)
+        model = make_model(training=training)
+        backbone = model.detector.backbone
+        before = {layer.name: layer.get_weights() for layer in backbone.layers}
+        data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+        model.fit(data, steps_per_epoch=2, shuffle=False, verbose=0)
+        changed = {
+            layer.name
+            for layer in backbone.layers
+            if any(np.any(a != b) for a, b in zip(layer.get_weights(), before[layer.name]))
+        }
+        assert changed
+        assert all(name.startswith(("stage2", "stage3")) and name.endswith("_conv") for name in changed)
+
+    def test_trainable_norms_update_their_statistics(self):
+        model = make_model()
+        norm = model.detector.backbone.get_layer("stem_bn")
+        before = norm.moving_mean.numpy()
+        data = tf.data.Dataset.from_tensors(make_batch()).repeat()
+        model.fit(data, steps_per_epoch=1, shuffle=False, verbose=0)
+        assert np.any(norm.moving_mean.numpy() != before)
+
+    def test_more_stages_than_there_are_is_an_error(self):
+        detector = build_detector(preset("tiny_fpn", CATEGORIES).detector)
+        with pytest.raises(InputError, match="frozen_stages must be at most 3 for tiny, found 4"):
+            freeze(detector, TRAINING.replace(frozen_stages=4))

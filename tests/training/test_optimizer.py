@@ -1,0 +1,66 @@
+"""SGD of record against torch's definition, and the schedule's values."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrcnn.config import TrainingConfig
+from tfrcnn.training.optimizer import SGD, WarmupSchedule, make_optimizer
+
+
+def test_weight_decay_goes_through_the_momentum_and_spares_vectors():
+    kernel, bias = keras.Variable([[1.0]]), keras.Variable([1.0])
+    sgd = SGD(0.1, momentum=0.9, coupled_weight_decay=0.5)
+    w, v = 1.0, 0.0
+    for gradient in (0.2, -0.3, 0.1):
+        sgd.apply([tf.constant([[gradient]]), tf.constant([0.0])], [kernel, bias])
+        v = 0.9 * v - 0.1 * (gradient + 0.5 * w)
+        w = w + v
+    np.testing.assert_allclose(kernel.numpy(), [[w]], rtol=1e-6)
+    np.testing.assert_array_equal(bias.numpy(), [1.0])
+
+
+def test_the_average_follows_its_warm_up_and_swaps_back_exactly():
+    kernel = keras.Variable([[1.0]])
+    sgd = SGD(1.0, use_ema=True, ema_momentum=0.5)
+    sgd.build([kernel])
+    average, w = 1.0, 1.0
+    for step in range(4):
+        sgd.apply([tf.constant([[0.25]])], [kernel])
+        w -= 0.25
+        decay = min(0.5, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * w
+    before = kernel.numpy()
+    sgd.swap_averages()
+    np.testing.assert_allclose(kernel.numpy(), [[average]], rtol=1e-6)
+    sgd.swap_averages()
+    np.testing.assert_array_equal(kernel.numpy(), before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "expected"),
+    [
+        ("step", 0, 0.001),  # the warm-up begins at a thousandth
+        ("step", 5, 0.5005),
+        ("step", 10, 1.0),
+        ("step", 59, 1.0),
+        ("step", 60, 0.1),
+        ("step", 80, 0.01),
+        ("cosine", 50, 0.5),
+        ("cosine", 100, 0.0),
+    ],
+)
+def test_the_learning_rate_of_a_step(kind, step, expected):
+    schedule = WarmupSchedule(1.0, 100, 10, kind, (0.6, 0.8))
+    np.testing.assert_allclose(schedule(step), expected, atol=1e-6)
+    copy = WarmupSchedule.from_config(schedule.get_config())
+    np.testing.assert_allclose(copy(step), expected, atol=1e-6)
+
+
+def test_the_rate_is_scaled_by_the_batch_and_a_short_run_warms_up_for_a_quarter():
+    training = TrainingConfig(epochs=2, batch_size=4, learning_rate=0.02, warmup_steps=500)
+    optimizer = make_optimizer(training, steps_per_epoch=10)
+    np.testing.assert_allclose(optimizer._learning_rate(5), 0.02 * 4 / 16, rtol=1e-6)
+    assert not optimizer.use_ema
+    assert make_optimizer(training.replace(ema=0.9), 10).use_ema

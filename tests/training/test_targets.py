@@ -1,0 +1,53 @@
+"""Targets of both stages, by hand."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfrcnn.config import HeadConfig, MatchConfig, RPNConfig
+from tfrcnn.training.targets import roi_targets, rpn_targets
+
+ANCHORS = tf.constant([[0.0, 0, 20, 20], [40, 40, 60, 60], [90, 90, 110, 110], [0, 60, 20, 80]])
+BOXES = tf.constant([[[40.0, 40, 60, 60], [0, 0, 0, 0]], [[0.0, 0, 0, 0], [0, 0, 0, 0]]])
+LABELS = tf.constant([[1, -1], [-1, -1]])
+SIZES = tf.constant([[100.0, 100.0], [100.0, 100.0]])
+RPN = RPNConfig(match=MatchConfig(0.7, 0.3, samples=4, positive_fraction=0.5, allow_low_quality=True))
+HEAD = HeadConfig(match=MatchConfig(0.5, 0.5, samples=4, positive_fraction=0.5))
+
+
+def priority(count):
+    return tf.tile(tf.linspace(0.9, 0.1, count)[None], [2, 1])
+
+
+def test_the_anchor_on_the_object_is_positive_and_the_others_are_negative():
+    targets = rpn_targets(ANCHORS, BOXES, LABELS, SIZES, RPN, priority(4))
+    np.testing.assert_array_equal(targets.samples.index, [[1, 0, 2, 3], [0, 1, 2, 3]])
+    np.testing.assert_array_equal(targets.samples.positive, [[True, False, False, False], [False] * 4])
+    np.testing.assert_array_equal(targets.deltas, np.zeros((2, 4, 4)))
+
+
+def test_anchors_that_cross_the_boundary_are_ignored_when_asked():
+    config = RPN.replace(ignore_cross_boundary=True)
+    targets = rpn_targets(ANCHORS, BOXES, LABELS, SIZES, config, priority(4))
+    np.testing.assert_array_equal(targets.samples.valid, [[True, True, True, False]] * 2)
+    assert 2 not in targets.samples.index.numpy()[targets.samples.valid.numpy()]
+
+
+def test_the_ground_truth_joins_the_proposals_and_the_background_is_label_c():
+    proposals = tf.tile(tf.constant([[[41.0, 40, 60, 60], [0, 0, 9, 9], [0, 0, 0, 0]]]), [2, 1, 1])
+    valid = tf.constant([[True, True, False]] * 2)
+    targets = roi_targets(proposals, valid, BOXES, LABELS, 5, HEAD, priority(5))
+    np.testing.assert_array_equal(targets.labels[0][:3], [1, 1, 5])
+    np.testing.assert_array_equal(targets.samples.valid, [[True, True, True, False], [True, True, False, False]])
+    np.testing.assert_array_equal(targets.boxes[0, :3], [[41, 40, 60, 60], [40, 40, 60, 60], [0, 0, 9, 9]])
+    # from [41, 40, 60, 60] to [40, 40, 60, 60]: the centre half a pixel up of 19, 20 / 19 as high
+    expected = [10 * -0.5 / 19, 0, 5 * np.log(20 / 19), 0]
+    np.testing.assert_allclose(targets.deltas[0, 0], expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(targets.deltas[0, 1:], np.zeros((3, 4)))
+
+
+def test_an_image_without_objects_has_background_only():
+    proposals = tf.zeros([2, 3, 4]) + tf.constant([0.0, 0, 9, 9])
+    targets = roi_targets(proposals, tf.ones([2, 3], tf.bool), BOXES, LABELS, 5, HEAD, priority(5))
+    np.testing.assert_array_equal(targets.labels[1], [5, 5, 5, 5])
+    np.testing.assert_array_equal(targets.samples.valid[1], [True, True, True, False])
+    assert np.all(np.isfinite(targets.deltas))
