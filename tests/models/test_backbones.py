@@ -93,5 +93,5 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", no_network)
-    with pytest.raises(InputError, match="could not be downloaded .*--backbone-weights FILE"):
+    with pytest.raises(InputError, match=r"could not be downloaded .*--backbone-weights FILE"):
         build_backbone(BackboneConfig("MobileNetV2"), "imagenet")

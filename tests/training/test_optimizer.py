@@ -29,7 +29,7 @@ def test_the_average_follows_its_warm_up_and_swaps_back_exactly():
     for step in range(4):
         sgd.apply([tf.constant([[0.25]])], [kernel])
         w -= 0.25
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.5, step / (9 + step))
         average = decay * average + (1 - decay) * w
     before = kernel.numpy()
     sgd.swap_averages()

@@ -45,6 +45,10 @@ class RoIAlign(GeometryLayer[HeadConfig]):
 
     Two implementations give the same numbers: "crop_and_resize" (fast on CPU and GPU) and "gather" (static shapes;
     the one that XLA, TFLite and ONNX take).
+
+    On a CPU, TensorFlow's gradient of crop_and_resize is computed by several threads that add to one map without a
+    lock, and now and then an addition is lost. `tf.config.experimental.enable_op_determinism()` makes it one thread,
+    no slower in a training step on two cores; `tfrcnn.train` does so where there is no GPU. "gather" is always exact.
     """
 
     config_class: type[Config] = HeadConfig

@@ -67,6 +67,9 @@ class SGD(keras.optimizers.SGD):
     v = momentum v - rate (gradient + decay w); w = w + v, after clipping the gradient: what Caffe and torch.optim.SGD
     do and what the weight decays of record (1e-4, 5e-4) mean. Keras' own `weight_decay` bypasses the momentum, and so
     decays ten times less at momentum 0.9. Biases and batch norms are not decayed.
+
+    With `use_ema`, the decay of the averages rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the
+    averages of a short run are not those of its first steps.
     """
 
     def __init__(self, *args: Any, coupled_weight_decay: float = 0.0, **kwargs: Any) -> None:
@@ -81,7 +84,7 @@ class SGD(keras.optimizers.SGD):
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         if self.use_ema:
             step = tf.cast(self.iterations, tf.float32)
-            decay = tf.minimum(self.ema_momentum, (1.0 + step) / (10.0 + step))
+            decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
             for variable, average in zip(trainable_variables, self._model_variables_moving_average):
                 average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
@@ -92,6 +93,8 @@ def train(
         "options": options or {},
     }
     prepare_folder(out, setup, resume)
+    if not tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.enable_op_determinism()  # see RoIAlign; on a CPU it makes runs repeatable to the bit
 
     freeze(detector, training)
     data = training_data(train_data, detector.config.image, training, cache)

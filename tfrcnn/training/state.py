@@ -72,5 +72,5 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     named = [("model", v) for v in model.variables if id(v) not in metrics]
     named += [("optimizer", v) for v in optimizer.variables]
-    # paths repeat where layers share a name; the order of creation tells them apart
-    return {f"{owner}/{i:05d}/{variable.path}": variable for i, (owner, variable) in enumerate(named)}
+    # the order of creation identifies a variable; its path does not, since Keras counts layers over the process
+    return {f"{owner}/{i:05d}/{variable.path.split('/')[-1]}": variable for i, (owner, variable) in enumerate(named)}
