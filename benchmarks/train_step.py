@@ -1,0 +1,85 @@
+"""A training step beside the input pipeline: images a second of both, traces, and memory over a long run.
+
+    python benchmarks/train_step.py --train DATA [--steps 500] [--mixed-sizes]
+                                    [--model mobilenet_v2_fpn] [--image-size 320] [--batch-size 4]
+
+Every 25 steps of one `model.fit`, 10 batches of a second, equal pipeline are timed, so that a machine that slows down
+slows both figures. With --mixed-sizes nearly every batch has another shape. About 10 minutes on 2 CPU cores.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import keras
+import tensorflow as tf
+from common import parse, prepare, resident_mb, timed
+
+import tfrcnn
+
+EVERY, BATCHES, WARM_UP = 25, 10, 50
+
+
+class Watch(keras.callbacks.Callback):
+    """Seconds of each step, seconds a batch of the pipeline, shapes met, traces and memory so far."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__()
+        self.other = iter(data.batches())
+        self.steps: list[float] = []
+        self.pipeline: list[float] = []
+        self.memory: list[float] = []
+        self.traces: list[int] = []
+        self.shapes: set[tuple[int, ...]] = set()
+        self.count = 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.steps.append(time.perf_counter() - self.started)
+        self.memory.append(resident_mb())
+        self.traces.append(self.count)
+        if batch % EVERY == EVERY - 1:
+            seconds, shapes = timed(self.other, BATCHES)
+            self.pipeline.append(seconds)
+            self.shapes |= shapes
+
+
+def main() -> None:
+    options = parse(__doc__ or "", steps=500)
+    dataset, detector_config, training = prepare(options)
+    detector = tfrcnn.build_detector(detector_config)
+    tfrcnn.freeze(detector, training)
+    data = tfrcnn.training_data(dataset, detector_config.image, training)
+    model = tfrcnn.TrainingModel(detector)
+    model.compile(optimizer=tfrcnn.make_optimizer(training, data.steps_per_epoch), jit_compile=False)
+    watch = Watch(data)
+    original = model.compute_loss
+
+    def counted(*args: Any, **kwargs: Any) -> tf.Tensor:
+        watch.count += 1  # Python runs this when Keras builds the model, and once for each trace
+        return original(*args, **kwargs)
+
+    model.compute_loss = counted
+    model.fit(data.batches(), steps_per_epoch=options.steps, shuffle=False, verbose=0, callbacks=[watch])
+
+    step, batch = statistics.median(watch.steps[WARM_UP:]), statistics.median(watch.pipeline)
+    size, later = options.batch_size, watch.memory[WARM_UP:]
+    print(
+        f"{options.model}, {options.image_size} px, batch {size}, {options.steps} steps, {len(watch.shapes)} shapes seen"
+    )
+    print(f"step:     {step * 1000:7.0f} ms  {size / step:7.1f} images/s (median after {WARM_UP} steps)")
+    print(f"pipeline: {batch * 1000:7.0f} ms  {size / batch:7.1f} images/s (median)")
+    print(f"the pipeline feeds {step / batch:.1f} x what the step eats")
+    print(f"traces after the first step: {watch.traces[-1] - watch.traces[0]}")
+    print(
+        f"resident memory: {later[0]:.0f} MB after {WARM_UP} steps, {later[-1]:.0f} MB at the end "
+        f"({100 * (later[-1] / later[0] - 1):+.1f} %), highest {max(later):.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()
