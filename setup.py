@@ -6,16 +6,19 @@ from pathlib import Path
 from setuptools import setup
 
 HERE = Path(__file__).parent
+PACKAGE = (HERE / "tfrcnn" / "__init__.py").read_text(encoding="utf-8").splitlines()
+VERSION = next(line.split('"')[1] for line in PACKAGE if line.startswith("__version__ = "))
 
 # `tensorflow` is what users expect (with GPU support on Linux). Where there is no GPU, the smaller CPU build of the
 # same release serves: TFRCNN_TENSORFLOW=tensorflow-cpu pip install .   (the Makefile does so when it finds no GPU)
 TENSORFLOW = os.environ.get("TFRCNN_TENSORFLOW", "tensorflow")
-if TENSORFLOW not in ("tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]"):
-    raise SystemExit(f"TFRCNN_TENSORFLOW must be tensorflow, tensorflow-cpu or tensorflow[and-cuda], found {TENSORFLOW!r}")
+CHOICES = ("tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]")
+if TENSORFLOW not in CHOICES:
+    raise SystemExit(f"TFRCNN_TENSORFLOW must be one of {', '.join(CHOICES)}, found {TENSORFLOW!r}")
 
 setup(
     name="tfrcnn",
-    version="0.1.0",
+    version=VERSION,
     description="Faster R-CNN for TensorFlow and Keras, made to be deployed",
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -43,7 +46,7 @@ setup(
         "defusedxml",
         "matplotlib>=3.8",
         "tqdm>=4.66",
-        "typer>=0.12",
+        "typer>=0.19",
     ],
     extras_require={
         "demo": ["scikit-learn>=1.4"],

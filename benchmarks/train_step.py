@@ -68,9 +68,7 @@ def main() -> None:
 
     step, batch = statistics.median(watch.steps[WARM_UP:]), statistics.median(watch.pipeline)
     size, later = options.batch_size, watch.memory[WARM_UP:]
-    print(
-        f"{options.model}, {options.image_size} px, batch {size}, {options.steps} steps, {len(watch.shapes)} shapes seen"
-    )
+    print(f"{options.model}, {options.image_size} px, batch {size}, {options.steps} steps, {len(watch.shapes)} shapes")
     print(f"step:     {step * 1000:7.0f} ms  {size / step:7.1f} images/s (median after {WARM_UP} steps)")
     print(f"pipeline: {batch * 1000:7.0f} ms  {size / batch:7.1f} images/s (median)")
     print(f"the pipeline feeds {step / batch:.1f} x what the step eats")

@@ -1,0 +1,1 @@
+"""Deployment of trained detectors; installed and imported as `tfrcnn.export`."""

@@ -78,7 +78,7 @@ def test_everything_is_imported_from_the_wheel(installed: Path, tmp_path: Path) 
 
 def test_console_script_answers(installed: Path, tmp_path: Path) -> None:
     printed = run(installed / "bin/tfrcnn", "--version", cwd=tmp_path, first_on_path=installed)
-    version = installed.glob("tfrcnn-*.dist-info").__next__().name.removeprefix("tfrcnn-").removesuffix(".dist-info")
+    version = next(installed.glob("tfrcnn-*.dist-info")).name.removeprefix("tfrcnn-").removesuffix(".dist-info")
     assert printed == f"tfrcnn {version}"
 
 

@@ -1,0 +1,117 @@
+"""Faster R-CNN for TensorFlow and Keras, made to be deployed.
+
+    import tfrcnn
+
+    data = tfrcnn.load_dataset("cells/VOC@train")
+    preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
+    detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
+    validation = tfrcnn.load_dataset("cells/VOC@val", categories=data.categories)
+    run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
+    tfrcnn.Predictor(run.detector).detect("picture.jpg")
+
+Importing tfrcnn is cheap: TensorFlow is imported with the first name that needs it. Only where Keras is imported
+already are the models imported at once, which registers them, so that
+
+    import keras, tfrcnn
+
+    keras.models.load_model("detector.keras")
+
+needs no custom_objects. Where tfrcnn is imported before Keras, `import tfrcnn.models` does the same.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfrcnn.config import AnchorConfig as AnchorConfig
+    from tfrcnn.config import BackboneConfig as BackboneConfig
+    from tfrcnn.config import Category as Category
+    from tfrcnn.config import DetectionConfig as DetectionConfig
+    from tfrcnn.config import DetectorConfig as DetectorConfig
+    from tfrcnn.config import FPNConfig as FPNConfig
+    from tfrcnn.config import HeadConfig as HeadConfig
+    from tfrcnn.config import ImageConfig as ImageConfig
+    from tfrcnn.config import MatchConfig as MatchConfig
+    from tfrcnn.config import ProposalConfig as ProposalConfig
+    from tfrcnn.config import RPNConfig as RPNConfig
+    from tfrcnn.config import TrainingConfig as TrainingConfig
+    from tfrcnn.data.doctor import diagnose as diagnose
+    from tfrcnn.data.example import Dataset as Dataset
+    from tfrcnn.data.example import Example as Example
+    from tfrcnn.data.example import ImageDetections as ImageDetections
+    from tfrcnn.data.faults import Report as Report
+    from tfrcnn.data.pipeline import inference_data as inference_data
+    from tfrcnn.data.pipeline import training_data as training_data
+    from tfrcnn.data.read import load_dataset as load_dataset
+    from tfrcnn.data.read import read_dataset as read_dataset
+    from tfrcnn.errors import InputError as InputError
+    from tfrcnn.evaluation.evaluate import evaluate as evaluate
+    from tfrcnn.evaluation.result import Evaluation as Evaluation
+    from tfrcnn.inference import Predictor as Predictor
+    from tfrcnn.models.build import build_detector as build_detector
+    from tfrcnn.models.build import load_detector as load_detector
+    from tfrcnn.models.build import save_detector as save_detector
+    from tfrcnn.models.faster_rcnn import FasterRCNN as FasterRCNN
+    from tfrcnn.models.presets import Preset as Preset
+    from tfrcnn.models.presets import preset as preset
+    from tfrcnn.models.presets import preset_names as preset_names
+    from tfrcnn.training.joint import TrainingModel as TrainingModel
+    from tfrcnn.training.joint import freeze as freeze
+    from tfrcnn.training.optimizer import make_optimizer as make_optimizer
+    from tfrcnn.training.run import Run as Run
+    from tfrcnn.training.run import train as train
+
+__version__ = "0.1.0"  # setup.py reads it here
+
+# Where each public name lives; what type checkers see of it is above.
+_HOMES = {
+    "tfrcnn.config": (
+        "AnchorConfig",
+        "BackboneConfig",
+        "Category",
+        "DetectionConfig",
+        "DetectorConfig",
+        "FPNConfig",
+        "HeadConfig",
+        "ImageConfig",
+        "MatchConfig",
+        "ProposalConfig",
+        "RPNConfig",
+        "TrainingConfig",
+    ),
+    "tfrcnn.data.doctor": ("diagnose",),
+    "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections"),
+    "tfrcnn.data.faults": ("Report",),
+    "tfrcnn.data.pipeline": ("inference_data", "training_data"),
+    "tfrcnn.data.read": ("load_dataset", "read_dataset"),
+    "tfrcnn.errors": ("InputError",),
+    "tfrcnn.evaluation.evaluate": ("evaluate",),
+    "tfrcnn.evaluation.result": ("Evaluation",),
+    "tfrcnn.inference": ("Predictor",),
+    "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
+    "tfrcnn.models.faster_rcnn": ("FasterRCNN",),
+    "tfrcnn.models.presets": ("Preset", "preset", "preset_names"),
+    "tfrcnn.training.joint": ("TrainingModel", "freeze"),
+    "tfrcnn.training.optimizer": ("make_optimizer",),
+    "tfrcnn.training.run": ("Run", "train"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})
+
+
+if "keras" in sys.modules:  # register the models, for keras.models.load_model
+    importlib.import_module("tfrcnn.models.faster_rcnn")
+    importlib.import_module("tfrcnn.training.joint")

@@ -158,9 +158,7 @@ class MatchConfig(Config):
 
     def __post_init__(self) -> None:
         self._require(0 < self.foreground_iou <= 1, "foreground_iou", "in (0, 1]")
-        self._require(
-            0 <= self.background_iou <= self.foreground_iou, "background_iou", "in [0, foreground_iou]"
-        )
+        self._require(0 <= self.background_iou <= self.foreground_iou, "background_iou", "in [0, foreground_iou]")
         self._require(self.samples >= 1, "samples", "at least 1")
         self._require(0 < self.positive_fraction <= 1, "positive_fraction", "in (0, 1]")
         self._require(self.beta > 0, "beta", "positive")

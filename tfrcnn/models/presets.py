@@ -114,8 +114,17 @@ def _mobilenet_v2_fpn() -> Preset:
         test_proposals=ProposalConfig(300, 300),
         head=HeadConfig(match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25)),
     )
+    # twice the usual rate: the pyramid and the heads start from nothing, and small data sets give few steps
     training = TrainingConfig(
-        epochs=24, batch_size=4, schedule="cosine", warmup_steps=200, frozen_stages=1, ema=0.998, color_jitter=0.2
+        epochs=30,
+        batch_size=4,
+        learning_rate=0.04,
+        schedule="cosine",
+        warmup_steps=200,
+        frozen_stages=1,
+        ema=0.998,
+        scale_jitter=(0.8, 1.25),
+        color_jitter=0.2,
     )
     return Preset(detector, training, "MobileNetV2 with a 128-channel feature pyramid, for small machines")
 

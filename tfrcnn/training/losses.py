@@ -19,9 +19,7 @@ def smooth_l1(difference: tf.Tensor, beta: float) -> tf.Tensor:
     return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 
-def rpn_losses(
-    logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, beta: float
-) -> tuple[tf.Tensor, tf.Tensor]:
+def rpn_losses(logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, beta: float) -> tuple[tf.Tensor, tf.Tensor]:
     """Binary cross-entropy of the sampled anchors' objectness, smooth L1 of the positive ones' deltas.
 
     Args:

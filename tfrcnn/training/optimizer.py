@@ -100,7 +100,12 @@ class SGD(keras.optimizers.SGD):
 
 
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
-    """The optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging."""
+    """The optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging.
+
+    Under `tf.distribute`, call it in the scope of the strategy: Keras clips the share of each replica before adding
+    them, so a share gets its share of the norm.
+    """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     total_steps = training.epochs * steps_per_epoch
     schedule = WarmupSchedule(
         training.learning_rate * training.batch_size / REFERENCE_BATCH,
@@ -112,7 +117,7 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
     return SGD(
         schedule,
         momentum=training.momentum,
-        global_clipnorm=training.gradient_clip_norm,
+        global_clipnorm=training.gradient_clip_norm and training.gradient_clip_norm / replicas,
         coupled_weight_decay=training.weight_decay,
         use_ema=training.ema is not None,
         ema_momentum=training.ema or 0.99,

@@ -93,7 +93,7 @@ def build_application(
             raise InputError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
                 f"file (--backbone-weights FILE, made elsewhere by keras.applications.{name}(include_top=False)"
-                '.save_weights(FILE)) or --backbone-weights none to start from random weights'
+                ".save_weights(FILE)) or --backbone-weights none to start from random weights"
             ) from error
     else:
         model = constructor(**options)

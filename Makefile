@@ -1,0 +1,64 @@
+# make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
+# make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
+#
+# VENV=DIR             where the virtual environment is (default .venv)
+# TFRCNN_TENSORFLOW=X  tensorflow, tensorflow-cpu or tensorflow[and-cuda]; see setup.py
+# ARGS="..."           more arguments for `tfrcnn demo` or pytest
+
+VENV ?= .venv
+TF_CPP_MIN_LOG_LEVEL ?= 2
+WORKERS ?= 2
+SLOW ?=
+ARGS ?=
+# Where there is no NVIDIA GPU, a third of the download serves as well.
+TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \
+	&& echo tensorflow-cpu || echo tensorflow)
+export TF_CPP_MIN_LOG_LEVEL TFRCNN_TENSORFLOW
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
+
+.PHONY: demo test test-all test-wheel lint types format install clean
+
+demo: install
+	$(BIN)/tfrcnn demo $(ARGS)
+
+# The closing line of pytest is the last that is printed.
+test: lint types test-wheel
+	$(PYTEST) $(if $(SLOW),,-m "not slow") --ignore tests/test_package.py $(ARGS)
+
+test-all:
+	$(MAKE) test SLOW=1
+
+# The package as users get it: sdist -> wheel -> installed -> tested from another folder.
+test-wheel: install
+	$(BIN)/pytest tests/test_package.py
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.py
+	@[ -x $(BIN)/python ] || for python in python3.11 python3 python3.12 python3.13 python; do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || continue; \
+		echo "Making $(VENV) with $$($$python --version)"; \
+		exec $$python -m venv $(VENV); \
+	done
+	@[ -x $(BIN)/python ] || { echo "error: tfrcnn needs Python 3.11 or newer, found none on PATH" >&2; exit 2; }
+	@echo "Installing with $$TFRCNN_TENSORFLOW (choose another with TFRCNN_TENSORFLOW=..., see setup.py)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tfrcnn export tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,193 @@
+"""Everything a user can get wrong: exit code 2, one line that begins with "error:" and names it, no traceback."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import pytest
+
+from tfrcnn.config import Category
+from tfrcnn.data.read import load_dataset
+from tfrcnn.models import build_detector, preset
+from tfrcnn.training.run import SETUP
+
+
+def check(result: tuple[int, str, str], message: str) -> None:
+    """`message` is a pattern for the error's line."""
+    code, out, err = result
+    assert code == 2, out + err
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, err
+    assert re.search(message, errors[0]), errors[0]
+    assert "Traceback" not in out + err
+
+
+@pytest.fixture
+def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
+    """Arguments of `tfrcnn train` that are right."""
+    train, val = coco(tmp_path / "data", "train.json"), coco(tmp_path / "data", "val.json")
+    return ["train", "--train", train, "--val", val, "--out", tmp_path / "run", "--model", "tiny_fpn"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--model resnet", "unknown model 'resnet': expected one of vgg16, "),
+        ("--image-size 0", "multiple of 32 .*found 0"),
+        ("--image-size -32", "multiple of 32 .*found -32"),
+        ("--image-size 100", "multiple of 32 .*found 100"),
+        ("--epochs 0", "epochs must be at least 1, found 0"),
+        ("--batch-size 0", "batch_size must be at least 1, found 0"),
+        ("--learning-rate nan", "learning_rate must be a positive number, found nan"),
+        ("--learning-rate inf", "learning_rate must be a positive number, found inf"),
+        ("--learning-rate -0.1", "learning_rate must be a positive number, found -0.1"),
+        ("--backbone-weights imagenet", "'tiny' has no ImageNet weights"),
+        ("--backbone-weights no/such.h5", "--backbone-weights: expected imagenet, none or a file, .*/no/such.h5"),
+        ("--images no/such", "images: expected a folder, found nothing at .*/no/such"),
+        ("--train no/such.json", "found nothing at .*/no/such.json"),
+        ("--val no/VOC@val", "found nothing at .*/no/VOC"),
+        ("--resume", "no run to resume"),
+    ],
+)
+def test_wrong_option_is_refused_before_anything_is_written(
+    options: str, message: str, new_run: list[str | Path], tfrcnn: Callable
+) -> None:
+    check(tfrcnn(*new_run, *options.split()), message)
+    assert not Path(new_run[6]).exists()
+
+
+@pytest.mark.parametrize("missing", ["--train", "--val"])
+def test_new_run_needs_both_data_sets(missing: str, new_run: list[str | Path], tfrcnn: Callable) -> None:
+    place = new_run.index(missing)
+    check(tfrcnn(*new_run[:place], *new_run[place + 2 :]), f"{missing} DATA is needed")
+
+
+def test_folder_of_another_run_is_left_alone(tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/config.json").write_text("{}", encoding="utf-8")
+    check(tfrcnn(*new_run), "run exists and is not an empty folder: choose another, or --resume")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.json"]
+
+
+def test_file_in_place_of_the_folder_is_left_alone(tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable) -> None:
+    (tmp_path / "run").write_text("notes", encoding="utf-8")
+    check(tfrcnn(*new_run), "run exists and is not an empty folder")
+    assert (tmp_path / "run").read_text(encoding="utf-8") == "notes"
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable) -> None:
+    path = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save_weights(path)
+    check(tfrcnn(*new_run, "--backbone-weights", path), "other.weights.h5 does not hold the weights of tiny")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_in_place_of_data_is_told_what_may_be_meant(
+    tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
+) -> None:
+    check(tfrcnn(*new_run, "--train", tmp_path / "data"), "found the folder .* did you mean .*/data/train.json")
+
+
+def test_unknown_split_is_told_the_splits_there_are(
+    tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
+) -> None:
+    for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / "VOC" / part).mkdir(parents=True)
+    (tmp_path / "VOC/ImageSets/Main/train.txt").write_text("", encoding="utf-8")
+    check(tfrcnn(*new_run, "--val", f"{tmp_path}/VOC@vall"), "expected one of the splits train .*found 'vall'")
+
+
+def test_faults_of_both_data_sets_are_reported_together(
+    tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable, coco: Callable
+) -> None:
+    (tmp_path / "data/train_2.png").unlink()
+    coco(tmp_path / "data", "val.json", categories=[{"id": 1, "name": "red"}, {"id": 2, "name": "whit"}])
+    result = tfrcnn(*new_run)
+    check(result, "refused: .*train.json and .*val.json")
+    assert "REFUSED  1 x missing-image" in result.out
+    assert "train_2.png" in result.out
+    assert "REFUSED  1 x unknown-category" in result.out
+    assert "expected one of red, white, found 'whit' (4 boxes)" in result.out
+    assert "recall ceiling of anchors" in result.out
+    assert not (tmp_path / "run").exists()
+
+
+def test_json_that_is_none_is_refused_with_the_place(new_run: list[str | Path], tfrcnn: Callable) -> None:
+    Path(new_run[2]).write_text('{"images": [}', encoding="utf-8")
+    result = tfrcnn(*new_run)
+    check(result, "refused")
+    assert "syntax-error" in result.out
+    assert "line 1" in result.out
+
+
+def test_data_without_categories_are_refused(new_run: list[str | Path], tfrcnn: Callable, coco: Callable) -> None:
+    coco(Path(new_run[2]).parent, "train.json", categories=[], annotations=[])
+    check(tfrcnn(*new_run), "train.json")
+
+
+def test_resuming_a_run_begun_from_python_is_refused(
+    tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / SETUP).write_text(json.dumps({"training": {}, "options": {}}), encoding="utf-8")
+    check(tfrcnn(*new_run, "--resume"), "training.json has no options of tfrcnn train: resume this run from Python")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("evaluate --model no/run --data {data}", "no detector in no/run: expected a folder with config.json"),
+        ("evaluate --model mobilenet_v2_fpn --data {data}", "no detector in mobilenet_v2_fpn"),
+        ("predict {data} --model no/run --out {out}", "no detector in no/run"),
+        ("predict no.jpg --model {data} --out {out}", "no.jpg: expected a picture or a folder of pictures"),
+        ("predict {empty} --model no/run --out {out}", r"empty: expected pictures \(\.bmp, .*\), found none"),
+        ("predict {data} --model no/run --out {folder}", "exists and is not an empty folder"),
+        ("doctor --data {data} --model resnet", "unknown model 'resnet'"),
+        ("doctor --data {data} --image-size 7", "multiple of 32 .*found 7"),
+        ("doctor --data {folder}", "found the folder"),
+        ("doctor --data {data} --model {folder}", "no detector in"),
+        ("demo --out {folder}", "exists and is no demo's folder"),
+    ],
+)
+def test_wrong_input_of_other_commands_is_one_line(
+    arguments: str, message: str, tmp_path: Path, tfrcnn: Callable, coco: Callable
+) -> None:
+    (tmp_path / "empty").mkdir()
+    data = coco(tmp_path / "data")
+    places = {"data": data, "folder": data.parent, "empty": tmp_path / "empty", "out": tmp_path / "out"}
+    check(tfrcnn(*arguments.format(**places).split()), message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_doctor_ends_with_1_on_data_it_refuses_and_writes_every_fault(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable
+) -> None:
+    data, report = coco(tmp_path / "data"), tmp_path / "report.json"
+    good = tfrcnn("doctor", "--data", data, "--model", "tiny_fpn")
+    assert (good.code, good.err) == (0, "")
+    assert "No faults." in good.out
+    for path in (tmp_path / "data").glob("*.png"):
+        path.write_bytes(path.read_bytes()[:1000])
+    bad = tfrcnn("doctor", "--data", data, "--model", "tiny_fpn", "--json", report)
+    assert (bad.code, bad.err) == (1, "")
+    assert "REFUSED  4 x truncated-image" in bad.out
+    faults = json.loads(report.read_text(encoding="utf-8"))["faults"]
+    assert [fault["kind"] for fault in faults[:4]] == ["truncated-image"] * 4
+
+
+def test_detector_of_other_classes_is_told_which_ones_it_knows(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable
+) -> None:
+    from tfrcnn.models import save_detector
+
+    save_detector(build_detector(preset("tiny_fpn", (Category(1, "red"),)).detector), tmp_path / "run")
+    data = coco(tmp_path / "data")
+    result = tfrcnn("evaluate", "--model", tmp_path / "run", "--data", data)
+    assert result.code == 2
+    assert "expected one of red, found 'white' (4 boxes)" in result.err
+    report = tfrcnn("doctor", "--model", tmp_path / "run", "--data", data)
+    assert report.code == 1
+    assert "unknown-category" in report.out
+    assert len(load_dataset(str(data)).categories) == 2

@@ -1,0 +1,110 @@
+"""Options of a run: what is filled in, and what a resumed run is held to."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrcnn.cli.job import DEFAULT_EMA, Job, make_job
+from tfrcnn.errors import InputError
+from tfrcnn.models import preset
+from tfrcnn.training.run import SETUP
+
+DATA = {"train": "data/train.json", "val": "data/VOC@val"}
+
+
+def stored(folder: Path, job: Job) -> Path:
+    """A run folder that was begun with these options."""
+    folder.mkdir()
+    (folder / SETUP).write_text(json.dumps({"options": job.to_dict()}), encoding="utf-8")
+    return folder
+
+
+def test_what_is_not_given_is_the_preset_s(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "run", {**DATA, "epochs": 3}, resume=False)
+    training = preset("mobilenet_v2_fpn").training
+    assert (job.model, job.backbone_weights, job.image_size, job.metric) == (
+        "mobilenet_v2_fpn",
+        "imagenet",
+        None,
+        "coco",
+    )
+    assert job.preset().training == training.replace(epochs=3)
+    assert job.preset().detector == preset("mobilenet_v2_fpn").detector
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"), [("tiny_fpn", "none"), ("resnet50_fpn", "imagenet"), ("vgg16", "imagenet")]
+)
+def test_backbones_with_imagenet_weights_start_from_them(model: str, weights: str, tmp_path: Path) -> None:
+    assert make_job(tmp_path, {**DATA, "model": model}, resume=False).backbone_weights == weights
+
+
+def test_paths_are_absolute_and_validation_images_are_where_the_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    job = make_job(Path("run"), {**DATA, "images": "../images"}, resume=False)
+    assert job.train == str(tmp_path / "data/train.json")
+    assert job.val == str(tmp_path / "data/VOC@val")
+    assert job.images == job.val_images == str(tmp_path.parent / "images")
+    other = make_job(Path("run"), {**DATA, "images": "a", "val_images": "b"}, resume=False)
+    assert (other.images, other.val_images) == (str(tmp_path / "a"), str(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "ema"),
+    [
+        ("mobilenet_v2_fpn", {}, preset("mobilenet_v2_fpn").training.ema),
+        ("mobilenet_v2_fpn", {"ema": True}, preset("mobilenet_v2_fpn").training.ema),
+        ("mobilenet_v2_fpn", {"ema": None}, None),
+        ("resnet50_fpn", {}, None),
+        ("resnet50_fpn", {"ema": True}, DEFAULT_EMA),
+    ],
+)
+def test_averaging_is_the_preset_s_unless_turned_on_or_off(
+    model: str, asked: dict[str, Any], ema: float | None, tmp_path: Path
+) -> None:
+    assert make_job(tmp_path, {**DATA, "model": model, **asked}, resume=False).preset().training.ema == ema
+
+
+def test_mixed_precision_is_what_suits_the_machine(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    expected = "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
+    assert make_job(tmp_path, {**DATA, "precision": True}, resume=False).precision == expected
+    assert make_job(tmp_path, DATA, resume=False).precision == "float32"
+
+
+def test_resumed_run_remembers_its_options(tmp_path: Path) -> None:
+    asked = {**DATA, "model": "tiny_fpn", "epochs": 5, "precision": True, "ema": True, "seed": 3, "image_size": 64}
+    job = make_job(tmp_path / "run", asked, resume=False)
+    out = stored(tmp_path / "run", job)
+    assert make_job(out, {}, resume=True) == job
+    assert make_job(out, asked, resume=True) == job
+
+
+def test_resumed_run_keeps_the_precision_it_was_begun_with(tmp_path: Path) -> None:
+    begun_elsewhere = make_job(tmp_path, DATA, resume=False).replace(precision="mixed_float16")
+    out = stored(tmp_path / "run", begun_elsewhere)
+    assert make_job(out, {"precision": True}, resume=True).precision == "mixed_float16"
+
+
+def test_resumed_run_is_told_every_option_that_differs(tmp_path: Path) -> None:
+    out = stored(tmp_path / "run", make_job(tmp_path, DATA, resume=False))
+    with pytest.raises(InputError) as error:
+        make_job(out, {"batch_size": 3, "precision": True, "metric": "voc"}, resume=True)
+    message = (
+        r"with other options: --batch-size was \d+, is 3, --mixed-precision was 'float32', is 'mixed_.*', --metric was"
+    )
+    assert re.search(message, str(error.value))
+
+
+def test_training_json_of_another_form_is_refused(tmp_path: Path) -> None:
+    out = stored(tmp_path / "run", make_job(tmp_path, DATA, resume=False))
+    options = json.loads((out / SETUP).read_text(encoding="utf-8"))["options"]
+    (out / SETUP).write_text(json.dumps({"options": {**options, "speed": 1}}), encoding="utf-8")
+    with pytest.raises(InputError, match="no field 'speed'"):
+        make_job(out, {}, resume=True)

@@ -1,0 +1,91 @@
+"""`tfrcnn`: the commands put together, and what becomes of errors.
+
+Exit codes: 0 done; 1 the doctor refused the data; 2 wrong options or input, told in one line that begins with
+"error:" (that of a data set follows its report); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from tfrcnn import __version__
+from tfrcnn.cli.demo import demo
+from tfrcnn.cli.doctor import doctor
+from tfrcnn.cli.evaluate import evaluate
+from tfrcnn.cli.predict import predict
+from tfrcnn.cli.train import train
+from tfrcnn.errors import InputError
+
+# Click's class for wrong options; newer versions of typer have their own copy of Click.
+UsageError: Any = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="tfrcnn",
+    add_completion=False,
+    rich_markup_mode=None,  # plain text: the same on a terminal, in a log and in a paper
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command(short_help="Train a detector on your boxes; keep the best.")(train)
+app.command(short_help="Measure a trained detector on a data set.")(evaluate)
+app.command(short_help="Detect in pictures.")(predict)
+app.command(short_help="Report every fault of a data set.")(doctor)
+app.command(short_help="See all of this at work, offline, in minutes.")(demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tfrcnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Train, measure and use a Faster R-CNN detector on your own boxes.
+
+    DATA is path/instances.json (COCO) or path/VOCroot@split (Pascal VOC). `tfrcnn COMMAND --help` explains a command
+    with an example; `tfrcnn demo` shows all of them at work, without data of your own, within minutes.
+
+    \b
+    From boxes to a detector:
+      tfrcnn doctor   --data cells/VOC@train
+      tfrcnn train    --train cells/VOC@train --val cells/VOC@val --out runs/cells
+      tfrcnn evaluate --model runs/cells --data cells/VOC@test
+      tfrcnn predict  --model runs/cells pictures/ --out predictions
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        the exit code.
+    """
+    try:
+        return app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
+    except UsageError as error:
+        command = error.ctx.command_path if error.ctx else "tfrcnn"
+        print(f"error: {error.format_message()} (see {command} --help)", file=sys.stderr)
+        return 2
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

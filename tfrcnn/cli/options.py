@@ -1,0 +1,30 @@
+"""Options that several commands have, so that they are called and explained the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+# What the library says itself, but only after importing TensorFlow or pycocotools.
+PRESETS = ("vgg16", "resnet50_fpn", "resnet101_fpn", "mobilenet_v2_fpn", "tiny_fpn")
+Metric = Literal["coco", "voc", "voc07"]
+
+DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"
+IMAGES_HELP = "The folder of the images. Default: beside the json or in images/ beside it; JPEGImages/ of a VOC root."
+
+Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
+Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]
+RunFolder = Annotated[
+    Path,
+    typer.Option(metavar="RUN", help="A folder that tfrcnn train wrote; RUN/last is the newest instead of the best."),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Make the network's input N x N (letterbox), a multiple of 32 (16 for vgg16). "
+        "Default: the preset's, in the shape of each image.",
+    ),
+]

@@ -1,0 +1,55 @@
+"""`tfrcnn predict`: detect in pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrcnn.cli.detectors import run_config
+from tfrcnn.cli.options import RunFolder
+from tfrcnn.cli.startup import load_tensorflow
+
+
+def predict(
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER", help="Pictures, or folders of pictures.")
+    ],
+    model: RunFolder,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the results.")],
+    score_threshold: Annotated[
+        float, typer.Option(metavar="X", min=0, max=1, help="Leave out detections of lower scores.")
+    ] = 0.5,
+) -> None:
+    """Detect in pictures: writes each with its boxes, and all detections in COCO's result format.
+
+    \b
+    DIR/NAME.png         a picture with boxes, names and scores
+    DIR/detections.json  [{"image_id", "category_id", "bbox": [x, y, width, height] in pixels, "score"}, ...]
+    DIR/images.json      which picture an image_id is, which class a category_id is
+
+    \b
+    Example:
+      tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
+    """
+    load_tensorflow()
+    from tfrcnn.inference import Predictor
+    from tfrcnn.models import load_detector
+    from tfrcnn.prediction import check_new_folder, find_images, predict_images
+
+    check_new_folder(out)
+    found = find_images(pictures)
+    detections = run_config(model).detections
+    # The detector's own threshold would hide what a lower one is to show.
+    detections = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
+    predictor = Predictor(load_detector(model, detections=detections))
+    result = predict_images(predictor, found, out, score_threshold, progress=sys.stderr.isatty())
+    for prediction in result.done:
+        print(f"{prediction.source}: {len(prediction.detections.scores)} detections, drawn in {prediction.drawn}")
+    print(f"\nAll detections are in {out / 'detections.json'}; {out / 'images.json'} says what its ids mean.")
+    for error in result.unreadable:
+        print(f"error: {error}", file=sys.stderr)
+    if result.unreadable:
+        raise typer.Exit(2)
