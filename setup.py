@@ -42,7 +42,7 @@ setup(
         "keras>=3.12,<4",
         "numpy",
         "pycocotools>=2.0.7",
-        "pillow>=10",
+        "pillow>=10.1",
         "defusedxml",
         "matplotlib>=3.8",
         "tqdm>=4.66",

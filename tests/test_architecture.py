@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "errors", "files"}
+BASE = {"config", "config_base", "errors", "files"}
 LEAVES = {*BASE, "boxes", "images"}
 LIBRARY = {
     *LEAVES,
@@ -29,7 +29,8 @@ LIBRARY = {
 
 # What each component may import of the others. A new component has to be put in here: think where it belongs.
 MAY_IMPORT = {
-    "config": {"errors"},
+    "config": {"config_base"},
+    "config_base": {"errors"},
     "errors": set(),
     "files": {"errors"},
     "boxes": BASE,
@@ -48,7 +49,6 @@ MAY_IMPORT = {
     "cli": {"__version__", *LIBRARY},
 }
 LONGEST_FILE, LONGEST_FUNCTION, MOST_ARGUMENTS = 300, 60, 8
-LONG_FILES = {"tfrcnn/config.py": 400}  # one small dataclass after another, and reading them from JSON
 
 
 def test_imports_point_one_way() -> None:
@@ -85,7 +85,15 @@ def test_importing_tfrcnn_imports_nothing_of_it() -> None:
 
 
 def test_commands_import_nothing_heavy_before_they_run() -> None:
-    light = {"tfrcnn.__version__", "tfrcnn.errors", "tfrcnn.files", "tfrcnn.config", "tfrcnn.cli", "typer"}
+    light = {
+        "tfrcnn.__version__",
+        "tfrcnn.errors",
+        "tfrcnn.files",
+        "tfrcnn.config",
+        "tfrcnn.config_base",
+        "tfrcnn.cli",
+        "typer",
+    }
     for path, module in modules():
         if module.startswith("tfrcnn.cli"):
             names = [name for name in imported(parsed(path).body) if name.split(".")[0] not in sys.stdlib_module_names]
@@ -113,7 +121,7 @@ def test_every_file_says_what_it_is() -> None:
 def test_files_are_short() -> None:
     for path, _ in modules():
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= LONG_FILES.get(str(path.relative_to(ROOT)), LONGEST_FILE), f"{path} has {lines} lines"
+        assert lines <= LONGEST_FILE, f"{path} has {lines} lines"
 
 
 def test_functions_are_short() -> None:

@@ -54,7 +54,9 @@ class Predictor:
         """Detect in every image of a data set, in its order; one `ImageDetections` an image."""
         found: dict[int, ImageDetections] = {}
         batches = inference_data(dataset, self.detector.config.image, batch_size)
-        with tqdm(total=len(dataset), desc="detecting", unit="image", disable=not progress, leave=False) as bar:
+        with tqdm(
+            total=len(dataset), desc="detecting", unit="image", disable=None if progress else True, leave=False
+        ) as bar:
             for batch in batches:
                 outputs = self._network(batch["images"], batch["image_sizes"])
                 ratio = tf.tile(batch["original_sizes"] / batch["image_sizes"], [1, 2])[:, None]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from tfrcnn.cli.options import Metric
-from tfrcnn.config import Config
+from tfrcnn.config_base import Config
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 

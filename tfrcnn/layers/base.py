@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import keras
 
-from tfrcnn.config import Config
+from tfrcnn.config_base import Config
 
 C = TypeVar("C", bound=Config)
 

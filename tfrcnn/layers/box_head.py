@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import Config, HeadConfig
+from tfrcnn.config import HeadConfig
+from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
-from tfrcnn.config import Config, DetectionConfig
+from tfrcnn.config import DetectionConfig
+from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
 from tfrcnn.layers.nms import batched_nms
 

@@ -31,7 +31,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
-from tfrcnn.config import Config, HeadConfig
+from tfrcnn.config import HeadConfig
+from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
 
 CANONICAL_SIZE = 224  # a box of this side, ImageNet's crop, goes to ...

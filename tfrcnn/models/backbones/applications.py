@@ -6,6 +6,7 @@ from 4 to 32), and its preprocessing must be set in `ImageConfig` by whoever cho
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,10 @@ def build_application(
     options = {"include_top": False, "input_shape": (None, None, 3), "weights": None, **kwargs}
     if str(weights) == "imagenet":
         try:
-            model = constructor(**{**options, "weights": "imagenet"})
+            with warnings.catch_warnings():
+                # Keras says that it takes the weights for 224 x 224, which is what is wanted
+                warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+                model = constructor(**{**options, "weights": "imagenet"})
         except Exception as error:  # Keras raises whatever its downloader met
             raise InputError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
