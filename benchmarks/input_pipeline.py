@@ -1,7 +1,6 @@
 """The input pipeline alone: images a second, by what it does to them.
 
-    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/input_pipeline.py --train DATA [--batches 100] [--rounds 3] [--mixed-sizes]
-                                                                 [--model mobilenet_v2_fpn] [--image-size 320] [--batch-size 4]
+    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/input_pipeline.py --train DATA [--mixed-sizes] [--batches 100]
 
 The variants take turns, and the median over the rounds is printed. About a minute on 2 CPU cores.
 """

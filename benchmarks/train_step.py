@@ -1,7 +1,6 @@
 """A training step beside the input pipeline: images a second of both, traces, and memory over a long run.
 
-    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/train_step.py --train DATA [--steps 500] [--mixed-sizes]
-                                                             [--model mobilenet_v2_fpn] [--image-size 320] [--batch-size 4]
+    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/train_step.py --train DATA [--mixed-sizes] [--steps 500]
 
 Every 25 steps of one `model.fit`, 10 batches of a second, equal pipeline are timed, so that a machine that slows down
 slows both figures. With --mixed-sizes nearly every batch has another shape. About 10 minutes on 2 CPU cores.
