@@ -72,6 +72,8 @@ def main() -> None:
     print(f"pipeline: {batch * 1000:7.0f} ms  {size / batch:7.1f} images/s (median)")
     print(f"the pipeline feeds {step / batch:.1f} x what the step eats")
     print(f"traces after the first step: {watch.traces[-1] - watch.traces[0]}")
+    series = " ".join(f"{value:.0f}" for value in watch.memory[WARM_UP - 1 :: WARM_UP])
+    print(f"resident memory every {WARM_UP} steps, MB: {series}")
     print(
         f"resident memory: {later[0]:.0f} MB after {WARM_UP} steps, {later[-1]:.0f} MB at the end "
         f"({100 * (later[-1] / later[0] - 1):+.1f} %), highest {max(later):.0f} MB"
