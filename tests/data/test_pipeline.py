@@ -166,7 +166,7 @@ def test_batches_are_bit_identical_for_a_seed(mixed: Dataset, cache: bool) -> No
     assert_same(take(training_data(mixed, CONFIG, AUGMENTED, cache), 8), first)
 
 
-@pytest.mark.parametrize("seed", [4, -1, 2**40])
+@pytest.mark.parametrize("seed", [4, 2**30 - 1])
 def test_batches_of_another_seed_differ(mixed: Dataset, seed: int) -> None:
     first = take(training_data(mixed, CONFIG, AUGMENTED), 6)
     second = take(training_data(mixed, CONFIG, AUGMENTED.replace(seed=seed)), 6)

@@ -1,5 +1,9 @@
 """The training model under plain `fit`."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -121,13 +125,42 @@ def test_batches_of_many_sizes_are_trained_with_one_trace():
     assert after_batch == [after_batch[0]] * 8
 
 
+XLA_SCRIPT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import tensorflow as tf
+from test_joint import make_batch, make_model
+
+data = tf.data.Dataset.from_tensors(make_batch(64, 64)).repeat()
+fit = {"steps_per_epoch": 1, "shuffle": False, "verbose": 0}
+plain = make_model(static=64).fit(data, **fit).history
+model = make_model(static=64, roi_align="gather", jit_compile=True)
+assert model.jit_compile
+compiled = model.fit(data, **fit).history
+for name in ("rpn_objectness_loss", "rpn_box_loss"):
+    np.testing.assert_allclose(compiled[name], plain[name], rtol=1e-4)
+# the scores of a fresh RPN are all about 0.5: round-off alone changes which proposals the head is given
+np.testing.assert_allclose(compiled["loss"], plain["loss"], rtol=1e-2)
+"""
+
+
 @pytest.mark.slow
 def test_the_whole_step_compiles_under_xla_with_a_static_size():
-    data = tf.data.Dataset.from_tensors(make_batch(64, 64)).repeat()
-    plain = make_model(static=64).fit(data, steps_per_epoch=2, shuffle=False, verbose=0).history
-    compiled = make_model(static=64, roi_align="gather", jit_compile=True)
-    compiled = compiled.fit(data, steps_per_epoch=2, shuffle=False, verbose=0).history
-    np.testing.assert_allclose(compiled["loss"], plain["loss"], rtol=1e-3)
+    # in a process of its own: Keras does not compile where op determinism is on, and `train` turns it on
+    process = subprocess.run(
+        [sys.executable, "-c", XLA_SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+
+
+def test_xla_is_chosen_by_keras_for_a_static_size_and_gather_alone():
+    dynamic, static = preset("tiny_fpn", CATEGORIES).detector, preset("tiny_fpn", CATEGORIES, 64).detector
+    assert not build_detector(dynamic, roi_align="gather").supports_jit
+    assert not build_detector(static).roi_align.supports_jit
+    compiled = build_detector(static, roi_align="gather")
+    assert compiled.supports_jit
+    assert compiled.roi_align.supports_jit
 
 
 @pytest.mark.slow

@@ -74,9 +74,7 @@ class RoIAlign(GeometryLayer[HeadConfig]):
             raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, found {implementation!r}")
         self.strides = tuple(strides)
         self.implementation = implementation
-        # Keras' jit_compile="auto" must not choose XLA: crop_and_resize has no kernel there, and images of many sizes
-        # would each be compiled anew. With "gather" and a static size, ask for it: compile(jit_compile=True).
-        self.supports_jit = False
+        self.supports_jit = implementation == "gather"  # XLA has no kernel for crop_and_resize
 
     def call(self, features: list[tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
         """

@@ -108,6 +108,8 @@ class FasterRCNN(keras.Model):
 
         # === Config ===
         self.config = config
+        # Keras' jit_compile="auto" must not choose XLA for images of many sizes: each would be compiled anew
+        self.supports_jit = config.image.static_size is not None
         self.network = network
         self.normalizer = normalizer
         self.backbone = backbone.model

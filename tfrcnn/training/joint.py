@@ -105,7 +105,8 @@ class TrainingModel(keras.Model):
     def _draw(self, stream: int, shape: Any) -> tf.Tensor:
         """Uniform numbers for this step."""
         step = tf.cast(self.optimizer.iterations, tf.int32) if self.optimizer else tf.zeros([], tf.int32)
-        return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step])
+        # one named generator: by itself TensorFlow takes another under XLA, and a run would not be the same run
+        return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step], alg="philox")
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
