@@ -35,8 +35,14 @@ class Application:
 CAFFE = {"channel_order": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
 # To [-1, 1]
 SYMMETRIC = {"channel_order": "RGB", "mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
-# The network normalises by itself
-UNCHANGED = {"channel_order": "RGB", "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+# EfficientNet normalises by itself, with m = (0.485, 0.456, 0.406); only with weights="imagenet" Keras adds a layer
+# that divides by sqrt(s), s = (0.229, 0.224, 0.225). A detector that is loaded has no such layer, so none is kept, and
+# this does the same before the network: ((x - 255 m (1 - sqrt(s))) / sqrt(s)) / 255 - m == (x / 255 - m) / sqrt(s)
+EFFICIENTNET = {
+    "channel_order": "RGB",
+    "mean": tuple(255 * m * (1 - s**0.5) for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))),
+    "std": (0.229**0.5, 0.224**0.5, 0.225**0.5),
+}
 
 APPLICATIONS = {
     "VGG16": Application(
@@ -62,7 +68,7 @@ APPLICATIONS = {
     "EfficientNetB0": Application(
         taps=("block3a_expand_activation", "block4a_expand_activation", "block6a_expand_activation", "top_activation"),
         stages=("block1a_project_bn", "block2b_add", "block3b_add", "block5c_add", "top_activation"),
-        image=UNCHANGED,
+        image=EFFICIENTNET,
     ),
 }
 
@@ -92,13 +98,19 @@ def build_application(
             with warnings.catch_warnings():
                 # Keras says that it takes the weights for 224 x 224, which is what is wanted
                 warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
-                model = constructor(**{**options, "weights": "imagenet"})
+                pretrained = constructor(**{**options, "weights": "imagenet"})
         except Exception as error:  # Keras raises whatever its downloader met
             raise InputError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
                 f"file (--backbone-weights FILE, made elsewhere by keras.applications.{name}(include_top=False)"
                 ".save_weights(FILE)) or --backbone-weights none to start from random weights"
             ) from error
+        # into the network as it is built without them, which is the one that a saved detector is loaded into
+        model = constructor(**options)
+        model.set_weights(pretrained.get_weights())
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # else it goes on with the mean and variance it was made with
     else:
         model = constructor(**options)
         if str(weights) != "none":
