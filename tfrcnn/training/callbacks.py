@@ -65,7 +65,7 @@ class EndOfEpoch(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
         optimizer = inner_sgd(self.model.optimizer)
-        row: dict[str, Any] = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations)}
+        row: dict[str, Any] = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations.numpy())}
         row.update({key: float(value) for key, value in logs.items()})
         if optimizer.use_ema:
             optimizer.swap_averages()
@@ -113,7 +113,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if logs and not math.isfinite(float(logs["loss"])):
-            step = int(self.model.optimizer.iterations) - 1
+            step = int(self.model.optimizer.iterations.numpy()) - 1
             losses = ", ".join(f"{key} {float(value):g}" for key, value in logs.items())
             files = "\n  ".join(str(path) for path in self.files_of_step(step))
             raise InputError(
