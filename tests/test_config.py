@@ -3,9 +3,10 @@
 import json
 import re
 
+import numpy as np
 import pytest
 
-from tfrcnn.config import Category, DetectorConfig, HeadConfig, ImageConfig, MatchConfig, TrainingConfig
+from tfrcnn.config import AnchorConfig, Category, DetectorConfig, HeadConfig, ImageConfig, MatchConfig, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models.presets import preset, preset_names
 
@@ -26,6 +27,11 @@ def test_every_preset_survives_json(name):
         (lambda: MatchConfig(0.5, 0.7, 1, 0.5), "MatchConfig.background_iou must be in"),
         (lambda: HeadConfig(dropout=1.0), "HeadConfig.dropout must be in"),
         (lambda: TrainingConfig(learning_rate=float("nan")), "TrainingConfig.learning_rate must be a positive number"),
+        (lambda: MatchConfig(0.5, 0.5, 3, 0.25), "MatchConfig.positive_fraction must be in [1 / samples, 1]"),
+        (lambda: ImageConfig(channel_order="bgr"), "ImageConfig.channel_order must be one of RGB, BGR, found 'bgr'"),
+        (lambda: TrainingConfig(schedule="linear"), "TrainingConfig.schedule must be one of step, cosine"),
+        (lambda: TrainingConfig(epochs=1.5), "TrainingConfig.epochs must be int, found 1.5"),
+        (lambda: TrainingConfig().replace(horizontal_flip=1), "TrainingConfig.horizontal_flip must be bool, found 1"),
         (lambda: TrainingConfig(epochs=0), "TrainingConfig.epochs must be at least 1, found 0"),
         (lambda: preset("vgg16", (Category(1, "a"), Category(1, "b"))), "free of repeated ids"),
         (lambda: preset("vgg16", (Category(1, "a"), Category(2, "a"))), "free of repeated names"),
@@ -53,6 +59,13 @@ def test_a_value_out_of_range_is_an_error_that_names_it(make, message):
 def test_a_file_of_another_form_is_an_error_that_names_the_field(change, message):
     with pytest.raises(InputError, match=message):
         ImageConfig.from_dict(change)
+
+
+def test_lists_and_whole_numbers_are_taken_where_tuples_and_floats_are_meant():
+    config = AnchorConfig(sizes=[[16, 32]], ratios=[1])
+    assert config == AnchorConfig(sizes=((16.0, 32.0),), ratios=(1.0,))
+    assert all(type(size) is float for size in config.sizes[0])
+    assert type(TrainingConfig(learning_rate=np.float32(1)).learning_rate) is float
 
 
 def test_a_missing_field_is_named():

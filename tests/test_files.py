@@ -21,6 +21,12 @@ def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_what_a_killed_process_left_is_overwritten_and_goes(tmp_path):
+    (tmp_path / ".a.tmp.json").write_text("half of a much longer file")
+    write_json(tmp_path / "a.json", 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_the_temporary_file_keeps_both_endings(tmp_path):
     # Keras chooses the format of a weights file by its ending
     with atomic(tmp_path / "model.weights.h5") as temporary:

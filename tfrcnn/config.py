@@ -44,7 +44,7 @@ class ImageConfig(Config):
     mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.min_size >= 1, "min_size", "at least 1 pixel")
         self._require(self.max_size >= self.min_size, "max_size", f"at least min_size ({self.min_size})")
         self._require(self.divisor >= 1, "divisor", "at least 1")
@@ -76,7 +76,7 @@ class FPNConfig(Config):
 
     channels: int = 256
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.channels >= 1, "channels", "at least 1")
 
 
@@ -95,7 +95,7 @@ class AnchorConfig(Config):
     rounding: Literal["none", "torchvision", "paper"] = "torchvision"
     offset: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         positive = all(level and min(level) > 0 for level in self.sizes)
         self._require(bool(self.sizes) and positive, "sizes", "one non-empty tuple of positive numbers a level")
         same = len({len(level) for level in self.sizes}) == 1
@@ -125,11 +125,12 @@ class MatchConfig(Config):
     allow_low_quality: bool = False
     beta: float = 1 / 9
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(0 < self.foreground_iou <= 1, "foreground_iou", "in (0, 1]")
         self._require(0 <= self.background_iou <= self.foreground_iou, "background_iou", "in [0, foreground_iou]")
         self._require(self.samples >= 1, "samples", "at least 1")
-        self._require(0 < self.positive_fraction <= 1, "positive_fraction", "in (0, 1]")
+        enough = 0 < self.positive_fraction <= 1 and self.samples * self.positive_fraction >= 1
+        self._require(enough, "positive_fraction", f"in [1 / samples, 1], with {self.samples} samples")
         self._require(self.beta > 0, "beta", "positive")
 
 
@@ -141,7 +142,7 @@ class RPNConfig(Config):
     match: MatchConfig = MatchConfig(0.7, 0.3, 256, 0.5, allow_low_quality=True)
     ignore_cross_boundary: bool = False
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
 
 
@@ -156,7 +157,7 @@ class ProposalConfig(Config):
     min_size: float = 1e-3
     score_threshold: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.pre_nms_top_n >= 1, "pre_nms_top_n", "at least 1")
         self._require(self.post_nms_top_n >= 1, "post_nms_top_n", "at least 1")
         self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
@@ -176,7 +177,7 @@ class HeadConfig(Config):
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     match: MatchConfig = MatchConfig(0.5, 0.5, 512, 0.25)
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
         self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
@@ -193,7 +194,7 @@ class DetectionConfig(Config):
     max_detections: int = 100
     min_size: float = 1e-2
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
         self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
         self._require(self.max_detections >= 1, "max_detections", "at least 1")
@@ -215,7 +216,7 @@ class DetectorConfig(Config):
     detections: DetectionConfig = DetectionConfig()
     preset: str = "custom"
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         ids = [c.id for c in self.categories]
         self._require(len(set(ids)) == len(ids), "categories", "free of repeated ids")
         names = [c.name for c in self.categories]
@@ -235,7 +236,8 @@ class TrainingConfig(Config):
     1706.02677). `schedule` "step" multiplies it by 0.1 at each fraction of the run in `milestones`; "cosine"
     falls to zero. `frozen_stages` counts stages of the backbone, from its input, that are not trained;
     `freeze_batch_norm` keeps the backbone's batch norm at its loaded statistics. `ema` is the decay of the
-    averaged weights used for evaluation and for the saved model; None keeps no average.
+    averaged weights used for evaluation and for the saved model; None keeps no average. Batch norm that is trained
+    keeps its own running statistics beside them, which are those of the newest weights.
     """
 
     epochs: int = 12
@@ -257,7 +259,7 @@ class TrainingConfig(Config):
     random_crop: float = 0.0
     color_jitter: float = 0.0
 
-    def __post_init__(self) -> None:
+    def _check_ranges(self) -> None:
         self._require(self.epochs >= 1, "epochs", "at least 1")
         self._require(self.batch_size >= 1, "batch_size", "at least 1")
         self._require(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import types
 import typing
 from typing import Any, Literal, TypeVar
@@ -13,7 +14,20 @@ T = TypeVar("T", bound="Config")
 
 
 class Config:
-    """Mixin of all configurations: conversion to and from plain JSON values, and range checks."""
+    """Mixin of all configurations: conversion to and from plain JSON values, and checks of types and ranges.
+
+    Lists become tuples and whole numbers floats where the field says so; whatever else is not of the annotated type is
+    an `InputError`, however the configuration is made.
+    """
+
+    def __post_init__(self) -> None:
+        for name, kind in typing.get_type_hints(type(self)).items():
+            value = _build(kind, getattr(self, name), f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)  # frozen to everyone else
+        self._check_ranges()
+
+    def _check_ranges(self) -> None:
+        """For subclasses: `_require` what the types do not say."""
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as JSON values (dict, list, str, numbers, None)."""
@@ -49,6 +63,8 @@ def _plain(value: Any) -> Any:
 def _build(kind: Any, value: Any, where: str) -> Any:
     """`value` as an instance of the annotated type `kind`; `where` is its path, for errors."""
     if dataclasses.is_dataclass(kind):
+        if isinstance(value, kind):  # type: ignore[arg-type]
+            return value
         if not isinstance(value, dict):
             raise InputError(f"{where} must be an object, found {value!r}")
         fields = {f.name: f for f in dataclasses.fields(kind)}
@@ -81,8 +97,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         if value not in arguments:
             raise InputError(f"{where} must be one of {', '.join(map(str, arguments))}, found {value!r}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    accepted = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)  # NumPy's too
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{where} must be {kind.__name__}, found {value!r}")
-    return value
+    return kind(value)

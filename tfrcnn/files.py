@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import Any
 
 from tfrcnn.errors import InputError
 
+TEMPORARY = ".tmp"
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path`, of the same ending, that takes its place when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{''.join(path.suffixes)}")
+    # one name, so that what a killed process leaves is overwritten by the next
+    temporary = path.with_name(f".{path.stem}{TEMPORARY}{''.join(path.suffixes)}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -25,6 +29,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a folder does not exist or holds nothing but what a killed process was writing."""
+    if not folder.is_dir():
+        return not folder.exists()
+    return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -25,9 +25,12 @@ class Predictor:
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
         )
         self._network = tf.function(
-            lambda images, sizes: detector.network([images, sizes], training=False),
+            lambda images, sizes, original_sizes: detector.rescaler(
+                detector.network([images, sizes], training=False), sizes, original_sizes
+            ),
             input_signature=[
                 tf.TensorSpec([None, height, width, 3], tf.float32),
+                tf.TensorSpec([None, 2], tf.float32),
                 tf.TensorSpec([None, 2], tf.float32),
             ],
         )
@@ -58,10 +61,8 @@ class Predictor:
             total=len(dataset), desc="detecting", unit="image", disable=None if progress else True, leave=False
         ) as bar:
             for batch in batches:
-                outputs = self._network(batch["images"], batch["image_sizes"])
-                ratio = tf.tile(batch["original_sizes"] / batch["image_sizes"], [1, 2])[:, None]
+                outputs = self._network(batch["images"], batch["image_sizes"], batch["original_sizes"])
                 arrays = {key: value.numpy() for key, value in outputs.items()}
-                arrays["boxes"] = arrays["boxes"] * ratio.numpy()
                 for i, index in enumerate(batch["image_index"].numpy()):
                     found[int(index)] = _unpack(arrays, i, dataset.examples[index].image_id)
                 bar.update(len(arrays["boxes"]))

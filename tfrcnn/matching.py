@@ -30,7 +30,9 @@ class Samples(NamedTuple):
     valid: tf.Tensor
 
 
-def match(boxes: tf.Tensor, gt_boxes: tf.Tensor, gt_valid: tf.Tensor, config: MatchConfig) -> Matches:
+def match(
+    boxes: tf.Tensor, boxes_valid: tf.Tensor, gt_boxes: tf.Tensor, gt_valid: tf.Tensor, config: MatchConfig
+) -> Matches:
     """Label boxes by their best overlap with ground truth (paper section 3.1.2).
 
     With `config.allow_low_quality`, the boxes that overlap a ground truth most (all of them, on ties) are positive too,
@@ -39,13 +41,14 @@ def match(boxes: tf.Tensor, gt_boxes: tf.Tensor, gt_valid: tf.Tensor, config: Ma
 
     Args:
         boxes: [N, 4] or [B, N, 4].
+        boxes_valid: [B, N] bool; the others are IGNORED, and are nobody's best box either.
         gt_boxes: [B, M, 4]; gt_valid: [B, M] bool, False for padding, which never matches.
 
     Returns:
-        `Matches`; in an image without ground truth every box is NEGATIVE.
+        `Matches`; in an image without ground truth every valid box is NEGATIVE.
     """
     overlap = box_ops.iou(gt_boxes, boxes if boxes.shape.rank == 3 else boxes[None])  # [B, M, N]
-    overlap = tf.where(gt_valid[..., None], overlap, -1.0)
+    overlap = tf.where(gt_valid[..., None] & boxes_valid[:, None], overlap, -1.0)
     best = tf.reduce_max(overlap, axis=1)
     ground_truth = tf.argmax(overlap, axis=1, output_type=tf.int32)
     kind = tf.where(best >= config.foreground_iou, POSITIVE, tf.where(best < config.background_iou, NEGATIVE, IGNORED))
@@ -53,7 +56,7 @@ def match(boxes: tf.Tensor, gt_boxes: tf.Tensor, gt_valid: tf.Tensor, config: Ma
         best_of_gt = tf.reduce_max(overlap, axis=2, keepdims=True)
         is_best = tf.reduce_any((overlap == best_of_gt) & (best_of_gt > 0.0), axis=1)
         kind = tf.where(is_best, POSITIVE, kind)
-    return Matches(kind, ground_truth)
+    return Matches(tf.where(boxes_valid, kind, IGNORED), ground_truth)
 
 
 def sample(kind: tf.Tensor, config: MatchConfig, priority: tf.Tensor) -> Samples:

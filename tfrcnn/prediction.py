@@ -19,7 +19,7 @@ from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import write_coco_results
-from tfrcnn.files import write_json
+from tfrcnn.files import is_free, write_json
 from tfrcnn.inference import Predictor
 from tfrcnn.visualize import draw_detections, save_png
 
@@ -116,7 +116,7 @@ def check_new_folder(out: Path) -> None:
     Raises:
         InputError: something is in it.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not is_free(out):
         raise InputError(f"{out} exists and is not an empty folder: choose another")
 
 

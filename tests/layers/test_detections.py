@@ -70,7 +70,7 @@ def test_deltas_of_the_class_itself_move_its_box():
 
 def test_rescaling_multiplies_by_the_true_ratio_of_each_axis():
     # 480 x 640 -> 320 x 426: 640 / 426 is not 1.5
-    found = DetectionRescaler(DetectionConfig())(
+    found = DetectionRescaler()(
         {"boxes": tf.constant([[[320.0, 426.0, 160.0, 213.0]]])}, tf.constant([[320.0, 426.0]]),
         tf.constant([[480.0, 640.0]]),
     )  # fmt: skip

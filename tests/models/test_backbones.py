@@ -32,14 +32,42 @@ def test_feature_maps_have_the_documented_strides_and_channels(name, strides, ch
     assert [n for n in names if n in backbone.stages] == [n for n in backbone.stages if n in names]
 
 
-def test_an_application_outside_the_table_is_tapped_by_its_shapes():
-    backbone = build_backbone(BackboneConfig("MobileNet"), alpha=0.25)
-    assert backbone.strides == (4, 8, 16, 32)
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("MobileNet", (4, 8, 16, 32)),
+        pytest.param("MobileNetV3Small", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("EfficientNetV2B0", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("DenseNet121", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("ResNet50V2", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("ConvNeXtTiny", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("Xception", (8, 16, 32), marks=pytest.mark.slow),
+    ],
+)
+def test_an_application_outside_the_table_is_tapped_by_its_shapes(name, strides):
+    backbone = build_backbone(BackboneConfig(name))
+    assert backbone.strides == strides
+    maps = backbone.model(np.zeros((1, 96, 160, 3), np.float32))
+    assert [tuple(m.shape[1:3]) for m in maps] == [(96 // s, 160 // s) for s in strides]
+
+
+def test_maps_that_do_not_halve_are_one_clear_error():
+    with pytest.raises(InputError, match="'InceptionV3' has no feature maps at strides 4, 8, 16 or 32"):
+        build_backbone(BackboneConfig("InceptionV3"))
+    with pytest.raises(InputError, match=r"strides that double from map to map, found \(4, 16\)"):
+        build_backbone(BackboneConfig("tiny", ("stage1_out", "stage3_out")))
 
 
 def test_the_table_agrees_with_the_shapes_where_both_know():
-    model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(256, 256, 3))
+    model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
     assert find_taps(model) == APPLICATIONS["MobileNetV2"].taps
+
+
+def test_imagenet_weights_are_refused_behind_other_preprocessing_than_theirs():
+    config = preset("mobilenet_v2_fpn", (Category(1, "a"),)).detector
+    other = config.replace(image=config.image.replace(mean=(0.0, 0.0, 0.0)))
+    with pytest.raises(InputError, match=r"ImageConfig.mean must be \(127.5, .* ImageNet weights of MobileNetV2"):
+        build_detector(other, "imagenet")
 
 
 def test_efficientnet_is_a_backbone_by_configuration_alone():

@@ -134,6 +134,35 @@ def test_geometry_stays_float32_under_mixed_precision(image):
     assert float(tf.reduce_max(found["boxes"][..., 3])) == 121.0
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_objectness_is_not_rounded_to_16_bits(image, precision):
+    detector = build_detector(tiny_config(), precision=precision)
+    logits = detector.rpn_head(detector.extract_features(image[:, :64, :96], tf.constant([[64.0, 96.0]])))[0]
+    values = tf.concat(logits, axis=1).numpy().ravel()
+    assert np.any(values != values.astype(np.float16))
+
+
+def test_a_keras_file_keeps_the_precision(tmp_path):
+    build_detector(tiny_config(), precision="mixed_bfloat16").save(tmp_path / "a.keras")
+    loaded = keras.models.load_model(tmp_path / "a.keras")
+    assert loaded.dtype_policy.name == "mixed_bfloat16"
+    assert loaded.box_head.hidden[0].compute_dtype == "bfloat16"
+    assert loaded.box_head.classifier.compute_dtype == "float32"
+
+
+def test_the_network_of_a_static_size_compiles_under_xla_for_any_batch():
+    detector = build_detector(preset("tiny_fpn", CATEGORIES, 64).detector, roi_align="gather")
+    signature = [tf.TensorSpec([None, 64, 64, 3]), tf.TensorSpec([None, 2])]
+    images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
+    sizes = np.full((3, 2), 64, np.float32)
+    plain, compiled = (
+        tf.function(lambda x, s: detector.network([x, s]), input_signature=signature, jit_compile=jit)(images, sizes)
+        for jit in (False, True)
+    )
+    for key, value in plain.items():
+        np.testing.assert_allclose(compiled[key], value, atol=1e-3)
+
+
 def test_both_roi_align_implementations_give_the_same_detections(detector, image):
     other = build_detector(tiny_config(), roi_align="gather")
     other.set_weights(detector.get_weights())

@@ -89,5 +89,5 @@ def test_detections_are_torchvisions_box_for_box(resnet):
     np.testing.assert_array_equal(found["labels"][0, :count], resnet["labels"] - 1)
     np.testing.assert_allclose(found["boxes"][0, :count], resnet.yxyx("boxes_resized_frame"), atol=1e-3)
     original = np.array([resnet["image"].shape[:2]], np.float32)
-    rescaled = DetectionRescaler(config)(found, sizes(resnet), original)
+    rescaled = DetectionRescaler()(found, sizes(resnet), original)
     np.testing.assert_allclose(rescaled["boxes"][0, :count], resnet.yxyx("boxes"), atol=1e-3)

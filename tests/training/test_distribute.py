@@ -34,9 +34,49 @@ np.testing.assert_allclose(kernel_two, kernel_one, atol=2e-4)
 """
 
 
-@pytest.mark.slow
-def test_two_replicas_of_one_batch_train_as_one():
+RUN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from test_run import fresh_detector, make_dataset, settings
+from tfrcnn.errors import InputError
+from tfrcnn.models import load_detector
+from tfrcnn.training.run import train
+
+folder = Path(sys.argv[2])
+data = make_dataset(folder, 6, 0), make_dataset(folder, 3, 1)
+with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+    try:
+        train(fresh_detector(), *data, folder / "odd", settings().replace(batch_size=3))
+        sys.exit("three images on two replicas were accepted")
+    except InputError as error:
+        assert "batch_size must be a multiple of the 2 replicas" in str(error)
+    whole = train(fresh_detector(), *data, folder / "run", settings())
+    assert [row["step"] for row in whole.history] == [3, 6, 9]
+    again = train(fresh_detector(), *data, folder / "run", settings(), resume=True)
+    assert again.history == whole.history
+load_detector(folder / "run")
+"""
+
+
+def run_script(script, *arguments):
     process = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, str(Path(__file__).parent), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert process.returncode == 0, process.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_replicas_of_one_batch_train_as_one():
+    run_script(SCRIPT)
+
+
+@pytest.mark.slow
+def test_a_whole_run_under_two_replicas_is_written_and_resumed(tmp_path):
+    run_script(RUN, tmp_path)

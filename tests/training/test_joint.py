@@ -84,6 +84,15 @@ def test_an_image_without_objects_has_zero_box_losses_and_finite_gradients():
     assert all(np.all(np.isfinite(g)) for g in gradients)
 
 
+def test_every_trained_weight_has_a_gradient_that_is_not_zero():
+    model, batch = make_model(), make_batch()
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(x=batch, y_pred=model(batch, training=True))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    without = [v.path for v, g in zip(model.trainable_variables, gradients) if g is None or not np.any(g)]
+    assert not without
+
+
 def test_padding_the_ground_truth_does_not_change_the_loss():
     batch = make_batch()
     padded = {

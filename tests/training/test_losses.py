@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.matching import Samples
-from tfrcnn.training.losses import rpn_losses, smooth_l1
-from tfrcnn.training.targets import RPNTargets
+from tfrcnn.training.losses import head_losses, rpn_losses, smooth_l1
+from tfrcnn.training.targets import RoITargets, RPNTargets
 
 
 def test_smooth_l1_is_quadratic_below_beta_and_linear_above():
@@ -24,3 +24,35 @@ def test_rpn_losses_are_the_sums_over_samples_divided_by_their_number():
     objectness, box = rpn_losses(logits, deltas, targets, beta=1 / 9)
     np.testing.assert_allclose(objectness, np.log(2.0), rtol=1e-6)  # three samples of log 2, over three
     np.testing.assert_allclose(box, (1 - 1 / 18) / 3, rtol=1e-6)
+
+
+def head_example():
+    """One image, three samples of two classes: an object of class 1, background, an empty slot full of rubbish."""
+    samples = Samples(tf.constant([[0, 1, 0]]), tf.constant([[True, False, False]]), tf.constant([[True, True, False]]))
+    targets = RoITargets(
+        boxes=tf.zeros([1, 3, 4]),
+        labels=tf.constant([[1, 2, 2]]),
+        deltas=tf.constant([[[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]]),
+        samples=samples,
+    )
+    logits = tf.constant([[[0.0, np.log(2.0), 0.0], [0.0, 0.0, np.log(3.0)], [9.0, -9.0, 0.0]]], tf.float32)
+    deltas = np.full([1, 3, 2, 4], 7.0, np.float32)
+    deltas[0, 0, 1] = [2.5, 0, 0, 0]  # the deltas of the object's own class; all others must not matter
+    return logits, tf.constant(deltas), targets
+
+
+def test_head_losses_are_the_sums_over_filled_samples_of_the_own_class_divided_by_their_number():
+    classifier, box = head_losses(*head_example(), beta=1.0)
+    # softmax gives the object's class 2/4 and the background 3/5
+    np.testing.assert_allclose(classifier, (np.log(2.0) + np.log(5 / 3)) / 2, rtol=1e-6)
+    np.testing.assert_allclose(box, (2.0 - 0.5) / 2, rtol=1e-6)
+
+
+def test_what_is_in_an_empty_slot_has_no_influence_and_no_gradient():
+    logits, deltas, targets = head_example()
+    with tf.GradientTape() as tape:
+        tape.watch([logits, deltas])
+        total = tf.add_n(head_losses(logits, deltas, targets, beta=1.0))
+    for gradient in tape.gradient(total, [logits, deltas]):
+        assert np.any(gradient[0, 0] != 0)
+        np.testing.assert_array_equal(gradient[0, 2], np.zeros_like(gradient[0, 2]))

@@ -1,6 +1,7 @@
 """Whole runs: what is written, exact resume, kills, faults."""
 
 import csv
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.training.run import train
+from tfrcnn.training.run import check_folder, train
 
 CATEGORIES = (Category(3, "bright"), Category(90, "dark"))
 
@@ -105,7 +106,7 @@ def test_a_run_leaves_everything_it_promises(finished):
 def test_the_best_detector_is_the_one_of_the_best_epoch(finished):
     scores = [row["val_AP"] for row in finished.history]
     extra = read_json(finished.folder / "config.json")["extra"]
-    assert extra["epoch"] == 1 + int(np.argmax(scores))
+    assert extra["epoch"] == max(i for i, score in enumerate(scores, start=1) if score == max(scores))
     assert extra["validation"]["AP"] == max(scores)
     assert read_json(finished.folder / "last" / "config.json")["extra"]["epoch"] == 3
 
@@ -150,6 +151,34 @@ def test_categories_of_the_data_must_be_the_detectors(data, tmp_path):
         train(fresh_detector(), data[0], other, tmp_path / "run", settings())
 
 
+def test_annotations_that_have_changed_are_not_the_run_to_resume(finished, data):
+    example = data[0].examples[1]
+    moved = dataclasses.replace(example, boxes=example.boxes + 1)
+    changed = Dataset(data[0].source, CATEGORIES, (data[0].examples[0], moved, *data[0].examples[2:]))
+    with pytest.raises(InputError, match=r"cannot resume with other settings: train\.annotations was"):
+        train(fresh_detector(), changed, data[1], finished.folder, settings(), resume=True)
+
+
+def test_the_precision_of_detector_and_training_must_agree(data, tmp_path):
+    with pytest.raises(InputError, match=r"built with precision 'float32', but TrainingConfig\.precision is 'mixed_"):
+        train(fresh_detector(), *data, tmp_path / "run", settings(precision="mixed_bfloat16"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_defined_score_the_newest_detector_is_the_best(data, tmp_path):
+    without_objects = Dataset("empty", CATEGORIES, data[1].examples[:1])
+    run = train(fresh_detector(), data[0], without_objects, tmp_path / "run", settings().replace(epochs=2))
+    assert read_json(run.folder / "config.json")["extra"]["epoch"] == 2
+
+
+def test_what_a_kill_left_in_a_new_folder_does_not_block_it(tmp_path):
+    (tmp_path / ".training.tmp.json").write_text("{")
+    check_folder(tmp_path, resume=False)
+    (tmp_path / ".hidden.json").write_text("mine")
+    with pytest.raises(InputError, match="not an empty folder"):
+        check_folder(tmp_path, resume=False)
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_path):
     detector = fresh_detector()
     detector.box_head.classifier.bias.assign([np.nan] * 3)
@@ -181,17 +210,18 @@ def test_kill_9_at_any_moment_leaves_a_folder_that_loads_and_resumes(data, finis
         train(fresh_detector(), *data, folder / "run", settings(), resume=resume)
     """
     run = tmp_path / "run"
-    for after in ("history.csv", "last/config.json"):
+    # in the middle of three writes: of the state, of the weights, and between two files
+    for after in (".training_state.tmp.npz", "last/.model-1.weights.tmp.weights.h5", "last/config.json"):
         before = _stamp(run / after)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while _stamp(run / after) == before and process.poll() is None:
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL
         load_detector(run / "last")
         load_detector(run)
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
-    assert len((run / "history.csv").read_text().splitlines()) == 1 + 3
+    assert (run / "history.csv").read_bytes() == (finished.folder / "history.csv").read_bytes()
 
 
 def _stamp(path):

@@ -32,6 +32,15 @@ def test_anchors_that_cross_the_boundary_are_ignored_when_asked():
     assert 2 not in targets.samples.index.numpy()[targets.samples.valid.numpy()]
 
 
+def test_an_object_at_the_border_is_left_to_the_best_anchor_inside():
+    # py-faster-rcnn drops the anchors that cross the boundary before it looks for the best; the first overlaps most
+    anchors = tf.constant([[-20.0, 0, 80, 100], [10, 10, 60, 60]])
+    boxes, labels = tf.constant([[[0.0, 0, 80, 100]]]), tf.constant([[0]])
+    config = RPN.replace(ignore_cross_boundary=True)
+    targets = rpn_targets(anchors, boxes, labels, SIZES[:1], config, tf.constant([[0.9, 0.1]]))
+    assert targets.samples.index.numpy()[targets.samples.positive.numpy()].tolist() == [1]
+
+
 def test_the_ground_truth_joins_the_proposals_and_the_background_is_label_c():
     proposals = tf.tile(tf.constant([[[41.0, 40, 60, 60], [0, 0, 9, 9], [0, 0, 0, 0]]]), [2, 1, 1])
     valid = tf.constant([[True, True, False]] * 2)

@@ -13,7 +13,7 @@ import typer
 
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json, write_json
+from tfrcnn.files import is_free, read_json, write_json
 
 STATUS = "demo.json"  # tells a demo's folder from others, and whether it is finished
 SCENES = {"train": 600, "val": 60, "test": 120}
@@ -75,7 +75,7 @@ def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str
 
 def _claim(out: Path) -> None:
     """Make the folder a demo's own, or go on in one that is."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if is_free(out):
         write_json(out / STATUS, {"finished": False})
     elif not (out / STATUS).is_file():
         raise InputError(f"{out} exists and is no demo's folder: choose another --out")

@@ -7,6 +7,7 @@ data set's categories.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that is annotated, in order: the same for the same data set on another machine."""
+        digest = hashlib.sha256(repr(self.categories).encode())
+        for example in self.examples:
+            digest.update(repr((example.image_id, example.path.name, example.height, example.width)).encode())
+            for values in (example.boxes, example.labels, example.crowd, example.difficult):
+                digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

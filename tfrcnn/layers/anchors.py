@@ -28,13 +28,19 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
         Returns:
             per level [rows * columns * k, 4] float32 yxyx pixels, order (row, column, ratio, size), not clipped.
         """
-        image_size = tf.shape(images)[1:3]
+        image_size = _rows_and_columns(images)
         return [
             box_ops.grid_anchors(
                 tf.constant(box_ops.base_anchors(self.config, level)),
-                tf.shape(feature)[1:3],
+                _rows_and_columns(feature),
                 image_size,
                 self.config.offset,
             )
             for level, feature in enumerate(features)
         ]
+
+
+def _rows_and_columns(x: tf.Tensor) -> tf.Tensor:
+    """[B, rows, columns, C] -> [2] int32, a constant where the shape is static."""
+    rows, columns = x.shape[1:3]
+    return tf.shape(x)[1:3] if rows is None or columns is None else tf.constant([rows, columns], tf.int32)

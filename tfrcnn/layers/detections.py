@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
@@ -87,10 +88,11 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
 
 
 @register
-class DetectionRescaler(GeometryLayer[DetectionConfig]):
+class DetectionRescaler(keras.layers.Layer):
     """Detections in pixels of the network input -> pixels of the original images."""
 
-    config_class: type[Config] = DetectionConfig
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})  # geometry, see `GeometryLayer`
 
     def call(
         self, detections: dict[str, tf.Tensor], image_sizes: tf.Tensor, original_sizes: tf.Tensor

@@ -28,8 +28,18 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
 
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
         channels = self.config.channels or features_shape[0][-1]
-        options = {"kernel_initializer": keras.initializers.RandomNormal(stddev=0.01), "dtype": self.dtype_policy}
-        self.conv = keras.layers.Conv2D(channels, 3, padding="same", activation="relu", name="conv", **options)
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        self.conv = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            activation="relu",
+            kernel_initializer=initializer,
+            dtype=self.dtype_policy,
+            name="conv",
+        )
+        # thousands of anchors are ranked by these logits, and 16 bits tell too few of them apart
+        options = {"kernel_initializer": initializer, "dtype": "float32"}
         self.objectness = keras.layers.Conv2D(self.anchors_per_cell, 1, name="objectness", **options)
         self.deltas = keras.layers.Conv2D(4 * self.anchors_per_cell, 1, name="deltas", **options)
         self.conv.build(features_shape[0])
@@ -48,10 +58,13 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
         """
         logits, deltas = [], []
         for feature in features:
-            hidden = self.conv(feature)
+            hidden = tf.cast(self.conv(feature), tf.float32)
+            rows, columns = hidden.shape[1:3]
+            # where the image size is static so is the number of anchors, also for a batch that is not
+            anchors = -1 if rows is None or columns is None else rows * columns * self.anchors_per_cell
             batch = tf.shape(hidden)[0]
-            logits.append(tf.cast(tf.reshape(self.objectness(hidden), [batch, -1]), tf.float32))
-            deltas.append(tf.cast(tf.reshape(self.deltas(hidden), [batch, -1, 4]), tf.float32))
+            logits.append(tf.reshape(self.objectness(hidden), [batch, anchors]))
+            deltas.append(tf.reshape(self.deltas(hidden), [batch, anchors, 4]))
         return logits, deltas
 
     def get_config(self) -> dict[str, Any]:

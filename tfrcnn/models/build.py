@@ -8,12 +8,8 @@ that: whenever the process is killed, the folder loads.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import keras
 
 from tfrcnn.config import DetectorConfig
 from tfrcnn.errors import InputError
@@ -40,8 +36,7 @@ def build_detector(
     Raises:
         InputError: see `FasterRCNN`.
     """
-    with _dtype_policy(precision):
-        return FasterRCNN(config, backbone_weights, roi_align)
+    return FasterRCNN(config, backbone_weights, roi_align, precision)
 
 
 def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
@@ -111,17 +106,6 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         if key not in description:
             raise InputError(f"{path}: {key} is missing")
     return description
-
-
-@contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Layers made within, keras.applications' too, get this policy."""
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
 
 
 def _version(package: str) -> str | None:

@@ -6,6 +6,8 @@ box head -> detections. There is nothing about ground truth here; see `tfrcnn.tr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ class FasterRCNN(keras.Model):
         config: DetectorConfig | dict[str, Any],
         backbone_weights: str | Path = "none",
         roi_align: str = "crop_and_resize",
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         """
@@ -56,19 +59,25 @@ class FasterRCNN(keras.Model):
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`.
             roi_align: implementation, see `RoIAlign`.
+            precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
 
         Raises:
-            InputError: no categories, an unknown backbone or weights, anchors that do not fit the levels.
+            InputError: no categories, an unknown backbone or weights, preprocessing that is not that of the ImageNet
+                weights, anchors that do not fit the levels.
         """
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
+        with _dtype_policy(precision):
+            self._assemble(config, backbone_weights, roi_align, kwargs)
+
+    def _assemble(self, config: DetectorConfig, backbone_weights: str | Path, roi_align: str, kwargs: Any) -> None:
 
         # === Layers ===
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
-        backbone = build_backbone(config.backbone, backbone_weights)
+        backbone = build_backbone(config.backbone, backbone_weights, config.image)
         fpn = FeaturePyramid(config.fpn, name="fpn") if config.fpn else None
         levels = len(backbone.strides) + 1 if fpn else 1
         if len(config.anchors.sizes) != levels:
@@ -83,7 +92,7 @@ class FasterRCNN(keras.Model):
         roi_align_layer = RoIAlign(config.head, roi_strides, roi_align, name="roi_align")
         box_head = BoxHead(config.head, config.num_classes, name="box_head")
         decoder = DetectionDecoder(config.detections, config.head.box_weights, name="decoder")
-        rescaler = DetectionRescaler(config.detections, name="rescaler")
+        rescaler = DetectionRescaler(name="rescaler")
 
         # === Functional model ===
         size = config.image.static_size or (None, None)
@@ -119,6 +128,7 @@ class FasterRCNN(keras.Model):
         self.anchor_generator = anchor_generator
         self.roi_align = roi_align_layer
         self.box_head = box_head
+        self.rescaler = rescaler
         self.level_strides = roi_strides + ((2 * roi_strides[-1],) if fpn else ())
 
     def extract_features(
@@ -129,8 +139,24 @@ class FasterRCNN(keras.Model):
         return self.fpn(features) if self.fpn else features[-1:]
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "config": self.config.to_dict(), "roi_align": self.roi_align.implementation}
+        return {
+            "name": self.name,
+            "config": self.config.to_dict(),
+            "roi_align": self.roi_align.implementation,
+            "precision": self.dtype_policy.name,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
         return cls(**config)
+
+
+@contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """Layers made within, keras.applications' too, get this policy."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)

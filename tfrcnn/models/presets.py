@@ -67,6 +67,9 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
 
 
 def _vgg16() -> Preset:
+    """Differs from py-faster-rcnn in that the fully connected layers start from random weights (the backbone's files hold
+    none), proposals are dropped under 16 pixels of the input (there times the image's scale), and biases learn at the
+    rate of the kernels (there twice that)."""
     detector = DetectorConfig(
         preset="vgg16",
         backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),

@@ -98,7 +98,8 @@ class EndOfEpoch(keras.callbacks.Callback):
         save_detector(self.model.detector, self.out / "last", extra)
         primary = next(iter(evaluation.headline)) if evaluation else None
         best = max((_number(r.get(f"val_{primary}")) for r in self.history), default=-math.inf)
-        if primary is None or not self.history or _number(row[f"val_{primary}"]) > best:
+        # of equals the newest, which has seen more; a score that is not defined (no ground truth) equals another such
+        if primary is None or _number(row[f"val_{primary}"]) >= best:
             save_detector(self.model.detector, self.out, extra)
             if evaluation:
                 write_json(self.out / "evaluation.json", evaluation.to_dict())
@@ -107,17 +108,23 @@ class EndOfEpoch(keras.callbacks.Callback):
 class StopOnNaN(keras.callbacks.Callback):
     """Stop with the images of the step in which the loss stopped being a number, before anything is overwritten."""
 
-    def __init__(self, files_of_step: Callable[[int], list[Path]]) -> None:
+    def __init__(self, files_of_step: Callable[[int], list[Path]], steps_per_epoch: int) -> None:
+        """files_of_step: the images of a step, counted from 0 over the whole run."""
         super().__init__()
-        self.files_of_step = files_of_step
+        self.files_of_step, self.steps_per_epoch = files_of_step, steps_per_epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if logs and not math.isfinite(float(logs["loss"])):
-            step = int(self.model.optimizer.iterations.numpy()) - 1
+            # counted here: the optimizer's own count leaves out the steps that loss scaling skipped
+            step = self.epoch * self.steps_per_epoch + batch
             losses = ", ".join(f"{key} {float(value):g}" for key, value in logs.items())
             files = "\n  ".join(str(path) for path in self.files_of_step(step))
+            kept = f"Epoch {self.epoch} is kept. " if self.epoch else ""
             raise InputError(
-                f"the loss is no longer a finite number at step {step} ({losses}). The last good epoch is kept. "
+                f"the loss is no longer a finite number at step {step} ({losses}). {kept}"
                 f"A lower learning rate helps if this is early in the run; if not, look at the images of this step:\n"
                 f"  {files}"
             )

@@ -30,6 +30,9 @@ class TrainingModel(keras.Model):
     `call` runs features, RPN and proposals; `compute_loss` assigns targets, samples RoIs and runs the box head on them
     once. Which anchors and RoIs are sampled is a function of the seed and of the optimizer's step, so that a resumed
     run draws what the uninterrupted one would have.
+
+    A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` again after loading
+    one. Runs (`tfrcnn.train`) resume from their own state file instead.
     """
 
     def __init__(self, detector: FasterRCNN, seed: int = 0, **kwargs: Any) -> None:
@@ -110,7 +113,7 @@ class TrainingModel(keras.Model):
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return [*super().metrics[:1], *self.loss_metrics]
+        return [self._loss_tracker, *self.loss_metrics]
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         return self.get_metrics_result()

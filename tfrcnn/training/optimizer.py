@@ -85,7 +85,8 @@ class SGD(keras.optimizers.SGD):
         if self.use_ema:
             step = tf.cast(self.iterations, tf.float32)
             decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
-            for variable, average in zip(trainable_variables, self._model_variables_moving_average):
+            # not `trainable_variables`, which lacks those without a gradient
+            for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
                 average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
 
     def swap_averages(self) -> None:

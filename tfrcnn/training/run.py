@@ -28,7 +28,7 @@ from tfrcnn.data.pipeline import training_data
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.evaluation.report import plot_curves
-from tfrcnn.files import read_json, write_json
+from tfrcnn.files import is_free, read_json, write_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.callbacks import STATE, EndOfEpoch, Progress, StopOnNaN
@@ -71,7 +71,9 @@ def train(
         validation: evaluated after every epoch; the best detector is kept by it. None keeps the newest.
         out: the run folder, new or empty unless `resume`.
         metric: "coco", "voc" or "voc07".
-        resume: go on from the last complete epoch of `out`, exactly as if there had been no interruption.
+        resume: go on from the last complete epoch of `out`, exactly as if there had been no interruption. To the bit
+            on a CPU; on a GPU the same samples in the same order, with sums that may round differently (call
+            `tf.config.experimental.enable_op_determinism()` first to have it to the bit there too, slower).
         cache: keep the decoded images in memory.
         callbacks: further Keras callbacks.
         options: JSON values to keep in training.json under "options", e.g. those of the command line; where given,
@@ -84,11 +86,12 @@ def train(
     for name, dataset in (("training", train_data), ("validation", validation)):
         if dataset is not None and dataset.categories != detector.config.categories:
             raise InputError(f"the categories of the {name} data {dataset.source} are not those of the detector")
+    _check_devices(detector, training)
     setup = {
         "training": training.to_dict(),
         "metric": metric,
-        "train": train_data.source,
-        "validation": validation.source if validation else None,
+        "train": _identity(train_data),
+        "validation": _identity(validation) if validation else None,
         "detector": detector.config.to_dict(),
         "options": options or {},
     }
@@ -115,7 +118,7 @@ def train(
             shuffle=False,
             verbose=0,
             callbacks=[
-                StopOnNaN(data.files_of_step),
+                StopOnNaN(data.files_of_step, data.steps_per_epoch),
                 EndOfEpoch(out, validation, metric, history, extra),
                 Progress(training.epochs, data.steps_per_epoch, done),
                 *_tensorboard(out),
@@ -153,7 +156,7 @@ def check_folder(out: Path, resume: bool) -> None:
     Raises:
         InputError: new, but there is something in the folder; resumed, but there is no run.
     """
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not resume and not is_free(out):
         raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
     if resume and not (out / SETUP).is_file():
         raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
@@ -182,6 +185,25 @@ def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_thresho
         image = read_image(example.path)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
     contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
+
+
+def _check_devices(detector: FasterRCNN, training: TrainingConfig) -> None:
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if training.batch_size % replicas:
+        raise InputError(
+            f"TrainingConfig.batch_size must be a multiple of the {replicas} replicas of the strategy, "
+            f"found {training.batch_size}"
+        )
+    if detector.dtype_policy.name != training.precision:
+        raise InputError(
+            f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
+            f"{training.precision!r}: give build_detector the same"
+        )
+
+
+def _identity(dataset: Dataset) -> dict[str, Any]:
+    """What has to be the same for a run to go on as if it had not stopped."""
+    return {"source": dataset.source, "images": len(dataset), "annotations": dataset.fingerprint()}
 
 
 def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:

@@ -11,6 +11,8 @@ import numpy as np
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
+from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.training.joint import TrainingModel
 
 META = "meta.json"
 
@@ -36,7 +38,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         return json.loads(archive[META].tobytes())
 
 
-def restore_state(path: Path, model: keras.Model) -> None:
+def restore_state(path: Path, model: TrainingModel) -> None:
     """Set all variables from a state file.
 
     Raises:
@@ -57,6 +59,7 @@ def restore_state(path: Path, model: keras.Model) -> None:
                 )
         for key, variable in variables.items():
             variable.assign(values[key])
+    finalize_normalization(model.detector.backbone)
 
 
 def _open(path: Path) -> Any:

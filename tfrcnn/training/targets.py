@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig, RPNConfig
-from tfrcnn.matching import IGNORED, Samples, match, sample
+from tfrcnn.matching import Samples, match, sample
 
 
 class RPNTargets(NamedTuple):
@@ -47,13 +47,15 @@ def rpn_targets(
     Args:
         anchors: [A, 4] yxyx pixels.
         gt_boxes: [B, M, 4]; gt_labels: [B, M] int32, negative for padding.
-        image_sizes: [B, 2] (h, w); anchors that cross it are ignored if `config.ignore_cross_boundary`.
+        image_sizes: [B, 2] (h, w); with `config.ignore_cross_boundary` the anchors that cross it are left out before
+            matching, as py-faster-rcnn does: the best of those inside is then positive.
         priority: [B, A], see `sample`.
     """
-    kind, ground_truth = match(anchors, gt_boxes, gt_labels >= 0, config.match)
     if config.ignore_cross_boundary:
         inside = tf.reduce_all((anchors[None, :, :2] >= 0.0) & (anchors[None, :, 2:] <= image_sizes[:, None]), axis=-1)
-        kind = tf.where(inside, kind, IGNORED)
+    else:
+        inside = tf.ones_like(priority, tf.bool)
+    kind, ground_truth = match(anchors, inside, gt_boxes, gt_labels >= 0, config.match)
     samples = sample(kind, config.match, priority)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
     deltas = box_ops.encode(target, tf.gather(anchors, samples.index))
@@ -79,8 +81,8 @@ def roi_targets(
     gt_valid = gt_labels >= 0
     boxes = tf.concat([proposals, gt_boxes], axis=1)
     present = tf.concat([valid, gt_valid], axis=1)
-    kind, ground_truth = match(boxes, gt_boxes, gt_valid, config.match)
-    samples = sample(tf.where(present, kind, IGNORED), config.match, priority)
+    kind, ground_truth = match(boxes, present, gt_boxes, gt_valid, config.match)
+    samples = sample(kind, config.match, priority)
     sampled = tf.gather(boxes, samples.index, batch_dims=1)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
     deltas = box_ops.encode(target, sampled, config.box_weights)

@@ -1,7 +1,8 @@
 """Any backbone of keras.applications, by a table of where its feature maps are.
 
 A network that is not in the table works too: its taps are then found from the shapes (the last layer at each stride
-from 4 to 32), and its preprocessing must be set in `ImageConfig` by whoever chooses it.
+from 4 to 32), and its preprocessing must be set in `ImageConfig` by whoever chooses it. Not every one is fit to be a
+backbone: the unpadded convolutions of InceptionV3 and InceptionResNetV2 give maps that do not halve, which is an error.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfrcnn.config import ImageConfig
 from tfrcnn.errors import InputError
 
 
@@ -73,14 +76,11 @@ APPLICATIONS = {
 }
 
 
-def build_application(
-    name: str, weights: str | Path, **kwargs: Any
-) -> tuple[keras.Model, tuple[str, ...], tuple[str, ...]]:
+def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tuple[str, ...], tuple[str, ...]]:
     """Build `keras.applications.NAME` without its classifier.
 
     Args:
         weights: "none", "imagenet" or a weights file.
-        kwargs: passed to the constructor (e.g. alpha of a MobileNet).
 
     Returns:
         the model for images of any size, its taps, its stages.
@@ -92,7 +92,7 @@ def build_application(
     if constructor is None or not callable(constructor) or not name[:1].isupper():
         known = ", ".join(["tiny", *APPLICATIONS])
         raise InputError(f"unknown backbone {name!r}: expected {known}, or another constructor of keras.applications")
-    options = {"include_top": False, "input_shape": (None, None, 3), "weights": None, **kwargs}
+    options = {"include_top": False, "input_shape": (None, None, 3), "weights": None}
     if str(weights) == "imagenet":
         try:
             with warnings.catch_warnings():
@@ -108,9 +108,7 @@ def build_application(
         # into the network as it is built without them, which is the one that a saved detector is loaded into
         model = constructor(**options)
         model.set_weights(pretrained.get_weights())
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.Normalization):
-                layer.finalize_state()  # else it goes on with the mean and variance it was made with
+        finalize_normalization(model)
     else:
         model = constructor(**options)
         if str(weights) != "none":
@@ -118,19 +116,40 @@ def build_application(
     if name in APPLICATIONS:
         known_application = APPLICATIONS[name]
         return model, known_application.taps, known_application.stages
-    taps = find_taps(constructor(**{**options, "input_shape": (256, 256, 3)}))
+    taps = find_taps(model)
     return model, taps, taps
 
 
+def check_preprocessing(name: str, image: ImageConfig) -> None:
+    """Refuse to put ImageNet weights behind other pixels than they were trained on, where those are known.
+
+    Raises:
+        InputError: names the field.
+    """
+    for field, expected in APPLICATIONS[name].image.items() if name in APPLICATIONS else ():
+        found = getattr(image, field)
+        if not (found == expected if isinstance(expected, str) else np.allclose(found, expected)):
+            raise InputError(
+                f"ImageConfig.{field} must be {expected} for the ImageNet weights of {name}, found {found}"
+            )
+
+
 def find_taps(model: keras.Model) -> tuple[str, ...]:
-    """The last layer at each of the strides 4, 8, 16 and 32 of a model built for one square image size."""
-    side = model.input_shape[1]
+    """The last layer at each of the strides 4, 8, 16 and 32, as many of them as there are."""
+    side = 256
+    outputs = [layer.output for layer in model.layers]
     last: dict[int, str] = {}
-    for layer in model.layers:
-        shape = layer.output.shape
-        if len(shape) == 4 and shape[1] and side % shape[1] == 0:
-            last[side // shape[1]] = layer.name
+    for layer, feature in zip(model.layers, keras.Model(model.inputs[0], outputs)(keras.Input((side, side, 3)))):
+        if len(feature.shape) == 4 and side % feature.shape[1] == 0:
+            last[side // feature.shape[1]] = layer.name
     return tuple(last[stride] for stride in (4, 8, 16, 32) if stride in last)
+
+
+def finalize_normalization(model: keras.Model) -> None:
+    """Let Keras' Normalization layers see the weights they were given, not those they were made with."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def load_file(model: keras.Model, path: Path, name: str) -> None:

@@ -1,0 +1,35 @@
+"""The feature pyramid, by hand."""
+
+import numpy as np
+import pytest
+
+from tfrcnn.config import FPNConfig
+from tfrcnn.models.fpn import FeaturePyramid
+
+
+@pytest.fixture
+def pyramid():
+    """One channel; every convolution passes its input through."""
+    pyramid = FeaturePyramid(FPNConfig(channels=1))
+    shapes = [(None, None, None, 1)] * 2
+    pyramid.build(shapes)
+    center = np.zeros((3, 3, 1, 1), np.float32)
+    center[1, 1] = 1
+    for lateral, smooth in zip(pyramid.lateral, pyramid.smooth):
+        lateral.set_weights([np.ones((1, 1, 1, 1)), np.zeros(1)])
+        smooth.set_weights([center, np.zeros(1)])
+    return pyramid
+
+
+def test_a_coarse_cell_is_added_to_its_four_fine_ones_also_where_the_map_is_odd(pyramid):
+    fine = np.zeros((1, 3, 5, 1), np.float32)
+    coarse = np.array([[1.0, 2, 3], [4, 5, 6]], np.float32).reshape(1, 2, 3, 1)
+    levels = pyramid([fine, coarse])
+    expected = [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6]]
+    np.testing.assert_array_equal(levels[0][0, ..., 0], expected)
+    np.testing.assert_array_equal(levels[1][0, ..., 0], coarse[0, ..., 0])
+
+
+def test_the_coarsest_level_is_every_second_cell_of_the_one_before(pyramid):
+    levels = pyramid([np.zeros((1, 6, 6, 1), np.float32), np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)])
+    np.testing.assert_array_equal(levels[2][0, ..., 0], [[0, 2], [6, 8]])

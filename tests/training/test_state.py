@@ -1,0 +1,36 @@
+"""What is written to resume from is all that there is."""
+
+import numpy as np
+import pytest
+
+from tfrcnn.config import BackboneConfig, Category, TrainingConfig
+from tfrcnn.models import build_detector, preset
+from tfrcnn.models.backbones.applications import APPLICATIONS
+from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.state import read_meta, restore_state, save_state
+
+
+def efficientnet_in_training():
+    config = preset("mobilenet_v2_fpn", (Category(1, "a"),), 64).detector
+    image = config.image.replace(**APPLICATIONS["EfficientNetB0"].image)
+    detector = build_detector(config.replace(backbone=BackboneConfig("EfficientNetB0"), image=image))
+    model = TrainingModel(detector)
+    model.compile(optimizer=make_optimizer(TrainingConfig(), 1), jit_compile=False)
+    return model
+
+
+@pytest.mark.slow
+def test_a_network_that_normalizes_by_itself_is_restored_with_its_statistics(tmp_path):
+    # EfficientNet's Normalization computes with copies of its weights, which assigning the weights does not renew
+    model = efficientnet_in_training()
+    statistics = next(layer for layer in model.detector.backbone.layers if layer.name.startswith("normalization"))
+    statistics.adapt_mean.assign([0.5, 0.25, 0.75])
+    statistics.finalize_state()
+    save_state(tmp_path / "state.npz", model, {"epoch": 3})
+    images = np.random.default_rng(0).uniform(0, 1, (1, 64, 64, 3)).astype(np.float32)
+    expected = model.detector.backbone(images)[0]
+    other = efficientnet_in_training()
+    restore_state(tmp_path / "state.npz", other)
+    assert read_meta(tmp_path / "state.npz") == {"epoch": 3}
+    np.testing.assert_array_equal(other.detector.backbone(images)[0], expected)
