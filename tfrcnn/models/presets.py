@@ -67,9 +67,9 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
 
 
 def _vgg16() -> Preset:
-    """Differs from py-faster-rcnn in that the fully connected layers start from random weights (the backbone's files hold
-    none), proposals are dropped under 16 pixels of the input (there times the image's scale), and biases learn at the
-    rate of the kernels (there twice that)."""
+    """Differs from py-faster-rcnn in three things: the fully connected layers start from random weights (the backbone's
+    files hold none), proposals are dropped under 16 pixels of the input (there times the image's scale), and biases
+    learn at the rate of the kernels (there twice that)."""
     detector = DetectorConfig(
         preset="vgg16",
         backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),
@@ -144,7 +144,7 @@ def _tiny_fpn() -> Preset:
         head=HeadConfig(units=(256,), match=MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25)),
     )
     training = TrainingConfig(
-        epochs=12,
+        epochs=16,
         batch_size=8,
         learning_rate=0.1,
         schedule="cosine",

@@ -31,8 +31,8 @@ class TrainingModel(keras.Model):
     once. Which anchors and RoIs are sampled is a function of the seed and of the optimizer's step, so that a resumed
     run draws what the uninterrupted one would have.
 
-    A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` again after loading
-    one. Runs (`tfrcnn.train`) resume from their own state file instead.
+    A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` again after
+    loading one. Runs (`tfrcnn.train`) resume from their own state file instead.
     """
 
     def __init__(self, detector: FasterRCNN, seed: int = 0, **kwargs: Any) -> None:
