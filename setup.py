@@ -34,6 +34,7 @@ setup(
         "tfrcnn.models",
         "tfrcnn.models.backbones",
         "tfrcnn.training",
+        "tfrcnn.weights",
     ],
     package_dir={"tfrcnn.export": "export"},
     package_data={"tfrcnn": ["py.typed"]},

@@ -1,0 +1,151 @@
+"""Where torch keeps the weights of a Keras layer, in which layout, and a transfer that leaves nothing out.
+
+C channels in, O out, k kernel size; `state` is a torch state dict as numpy arrays, e.g. "layer1.0.bn1.running_mean".
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from tfrcnn.errors import InputError
+
+Converter = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One weight to take: variable <- convert(state[key])."""
+
+    variable: keras.Variable
+    key: str
+    convert: Converter
+
+
+def unchanged(array: np.ndarray) -> np.ndarray:
+    """Biases, and all of a batch norm."""
+    return array
+
+
+def conv_kernel(array: np.ndarray) -> np.ndarray:
+    """[O, C, k, k] -> [k, k, C, O]."""
+    return array.transpose(2, 3, 1, 0)
+
+
+def depthwise_kernel(array: np.ndarray) -> np.ndarray:
+    """[C, 1, k, k] -> [k, k, C, 1]."""
+    return array.transpose(2, 3, 0, 1)
+
+
+def dense_kernel(array: np.ndarray) -> np.ndarray:
+    """[O, C] -> [C, O]."""
+    return array.transpose(1, 0)
+
+
+def flattened_kernel(rows: int, columns: int) -> Converter:
+    """[O, C * rows * columns] -> [rows * columns * C, O]: after a feature map that torch flattens channels first."""
+
+    def convert(array: np.ndarray) -> np.ndarray:
+        maps = array.reshape(len(array), -1, rows, columns)
+        return maps.transpose(2, 3, 1, 0).reshape(-1, len(array))
+
+    return convert
+
+
+KERNELS: dict[type, Converter] = {
+    keras.layers.Conv2D: conv_kernel,
+    keras.layers.DepthwiseConv2D: depthwise_kernel,
+    keras.layers.Dense: dense_kernel,
+}
+
+
+def layer_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment]:
+    """What a layer takes from the torch module of its kind.
+
+    Args:
+        module: the module's name in the state dict, e.g. "backbone.body.layer1.0.conv1".
+
+    Raises:
+        TypeError: a layer with weights, of which it is not known where torch has them.
+    """
+    if isinstance(layer, keras.layers.BatchNormalization):
+        names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+        return [Assignment(getattr(layer, ours), f"{module}.{theirs}", unchanged) for ours, theirs in names.items()]
+    if type(layer) in KERNELS:
+        kernel = Assignment(layer.kernel, f"{module}.weight", KERNELS[type(layer)])
+        return [kernel, *([Assignment(layer.bias, f"{module}.bias", unchanged)] if layer.use_bias else [])]
+    if layer.weights:
+        raise TypeError(f"it is not known where torch keeps the weights of {layer.name}, a {type(layer).__name__}")
+    return []
+
+
+def body_assignments(model: keras.Model, module: Callable[[str], str]) -> list[Assignment]:
+    """What a backbone takes whose layers are named as torchvision's modules (`resnet`, `mobilenet_v3_large`).
+
+    Args:
+        module: `classifier_module` or `detector_module`: from the name of a layer to that of torch's module.
+    """
+    return [each for layer in model.layers for each in layer_assignments(layer, module(layer.name))]
+
+
+def classifier_module(layer_name: str) -> str:
+    """In torchvision's classifiers: `layer1_0_conv1` -> "layer1.0.conv1", `features_0_0` -> "features.0.0"."""
+    return layer_name.replace("_", ".")
+
+
+def detector_module(layer_name: str) -> str:
+    """In torchvision's detectors: "backbone.body.layer1.0.conv1", and "backbone.body.0.0" without the "features"."""
+    return f"backbone.body.{classifier_module(layer_name).removeprefix('features.')}"
+
+
+def is_bookkeeping(key: str) -> bool:
+    """Whether it is a batch norm's count of training steps, which is no weight."""
+    return key.endswith(".num_batches_tracked")
+
+
+def assign(
+    variables: Iterable[keras.Variable], assignments: Iterable[Assignment], state: Mapping[str, np.ndarray]
+) -> None:
+    """Set each of `variables` once, using each key of `state` once; or nothing at all.
+
+    Args:
+        variables: all that must be set, e.g. `model.weights`.
+
+    Raises:
+        ValueError: the assignments leave out one of `variables`, or set it or use a key twice: they are wrong.
+        InputError: the state lacks a key, has one that is not used, or an array of another shape: it is another
+            network's.
+    """
+    assignments = list(assignments)
+    times = Counter(id(each.variable) for each in assignments)
+    wrong = [variable.path for variable in variables if times[id(variable)] != 1]
+    wrong += [key for key, count in Counter(each.key for each in assignments).items() if count > 1]
+    if wrong:
+        raise ValueError(f"expected each weight and each key to be assigned exactly once, not so: {wrong}")
+    used = {each.key for each in assignments}
+    missing = sorted(used - set(state))
+    unused = sorted(key for key in state if key not in used and not is_bookkeeping(key))
+    if missing or unused:
+        raise InputError(f"weights of another network: {_list('missing', missing)}, {_list('not used', unused)}")
+    values = [_converted(each, state[each.key]) for each in assignments]
+    for each, value in zip(assignments, values):
+        each.variable.assign(value)
+
+
+def _converted(assignment: Assignment, array: np.ndarray) -> np.ndarray:
+    expected = tuple(assignment.variable.shape)
+    try:
+        value = assignment.convert(array)
+    except ValueError:  # of another rank
+        value = array
+    if value.shape != expected:
+        raise InputError(f"{assignment.key} of shape {array.shape} does not fit {assignment.variable.path} {expected}")
+    return value
+
+
+def _list(what: str, keys: list[str]) -> str:
+    return f"{len(keys)} {what}" + (f" ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})" if keys else "")
