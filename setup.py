@@ -52,6 +52,7 @@ setup(
     extras_require={
         "demo": ["scikit-learn>=1.4"],
         "tensorboard": ["tensorboard>=2.20"],
+        "weights": ["safetensors>=0.4"],
         "dev": [
             "build",
             "hypothesis",
@@ -60,6 +61,7 @@ setup(
             "pytest",
             "pytest-xdist",
             "ruff",
+            "safetensors>=0.4",
             "scikit-learn>=1.4",
             "tensorboard>=2.20",
         ],

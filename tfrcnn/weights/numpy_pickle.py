@@ -1,0 +1,107 @@
+"""Stand-ins for what numpy arrays are pickled with, as in Detectron2's model zoo: plain numbers only.
+
+numpy pickles an array as `_reconstruct(ndarray, (0,), b"b")` and then its state (version, shape, dtype, whether the
+order is Fortran's, bytes); with protocol 5 as `_frombuffer(bytes, dtype, shape, order)`. A dtype is `dtype("f4", ...)`
+with the state (version, byte order, ...).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tfrcnn.errors import InputError
+from tfrcnn.weights.restricted_pickle import Call, Lazy, Sealed
+
+_NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
+
+
+class Dtype(Sealed):
+    """A stand-in for `numpy.dtype`: numbers only, so never objects."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, code: Any, *flags: object) -> None:
+        if code not in _NUMBERS:
+            raise InputError(f"expected arrays of numbers, found numpy type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in ("<", ">", "|"):
+            raise InputError(f"expected a byte order, found {order!r}")
+        self.dtype = self.dtype.newbyteorder(order)
+
+
+class Array(Lazy):
+    """A stand-in for `numpy.ndarray`, empty until its state is set."""
+
+    __slots__ = ("_array",)
+
+    def __init__(self, *kind: object) -> None:
+        self._array: np.ndarray | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, dtype, fortran, data = state
+        self._array = _filled(data, dtype, shape, "F" if fortran else "C")
+
+    def array(self) -> np.ndarray:
+        if self._array is None:
+            raise InputError("expected an array, found one without content")
+        return self._array
+
+
+def _filled(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    """The array, after a check that shape and bytes agree: nothing larger than the file's own bytes is made."""
+    if isinstance(data, str):  # bytes of Python 2, read as latin1
+        data = data.encode("latin1")
+    if not isinstance(dtype, Dtype) or not isinstance(data, bytes | bytearray) or order not in ("C", "F"):
+        raise InputError("expected arrays of numbers, found another kind of array")
+    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+        raise InputError("expected an array's shape as whole numbers, found other values")
+    if math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise InputError(f"expected {math.prod(shape)} numbers of an array, found {len(data)} bytes")
+    return np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> Array:
+    array = Array()
+    array.__setstate__((1, shape, dtype, order == "F", data))
+    return array
+
+
+def _scalar(dtype: Any, data: Any) -> Array:
+    return _from_buffer(data, dtype, (), "C")
+
+
+def _encode(text: str, encoding: str) -> bytes:
+    """Protocol 2 has no bytes: Python 3 writes them as a text to encode."""
+    if encoding != "latin1":
+        raise InputError(f"expected bytes written as latin1, found {encoding!r}")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """What protocol 2 calls for bytes of no length."""
+    return b""
+
+
+# numpy.core became numpy._core with numpy 2.
+NUMPY_GLOBALS: Mapping[str, Any] = {
+    "numpy.ndarray": Array,
+    "numpy.dtype": Dtype,
+    "_codecs.encode": Call(_encode),
+    "__builtin__.bytes": Call(_no_bytes),
+    **{
+        f"numpy.{core}.{name}": stand_in
+        for core in ("core", "_core")
+        for name, stand_in in {
+            "multiarray._reconstruct": Call(Array),
+            "multiarray.scalar": Call(_scalar),
+            "numeric._frombuffer": Call(_from_buffer),
+        }.items()
+    },
+}
