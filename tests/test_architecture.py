@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "data": LEAVES,
     "evaluation": {*LEAVES, "data.example"},
     "layers": LEAVES,
-    "models": {*LEAVES, "layers"},
+    "models": {*LEAVES, "layers", "weights.read", "weights.torch_layout"},
     "visualize": {*BASE, "data.example", "evaluation.inputs"},
     "inference": {*LEAVES, "data", "models"},
     "prediction": {*LEAVES, "data", "evaluation", "inference", "visualize"},

@@ -103,22 +103,19 @@ def base_anchors(config: AnchorConfig, level: int) -> np.ndarray:
     return np.stack([-half_height, -half_width, half_height, half_width], -1).reshape(-1, 4).astype(np.float32)
 
 
-def grid_anchors(base: tf.Tensor, grid: tf.Tensor, image_size: tf.Tensor, offset: float) -> tf.Tensor:
+def grid_anchors(base: tf.Tensor, grid: tf.Tensor, stride: tf.Tensor, offset: float) -> tf.Tensor:
     """The anchors of one feature map: `base` at every cell, row by row (paper section 3.1.1).
-
-    The stride is image_size // grid for each axis, as torchvision has it: what the feature map really covers,
-    also where pooling rounded up.
 
     Args:
         base: [k, 4] float32, centred at the origin.
         grid: [2] int32 (rows, columns) of the feature map.
-        image_size: [2] int32 (N_h, N_w) of the network input, in pixels.
+        stride: [2] int32, pixels from row to row and from column to column.
         offset: position of the centre within a cell, in cells.
 
     Returns:
         [rows * columns * k, 4] float32 in pixels, order (row, column, k); not clipped to the image.
     """
-    stride = tf.cast(image_size // grid, tf.float32)
+    stride = tf.cast(stride, tf.float32)
     ys = (tf.cast(tf.range(grid[0]), tf.float32) + offset) * stride[0]
     xs = (tf.cast(tf.range(grid[1]), tf.float32) + offset) * stride[1]
     y, x = tf.meshgrid(ys, xs, indexing="ij")

@@ -63,18 +63,27 @@ class BackboneConfig(Config):
 
     `name` is one of tfrcnn's own (see `tfrcnn.models.backbones`) or any constructor in `keras.applications`.
     `taps` are the names of the layers whose outputs are the feature maps, finest first; None takes the
-    backbone's documented ones.
+    backbone's documented ones. `stride_in_1x1` (resnet50, resnet101) strides in the first 1x1 convolution of a stage,
+    as Caffe's, keras.applications' and Detectron2's, instead of in its 3x3. `norm_epsilon` (these and
+    mobilenet_v3_large) is that of the batch norms; None is 1e-5.
     """
 
     name: str
     taps: tuple[str, ...] | None = None
+    stride_in_1x1: bool = False
+    norm_epsilon: float | None = None
+
+    def _check_ranges(self) -> None:
+        self._require(self.norm_epsilon is None or self.norm_epsilon >= 0, "norm_epsilon", "None or at least 0")
 
 
 @dataclass(frozen=True)
 class FPNConfig(Config):
-    """Feature pyramid (Lin et al., arXiv 1612.03144): lateral 1x1, top-down sum, 3x3, and a pooled coarsest level."""
+    """Feature pyramid (Lin et al., arXiv 1612.03144): lateral 1x1, top-down sum, 3x3, and a pooled coarsest level.
+    With `norm`, each convolution is followed by batch norm instead of having a bias (Li et al., arXiv 2111.11429)."""
 
     channels: int = 256
+    norm: bool = False
 
     def _check_ranges(self) -> None:
         self._require(self.channels >= 1, "channels", "at least 1")
@@ -88,12 +97,16 @@ class AnchorConfig(Config):
     `rounding`: "none" keeps exact sides; "torchvision" rounds half-sides to whole pixels, half to even;
     "paper" scales the rounded sides of a 16-pixel square, as py-faster-rcnn's published nine.
     `offset`: where in its cell an anchor is centred, in cells (0 = the cell's corner, 0.5 = its middle).
+    Anchors of neighbouring cells are image side // cells apart, as torchvision has it; with `nominal_strides` they are
+    the backbone's strides apart, as in Detectron2. That differs where a map was rounded up: 61 or 64 pixels for the 13
+    cells over 800.
     """
 
     sizes: tuple[tuple[float, ...], ...] = ((32.0,), (64.0,), (128.0,), (256.0,), (512.0,))
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     rounding: Literal["none", "torchvision", "paper"] = "torchvision"
     offset: float = 0.0
+    nominal_strides: bool = False
 
     def _check_ranges(self) -> None:
         positive = all(level and min(level) > 0 for level in self.sizes)
@@ -115,7 +128,7 @@ class MatchConfig(Config):
 
     IoU >= `foreground_iou` is positive, < `background_iou` negative, between is ignored; with
     `allow_low_quality` the best boxes of each ground truth are positive whatever their IoU. Of these, `samples`
-    an image are drawn, at most `positive_fraction` of them positive. The box loss is smooth L1 with `beta`.
+    an image are drawn, at most `positive_fraction` of them positive. The box loss is smooth L1 with `beta` (0: L1).
     """
 
     foreground_iou: float
@@ -131,19 +144,22 @@ class MatchConfig(Config):
         self._require(self.samples >= 1, "samples", "at least 1")
         enough = 0 < self.positive_fraction <= 1 and self.samples * self.positive_fraction >= 1
         self._require(enough, "positive_fraction", f"in [1 / samples, 1], with {self.samples} samples")
-        self._require(self.beta > 0, "beta", "positive")
+        self._require(self.beta >= 0, "beta", "at least 0")
 
 
 @dataclass(frozen=True)
 class RPNConfig(Config):
-    """Region proposal network (paper section 3.1). `channels` of its 3x3 convolution; None means those of its input."""
+    """Region proposal network (paper section 3.1). `channels` of its 3x3 convolutions, None meaning those of its input;
+    `convs` of them follow each other, one in the paper."""
 
     channels: int | None = None
+    convs: int = 1
     match: MatchConfig = MatchConfig(0.7, 0.3, 256, 0.5, allow_low_quality=True)
     ignore_cross_boundary: bool = False
 
     def _check_ranges(self) -> None:
         self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
+        self._require(self.convs >= 1, "convs", "at least 1")
 
 
 @dataclass(frozen=True)
@@ -167,11 +183,14 @@ class ProposalConfig(Config):
 
 @dataclass(frozen=True)
 class HeadConfig(Config):
-    """Fast R-CNN head: RoIAlign to `pool_size` squared bins of `sampling_ratio` squared samples, fully connected
-    layers of `units`, then C + 1 class logits and 4 C deltas, encoded with `box_weights` (y, x, h, w)."""
+    """Fast R-CNN head: RoIAlign to `pool_size` squared bins of `sampling_ratio` squared samples, 3x3 convolutions with
+    batch norm of `convs` channels each (none in the paper), fully connected layers of `units`, then C + 1 class logits
+    and 4 C deltas, encoded with `box_weights` (y, x, h, w). `aligned`: the pixel model of RoIAlign, see there."""
 
     pool_size: int = 7
     sampling_ratio: int = 2
+    aligned: bool = False
+    convs: tuple[int, ...] = ()
     units: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.0
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
@@ -180,6 +199,7 @@ class HeadConfig(Config):
     def _check_ranges(self) -> None:
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
+        self._require(min(self.convs, default=1) >= 1, "convs", "positive numbers")
         self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")

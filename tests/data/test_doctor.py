@@ -310,7 +310,10 @@ def brute_force(dataset: Dataset, config: DetectorConfig, strides: tuple[int, ..
         network = padded_size(resized, config.image)
         levels = [
             grid_anchors(
-                tf.constant(base_anchors(config.anchors, level)), -(-network // stride), network, config.anchors.offset
+                tf.constant(base_anchors(config.anchors, level)),
+                -(-network // stride),
+                network // -(-network // stride),
+                config.anchors.offset,
             )
             for level, stride in enumerate(strides)
         ]

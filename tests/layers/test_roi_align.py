@@ -49,10 +49,12 @@ class TestTables:
         row = align(implementation, [RAMP], [[[1, 1, 3, 3]]])[0, 0, 0, :, 0]
         np.testing.assert_allclose(row, [7.5, 8.0, 8.5, 9.0], rtol=1e-6)
 
-    def test_half_a_cell_to_the_upper_left_gives_the_row_of_the_aligned_convention(self, implementation):
-        # with aligned=True a cell's value lies at its middle: the published 4.5, 5, 5.5, 6 of the box [1, 1, 3, 3]
-        row = align(implementation, [RAMP], [[[0.5, 0.5, 2.5, 2.5]]])[0, 0, 0, :, 0]
-        np.testing.assert_allclose(row, [4.5, 5.0, 5.5, 6.0], rtol=1e-6)
+    def test_aligned_the_row_is_the_published_one_and_a_small_box_is_not_enlarged(self, implementation):
+        config = HeadConfig(pool_size=4, sampling_ratio=1, aligned=True)
+        boxes = tf.constant([[[1.0, 1, 3, 3], [1.5, 1.5, 1.5, 1.5]]])
+        pooled = RoIAlign(config, (1,), implementation)([RAMP], boxes)
+        np.testing.assert_allclose(pooled[0, 0, 0, :, 0], [4.5, 5.0, 5.5, 6.0], rtol=1e-6)
+        np.testing.assert_allclose(pooled[0, 1, ..., 0], np.full((4, 4), 6.0), rtol=1e-6)
 
     def test_two_by_two_samples_average_to_the_middle_of_each_bin(self, implementation):
         row = align(implementation, [RAMP], [[[0, 0, 4, 4]]], pool=2, ratio=2)[0, 0, :, :, 0]

@@ -17,7 +17,7 @@ def head():
     head.build([(None, None, None, 1)])
     center = np.zeros((3, 3, 1, 1), np.float32)
     center[1, 1] = 1
-    head.conv.set_weights([center, np.zeros(1)])
+    head.convs[0].set_weights([center, np.zeros(1)])
     head.objectness.set_weights([np.ones((1, 1, 1, 6)), 100.0 * np.arange(6)])
     head.deltas.set_weights([np.ones((1, 1, 1, 24)), 100.0 * np.arange(24)])
     return head

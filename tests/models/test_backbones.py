@@ -19,8 +19,9 @@ from tfrcnn.models.backbones.applications import APPLICATIONS, find_taps
         ("VGG16", (4, 8, 16), (256, 512, 512)),
         ("MobileNetV2", (4, 8, 16, 32), (144, 192, 576, 1280)),
         ("EfficientNetB0", (4, 8, 16, 32), (144, 240, 672, 1280)),
-        pytest.param("ResNet50", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
-        pytest.param("ResNet101", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
+        ("mobilenet_v3_large", (32, 32), (160, 960)),
+        pytest.param("resnet50", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
+        pytest.param("resnet101", (4, 8, 16, 32), (256, 512, 1024, 2048), marks=pytest.mark.slow),
     ],
 )
 def test_feature_maps_have_the_documented_strides_and_channels(name, strides, channels):
@@ -101,7 +102,7 @@ def test_real_weights_of_vgg_stored_as_float16_load(data_root):
     ("name", "weights", "message"),
     [
         ("MobileNetV2", "nowhere.h5", "found nothing at nowhere.h5"),
-        ("tiny", "imagenet", "'tiny' has no ImageNet weights"),
+        ("tiny", "imagenet", "'tiny' has no ImageNet weights to download"),
     ],
 )
 def test_weights_that_cannot_be_had_are_one_clear_error(name, weights, message):

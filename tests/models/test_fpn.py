@@ -10,7 +10,7 @@ from tfrcnn.models.fpn import FeaturePyramid
 @pytest.fixture
 def pyramid():
     """One channel; every convolution passes its input through."""
-    pyramid = FeaturePyramid(FPNConfig(channels=1))
+    pyramid = FeaturePyramid(FPNConfig(channels=1), (8, 16))
     shapes = [(None, None, None, 1)] * 2
     pyramid.build(shapes)
     center = np.zeros((3, 3, 1, 1), np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones import output_strides
-from tfrcnn.models.backbones.applications import APPLICATIONS
+from tfrcnn.models.backbones.applications import find_taps
 from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON, load_applications_resnet, resnet, stages, taps
 
 CHANNELS = (256, 512, 1024, 2048)
@@ -91,7 +91,7 @@ def test_weights_of_keras_applications_give_its_feature_maps(depth):
     source = random_application(depth)
     model = resnet(depth, stride_in_1x1=True, norm_epsilon=APPLICATIONS_EPSILON)
     load_applications_resnet(model, source)
-    theirs = tapped(source, APPLICATIONS[f"ResNet{depth}"].taps)
+    theirs = tapped(source, find_taps(source))
     ours = tapped(model, taps(depth))
     for size in ((64, 96), (75, 101)):
         x = images(*size)

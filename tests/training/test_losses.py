@@ -13,6 +13,10 @@ def test_smooth_l1_is_quadratic_below_beta_and_linear_above():
     np.testing.assert_allclose(values, [0.0, 0.0125, 0.0125, 0.95, 1.95], rtol=1e-6)
 
 
+def test_smooth_l1_without_a_quadratic_part_is_l1():
+    np.testing.assert_array_equal(smooth_l1(tf.constant([0.0, -2.0]), beta=0.0), [0.0, 2.0])
+
+
 def test_rpn_losses_are_the_sums_over_samples_divided_by_their_number():
     samples = Samples(
         tf.constant([[2, 0, 1, 0]]),

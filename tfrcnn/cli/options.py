@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 import typer
 
 # What the library says itself, but only after importing TensorFlow or pycocotools.
-PRESETS = ("vgg16", "resnet50_fpn", "resnet101_fpn", "mobilenet_v2_fpn", "tiny_fpn")
+PRESETS = (
+    "vgg16",
+    "resnet50_fpn",
+    "resnet101_fpn",
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "mobilenet_v2_fpn",
+    "tiny_fpn",
+)
 Metric = Literal["coco", "voc", "voc07"]
 
 DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"

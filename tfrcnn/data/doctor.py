@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from tfrcnn.boxes import base_anchors
-from tfrcnn.config import Category, DetectorConfig, ImageConfig
+from tfrcnn.config import AnchorConfig, Category, DetectorConfig, ImageConfig
 from tfrcnn.data.checks import in_threads
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
@@ -139,7 +139,7 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
     for start in range(0, len(owners), _BOXES_AT_ONCE):
         chunk = slice(start, start + _BOXES_AT_ONCE)
         for base, stride in zip(bases, strides):
-            iou = _best_iou(boxes_all[chunk], networks[owners[chunk]], base, stride, config.anchors.offset)
+            iou = _best_iou(boxes_all[chunk], networks[owners[chunk]], base, stride, config.anchors)
             best[chunk] = np.maximum(best[chunk], iou)
     return AnchorRecall(
         examples=owners,
@@ -150,10 +150,13 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
     )
 
 
-def _best_iou(boxes: np.ndarray, networks: np.ndarray, base: np.ndarray, stride: int, offset: float) -> np.ndarray:
+def _best_iou(
+    boxes: np.ndarray, networks: np.ndarray, base: np.ndarray, stride: int, anchors: AnchorConfig
+) -> np.ndarray:
     """[n] the best IoU of boxes [n, 4], in network inputs of sizes [n, 2], with anchors base [k, 4] of one level."""
     grids = -(-networks // stride)
-    steps = (networks // grids)[:, None, :]
+    steps = np.where(anchors.nominal_strides, stride, networks // grids)[:, None, :]
+    offset = anchors.offset
     top_left, bottom_right = boxes[:, None, :2], boxes[:, None, 2:]
     from_cell = (base[:, :2] + base[:, 2:]) / 2
     cells = np.rint(((top_left + bottom_right) / 2 - from_cell) / steps - offset)  # [n, k, 2]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import AnchorConfig
+from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
 
 
@@ -17,7 +20,16 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
     is constant-folded.
     """
 
-    config_class = AnchorConfig
+    config_class: type[Config] = AnchorConfig
+
+    def __init__(
+        self, config: AnchorConfig | dict[str, Any], strides: tuple[int, ...] | list[int] = (), **kwargs: Any
+    ) -> None:
+        """strides: of the levels, in pixels; only `config.nominal_strides` needs them."""
+        super().__init__(config, **kwargs)
+        self.strides = tuple(strides)
+        if self.config.nominal_strides and len(self.strides) != len(self.config.sizes):
+            raise ValueError(f"nominal_strides needs one stride for each level, found {self.strides}")
 
     def call(self, features: list[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
         """
@@ -29,15 +41,17 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
             per level [rows * columns * k, 4] float32 yxyx pixels, order (row, column, ratio, size), not clipped.
         """
         image_size = _rows_and_columns(images)
-        return [
-            box_ops.grid_anchors(
-                tf.constant(box_ops.base_anchors(self.config, level)),
-                _rows_and_columns(feature),
-                image_size,
-                self.config.offset,
-            )
-            for level, feature in enumerate(features)
-        ]
+        anchors = []
+        for level, feature in enumerate(features):
+            grid = _rows_and_columns(feature)
+            nominal = self.config.nominal_strides
+            stride = tf.constant([self.strides[level]] * 2) if nominal else image_size // grid
+            base = tf.constant(box_ops.base_anchors(self.config, level))
+            anchors.append(box_ops.grid_anchors(base, grid, stride, self.config.offset))
+        return anchors
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strides": list(self.strides)}
 
 
 def _rows_and_columns(x: tf.Tensor) -> tf.Tensor:

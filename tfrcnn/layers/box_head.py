@@ -10,11 +10,13 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
+from tfrcnn.layers.conv_norm import ConvNorm
 
 
 @register
 class BoxHead(ConfiguredLayer[HeadConfig]):
-    """Fully connected layers with ReLU (and dropout), then sibling outputs: C + 1 class logits, 4 C box deltas.
+    """Convolutions (if any), fully connected layers with ReLU (and dropout), then sibling outputs: C + 1 class logits,
+    4 C box deltas.
 
     The background is the last logit: a label 0..C-1 is the index of its logit and of its deltas, with no shift.
     """
@@ -28,6 +30,13 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
 
     def build(self, roi_features_shape: tuple[int, ...]) -> None:
         size, channels = self.config.pool_size, roi_features_shape[-1]
+        self.convs = [
+            ConvNorm(channels, 3, "he_normal", self.dtype_policy, f"conv{i}")
+            for i, channels in enumerate(self.config.convs)
+        ]
+        for conv in self.convs:
+            conv.build((None, size, size, channels))
+            channels = conv.channels
         inputs: tuple[int | None, ...] = (None, None, size * size * channels)
         self.hidden = []
         for i, units in enumerate(self.config.units):
@@ -62,9 +71,13 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         Returns:
             class logits [B, P, C + 1] float32 and deltas [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights.
         """
-        shape = tf.shape(roi_features)
-        width = self.config.pool_size**2 * roi_features.shape[-1]
-        x = tf.reshape(roi_features, [shape[0], shape[1], width])
+        shape, size = tf.shape(roi_features), self.config.pool_size
+        x = roi_features
+        if self.convs:
+            x = tf.reshape(x, [shape[0] * shape[1], size, size, x.shape[-1]])
+            for conv in self.convs:
+                x = tf.nn.relu(conv(x, training=training))
+        x = tf.reshape(x, [shape[0], shape[1], size * size * x.shape[-1]])
         for dense in self.hidden:
             x = self.dropout(dense(x), training=training)
         x = tf.cast(x, tf.float32)

@@ -8,7 +8,7 @@ at least 1 x 1, is divided into p x p bins; a bin is the mean of s x s bilinear 
     y(i) = y1 + (i + 1/2) h / n,   i = 0 .. n - 1,   h = max(y2 - y1, 1),
 
 where the value of cell j lies at coordinate j. A sample with y < -1 or y > H counts 0; else it is clamped to [0, H -
-1].
+1]. (With aligned=True, Detectron2's, the value of cell j lies at j + 1/2: y1 is less by 1/2, and there is no least h.)
 
 What tf.image.crop_and_resize computes: y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (n - 1) on a map of H' rows,
 and 0 outside [0, H' - 1]. Repeating the border once on each side makes H' = H + 2 and moves coordinates by one:
@@ -19,8 +19,7 @@ is 0. So
 
 gives the wanted samples exactly, and the mean over s x s of the n x n crop is RoIAlign. On a 5 x 5 ramp (0 .. 24) the
 box [1, 1, 3, 3] to 4 x 4 with s = 1 begins 7.5, 8, 8.5, 9; passing the box / size as it is would give
-4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the value of cell j lies at j + 1/2: the same row is
-4.5, 5, 5.5, 6, which is this layer's for the box moved by half a cell.)
+4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the same row is 4.5, 5, 5.5, 6.)
 """
 
 from __future__ import annotations
@@ -106,9 +105,13 @@ class RoIAlign(GeometryLayer[HeadConfig]):
 
     def _samples(self, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """First sample and step between samples in feature coordinates: [R, 4] boxes / stride -> two of [R, 2]."""
-        sides = tf.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
+        first, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+        if self.config.aligned:
+            first = first - 0.5
+        else:
+            sides = tf.maximum(sides, 1.0)
         step = sides / (self.config.pool_size * self.config.sampling_ratio)
-        return boxes[:, :2] + 0.5 * step, step
+        return first + 0.5 * step, step
 
     def _average(self, samples: tf.Tensor) -> tf.Tensor:
         """[R, n, n, C] -> [R, p, p, C]: the mean of each bin's samples."""

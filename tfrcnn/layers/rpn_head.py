@@ -14,7 +14,7 @@ from tfrcnn.layers.base import ConfiguredLayer, register
 
 @register
 class RPNHead(ConfiguredLayer[RPNConfig]):
-    """3x3 convolution with ReLU, then sibling 1x1 convolutions for objectness and box deltas, shared by all levels.
+    """3x3 convolutions with ReLU, then sibling 1x1 convolutions for objectness and box deltas, shared by all levels.
 
     One logit an anchor (logistic regression), as the paper's two-way softmax reduces to.
     """
@@ -29,21 +29,25 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
         channels = self.config.channels or features_shape[0][-1]
         initializer = keras.initializers.RandomNormal(stddev=0.01)
-        self.conv = keras.layers.Conv2D(
-            channels,
-            3,
-            padding="same",
-            activation="relu",
-            kernel_initializer=initializer,
-            dtype=self.dtype_policy,
-            name="conv",
-        )
+        self.convs = [
+            keras.layers.Conv2D(
+                channels,
+                3,
+                padding="same",
+                activation="relu",
+                kernel_initializer=initializer,
+                dtype=self.dtype_policy,
+                name=f"conv{i}",
+            )
+            for i in range(self.config.convs)
+        ]
         # thousands of anchors are ranked by these logits, and 16 bits tell too few of them apart
         options = {"kernel_initializer": initializer, "dtype": "float32"}
         self.objectness = keras.layers.Conv2D(self.anchors_per_cell, 1, name="objectness", **options)
         self.deltas = keras.layers.Conv2D(4 * self.anchors_per_cell, 1, name="deltas", **options)
-        self.conv.build(features_shape[0])
         hidden = (*features_shape[0][:-1], channels)
+        for i, conv in enumerate(self.convs):
+            conv.build(hidden if i else features_shape[0])
         self.objectness.build(hidden)
         self.deltas.build(hidden)
 
@@ -58,7 +62,10 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
         """
         logits, deltas = [], []
         for feature in features:
-            hidden = tf.cast(self.conv(feature), tf.float32)
+            hidden = feature
+            for conv in self.convs:
+                hidden = conv(hidden)
+            hidden = tf.cast(hidden, tf.float32)
             rows, columns = hidden.shape[1:3]
             # where the image size is static so is the number of anchors, also for a batch that is not
             anchors = -1 if rows is None or columns is None else rows * columns * self.anchors_per_cell

@@ -6,6 +6,7 @@ box head -> detections. There is nothing about ground truth here; see `tfrcnn.tr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,17 +79,18 @@ class FasterRCNN(keras.Model):
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
         backbone = build_backbone(config.backbone, backbone_weights, config.image)
-        fpn = FeaturePyramid(config.fpn, name="fpn") if config.fpn else None
-        levels = len(backbone.strides) + 1 if fpn else 1
-        if len(config.anchors.sizes) != levels:
+        fpn = FeaturePyramid(config.fpn, backbone.strides, name="fpn") if config.fpn else None
+        level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
+        if len(config.anchors.sizes) != len(level_strides):
             raise InputError(
-                f"AnchorConfig.sizes must have one entry for each of the {levels} levels of {config.backbone.name}, "
+                f"AnchorConfig.sizes must have one entry for each of the {len(level_strides)} levels of "
+                f"{config.backbone.name}, "
                 f"found {len(config.anchors.sizes)}"
             )
-        anchor_generator = AnchorGenerator(config.anchors, name="anchors")
+        anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
         proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
-        roi_strides = backbone.strides if fpn else backbone.strides[-1:]
+        roi_strides = _pooled_strides(backbone.strides) if fpn else backbone.strides[-1:]
         roi_align_layer = RoIAlign(config.head, roi_strides, roi_align, name="roi_align")
         box_head = BoxHead(config.head, config.num_classes, name="box_head")
         decoder = DetectionDecoder(config.detections, config.head.box_weights, name="decoder")
@@ -129,14 +131,14 @@ class FasterRCNN(keras.Model):
         self.roi_align = roi_align_layer
         self.box_head = box_head
         self.rescaler = rescaler
-        self.level_strides = roi_strides + ((2 * roi_strides[-1],) if fpn else ())
+        self.level_strides = level_strides
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
     ) -> list[tf.Tensor]:
         """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first."""
         features = self.backbone(self.normalizer(images, image_sizes), training=training)
-        return self.fpn(features) if self.fpn else features[-1:]
+        return self.fpn(features, training=training) if self.fpn else features[-1:]
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -149,6 +151,12 @@ class FasterRCNN(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
         return cls(**config)
+
+
+def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of the levels that boxes are pooled from: one map a stride, as torchvision's pooler counts them. Of the
+    two maps of its MobileNetV3, both at stride 32, that is the first; the other serves the RPN alone."""
+    return strides[: int(math.log2(strides[-1] // strides[0])) + 1]
 
 
 @contextmanager

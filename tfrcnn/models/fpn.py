@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfrcnn.config import FPNConfig
 from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
+from tfrcnn.layers.conv_norm import ConvNorm
 
 
 @register
@@ -21,23 +22,32 @@ class FeaturePyramid(ConfiguredLayer[FPNConfig]):
 
     config_class: type[Config] = FPNConfig
 
+    def __init__(self, config: FPNConfig | dict[str, Any], strides: tuple[int, ...] | list[int], **kwargs: Any) -> None:
+        """strides: pixels of the input that a cell of each map of the backbone spans, each a multiple of the last."""
+        super().__init__(config, **kwargs)
+        self.strides = tuple(strides)
+
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
-        channels = self.config.channels
-        options: dict[str, Any] = {
-            # kaiming_uniform(a=1), as the reference implementations: bound sqrt(3 / fan_in)
-            "kernel_initializer": keras.initializers.VarianceScaling(1.0, "fan_in", "uniform"),
-            "dtype": self.dtype_policy,
-        }
         self.lateral, self.smooth = [], []
         for i, shape in enumerate(features_shape):
-            lateral = keras.layers.Conv2D(channels, 1, name=f"lateral{i}", **options)
-            smooth = keras.layers.Conv2D(channels, 3, padding="same", name=f"smooth{i}", **options)
+            lateral = self._conv(1, f"lateral{i}")
+            smooth = self._conv(3, f"smooth{i}")
             lateral.build(shape)
-            smooth.build((*shape[:-1], channels))
+            smooth.build((*shape[:-1], self.config.channels))
             self.lateral.append(lateral)
             self.smooth.append(smooth)
 
-    def call(self, features: list[tf.Tensor]) -> list[tf.Tensor]:
+    def _conv(self, kernel_size: int, name: str) -> keras.layers.Layer:
+        # kaiming_uniform(a=1), as the reference implementations: bound sqrt(3 / fan_in)
+        initializer = keras.initializers.VarianceScaling(1.0, "fan_in", "uniform")
+        channels, dtype = self.config.channels, self.dtype_policy
+        if self.config.norm:
+            return ConvNorm(channels, kernel_size, initializer, dtype, name)
+        return keras.layers.Conv2D(
+            channels, kernel_size, padding="same", kernel_initializer=initializer, dtype=dtype, name=name
+        )
+
+    def call(self, features: list[tf.Tensor], training: bool | None = None) -> list[tf.Tensor]:
         """
         Args:
             features: per level [B, rows, columns, channels of the backbone], finest first.
@@ -46,19 +56,24 @@ class FeaturePyramid(ConfiguredLayer[FPNConfig]):
             per level [B, rows, columns, config.channels], and one level more of half the last one's size, rounded up.
         """
         merged: list[tf.Tensor] = []
-        for feature, lateral in zip(reversed(features), reversed(self.lateral)):
-            x = lateral(feature)
+        for level in reversed(range(len(features))):
+            x = self.lateral[level](features[level])
             if merged:
-                x += _upsample(merged[0], tf.shape(x))
+                x += _upsample(merged[0], self.strides[level + 1] // self.strides[level], x)
             merged.insert(0, x)
         pyramid = [smooth(x) for smooth, x in zip(self.smooth, merged)]
         return [*pyramid, pyramid[-1][:, ::2, ::2]]
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "strides": list(self.strides)}
 
-def _upsample(x: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """Nearest neighbour by 2, to rows and columns of `shape`, of which `x` has half, rounded up (any backbone's
-    strides).
+
+def _upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
+    """Nearest neighbour by a whole factor, to the rows and columns of `like`, which may be fewer by rounding.
 
     By repetition: the gradient of TensorFlow's own nearest resize does not compile under XLA.
     """
-    return tf.repeat(tf.repeat(x, 2, axis=1), 2, axis=2)[:, : shape[1], : shape[2]]
+    if factor == 1:
+        return x
+    shape = tf.shape(like)
+    return tf.repeat(tf.repeat(x, factor, axis=1), factor, axis=2)[:, : shape[1], : shape[2]]

@@ -3,7 +3,8 @@
 | preset | source of the numbers |
 |---|---|
 | vgg16 | the paper, as released in py-faster-rcnn (end-to-end, VGG-16) |
-| resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn |
+| resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn, on keras.applications' ResNets |
+| fasterrcnn_... | torchvision's detector of that name, to the last digit |
 | mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
 | tiny_fpn | this project: trains from scratch on a CPU within minutes |
 """
@@ -27,7 +28,8 @@ from tfrcnn.config import (
     TrainingConfig,
 )
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones.applications import APPLICATIONS
+from tfrcnn.models.backbones.applications import APPLICATIONS, CAFFE
+from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,48 @@ def _vgg16() -> Preset:
 
 
 def _resnet_fpn(depth: int) -> Preset:
-    name = f"ResNet{depth}"
+    """keras.applications' ResNet, so that its ImageNet weights fit."""
     detector = DetectorConfig(
         preset=f"resnet{depth}_fpn",
-        backbone=BackboneConfig(name),
-        image=ImageConfig(800, 1333, **APPLICATIONS[name].image),
+        backbone=BackboneConfig(f"resnet{depth}", stride_in_1x1=True, norm_epsilon=APPLICATIONS_EPSILON),
+        image=ImageConfig(800, 1333, **CAFFE),
     )
     training = TrainingConfig(epochs=26, milestones=(16 / 26, 22 / 26), frozen_stages=2)
     return Preset(detector, training, f"ResNet-{depth} with feature pyramid, the workhorse")
+
+
+# torchvision's recipe: 26 epochs, a tenth of the rate after 16 and 22, the stem and the first stage frozen
+_TORCHVISION = TrainingConfig(epochs=26, milestones=(16 / 26, 22 / 26), frozen_stages=2)
+
+
+def _fasterrcnn_resnet50_fpn() -> Preset:
+    detector = DetectorConfig(preset="fasterrcnn_resnet50_fpn", backbone=BackboneConfig("resnet50"))
+    return Preset(detector, _TORCHVISION, "torchvision's: ResNet-50, COCO box AP 37.0 with its weights")
+
+
+def _fasterrcnn_resnet50_fpn_v2() -> Preset:
+    detector = DetectorConfig(
+        preset="fasterrcnn_resnet50_fpn_v2",
+        backbone=BackboneConfig("resnet50"),
+        fpn=FPNConfig(norm=True),
+        rpn=RPNConfig(convs=2),
+        head=HeadConfig(convs=(256,) * 4, units=(1024,)),
+    )
+    training = _TORCHVISION.replace(freeze_batch_norm=False)
+    return Preset(detector, training, "torchvision's second version: norms and deeper heads, COCO box AP 46.7")
+
+
+def _fasterrcnn_mobilenet_v3_large(preset: str, image: ImageConfig, test_proposals: ProposalConfig) -> Preset:
+    detector = DetectorConfig(
+        preset=preset,
+        backbone=BackboneConfig("mobilenet_v3_large"),
+        image=image,
+        anchors=AnchorConfig(sizes=((32.0, 64.0, 128.0, 256.0, 512.0),) * 3),
+        train_proposals=ProposalConfig(2000, 2000, score_threshold=0.05),
+        test_proposals=test_proposals,
+    )
+    training = _TORCHVISION.replace(frozen_stages=3)
+    return Preset(detector, training, "torchvision's: MobileNetV3-Large, two maps at stride 32")
 
 
 def _mobilenet_v2_fpn() -> Preset:
@@ -156,5 +192,24 @@ def _tiny_fpn() -> Preset:
 
 
 _PRESETS = {
-    p.detector.preset: p for p in (_vgg16(), _resnet_fpn(50), _resnet_fpn(101), _mobilenet_v2_fpn(), _tiny_fpn())
+    p.detector.preset: p
+    for p in (
+        _vgg16(),
+        _resnet_fpn(50),
+        _resnet_fpn(101),
+        _fasterrcnn_resnet50_fpn(),
+        _fasterrcnn_resnet50_fpn_v2(),
+        _fasterrcnn_mobilenet_v3_large(
+            "fasterrcnn_mobilenet_v3_large_fpn",
+            ImageConfig(),
+            ProposalConfig(1000, 1000, score_threshold=0.05),
+        ),
+        _fasterrcnn_mobilenet_v3_large(
+            "fasterrcnn_mobilenet_v3_large_320_fpn",
+            ImageConfig(320, 640),
+            ProposalConfig(150, 150, score_threshold=0.05),
+        ),
+        _mobilenet_v2_fpn(),
+        _tiny_fpn(),
+    )
 }

@@ -14,8 +14,10 @@ from tfrcnn.training.targets import RoITargets, RPNTargets
 
 def smooth_l1(difference: tf.Tensor, beta: float) -> tf.Tensor:
     """Smooth L1 (Girshick, arXiv 1504.08083, equation 3, with its corner at `beta`): x^2 / (2 beta) if |x| < beta, else
-    |x| - beta / 2."""
+    |x| - beta / 2; at beta 0 that is L1."""
     size = tf.abs(difference)
+    if not beta:
+        return size
     return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 

@@ -35,13 +35,13 @@ class Application:
 
 
 # Caffe's: BGR, ImageNet's mean subtracted, not scaled
-CAFFE = {"channel_order": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
+CAFFE: dict[str, Any] = {"channel_order": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
 # To [-1, 1]
-SYMMETRIC = {"channel_order": "RGB", "mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
+SYMMETRIC: dict[str, Any] = {"channel_order": "RGB", "mean": (127.5, 127.5, 127.5), "std": (127.5, 127.5, 127.5)}
 # EfficientNet normalises by itself, with m = (0.485, 0.456, 0.406); only with weights="imagenet" Keras adds a layer
 # that divides by sqrt(s), s = (0.229, 0.224, 0.225). A detector that is loaded has no such layer, so none is kept, and
 # this does the same before the network: ((x - 255 m (1 - sqrt(s))) / sqrt(s)) / 255 - m == (x / 255 - m) / sqrt(s)
-EFFICIENTNET = {
+EFFICIENTNET: dict[str, Any] = {
     "channel_order": "RGB",
     "mean": tuple(255 * m * (1 - s**0.5) for m, s in ((0.485, 0.229), (0.456, 0.224), (0.406, 0.225))),
     "std": (0.229**0.5, 0.224**0.5, 0.225**0.5),
@@ -51,16 +51,6 @@ APPLICATIONS = {
     "VGG16": Application(
         taps=("block3_conv3", "block4_conv3", "block5_conv3"),
         stages=("block1_pool", "block2_pool", "block3_pool", "block4_pool", "block5_conv3"),
-        image=CAFFE,
-    ),
-    "ResNet50": Application(
-        taps=("conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-        stages=("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
-        image=CAFFE,
-    ),
-    "ResNet101": Application(
-        taps=("conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
-        stages=("pool1_pool", "conv2_block3_out", "conv3_block4_out", "conv4_block23_out", "conv5_block3_out"),
         image=CAFFE,
     ),
     "MobileNetV2": Application(
@@ -74,6 +64,9 @@ APPLICATIONS = {
         image=EFFICIENTNET,
     ),
 }
+# `ImageConfig` fields that the ImageNet weights of a network need.
+PREPROCESSING = {name: application.image for name, application in APPLICATIONS.items()}
+PREPROCESSING.update(ResNet50=CAFFE, ResNet101=CAFFE)
 
 
 def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tuple[str, ...], tuple[str, ...]]:
@@ -90,7 +83,7 @@ def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tupl
     """
     constructor = getattr(keras.applications, name, None)
     if constructor is None or not callable(constructor) or not name[:1].isupper():
-        known = ", ".join(["tiny", *APPLICATIONS])
+        known = ", ".join(["tiny", "resnet50", "resnet101", "mobilenet_v3_large", *APPLICATIONS])
         raise InputError(f"unknown backbone {name!r}: expected {known}, or another constructor of keras.applications")
     options = {"include_top": False, "input_shape": (None, None, 3), "weights": None}
     if str(weights) == "imagenet":
@@ -126,7 +119,7 @@ def check_preprocessing(name: str, image: ImageConfig) -> None:
     Raises:
         InputError: names the field.
     """
-    for field, expected in APPLICATIONS[name].image.items() if name in APPLICATIONS else ():
+    for field, expected in PREPROCESSING.get(name, {}).items():
         found = getattr(image, field)
         if not (found == expected if isinstance(expected, str) else np.allclose(found, expected)):
             raise InputError(

@@ -1,0 +1,37 @@
+"""A convolution followed by batch norm, as the second version of torchvision's detector has in its pyramid and head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class ConvNorm(keras.layers.Layer):
+    """Convolution without a bias, then batch norm (epsilon 1e-5, momentum 0.9), no activation.
+
+    A part of other layers, which build and configure it.
+    """
+
+    def __init__(self, channels: int, kernel_size: int, initializer: Any, dtype: Any, name: str) -> None:
+        super().__init__(dtype=dtype, name=name)
+        self.channels = channels
+        self.conv = keras.layers.Conv2D(
+            channels,
+            kernel_size,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=initializer,
+            dtype=dtype,
+            name="conv",
+        )
+        self.norm = keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=dtype, name="norm")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.conv.build(input_shape)
+        self.norm.build((*input_shape[:-1], self.channels))
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """[B, rows, columns, .] -> [B, rows, columns, channels]."""
+        return self.norm(self.conv(x), training=training)
