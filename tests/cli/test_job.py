@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tfrcnn.cli.job import DEFAULT_EMA, Job, make_job
+from tfrcnn.config import Category
 from tfrcnn.errors import InputError
-from tfrcnn.models import preset
+from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training.run import SETUP
 
 DATA = {"train": "data/train.json", "val": "data/VOC@val"}
@@ -108,3 +109,42 @@ def test_training_json_of_another_form_is_refused(tmp_path: Path) -> None:
     (out / SETUP).write_text(json.dumps({"options": {**options, "speed": 1}}), encoding="utf-8")
     with pytest.raises(InputError, match="no field 'speed'"):
         make_job(out, {}, resume=True)
+
+
+@pytest.fixture
+def imported(tmp_path: Path) -> Path:
+    """A run folder to start from."""
+    categories = (Category(1, "cell"), Category(2, "cat"))
+    save_detector(build_detector(preset("tiny_fpn", categories).detector), tmp_path / "imported")
+    return tmp_path / "imported"
+
+
+def test_a_run_that_starts_from_another_has_its_network_and_its_preset_s_training(
+    imported: Path, tmp_path: Path
+) -> None:
+    job = make_job(tmp_path / "run", {**DATA, "init": str(imported), "image_size": 96}, resume=False)
+    assert (job.model, job.backbone_weights, job.init) == ("tiny_fpn", "none", str(imported))
+    assert job.preset().detector.image.static_size == (96, 96)
+    assert job.preset().detector.categories == ()
+    assert job.preset().training == preset("tiny_fpn").training
+
+
+def test_network_and_weights_are_named_once(imported: Path, tmp_path: Path) -> None:
+    asked = {**DATA, "init": str(imported), "model": "vgg16", "backbone_weights": "imagenet"}
+    with pytest.raises(InputError, match=r"--init brings its own .*: leave --model and --backbone-weights out"):
+        make_job(tmp_path / "run", asked, resume=False)
+    with pytest.raises(InputError, match=r"no detector in .*nowhere"):
+        make_job(tmp_path / "run", {**DATA, "init": str(tmp_path / "nowhere")}, resume=False)
+
+
+def test_weights_have_to_be_named_where_there_are_none_to_download(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no weights to download for fasterrcnn_resnet50_fpn: give --init RUN"):
+        make_job(tmp_path, {**DATA, "model": "fasterrcnn_resnet50_fpn"}, resume=False)
+
+
+def test_random_weights_are_not_frozen(tmp_path: Path) -> None:
+    asked = {**DATA, "model": "resnet50_fpn"}
+    pretrained = make_job(tmp_path, asked, resume=False).preset().training
+    assert (pretrained.frozen_stages, pretrained.freeze_batch_norm) == (2, True)
+    scratch = make_job(tmp_path, {**asked, "backbone_weights": "none"}, resume=False).preset().training
+    assert scratch == pretrained.replace(frozen_stages=0, freeze_batch_norm=False)

@@ -13,8 +13,9 @@ from tfrcnn import __version__
 from tfrcnn.cli import options, startup
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
+from tfrcnn.weights.importing import SOURCES
 
-COMMANDS = ("train", "evaluate", "predict", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "predict", "import-weights", "doctor", "demo")
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,9 +56,10 @@ def test_help_of_a_command_has_an_example_that_the_command_takes(command: str, t
 
 def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     listed = tfrcnn("--help").out.split("Commands:")[1]
-    assert re.findall(r"^  (\w+)", listed, re.M) == list(COMMANDS)
+    assert re.findall(r"^  ([\w-]+)", listed, re.M) == list(COMMANDS)
     assert set(options.PRESETS) == set(preset_names())
     assert set(get_args(options.Metric)) == set(METRICS)
+    assert set(options.IMPORT_SOURCES) == set(SOURCES)
 
 
 def test_no_arguments_are_help_and_version_is_the_package_s(tfrcnn: Callable) -> None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from tfrcnn.cli.detectors import default_weights, run_config, starting_point
 from tfrcnn.cli.options import Metric
 from tfrcnn.config_base import Config
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 
 if TYPE_CHECKING:
+    from tfrcnn.config import DetectorConfig
     from tfrcnn.data.example import Dataset
     from tfrcnn.models import FasterRCNN, Preset
     from tfrcnn.training.run import Run
@@ -25,7 +27,7 @@ DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # values of --backbone-weights that name no file
 
-_PATHS = ("train", "val", "images", "val_images", "backbone_weights")
+_PATHS = ("train", "val", "images", "val_images", "backbone_weights", "init")
 _TRAINING = ("epochs", "batch_size", "learning_rate", "precision", "ema", "seed")
 
 
@@ -41,6 +43,7 @@ class Job(Config):
     images: str | None
     val_images: str | None
     model: str
+    init: str | None
     backbone_weights: str
     image_size: int | None
     metric: Metric
@@ -57,10 +60,11 @@ class Job(Config):
         Raises:
             InputError: an option is out of range.
         """
-        from tfrcnn.models import preset
-
-        found = preset(self.model, image_size=self.image_size)
-        return replace(found, training=found.training.replace(**{name: getattr(self, name) for name in _TRAINING}))
+        found = starting_point(self.model, self.init, self.image_size)
+        training = found.training.replace(**{name: getattr(self, name) for name in _TRAINING})
+        if self.init is None and self.backbone_weights == "none":
+            training = training.replace(frozen_stages=0, freeze_batch_norm=False)  # random weights are no use frozen
+        return replace(found, training=training)
 
 
 def make_job(out: Path, asked: dict[str, Any], resume: bool) -> Job:
@@ -128,21 +132,29 @@ def run_job(job: Job, out: Path, resume: bool, cache: bool) -> None:
 
 def _default_job(asked: dict[str, Any]) -> Job:
     """A new run's options where nothing but the data is given."""
-    from tfrcnn.models import preset
-    from tfrcnn.models.backbones import OWN
-
     for name in ("train", "val"):
         if name not in asked:
             raise InputError(f"--{name} DATA is needed, unless a run is resumed")
-    model = asked.get("model", DEFAULT_MODEL)
-    found = preset(model)
+    init = asked.get("init")
+    given = [f"--{name.replace('_', '-')}" for name in ("model", "backbone_weights") if init and name in asked]
+    if given:
+        raise InputError(f"--init brings its own network and weights: leave {' and '.join(given)} out")
+    model = run_config(Path(init)).preset if init else asked.get("model", DEFAULT_MODEL)
+    found = starting_point(model, init)
+    weights = "none" if init else asked.get("backbone_weights") or default_weights(found.detector.backbone)
+    if weights is None:
+        raise InputError(
+            f"there are no weights to download for {model}: give --init RUN (of tfrcnn import-weights), "
+            "--backbone-weights FILE (torchvision's classifier, .pth) or --backbone-weights none"
+        )
     return Job(
         train=asked["train"],
         val=asked["val"],
         images=None,
         val_images=asked.get("images"),
         model=model,
-        backbone_weights="none" if found.detector.backbone.name in OWN else "imagenet",
+        init=init,
+        backbone_weights=weights,
         image_size=None,
         metric="coco",
         **{name: getattr(found.training, name) for name in _TRAINING},
@@ -172,17 +184,15 @@ def _checked(job: Job, preset: Preset, out: Path) -> tuple[FasterRCNN, Dataset, 
     """
     from tfrcnn.data.doctor import diagnose
     from tfrcnn.data.read import read_dataset
-    from tfrcnn.models import build_detector
     from tfrcnn.training.callbacks import STATE
 
     train_data, _ = read_dataset(job.train, job.images)
     categories = train_data.categories
     validation, _ = read_dataset(job.val, job.val_images, categories)
-    # A run that is resumed takes all its weights from its state.
-    weights = "none" if (out / STATE).is_file() else job.backbone_weights
     # The anchors need the detector, and the detector a category; without one, the report says what is wrong.
     config = preset.detector.replace(categories=categories)
-    detector = build_detector(config, weights, job.precision) if categories else None
+    has_state = (out / STATE).is_file()  # a run that is resumed takes all its weights from it
+    detector = _detector(job, config, has_state) if categories else None
     anchors = (config, detector.level_strides) if detector else (None, None)
     print("Checking the data ...", flush=True)
     reports = [
@@ -196,6 +206,20 @@ def _checked(job: Job, preset: Preset, out: Path) -> tuple[FasterRCNN, Dataset, 
     if detector is None:
         raise InputError(f"{job.train}: expected at least one category, found none")
     return detector, train_data, validation
+
+
+def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
+    """The detector to train: new, or what --init names with outputs for these categories."""
+    from tfrcnn.models import build_detector, load_detector
+    from tfrcnn.models.transfer import with_categories
+
+    if has_state or job.init is None:
+        return build_detector(config, "none" if has_state else job.backbone_weights, job.precision)
+    detector, kept = with_categories(load_detector(job.init), config.categories, config.image, job.precision)
+    new = ", ".join(category.name for category in config.categories if category.name not in kept)
+    known = ", ".join(kept)
+    print(f"Starting from {job.init}; categories that it knows: {known or 'none'}, new: {new or 'none'}")
+    return detector
 
 
 def _result(job: Job, run: Run, validation: Dataset) -> str:

@@ -15,6 +15,7 @@ from tfrcnn import __version__
 from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
+from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command(short_help="Train a detector on your boxes; keep the best.")(train)
 app.command(short_help="Measure a trained detector on a data set.")(evaluate)
 app.command(short_help="Detect in pictures.")(predict)
+app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
 app.command(short_help="Report every fault of a data set.")(doctor)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
 

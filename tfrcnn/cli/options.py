@@ -19,6 +19,7 @@ PRESETS = (
     "mobilenet_v2_fpn",
     "tiny_fpn",
 )
+IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
 
 DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"

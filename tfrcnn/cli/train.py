@@ -33,12 +33,21 @@ def train(
     model: Annotated[
         str | None, typer.Option(metavar="PRESET", help=f"{', '.join(PRESETS)}. Default: {DEFAULT_MODEL}.")
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Start from the detector in this folder (of tfrcnn train or import-weights) in place of --model and "
+            "--backbone-weights: all is kept but the outputs for categories it does not know by name.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(
             metavar="imagenet|none|FILE",
-            help="What the backbone starts from: imagenet (downloaded once by Keras), none (random), or a file made "
-            "by keras.applications.NAME(include_top=False).save_weights. Default: imagenet; none for tiny_fpn.",
+            help="What the backbone starts from: imagenet (downloaded once by Keras), none (random, nothing frozen), "
+            "or a file: made by keras.applications.NAME(include_top=False).save_weights, or torchvision's classifier "
+            "for the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
         ),
     ] = None,
     image_size: ImageSize = None,
@@ -103,6 +112,7 @@ def train(
         "images": images,
         "val_images": val_images,
         "model": model,
+        "init": init,
         "backbone_weights": backbone_weights,
         "image_size": image_size,
         "metric": metric,

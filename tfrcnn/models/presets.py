@@ -58,14 +58,22 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
     if name not in _PRESETS:
         raise InputError(f"unknown model {name!r}: expected one of {', '.join(_PRESETS)}")
     found = _PRESETS[name]
-    image = found.detector.image
-    if image_size is not None:
-        if image_size < 1 or image_size % image.divisor:
-            expected = f"a positive multiple of {image.divisor} for {name}"
-            raise InputError(f"image size must be {expected}, found {image_size}")
-        image = image.replace(static_size=(image_size, image_size))
-    detector = found.detector.replace(categories=tuple(categories), image=image)
+    detector = with_image_size(found.detector, image_size).replace(categories=tuple(categories))
     return Preset(detector, found.training, found.summary)
+
+
+def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorConfig:
+    """A detector whose input is N x N, static; None changes nothing.
+
+    Raises:
+        InputError: a size that is not a positive multiple of the detector's divisor.
+    """
+    if image_size is None:
+        return config
+    if image_size < 1 or image_size % config.image.divisor:
+        expected = f"a positive multiple of {config.image.divisor} for {config.preset}"
+        raise InputError(f"image size must be {expected}, found {image_size}")
+    return config.replace(image=config.image.replace(static_size=(image_size, image_size)))
 
 
 def _vgg16() -> Preset:

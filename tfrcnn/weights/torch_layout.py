@@ -56,6 +56,17 @@ def flattened_kernel(rows: int, columns: int) -> Converter:
     return convert
 
 
+def outputs(order: np.ndarray, count: int, convert: Converter = unchanged) -> Converter:
+    """Output i is torch's output order[i], of `count` that torch has; then `convert`."""
+
+    def reordered(array: np.ndarray) -> np.ndarray:
+        if len(array) != count:
+            raise ValueError(f"{count} outputs expected, found {len(array)}")
+        return convert(array[order])
+
+    return reordered
+
+
 KERNELS: dict[type, Converter] = {
     keras.layers.Conv2D: conv_kernel,
     keras.layers.DepthwiseConv2D: depthwise_kernel,
@@ -141,8 +152,8 @@ def _converted(assignment: Assignment, array: np.ndarray) -> np.ndarray:
     try:
         value = assignment.convert(array)
     except ValueError:  # of another rank
-        value = array
-    if value.shape != expected:
+        value = None
+    if value is None or value.shape != expected:
         raise InputError(f"{assignment.key} of shape {array.shape} does not fit {assignment.variable.path} {expected}")
     return value
 

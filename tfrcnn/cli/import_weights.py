@@ -1,0 +1,86 @@
+"""`tfrcnn import-weights`: a detector from the checkpoint of another library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrcnn.cli.options import IMPORT_SOURCES
+from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.errors import InputError
+
+
+def import_weights(
+    checkpoint: Annotated[
+        Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A .pth, .safetensors, .npz or .pkl file.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The folder to write the detector to, new or empty.")
+    ] = None,
+    source: Annotated[
+        str, typer.Option("--from", metavar="LIBRARY", help=f"Whose it is: {' or '.join(IMPORT_SOURCES)}.")
+    ] = IMPORT_SOURCES[0],
+    preset: Annotated[str | None, typer.Option(metavar="PRESET", help="The network it is of, see --list.")] = None,
+    categories: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='A COCO json whose "categories" are those of the checkpoint, in the order of its classes without the '
+            "background. Default: COCO's.",
+        ),
+    ] = None,
+    norm_epsilon: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Of the backbone's batch norms. Default: the library's; 0 for torchvision's published "
+            "fasterrcnn_resnet50_fpn and whatever was fine-tuned from it.",
+        ),
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the networks that can be imported, and exit.")] = False,
+) -> None:
+    """Make a run folder from the checkpoint of torchvision's or Detectron2's Faster R-CNN.
+
+    Neither library has to be installed, and nothing in the file is executed. Every weight is accounted for, or nothing
+    is written. The folder is used as one of tfrcnn train: evaluate, predict, or train --init from it.
+
+    \b
+    Examples:
+      tfrcnn import-weights --list
+      tfrcnn import-weights --from torchvision --preset fasterrcnn_resnet50_fpn \\
+                            fasterrcnn_resnet50_fpn_coco-258fb6c6.pth --out runs/coco
+      tfrcnn train --init runs/coco --train cells/VOC@train --val cells/VOC@val --out runs/cells
+    """
+    if show:
+        load_tensorflow()
+        print(_listing())
+        return
+    missing = [
+        name for name, value in (("CHECKPOINT", checkpoint), ("--out", out), ("--preset", preset)) if value is None
+    ]
+    if missing or checkpoint is None or out is None or preset is None:
+        raise InputError(f"{' and '.join(missing)} needed; tfrcnn import-weights --list shows what can be imported")
+    load_tensorflow()
+    from tfrcnn.models import save_detector
+    from tfrcnn.prediction import check_new_folder
+    from tfrcnn.weights.importing import import_weights, read_categories
+
+    check_new_folder(out)
+    names = read_categories(categories) if categories else ()
+    detector = import_weights(checkpoint, preset, source, names, norm_epsilon)  # type: ignore[arg-type]
+    save_detector(detector, out, {"imported": {"from": source, "file": checkpoint.name}, "metric": "coco"})
+    print(
+        f"{out} holds {source}'s {preset}: {detector.count_params():,} weights, "
+        f"{detector.config.num_classes} categories."
+    )
+
+
+def _listing() -> str:
+    from tfrcnn.weights.importing import SOURCES
+
+    lines = [f"{'library':14}{'preset':40}published checkpoint"]
+    for name, source in SOURCES.items():
+        lines += [f"{name:14}{preset:40}{checkpoint}" for preset, checkpoint in source.presets.items()]
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""A detector from another library's checkpoint, every weight of it accounted for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tfrcnn.config import Category, DetectorConfig
+from tfrcnn.errors import InputError
+from tfrcnn.files import read_json
+from tfrcnn.models import FasterRCNN, build_detector, preset
+from tfrcnn.weights import detectron2, torchvision
+from tfrcnn.weights.coco_names import coco_categories
+from tfrcnn.weights.read import read_checkpoint
+from tfrcnn.weights.torch_layout import Assignment, assign
+
+State = Mapping[str, np.ndarray]
+SourceName = Literal["torchvision", "detectron2"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A library whose checkpoints are understood.
+
+    Attributes:
+        presets: those its networks are, with the checkpoint that it publishes for each.
+        prepare: its state dict by the names that `assignments` uses.
+        num_classes: C of such a state dict, None if it is no detector of this library.
+        coco: the categories of its own checkpoints.
+        adapt: a preset's configuration with what the library does differently, given the state dict.
+    """
+
+    presets: Mapping[str, str]
+    prepare: Callable[[State], dict[str, np.ndarray]]
+    num_classes: Callable[[State], int | None]
+    assignments: Callable[[FasterRCNN], list[Assignment]]
+    coco: tuple[Category, ...]
+    adapt: Callable[[DetectorConfig, State], DetectorConfig]
+
+
+def _torchvision_norms(config: DetectorConfig, state: State) -> DetectorConfig:
+    """torchvision sets the batch norms' epsilon to 0 for this one published checkpoint, which was trained so."""
+    if config.preset == "fasterrcnn_resnet50_fpn" and torchvision.has_frozen_norms(state):
+        return config.replace(backbone=config.backbone.replace(norm_epsilon=0.0))
+    return config
+
+
+SOURCES: dict[str, Source] = {
+    "torchvision": Source(
+        {
+            "fasterrcnn_resnet50_fpn": "fasterrcnn_resnet50_fpn_coco-*.pth, COCO box AP 37.0",
+            "fasterrcnn_resnet50_fpn_v2": "fasterrcnn_resnet50_fpn_v2_coco-*.pth, COCO box AP 46.7",
+            "fasterrcnn_mobilenet_v3_large_fpn": "fasterrcnn_mobilenet_v3_large_fpn-*.pth, COCO box AP 32.8",
+            "fasterrcnn_mobilenet_v3_large_320_fpn": "fasterrcnn_mobilenet_v3_large_320_fpn-*.pth, COCO box AP 22.8",
+        },
+        torchvision.renamed,
+        torchvision.num_classes,
+        torchvision.assignments,
+        coco_categories(all_ids=True),
+        _torchvision_norms,
+    ),
+    "detectron2": Source(
+        {
+            "resnet50_fpn": "COCO-Detection/faster_rcnn_R_50_FPN_1x and _3x, model_final_*.pkl",
+            "resnet101_fpn": "COCO-Detection/faster_rcnn_R_101_FPN_3x, model_final_*.pkl",
+        },
+        detectron2.without_constants,
+        detectron2.num_classes,
+        detectron2.assignments,
+        coco_categories(),
+        lambda config, _: detectron2.adapted(config),
+    ),
+}
+
+
+def import_weights(
+    checkpoint: str | Path,
+    preset_name: str,
+    source: SourceName = "torchvision",
+    categories: tuple[Category, ...] = (),
+    norm_epsilon: float | None = None,
+) -> FasterRCNN:
+    """Build a detector with the weights of another library's checkpoint, neither of which has to be installed.
+
+    Each key of the file is used once and each weight of the detector set once, or nothing is done.
+
+    Args:
+        checkpoint: torchvision's .pth, .safetensors or .npz, Detectron2's .pkl; see `read_checkpoint`.
+        preset_name: the network it is of, see `SOURCES`.
+        categories: in the order of the file's classes, without the background; needed unless they are COCO's.
+        norm_epsilon: of the backbone's batch norms. By default torchvision's: 1e-5, but 0 for a
+            `fasterrcnn_resnet50_fpn` whose norms were frozen, as in its published checkpoint.
+
+    Raises:
+        InputError: not a checkpoint (see `read_checkpoint`), or not of this network: lists what is missing,
+            unexpected or of another shape; categories that are not as many as the file's.
+    """
+    if source not in SOURCES:
+        raise InputError(f"unknown source {source!r}: expected one of {', '.join(SOURCES)}")
+    found = SOURCES[source]
+    if preset_name not in found.presets:
+        expected = ", ".join(found.presets)
+        raise InputError(f"{source} has no network of preset {preset_name!r}: expected one of {expected}")
+    state = found.prepare(read_checkpoint(checkpoint).arrays)
+    categories = _categories(checkpoint, found, state, tuple(categories))
+    config = found.adapt(preset(preset_name, categories).detector, state)
+    if norm_epsilon is not None:
+        config = config.replace(backbone=config.backbone.replace(norm_epsilon=norm_epsilon))
+    detector = build_detector(config)
+    try:
+        assign(detector.weights, found.assignments(detector), state)
+    except InputError as error:
+        raise InputError(f"{checkpoint} does not hold {source}'s {preset_name}: {error}") from error
+    return detector
+
+
+def read_categories(path: str | Path) -> tuple[Category, ...]:
+    """The "categories" of a COCO json, in its order.
+
+    Raises:
+        InputError: no such file, or no categories of id and name in it.
+    """
+    content = read_json(path)
+    entries = content.get("categories") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f'{path}: expected an object with a list "categories", found none')
+    fields = ("id", "name")
+    return tuple(
+        Category.from_dict({key: entry[key] for key in fields if key in entry} if isinstance(entry, dict) else entry)
+        for entry in entries
+    )
+
+
+def _categories(path: str | Path, source: Source, state: State, given: tuple[Category, ...]) -> tuple[Category, ...]:
+    classes = source.num_classes(state)
+    if classes is None:
+        raise InputError(
+            f"{path}: expected a detector with roi_heads.box_predictor.cls_score among its {len(state)} keys, "
+            f"found {', '.join(list(state)[:3])}, ..."
+        )
+    if given and len(given) != classes:
+        raise InputError(f"{path} has {classes} classes without the background, but {len(given)} categories were given")
+    if not given and classes != len(source.coco):
+        raise InputError(
+            f"{path} has {classes} classes without the background, which are not COCO's {len(source.coco)}: "
+            "give its categories"
+        )
+    return given or source.coco
