@@ -6,41 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+
+from .stages import Golden
 
 RESNET = "fasterrcnn_resnet50_fpn"
 MOBILENET = "fasterrcnn_mobilenet_v3_large_320_fpn"
-
-
-class Golden:
-    """One file of reference tensors; torch's layout (NCHW, xyxy) turned into this project's."""
-
-    def __init__(self, folder: Path, file: str) -> None:
-        self.arrays = np.load(folder / f"{file}.npz")
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.arrays[name]
-
-    def nhwc(self, name: str) -> np.ndarray:
-        return np.ascontiguousarray(np.moveaxis(self.arrays[name], 1, -1))
-
-    def yxyx(self, name: str) -> np.ndarray:
-        return swap(self.arrays[name])
-
-    def levels(self, name: str) -> list[str]:
-        return [f"{name}_{i}" for i in range(8) if f"{name}_{i}" in self.arrays.files]
-
-    def rpn_logits(self) -> list[np.ndarray]:
-        return [self.nhwc(name).reshape(1, -1) for name in self.levels("rpn_objectness")]
-
-    def rpn_deltas(self) -> list[np.ndarray]:
-        return [swap(self.nhwc(name).reshape(1, -1, 4)) for name in self.levels("rpn_deltas")]
-
-
-def swap(boxes: np.ndarray) -> np.ndarray:
-    """xyxy <-> yxyx, and (dx, dy, dw, dh) <-> (dy, dx, dh, dw)."""
-    return np.ascontiguousarray(boxes[..., [1, 0, 3, 2]])
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ of one order of summation; another order has its own, so the two may differ by t
 each is the largest of a sample.
 """
 
-import importlib.util
 import json
 
 import keras
@@ -15,7 +14,7 @@ import pytest
 from tfrcnn.models.backbones import mobilenet_v3, resnet
 from tfrcnn.weights.torch_layout import assign, body_assignments, detector_module, is_bookkeeping
 
-from .conftest import Golden
+from .stages import Golden, reference_weights
 
 BODIES = {
     "fasterrcnn_resnet50_fpn": (lambda: resnet.resnet(50), resnet.taps(50)),
@@ -23,14 +22,6 @@ BODIES = {
     "fasterrcnn_mobilenet_v3_large_fpn": (mobilenet_v3.mobilenet_v3_large, mobilenet_v3.TAPS),
     "fasterrcnn_mobilenet_v3_large_320_fpn": (mobilenet_v3.mobilenet_v3_large, mobilenet_v3.TAPS),
 }
-
-
-@pytest.fixture(scope="module")
-def reference_weights(golden_root):
-    spec = importlib.util.spec_from_file_location("reference_weights", golden_root / "reference_weights.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def body_shapes(folder):
@@ -47,11 +38,11 @@ def test_keys_are_exactly_torchvisions(golden_root, name):
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_feature_maps_are_torchvisions(golden_root, reference_weights, name):
+def test_feature_maps_are_torchvisions(golden_root, name):
     folder = golden_root / name
     build, taps = BODIES[name]
     model = build()
-    state = reference_weights.det_state(body_shapes(folder), np.load(folder / "calib.npz"))
+    state = reference_weights(golden_root).det_state(body_shapes(folder), np.load(folder / "calib.npz"))
     assign(model.weights, body_assignments(model, detector_module), state)
     extractor = keras.Model(model.inputs[0], [model.get_layer(tap).output for tap in taps])
 

@@ -8,7 +8,7 @@ from tfrcnn.config import HeadConfig
 from tfrcnn.layers import RoIAlign
 from tfrcnn.layers.nms import batched_nms
 
-from .conftest import swap
+from .stages import swap
 
 torch = pytest.importorskip("torch")
 ops = pytest.importorskip("torchvision.ops")

@@ -11,7 +11,7 @@ from tfrcnn.layers import AnchorGenerator
 from tfrcnn.training.losses import head_losses
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
-from .conftest import swap
+from .stages import swap
 
 IMAGE = ImageConfig(320, 640)
 ANCHORS = AnchorConfig(sizes=(tuple(map(float, (32, 64, 128, 256, 512))),) * 3)

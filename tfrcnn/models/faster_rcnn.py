@@ -128,8 +128,10 @@ class FasterRCNN(keras.Model):
         self.fpn = fpn
         self.rpn_head = rpn_head
         self.anchor_generator = anchor_generator
+        self.proposal_layer = proposal_layer
         self.roi_align = roi_align_layer
         self.box_head = box_head
+        self.decoder = decoder
         self.rescaler = rescaler
         self.level_strides = level_strides
 
