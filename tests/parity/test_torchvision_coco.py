@@ -57,8 +57,8 @@ def as_ground_truth(dataset, detections, most=100):
 
 
 # Of the detections of both. With 150 proposals of random weights many scores are nearly equal, and one that changes
-# places takes others along: on these photographs torchvision in float32 leaves 2,279 of 13 thousand without a partner in
-# torchvision in float64, and 160 without one here.
+# places takes others along: on these photographs torchvision in float32 leaves 2,279 of 13 thousand without a partner
+# in torchvision in float64, and 160 without one here.
 UNMATCHED = {"fasterrcnn_mobilenet_v3_large_320_fpn": 0.02, "fasterrcnn_mobilenet_v3_large_fpn": 0.001}
 
 

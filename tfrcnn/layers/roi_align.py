@@ -10,16 +10,16 @@ at least 1 x 1, is divided into p x p bins; a bin is the mean of s x s bilinear 
 where the value of cell j lies at coordinate j. A sample with y < -1 or y > H counts 0; else it is clamped to [0, H -
 1]. (With aligned=True, Detectron2's, the value of cell j lies at j + 1/2: y1 is less by 1/2, and there is no least h.)
 
-What tf.image.crop_and_resize computes: y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (n - 1) on a map of H' rows,
+What tf.image.crop_and_resize computes: y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (p - 1) on a map of H' rows,
 and 0 outside [0, H' - 1]. Repeating the border once on each side makes H' = H + 2 and moves coordinates by one:
 samples in [-1, 0] and [H - 1, H] then interpolate between equal values, which is the clamping, and what lies beyond
 is 0. So
 
-    y1' = (1 + y(0)) / (H + 1),   y2' = (1 + y(n - 1)) / (H + 1)
+    y1' = (1 + y(j)) / (H + 1),   y2' = (1 + y(j + s (p - 1))) / (H + 1)
 
-gives the wanted samples exactly, and the mean over s x s of the n x n crop is RoIAlign. On a 5 x 5 ramp (0 .. 24) the
-box [1, 1, 3, 3] to 4 x 4 with s = 1 begins 7.5, 8, 8.5, 9; passing the box / size as it is would give
-4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the same row is 4.5, 5, 5.5, 6.)
+gives the j-th samples of all bins, j = 0 .. s - 1, exactly, and the mean over the s x s crops is RoIAlign. On a 5 x 5
+ramp (0 .. 24) the box [1, 1, 3, 3] to 4 x 4 with s = 1 begins 7.5, 8, 8.5, 9; passing the box / size as it is would
+give 4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the same row is 4.5, 5, 5.5, 6.)
 """
 
 from __future__ import annotations
@@ -118,32 +118,34 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         ratio = self.config.sampling_ratio
         return tf.nn.avg_pool2d(samples, ratio, ratio, "VALID") if ratio > 1 else samples
 
-    def _average_of_any_number(self, samples: tf.Tensor) -> tf.Tensor:
-        """`_average` by additions: oneDNN compiles a pooling for every new R, and TensorFlow keeps a thousand of them,
-        150 MB after some hundred steps."""
-        ratio, size = self.config.sampling_ratio, self.config.pool_size
-        channels = samples.shape[-1]
-        rows = tf.add_n(tf.unstack(tf.reshape(samples, [-1, ratio, size * ratio * channels]), axis=1))
-        bins = tf.add_n(tf.unstack(tf.reshape(rows, [-1, ratio, channels]), axis=1))
-        return tf.reshape(bins / ratio**2, [-1, size, size, channels])
-
     def _crop_and_resize(
         self, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor
     ) -> tf.Tensor:
-        samples = self.config.pool_size * self.config.sampling_ratio
         indices, pooled = [], []
         for level, feature in enumerate(features):
             index = tf.where(levels == level)[:, 0]
             first, step = self._samples(tf.gather(boxes, index) / self.strides[level])
-            last = first + step * (samples - 1)
             bordered = tf.pad(feature, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
-            extent = tf.cast(tf.shape(feature)[1:3] + 1, tf.float32)
-            normalized = tf.concat([(first + 1.0) / extent, (last + 1.0) / extent], axis=-1)
-            crops = tf.image.crop_and_resize(bordered, normalized, tf.gather(images, index), [samples, samples])
             indices.append(tf.cast(index, tf.int32))
-            # each step has another number of boxes at a level
-            pooled.append(self._average(crops) if len(features) == 1 else self._average_of_any_number(crops))
+            pooled.append(self._mean_of_crops(bordered, first, step, tf.gather(images, index)))
         return tf.dynamic_stitch(indices, pooled) if len(features) > 1 else pooled[0]
+
+    def _mean_of_crops(self, bordered: tf.Tensor, first: tf.Tensor, step: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        """[B, H + 2, W + 2, C], first sample and step [R, 2] of each box -> [R, p, p, C].
+
+        One crop of p x p for each sample of a bin, added up: a single one of n x n, pooled, is s x s times the memory,
+        and pooling a number of boxes that is new in every step makes oneDNN compile and keep a kernel for each.
+        """
+        ratio, size = self.config.sampling_ratio, self.config.pool_size
+        extent = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
+        across = step * (ratio * (size - 1))  # from a sample of the first bin to that of the last
+        total: Any = 0.0
+        for row in range(ratio):
+            for column in range(ratio):
+                start = first + step * tf.constant([row, column], tf.float32) + 1.0
+                normalized = tf.concat([start / extent, (start + across) / extent], axis=-1)
+                total += tf.image.crop_and_resize(bordered, normalized, images, [size, size])
+        return total / ratio**2
 
     def _gather(self, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
         samples = self.config.pool_size * self.config.sampling_ratio

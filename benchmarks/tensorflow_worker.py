@@ -1,0 +1,112 @@
+"""The tfrcnn side of vs_torchvision.py: the same commands as torchvision_worker.py."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfrcnn
+from tfrcnn.weights.importing import import_weights
+
+
+class TensorFlowSide:
+    """One detector, one mode."""
+
+    def load(
+        self, name: str, weights: str, threads: int, image: str, train: bool, size: int, classes: int
+    ) -> dict[str, Any]:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        # one op at a time, each on all threads, as torch runs them
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        self.detector = import_weights(weights, name)
+        pixels = np.load(image).astype(np.float32)
+        self.train = train
+        if train:
+            self._prepare_training(name, pixels, size)
+        else:
+            self.image = tf.constant(pixels[None])
+            spec = tf.TensorSpec([1, None, None, 3], tf.float32)
+            self.detect = tf.function(lambda x: self.detector(x, training=False), input_signature=[spec])
+        return {"versions": f"tfrcnn {tfrcnn.__version__}, tensorflow {tf.__version__}"}
+
+    def _prepare_training(self, name: str, pixels: np.ndarray, size: int) -> None:
+        preset = tfrcnn.preset(name).training.replace(batch_size=2, learning_rate=8e-5)
+        tfrcnn.freeze(self.detector, preset)
+        self.model = tfrcnn.TrainingModel(self.detector)
+        self.model.compile(optimizer=tfrcnn.make_optimizer(preset, 1000), jit_compile=False)
+        image = tf.image.resize(pixels, [size, size], "nearest")
+        boxes = [[i * size / 8, i * size / 8, (i + 2) * size / 8, (i + 3) * size / 8] for i in range(5)]
+        batch = {
+            "images": tf.stack([image, image[:, ::-1]]),
+            "image_sizes": tf.fill([2, 2], float(size)),
+            "boxes": tf.constant([boxes, boxes]),
+            "labels": tf.tile(tf.range(5)[None], [2, 1]),
+        }
+        self.batches = iter(tf.data.Dataset.from_tensors(batch).repeat())
+        self.model.make_train_function()
+
+    def run(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        if self.train:
+            float(self.model.train_function(self.batches)["loss"])
+        else:
+            self.detect(self.image)["boxes"].numpy()
+        return {"seconds": time.perf_counter() - started}
+
+    def stages(self) -> dict[str, float]:
+        """Milliseconds of one detection by stage, each a function of its own on the real inputs; "all" is of one."""
+        detector, spent = self.detector, {}
+
+        def timed(name: str, function: Callable[..., Any], *inputs: Any) -> Any:
+            compiled = tf.function(function, reduce_retracing=True)
+            outputs = compiled(*inputs)
+            seconds = []
+            for _ in range(5):
+                started = time.perf_counter()
+                outputs = compiled(*inputs)
+                tf.nest.map_structure(lambda x: x.numpy(), outputs)
+                seconds.append(time.perf_counter() - started)
+            spent[name] = 1000 * min(seconds)
+            return outputs
+
+        prepared = timed("transform", detector.get_layer("preprocessor"), self.image)
+        sizes = prepared["image_sizes"]
+        normalized = timed("normalise", detector.normalizer, prepared["images"], sizes)
+        spent["transform"] += spent.pop("normalise")
+        maps = timed("backbone", lambda x: list(detector.backbone(x, training=False)), normalized)
+        features = timed("pyramid", lambda x: list(detector.fpn(x, training=False)), maps)
+        logits, deltas = timed("RPN head", lambda x: detector.rpn_head(x), features)
+
+        def propose(logits: Any, deltas: Any, features: Any) -> Any:
+            anchors = detector.anchor_generator(features, normalized)
+            return detector.proposal_layer(logits, deltas, anchors, sizes)
+
+        proposals = timed("proposals", propose, logits, deltas, features)
+        pooled_from = features[: len(detector.roi_align.strides)]
+        pooled = timed("RoIAlign", detector.roi_align, pooled_from, proposals["boxes"])
+        class_logits, box_deltas = timed("box head", lambda x: detector.box_head(x, training=False), pooled)
+        timed("detections", detector.decoder, class_logits, box_deltas, proposals["boxes"], proposals["valid"], sizes)
+        spent["all"] = 1000 * min(self.run()["seconds"] for _ in range(5))
+        return spent
+
+    def memory(self) -> dict[str, float]:
+        return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def main() -> None:
+    side = TensorFlowSide()
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = getattr(side, command.pop("do"))(**command)
+        print("ANSWER " + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main()

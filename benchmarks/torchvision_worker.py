@@ -1,0 +1,120 @@
+"""The torchvision side of vs_torchvision.py; runs in an environment that has torch and torchvision, not tfrcnn.
+
+Reads commands as JSON lines, answers each with one: see `vs_torchvision.Worker`.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+
+# torchvision counts trainable stages from the output side; these are the modules of the frozen ones
+FROZEN = {"resnet50": ("conv1", "bn1", "layer1"), "mobilenet": tuple(str(i) for i in range(7))}
+
+
+class TorchSide:
+    """One detector, one mode."""
+
+    def load(
+        self, name: str, weights: str, threads: int, image: str, train: bool, size: int, classes: int
+    ) -> dict[str, Any]:
+        torch.set_num_threads(threads)
+        sizes = {"min_size": size, "max_size": size} if train else {}
+        make = getattr(torchvision.models.detection, name)
+        self.model = make(weights=None, weights_backbone=None, num_classes=classes, **sizes)
+        state = {key: torch.tensor(array) for key, array in np.load(weights).items()}
+        self.model.load_state_dict(state, strict=False)
+        pixels = torch.tensor(np.load(image).astype(np.float32) / 255).permute(2, 0, 1).contiguous()
+        self.train = train
+        if train:
+            self._prepare_training(name, pixels, size)
+        else:
+            self.model.eval()
+            self.images = [pixels]
+        return {"versions": f"torchvision {torchvision.__version__}, torch {torch.__version__}"}
+
+    def _prepare_training(self, name: str, pixels: torch.Tensor, size: int) -> None:
+        self.model.train()
+        kind = "resnet50" if "resnet50" in name else "mobilenet"
+        for child, module in self.model.backbone.body.named_children():
+            if child in FROZEN[kind]:
+                module.requires_grad_(False)
+        for module in self.model.backbone.body.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval().requires_grad_(False)
+        image = torch.nn.functional.interpolate(pixels[None], (size, size))[0]
+        self.images = [image, image.flip(-1)]
+        boxes = torch.tensor([[i * size / 8, i * size / 8, (i + 3) * size / 8, (i + 2) * size / 8] for i in range(5)])
+        self.targets = [{"boxes": boxes, "labels": torch.arange(1, 6)} for _ in range(2)]
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(parameters, lr=1e-5, momentum=0.9, weight_decay=1e-4)
+
+    def run(self) -> dict[str, Any]:
+        started = time.perf_counter()
+        if self.train:
+            loss = sum(self.model(self.images, self.targets).values())
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        else:
+            with torch.inference_mode():
+                self.model(self.images)
+        return {"seconds": time.perf_counter() - started}
+
+    def stages(self) -> dict[str, float]:
+        """Milliseconds of one detection by stage, by hooks; what is left of a parent is what its children lack."""
+        model, spent, began = self.model, defaultdict(float), {}
+        parts = {
+            "transform": model.transform,
+            "backbone": model.backbone.body,
+            "pyramid": model.backbone.fpn,
+            "RPN head": model.rpn.head,
+            "RPN": model.rpn,
+            "RoIAlign": model.roi_heads.box_roi_pool,
+            "box head": model.roi_heads.box_head,
+            "predictor": model.roi_heads.box_predictor,
+            "RoI heads": model.roi_heads,
+        }
+        hooks = []
+        for name, module in parts.items():
+            hooks.append(module.register_forward_pre_hook(lambda *_, n=name: began.update({n: time.perf_counter()})))
+            hooks.append(
+                module.register_forward_hook(
+                    lambda *_, n=name: spent.update({n: 1000 * (time.perf_counter() - began[n])})
+                )
+            )
+        total = 1000 * self.run()["seconds"]
+        for hook in hooks:
+            hook.remove()
+        head = spent["box head"] + spent["predictor"]
+        return {
+            **{name: spent[name] for name in ("transform", "backbone", "pyramid", "RPN head")},
+            "proposals": spent["RPN"] - spent["RPN head"],
+            "RoIAlign": spent["RoIAlign"],
+            "box head": head,
+            "detections": spent["RoI heads"] - spent["RoIAlign"] - head,
+            "all": total,
+        }
+
+    def memory(self) -> dict[str, float]:
+        return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def serve(side: Any) -> None:
+    """Answer commands until the input ends."""
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = getattr(side, command.pop("do"))(**command)
+        print("ANSWER " + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    serve(TorchSide())
