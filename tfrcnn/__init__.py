@@ -56,11 +56,13 @@ if TYPE_CHECKING:
     from tfrcnn.models.presets import Preset as Preset
     from tfrcnn.models.presets import preset as preset
     from tfrcnn.models.presets import preset_names as preset_names
+    from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.joint import freeze as freeze
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
+    from tfrcnn.weights.importing import import_weights as import_weights
 
 __version__ = "0.1.0"  # setup.py reads it here
 
@@ -92,9 +94,11 @@ _HOMES = {
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
     "tfrcnn.models.faster_rcnn": ("FasterRCNN",),
     "tfrcnn.models.presets": ("Preset", "preset", "preset_names"),
+    "tfrcnn.models.transfer": ("with_categories",),
     "tfrcnn.training.joint": ("TrainingModel", "freeze"),
     "tfrcnn.training.optimizer": ("make_optimizer",),
     "tfrcnn.training.run": ("Run", "train"),
+    "tfrcnn.weights.importing": ("import_weights",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)

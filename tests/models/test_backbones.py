@@ -10,6 +10,8 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones import build_backbone
 from tfrcnn.models.backbones.applications import APPLICATIONS, find_taps
+from tfrcnn.models.backbones.mobilenet_v3 import mobilenet_v3_large
+from tfrcnn.weights.torch_layout import body_assignments, classifier_module
 
 
 @pytest.mark.parametrize(
@@ -88,6 +90,45 @@ def test_weights_of_a_file_are_those_of_the_network(tmp_path):
     np.testing.assert_allclose(backbone.model(images)[-1], source(images), atol=1e-5)
 
 
+def test_keras_applications_resnet_loads_from_its_file(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    source = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
+    source.save_weights(path)
+    config = preset("resnet50_fpn", (Category(1, "a"),)).detector.backbone
+    backbone = build_backbone(config, path)
+    images = np.random.default_rng(0).uniform(-100, 100, (1, 64, 64, 3)).astype(np.float32)
+    expected = source(images).numpy()
+    np.testing.assert_allclose(backbone.model(images)[-1], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_torchvisions_classifier_loads_without_its_last_layer(tmp_path):
+    config = BackboneConfig("mobilenet_v3_large")
+    state = {"classifier.0.weight": np.zeros((1280, 960), np.float32)}
+    rng = np.random.default_rng(0)
+    for each in body_assignments(mobilenet_v3_large(), classifier_module):
+        shape = tuple(each.variable.shape)
+        if len(shape) == 4:
+            shape = (shape[2], 1, *shape[:2]) if "depthwise" in each.convert.__name__ else (*shape[:1:-1], *shape[:2])
+        state[each.key] = rng.normal(size=shape).astype(np.float32)
+    np.savez(tmp_path / "a.npz", **state)
+    model = build_backbone(config, tmp_path / "a.npz").model
+    np.testing.assert_array_equal(model.get_layer("features_16_1").moving_mean, state["features.16.1.running_mean"])
+    with pytest.raises(InputError, match=r"does not hold torchvision's resnet50: .* missing"):
+        build_backbone(BackboneConfig("resnet50"), tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (BackboneConfig("MobileNetV2", norm_epsilon=1e-3), "norm_epsilon is not an option of backbone 'MobileNetV2'"),
+        (BackboneConfig("mobilenet_v3_large", stride_in_1x1=True), "stride_in_1x1 is not an option of backbone"),
+    ],
+)
+def test_an_option_that_a_network_does_not_have_is_refused(config, message):
+    with pytest.raises(InputError, match=message):
+        build_backbone(config)
+
+
 def test_real_weights_of_vgg_stored_as_float16_load(data_root):
     path = data_root.parent / "weights" / "vgg16_no_top_from_hed.weights.h5"
     if not path.is_file():
@@ -103,6 +144,7 @@ def test_real_weights_of_vgg_stored_as_float16_load(data_root):
     [
         ("MobileNetV2", "nowhere.h5", "found nothing at nowhere.h5"),
         ("tiny", "imagenet", "'tiny' has no ImageNet weights to download"),
+        ("resnet50", "imagenet", "'resnet50' has no ImageNet weights to download; .* torchvision's classifier"),
     ],
 )
 def test_weights_that_cannot_be_had_are_one_clear_error(name, weights, message):

@@ -54,7 +54,7 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
     description = {
         "format": FORMAT,
         "weights": name,
-        "versions": {package: _version(package) for package in ("tfrcnn", "tensorflow", "keras")},
+        "versions": {package: package_version(package) for package in ("tfrcnn", "tensorflow", "keras")},
         "detector": detector.config.to_dict(),
         "extra": extra or {},
     }
@@ -108,7 +108,8 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     return description
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The version of an installed package, or of its CPU build; None if there is none."""
     for name in (package, f"{package}-cpu"):
         try:
             return importlib.metadata.version(name)
