@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from tfrcnn.prediction import find_images, predict_images
 class OneBoxInEach:
     """In place of `Predictor`: a sure box over the left half of a picture, and a doubtful one over all of it."""
 
-    detector = SimpleNamespace(config=SimpleNamespace(categories=(Category(7, "left"), Category(30, "all"))))
+    categories = (Category(7, "left"), Category(30, "all"))
 
     def detect(self, image: np.ndarray, image_id: int) -> ImageDetections:
         height, width = image.shape[:2]

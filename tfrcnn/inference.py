@@ -15,11 +15,16 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 
 
 class Predictor:
-    """A detector compiled once for images of any size, so that no size is traced anew."""
+    """A detector compiled once for images of any size, so that no size is traced anew.
+
+    Attributes:
+        categories: position = label.
+    """
 
     def __init__(self, detector: FasterRCNN) -> None:
         height, width = detector.config.image.static_size or (None, None)
         self.detector = detector
+        self.categories = detector.config.categories
         self._whole = tf.function(
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],

@@ -88,7 +88,7 @@ def predict_images(
     """
     out = Path(out)
     check_new_folder(out)
-    categories = predictor.detector.config.categories
+    categories = predictor.categories
     names = [category.name for category in categories]
     taken = {"detections", "images"}  # no picture's name may be mistaken for the results'
     done, unreadable, examples = [], [], []

@@ -8,19 +8,19 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import Data, Images, Metric, RunFolder
+from tfrcnn.cli.options import Data, Images, Metric, Model
 from tfrcnn.cli.startup import load_tensorflow
 
 
 def evaluate(
-    model: RunFolder,
+    model: Model,
     data: Data,
     images: Images = None,
     metric: Annotated[
         Metric | None,
         typer.Option(
             help="coco: pycocotools' twelve numbers; voc: area under the curve; voc07: 11 points; both at IoU 0.5. "
-            "Default: the one the run was trained with.",
+            "Default: the one the run was trained with, else coco.",
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all numbers and curves as JSON too.")] = None,
@@ -45,14 +45,14 @@ def evaluate(
     from tfrcnn.data.read import load_dataset
     from tfrcnn.evaluation.evaluate import evaluate as judge
     from tfrcnn.evaluation.report import plot_confusion, plot_precision_recall, render, write_json
-    from tfrcnn.inference import Predictor
-    from tfrcnn.models import load_detector
+    from tfrcnn.export.runtimes import form_of, load
     from tfrcnn.models.build import read_description
     from tfrcnn.training.run import draw_sheet
 
-    metric = metric or read_description(model)["extra"].get("metric", "coco")
-    predictor = Predictor(load_detector(model))
-    dataset = load_dataset(data, images, predictor.detector.config.categories)
+    if metric is None:
+        metric = read_description(model)["extra"].get("metric", "coco") if form_of(model) == "keras" else "coco"
+    predictor = load(model)
+    dataset = load_dataset(data, images, predictor.categories)
     detections = predictor.detect_dataset(dataset, progress=sys.stderr.isatty())
     evaluation = judge(dataset, detections, metric)
     print(render(evaluation))

@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from tfrcnn import __version__
+from tfrcnn.cli.benchmark import benchmark
 from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
+from tfrcnn.cli.export import export
 from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
@@ -33,6 +35,8 @@ app = typer.Typer(
 app.command(short_help="Train a detector on your boxes; keep the best.")(train)
 app.command(short_help="Measure a trained detector on a data set.")(evaluate)
 app.command(short_help="Detect in pictures.")(predict)
+app.command(short_help="Make a verified file for other runtimes.")(export)
+app.command(short_help="Time detectors and exported files side by side.")(benchmark)
 app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
 app.command(short_help="Report every fault of a data set.")(doctor)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
@@ -62,6 +66,7 @@ def start(
       tfrcnn train    --train cells/VOC@train --val cells/VOC@val --out runs/cells
       tfrcnn evaluate --model runs/cells --data cells/VOC@test
       tfrcnn predict  --model runs/cells pictures/ --out predictions
+      tfrcnn export   --model runs/cells --format onnx --out cells.onnx
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

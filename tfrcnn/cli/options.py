@@ -31,6 +31,14 @@ RunFolder = Annotated[
     Path,
     typer.Option(metavar="RUN", help="A folder that tfrcnn train wrote; RUN/last is the newest instead of the best."),
 ]
+Model = Annotated[
+    Path,
+    typer.Option(
+        metavar="MODEL",
+        help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest instead of the best), or what "
+        "tfrcnn export wrote.",
+    ),
+]
 ImageSize = Annotated[
     int | None,
     typer.Option(

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.detectors import run_config
-from tfrcnn.cli.options import RunFolder
+from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import load_tensorflow
 
 
@@ -17,7 +16,7 @@ def predict(
     pictures: Annotated[
         list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER", help="Pictures, or folders of pictures.")
     ],
-    model: RunFolder,
+    model: Model,
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the results.")],
     score_threshold: Annotated[
         float, typer.Option(metavar="X", min=0, max=1, help="Leave out detections of lower scores.")
@@ -35,16 +34,12 @@ def predict(
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
     """
     load_tensorflow()
-    from tfrcnn.inference import Predictor
-    from tfrcnn.models import load_detector
+    from tfrcnn.export.runtimes import load
     from tfrcnn.prediction import check_new_folder, find_images, predict_images
 
     check_new_folder(out)
     found = find_images(pictures)
-    detections = run_config(model).detections
-    # The detector's own threshold would hide what a lower one is to show.
-    detections = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
-    predictor = Predictor(load_detector(model, detections=detections))
+    predictor = load(model, score_threshold=score_threshold)
     result = predict_images(predictor, found, out, score_threshold, progress=sys.stderr.isatty())
     for prediction in result.done:
         print(f"{prediction.source}: {len(prediction.detections.scores)} detections, drawn in {prediction.drawn}")

@@ -1,0 +1,47 @@
+"""`tfrcnn export` before any work: every option that is wrong is one line, and nothing is written."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tfrcnn.cli.export import parse_size
+from tfrcnn.config import Category
+from tfrcnn.errors import InputError
+from tfrcnn.models import build_detector, preset, save_detector
+
+
+@pytest.mark.parametrize(("text", "size"), [(None, None), ("320", (320, 320)), ("320x448", (320, 448))])
+def test_sizes_are_one_number_or_height_and_width(text: str | None, size: tuple[int, int] | None) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "x", "320x", "1x2x3", "-32", "a"])
+def test_another_form_of_size_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="expected N or HxW"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--format tflite --out {new}.onnx", "expected a name that ends in .tflite for tflite"),
+        ("--format tflite --precision int8 --out {new}.tflite", "int8 needs representative images"),
+        ("--format onnx --precision dynamic --out {new}.onnx", "onnx has no precision 'dynamic'"),
+        ("--format saved_model --precision float16 --out {new}", "saved_model has no precision 'float16'"),
+        ("--format saved_model --out {used}", "exists: choose another name"),
+        ("--format saved_model --out {new} --image-size 3.5", "expected N or HxW"),
+        ("--format coreml --out {new}", "'coreml' is not one of"),
+    ],
+)
+def test_wrong_options_are_one_clear_line(options: str, message: str, tmp_path: Path, tfrcnn: Callable) -> None:
+    save_detector(build_detector(preset("tiny_fpn", (Category(1, "a"),)).detector), tmp_path / "run")
+    (tmp_path / "used").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    places = options.format(new=tmp_path / "new", used=tmp_path / "used")
+    code, out, err = tfrcnn("export", "--model", tmp_path / "run", *places.split())
+    assert code == 2, out + err
+    (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert re.search(message, error), error
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,99 @@
+"""Which runtime a path needs, and the Keras one."""
+
+import numpy as np
+import pytest
+from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
+from tfrcnn.export.runtimes import ArtefactPredictor, form_of, load
+
+from tfrcnn.config import Category
+from tfrcnn.errors import InputError
+from tfrcnn.models import build_detector, preset, save_detector
+
+CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return build_detector(preset("tiny_fpn", CATEGORIES).detector)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form"),
+    [
+        ("a.bin", b"\x1c\0\0\0TFL3....", "tflite"),
+        ("a.onnx", b"\x08\x08", "onnx"),
+        ("a/saved_model.pb", b"", "saved_model"),
+    ],
+)
+def test_artefacts_are_told_apart(name, content, form, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    assert form_of(path if form != "saved_model" else path.parent) == form
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("nowhere", "found nothing"), ("text.txt", "found another file"), ("empty", "found neither")],
+)
+def test_anything_else_is_one_clear_error(name, message, tmp_path):
+    (tmp_path / "text.txt").write_text("notes, of some length")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / name)
+
+
+def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_path):
+    save_detector(detector, tmp_path / "run")
+    assert load(tmp_path / "run").detector.config.detections.score_threshold == 0.05
+    assert load(tmp_path / "run", score_threshold=0.01).detector.config.detections.score_threshold == 0.01
+    assert load(tmp_path / "run", score_threshold=0.5).detector.config.detections.score_threshold == 0.05
+
+
+def test_the_contract_is_normalised_boxes_and_category_ids():
+    found = {
+        "boxes": np.array([[[10.0, 20, 30, 40], [0, 0, 0, 0]]], np.float32),
+        "scores": np.array([[0.5, 0.0]], np.float32),
+        "labels": np.array([[1, 0]], np.int32),
+        "num_detections": np.array([1], np.int32),
+    }
+    outputs = to_contract(found, np.array([[100.0, 200.0]], np.float32), np.array([3.0, 90.0], np.float32))
+    assert tuple(outputs) == OUTPUTS
+    np.testing.assert_allclose(outputs["detection_boxes"][0, 0], [0.1, 0.1, 0.3, 0.2])
+    np.testing.assert_array_equal(outputs["detection_classes"], [[90, 0]])
+    np.testing.assert_array_equal(outputs["num_detections"], [1])
+
+
+class Recorded:
+    """A runtime that answers the same to every picture."""
+
+    def __init__(self, config, classes, values):
+        self.description = {**describe(config, "onnx", "float32"), "classes": classes}
+        self.values = values
+
+    def run(self, images):
+        assert images.dtype == np.uint8
+        boxes = np.array([[[0.1, 0.1, 0.3, 0.2], [0, 0, 0, 0]]], np.float32)
+        scores, count = np.array([[0.5, 0]], np.float32), np.array([1.0], np.float32)
+        return dict(zip(OUTPUTS, (boxes, np.array([[self.values, 0]], np.float32), scores, count)))
+
+
+@pytest.mark.parametrize(("classes", "value"), [("category ids", 90), ("labels", 1)])
+def test_detections_of_a_file_are_labels_and_pixels(detector, classes, value):
+    predictor = ArtefactPredictor(Recorded(detector.config, classes, value))
+    found = predictor.detect(np.zeros((100, 200, 3), np.uint8), "a")
+    np.testing.assert_allclose(found.boxes, [[10, 20, 30, 40]], rtol=1e-6)
+    assert found.labels.tolist() == [1]
+    assert found.image_id == "a"
+    assert predictor.categories == CATEGORIES
+
+
+def test_an_export_has_its_own_limits_and_the_same_weights(detector):
+    copy = prepare(detector, (64, 96), max_detections=7, score_threshold=0.2)
+    assert copy.network.inputs[0].shape == (None, 64, 96, 3)
+    assert copy.config.detections.max_detections == 7
+    assert copy.config.detections.score_threshold == 0.2
+    for one, other in zip(copy.get_weights(), detector.get_weights()):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match=r"positive multiples of 32, found \(64, 100\)"):
+        prepare(detector, (64, 100))

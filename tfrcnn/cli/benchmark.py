@@ -1,0 +1,63 @@
+"""`tfrcnn benchmark`: how long detectors take, side by side."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrcnn.cli.options import IMAGES_HELP
+from tfrcnn.cli.startup import load_tensorflow
+
+
+def benchmark(
+    model: Annotated[
+        list[Path], typer.Option(metavar="MODEL", help="A run folder or an exported file; give it again for more.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Use its first pictures. Default: one made of shapes, 360 x 480.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(metavar="N", min=1, help="Give it again for more. Default: all cores.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Times each picture is run.")] = 10,
+    pictures: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures of DATA.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write latency.csv and latency.png into this folder.")
+    ] = None,
+) -> None:
+    """Time detectors on the same pictures, taking turns: Keras, SavedModel, LiteRT, ONNX Runtime.
+
+    Each runs in a process of its own, from the picture's pixels to its boxes. The ratio is to the first MODEL.
+
+    \b
+    Example:
+      tfrcnn benchmark --model runs/cells --model cells.tflite --model cells.onnx --threads 1 --threads 2
+    """
+    load_tensorflow()
+    import tempfile
+
+    import numpy as np
+
+    from tfrcnn.data.decode import read_image
+    from tfrcnn.data.read import load_dataset
+    from tfrcnn.export.benchmark import benchmark as measure
+    from tfrcnn.export.benchmark import plot, render, write_csv
+    from tfrcnn.export.verify import edge_cases
+
+    arrays = edge_cases()[-1:]
+    if data is not None:
+        arrays = [read_image(example.path) for example in load_dataset(data, images).examples[:pictures]]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}.npy" for i in range(len(arrays))]
+        for path, array in zip(paths, arrays):
+            np.save(path, array)
+        results = measure(model, paths, tuple(threads or [os.cpu_count() or 1]), rounds)
+    print(render(results))
+    if out is not None:
+        write_csv(results, out / "latency.csv")
+        plot(results, out / "latency.png")
+        print(f"latency.csv and latency.png are in {out}.")
