@@ -7,8 +7,9 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers import RoIAlign
 from tfrcnn.layers.nms import batched_nms
+from tfrcnn.weights.importing import import_weights
 
-from .stages import swap
+from .stages import reference_weights, swap, write_checkpoint
 
 torch = pytest.importorskip("torch")
 ops = pytest.importorskip("torchvision.ops")
@@ -47,3 +48,44 @@ def test_nms_is_that_of_torchvision_with_tied_scores(seed):
     expected = ops.nms(torch.tensor(swap(boxes)), torch.tensor(ranked), 0.5).numpy()
     indices, count = batched_nms(tf.constant(boxes[None]), tf.constant(scores[order][None]), 500, 0.5, -1.0)
     np.testing.assert_array_equal(indices[0, : count[0]], expected)
+
+
+SIZES = {  # height, width: what the 320-pixel network does with them
+    "landscape, smaller": (480, 640),
+    "portrait, smaller": (500, 333),
+    "landscape, larger": (120, 200),
+    "portrait, larger": (213, 101),
+    "limited by the longer side": (150, 600),
+    "square": (320, 320),
+}
+
+
+@pytest.fixture(scope="module")
+def both(golden_root, tmp_path_factory):
+    """torchvision's detector and ours, with the reference's weights."""
+    name = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    path = tmp_path_factory.mktemp("weights") / f"{name}.npz"
+    write_checkpoint(golden_root, name, path)
+    models = pytest.importorskip("torchvision.models.detection")
+    theirs = getattr(models, name)(weights=None, weights_backbone=None).eval()
+    theirs.load_state_dict({key: torch.tensor(array) for key, array in np.load(path).items()})
+    return theirs, import_weights(path, name), reference_weights(golden_root).make_image
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("seed", [11, 12])
+def test_detections_of_a_new_picture_are_those_of_torchvision(both, seed, size):
+    theirs, ours, make_image = both
+    image = make_image(*size, seed)
+    with torch.inference_mode():
+        expected = theirs([torch.tensor(image.astype(np.float32) / 255).permute(2, 0, 1)])[0]
+    found = ours(image[None].astype(np.float32))
+    count = int(found["num_detections"][0])
+    boxes, scores, labels = (found[key][0, :count].numpy() for key in ("boxes", "scores", "labels"))
+    close = (
+        (np.abs(boxes[:, None] - swap(expected["boxes"].numpy())[None]).max(-1) <= 0.5)
+        & (np.abs(scores[:, None] - expected["scores"].numpy()[None]) <= 1e-3)
+        & (labels[:, None] == expected["labels"].numpy()[None] - 1)
+    )
+    # two boxes of nearly equal scores may change places before NMS, and with them what they suppress
+    assert (~close.any(1)).sum() + (~close.any(0)).sum() <= 0.04 * (count + len(expected["scores"]))
