@@ -3,7 +3,7 @@
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.files import atomic, atomic_folder, read_json, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -25,6 +25,20 @@ def test_what_a_killed_process_left_is_overwritten_and_goes(tmp_path):
     (tmp_path / ".a.tmp.json").write_text("half of a much longer file")
     write_json(tmp_path / "a.json", 1)
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    (tmp_path / ".a.tmp").mkdir()
+    (tmp_path / ".a.tmp" / "left by a kill").touch()
+    with atomic_folder(tmp_path / "a") as folder:
+        (folder / "b").touch()
+        assert not (tmp_path / "a").exists()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "b"]
+    with pytest.raises(InputError, match="a exists"), atomic_folder(tmp_path / "a"):
+        pass
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "c") as folder:
+        raise RuntimeError
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "b"]
 
 
 def test_the_temporary_file_keeps_both_endings(tmp_path):
