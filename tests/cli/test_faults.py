@@ -138,9 +138,12 @@ def test_resuming_a_run_begun_from_python_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("evaluate --model no/run --data {data}", "no detector in no/run: expected a folder with config.json"),
-        ("evaluate --model mobilenet_v2_fpn --data {data}", "no detector in mobilenet_v2_fpn"),
-        ("predict {data} --model no/run --out {out}", "no detector in no/run"),
+        ("evaluate --model no/run --data {data}", "no/run: expected a run folder, a SavedModel, .* found nothing"),
+        (
+            "evaluate --model mobilenet_v2_fpn --data {data}",
+            "mobilenet_v2_fpn: expected a run folder, a SavedModel, .* found nothing",
+        ),
+        ("predict {data} --model no/run --out {out}", "no/run: expected a run folder, .* found nothing"),
         ("predict no.jpg --model {data} --out {out}", "no.jpg: expected a picture or a folder of pictures"),
         ("predict {empty} --model no/run --out {out}", r"empty: expected pictures \(\.bmp, .*\), found none"),
         ("predict {data} --model no/run --out {folder}", "exists and is not an empty folder"),
