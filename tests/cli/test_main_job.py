@@ -93,6 +93,7 @@ def test_options_are_kept_with_their_defaults_filled_in(finished: Demo) -> None:
         "images": None,
         "val_images": None,
         "model": "tiny_fpn",
+        "init": None,
         "backbone_weights": "none",
         "image_size": 128,
         "metric": "coco",
