@@ -11,33 +11,29 @@ import venv
 from importlib.metadata import distribution
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.config import Category
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.saved_model import SavedModelRuntime, to_saved_model
-from tfrcnn.models import build_detector, preset
+from tfrcnn.models import build_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
 D = 10
 
 
 @pytest.fixture(scope="module")
-def detector():
-    keras.utils.set_random_seed(0)
-    config = preset("tiny_fpn", CATEGORIES).detector
-    # random weights give every class about the same score: keep all of them
-    return build_detector(config.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=D)))
+def detector(saved_detector):
+    return saved_detector
 
 
 @pytest.fixture(scope="module")
-def path(detector, tmp_path_factory):
-    return to_saved_model(detector, tmp_path_factory.mktemp("models") / "detector" / "1")
+def path(saved_path):
+    return saved_path
 
 
 @pytest.fixture(scope="module")

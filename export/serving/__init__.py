@@ -1,0 +1,1 @@
+"""What stands around a SavedModel in service; see README.md here. Each file runs by itself, without tfrcnn."""
