@@ -53,7 +53,10 @@ setup(
         "demo": ["scikit-learn>=1.4"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
+        "tflite": ["ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"],
         "dev": [
+            "ai-edge-litert>=2.3",
+            "ai-edge-quantizer>=0.10",
             "build",
             "hypothesis",
             "mypy",
