@@ -55,7 +55,10 @@ setup(
         "serving": ["litserve>=0.2.19", "requests"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
+        "tflite": ["ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"],
         "dev": [
+            "ai-edge-litert>=2.3",
+            "ai-edge-quantizer>=0.10",
             "build",
             "hypothesis",
             "litserve>=0.2.19",

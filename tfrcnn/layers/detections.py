@@ -64,10 +64,15 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         # [B, P, C] -> one set of boxes for each image and class
         boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [batch * classes, count, 4])
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
-        if class_logits.shape[0] == 1 and classes == 1:
-            boxes, scores = tf.ensure_shape(boxes, [1, None, 4]), tf.ensure_shape(scores, [1, None])
+        if class_logits.shape[0] is not None:  # so that NMS knows its sets
+            sets = class_logits.shape[0] * classes
+            boxes, scores = tf.ensure_shape(boxes, [sets, None, 4]), tf.ensure_shape(scores, [sets, None])
+        # NMS by rank: softmax saturates, and runtimes differ in which of two equals they take first
+        scores, order = tf.math.top_k(scores, k=count)
+        boxes = tf.gather(boxes, order, batch_dims=1)
+        ranks = tf.where(scores > config.score_threshold, tf.cast(tf.range(count, 0, -1), tf.float32), ABSENT)
         limit = config.max_detections
-        kept, counts = batched_nms(boxes, scores, limit, config.nms_iou, config.score_threshold)
+        kept, counts = batched_nms(boxes, ranks, limit, config.nms_iou, 0.0)
         present = tf.range(limit)[None] < counts[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         boxes = tf.gather(boxes, kept, batch_dims=1)

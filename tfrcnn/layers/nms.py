@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+MOST_UNROLLED = 128  # the sets of a batch whose number is known: an image of COCO's 80 or 90 classes
+
 
 def batched_nms(
     boxes: tf.Tensor, scores: tf.Tensor, max_output_size: int, iou_threshold: float, score_threshold: float
@@ -40,8 +42,9 @@ def batched_nms(
         )
         return tf.ensure_shape(tf.pad(indices, [[0, max_output_size - kept]]), [max_output_size]), count
 
-    if boxes.shape[0] == 1:  # no loop in the graph of a single-image export
-        indices, count = one_set((boxes[0], scores[0]))
-        return indices[None], count[None]
+    sets = boxes.shape[0]
+    if sets is not None and sets <= MOST_UNROLLED:  # no loop in the graph of an export for single images
+        each = [one_set((boxes[i], scores[i])) for i in range(sets)]
+        return tf.stack([indices for indices, _ in each]), tf.stack([count for _, count in each])
     signature = (tf.TensorSpec([max_output_size], tf.int32), tf.TensorSpec([], tf.int32))
     return tf.map_fn(one_set, (boxes, scores), fn_output_signature=signature)

@@ -69,7 +69,9 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         scores = tf.sigmoid(logits)
         good = tf.reduce_all(sides >= config.min_size, axis=-1) & (scores >= config.score_threshold)
         scores = tf.where(good, scores, ABSENT)
-        kept, count = batched_nms(boxes, scores, config.post_nms_top_n, config.nms_iou, PRESENT_ABOVE)
+        # NMS by rank: sigmoids of large logits are equal, and runtimes differ in which of two equals they take first
+        ranks = tf.where(good, tf.cast(tf.range(tf.shape(scores)[1], 0, -1), tf.float32), ABSENT)
+        kept, count = batched_nms(boxes, ranks, config.post_nms_top_n, config.nms_iou, PRESENT_ABOVE)
         present = tf.range(config.post_nms_top_n)[None] < count[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         return tf.gather(boxes, kept, batch_dims=1), scores

@@ -1,0 +1,119 @@
+"""TensorFlow Lite: a detector as one file for phones and small machines, with built-in operators only.
+
+The input is static, [1, N_h, N_w, 3] float32 RGB 0..255, and has to be the only one, for MediaPipe's sake. An image of
+another aspect is put into its top left corner (`TFLiteRuntime` does so), and the rest filled with -1: what is
+negative is padding. From that the file finds the image's size, and so does all that the Keras model does with it:
+the padding is zero after normalising, boxes are clipped to the image and relative to it. Clients that
+stretch the image over the whole input, as MediaPipe's do, need know nothing of it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..config import ImageConfig
+from ..errors import InputError
+from ..files import atomic
+from ..models import FasterRCNN
+from . import tflite_model
+from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
+
+PADDING = -1.0
+_IMAGE_ABOVE = -0.5  # what a client's own resampling may leave under 0 is no padding
+
+
+def to_tflite(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    precision: str = "float32",
+    representative: Iterable[np.ndarray] | None = None,
+) -> Path:
+    """Write a detector as a TensorFlow Lite file that keeps the contract (`tfrcnn.export.contract`).
+
+    Its classes are labels 0..C-1, lines of the label file inside.
+
+    Args:
+        path: the file to write; there must be none.
+        image_size: (height, width) of the input; None is the detector's static size, or else a square of its
+            `min_size`, rounded up to its divisor.
+        max_detections, score_threshold: None keeps the detector's.
+        precision: "float32"; "float16" and "dynamic" store weights in 16 and 8 bits; "int8" computes the backbone,
+            the RPN and the head in 8 bits, boxes and NMS in float32.
+        representative: for "int8", images [H, W, 3] RGB 0..255 as the detector will see them; a hundred are plenty.
+
+    Returns:
+        path.
+
+    Raises:
+        InputError: the path exists, an option is out of range, or "int8" without representative images.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists already")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+    size = image_size or static_size(detector.config.image)
+    copy = prepare(detector, size, max_detections, score_threshold, roi_align="gather")
+    model = _convert(copy, precision)
+    description = describe(copy.config, "tflite", precision)
+    labels = [category.name for category in copy.config.categories]
+    with atomic(path) as temporary:
+        temporary.write_bytes(tflite_model.finish(model, OUTPUTS, description, labels))
+    return path
+
+
+def static_size(config: ImageConfig) -> tuple[int, int]:
+    """The input of a detector that is given no other: its static size, or a square of its min_size, rounded up."""
+    side = math.ceil(config.min_size / config.divisor) * config.divisor
+    return config.static_size or (side, side)
+
+
+def _serving(detector: FasterRCNN) -> Any:
+    """The graph that is converted, a tf.function: one letterboxed image -> the contract's outputs."""
+
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        sizes = _unpadded_sizes(image)
+        return to_contract(detector.network([image, sizes], training=False), sizes)
+
+    spec = tf.TensorSpec([1, *detector.config.image.static_size, 3], tf.float32, "image")
+    return tf.function(serve, input_signature=[spec])
+
+
+def _unpadded_sizes(images: tf.Tensor) -> tf.Tensor:
+    """(h, w) of the part that is not padding: [B, N_h, N_w, 3] -> [B, 2] float32, at least 1."""
+    column, row = images[:, :, 0, 0], images[:, 0, :, 0]
+    inside = [tf.cast(pixels > _IMAGE_ABOVE, tf.float32) for pixels in (column, row)]
+    return tf.maximum(tf.stack([tf.reduce_sum(pixels, axis=1) for pixels in inside], axis=1), 1.0)
+
+
+def _convert(detector: FasterRCNN, precision: str) -> bytes:
+    """Frozen by us, since the converter keeps variables, and batch norm unfolded beside them; and by way of a
+    SavedModel, whose signature keeps the outputs' names."""
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    traced = _serving(detector).get_concrete_function()
+    frozen = convert_variables_to_constants_v2(traced)
+    module = tf.Module()
+    module.serve = tf.function(
+        lambda image: dict(zip(sorted(OUTPUTS), tf.nest.flatten(frozen(image)))),
+        input_signature=traced.structured_input_signature[0],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={"serving_default": module.serve})
+        converter: Any = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        return bytes(converter.convert())
