@@ -51,12 +51,16 @@ setup(
     ],
     extras_require={
         "demo": ["scikit-learn>=1.4"],
+        # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
         "dev": [
             "build",
             "hypothesis",
             "mypy",
+            "onnx>=1.19",
+            "onnxruntime>=1.23",
             "pre-commit",
             "pytest",
             "pytest-xdist",
@@ -64,6 +68,7 @@ setup(
             "safetensors>=0.4",
             "scikit-learn>=1.4",
             "tensorboard>=2.20",
+            "tf2onnx>=1.17",
         ],
     },
     entry_points={"console_scripts": ["tfrcnn = tfrcnn.cli.main:main"]},
