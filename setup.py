@@ -52,6 +52,8 @@ setup(
     ],
     extras_require={
         "demo": ["scikit-learn>=1.4"],
+        # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "serving": ["litserve>=0.2.19", "requests"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
@@ -63,6 +65,8 @@ setup(
             "hypothesis",
             "litserve>=0.2.19",
             "mypy",
+            "onnx>=1.19",
+            "onnxruntime>=1.23",
             "pre-commit",
             "pytest",
             "pytest-xdist",
@@ -71,6 +75,7 @@ setup(
             "safetensors>=0.4",
             "scikit-learn>=1.4",
             "tensorboard>=2.20",
+            "tf2onnx>=1.17",
         ],
     },
     entry_points={"console_scripts": ["tfrcnn = tfrcnn.cli.main:main"]},

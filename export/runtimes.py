@@ -110,7 +110,7 @@ def load_runtime(path: Path, form: str, threads: int | None = None) -> Runtime:
         from .tflite_runtime import TFLiteRuntime
 
         return TFLiteRuntime(path, threads)
-    from .onnx import OnnxRuntime
+    from .onnx_runtime import OnnxRuntime
 
     return OnnxRuntime(path, threads)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
-from tfrcnn.export.runtimes import ArtefactPredictor, form_of, load
 
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
+from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
+from tfrcnn.export.runtimes import ArtefactPredictor, form_of, load
 from tfrcnn.models import build_detector, preset, save_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))

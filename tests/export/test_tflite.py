@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfrcnn.export.contract import OUTPUTS
-from tfrcnn.export.tflite import static_size, to_tflite
-from tfrcnn.export.tflite_model import operators
-from tfrcnn.export.tflite_runtime import PADDING, TFLiteRuntime, letterbox
 
 from tfrcnn import images as image_ops
 from tfrcnn.config import Category, DetectionConfig, ImageConfig
 from tfrcnn.errors import InputError
+from tfrcnn.export.contract import OUTPUTS
+from tfrcnn.export.tflite import static_size, to_tflite
+from tfrcnn.export.tflite_model import operators
+from tfrcnn.export.tflite_runtime import PADDING, TFLiteRuntime, letterbox
 from tfrcnn.models import build_detector, preset
 
 CATEGORIES = (Category(3, "cat"), Category(90, "big dog"))

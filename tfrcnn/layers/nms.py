@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tfrcnn.layers.native import native
+
 MOST_UNROLLED = 128  # the sets of a batch whose number is known: an image of COCO's 80 or 90 classes
 
 
@@ -27,6 +29,8 @@ def batched_nms(
     Returns:
         indices [S, K] int32 into P, best first, padded with 0, and counts [S] int32.
     """
+    if replaced := native("nms"):
+        return replaced(boxes, scores, max_output_size, iou_threshold, score_threshold)
 
     # XLA's kernel refuses to return more than it was given
     kept = max_output_size if boxes.shape[1] is None else min(max_output_size, boxes.shape[1])

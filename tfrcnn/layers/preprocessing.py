@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfrcnn import images as image_ops
 from tfrcnn.config import ImageConfig
 from tfrcnn.layers.base import GeometryLayer, register
+from tfrcnn.layers.native import native
 
 
 @register
@@ -45,4 +46,4 @@ class Normalizer(GeometryLayer[ImageConfig]):
 
     def call(self, images: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
         """[B, N_h, N_w, 3] float32 0..255 and [B, 2] (h, w) -> [B, N_h, N_w, 3] float32."""
-        return image_ops.normalize(images, image_sizes, self.config)
+        return (native("normalize") or image_ops.normalize)(images, image_sizes, self.config)

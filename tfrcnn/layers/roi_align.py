@@ -25,6 +25,7 @@ give 4.8, 5.33, 5.87, 6.4, wrong in phase and step. (With aligned=True the same 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -33,6 +34,7 @@ from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
 from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
+from tfrcnn.layers.native import native
 
 CANONICAL_SIZE = 224  # a box of this side, ImageNet's crop, goes to ...
 CANONICAL_LEVEL = 4  # ... the level of stride 2**4 (FPN paper, equation 1)
@@ -88,7 +90,9 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         batch, count = tf.shape(boxes)[0], tf.shape(boxes)[1]
         levels = tf.reshape(self.assign_levels(boxes), [-1])
         images = tf.repeat(tf.range(batch), count)
-        pool = self._gather if self.implementation == "gather" else self._crop_and_resize
+        pool: Any = self._gather if self.implementation == "gather" else self._crop_and_resize
+        if replaced := native("roi_align"):
+            pool = partial(replaced, self)
         pooled = pool(features, tf.reshape(boxes, [-1, 4]), levels, images)
         size = self.config.pool_size
         pooled = tf.reshape(pooled, [batch, count, size, size, features[0].shape[-1]])

@@ -11,6 +11,7 @@ from tfrcnn.config import FPNConfig
 from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
 from tfrcnn.layers.conv_norm import ConvNorm
+from tfrcnn.layers.native import native
 
 
 @register
@@ -59,7 +60,7 @@ class FeaturePyramid(ConfiguredLayer[FPNConfig]):
         for level in reversed(range(len(features))):
             x = self.lateral[level](features[level])
             if merged:
-                x += _upsample(merged[0], self.strides[level + 1] // self.strides[level], x)
+                x += (native("upsample") or _upsample)(merged[0], self.strides[level + 1] // self.strides[level], x)
             merged.insert(0, x)
         pyramid = [smooth(x) for smooth, x in zip(self.smooth, merged)]
         return [*pyramid, pyramid[-1][:, ::2, ::2]]

@@ -1,0 +1,132 @@
+"""A detector as one ONNX file: preprocessing, network, NMS and categories inside; any batch and image size.
+
+The input `images` is uint8 [batch, height, width, 3], RGB: what decoders give and what a client sends, a quarter of the
+bytes of float32. Outputs: `contract.OUTPUTS`, in that order. `metadata_props` holds `tfrcnn`, the description of
+`contract.describe` as JSON, and `categories`, {category id: name} as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ..config import DetectorConfig
+from ..errors import InputError
+from ..files import atomic
+from ..layers.native import native_operators
+from ..models import FasterRCNN
+from . import onnx_operators
+from .contract import OUTPUTS, category_ids, describe, prepare, to_contract
+
+OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
+PRECISIONS = ("float32", "float16", "int8")
+INPUT = "images"
+AXES = {INPUT: ("batch", "height", "width"), **dict.fromkeys(OUTPUTS, ("batch",))}
+
+
+def to_onnx(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    precision: str = "float32",
+    representative: Iterable[np.ndarray] | None = None,
+    opset: int = 17,
+) -> Path:
+    """Write a detector to an ONNX file.
+
+    Args:
+        path: the file; there must be none yet.
+        image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
+            Batch, height and width of the file's input are dynamic either way.
+        max_detections, score_threshold: None keeps the detector's.
+        precision: "float32"; "float16" (convolutions and fully connected layers, the rest float32); "int8" (the same
+            in 8 bits, QDQ).
+        representative: images [H, W, 3] or [B, H, W, 3], uint8, that int8 takes its ranges from; a hundred are plenty.
+        opset: of the default domain, one of `OPSETS`.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: a path that exists, an option out of range, int8 without images, tf2onnx not installed.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists already; an export overwrites nothing")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision of ONNX must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+    if opset not in OPSETS:
+        raise InputError(f"opset must be one of {', '.join(map(str, OPSETS))}, found {opset}")
+    if precision == "int8" and representative is None:
+        raise InputError("precision int8 needs representative images, to measure the ranges of activations")
+    try:
+        import onnx
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
+
+    copy = prepare(detector, image_size, max_detections, score_threshold)
+    model = _convert(copy, opset)
+    if precision != "float32":
+        from . import onnx_precision
+
+        if precision == "float16":
+            model = onnx_precision.to_float16(model)
+        else:
+            model = onnx_precision.to_int8(model, representative or ())
+    _finish(model, copy.config, precision)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return path
+
+
+def _convert(detector: FasterRCNN, opset: int) -> Any:
+    """The ONNX model of a detector, whose weights are changed on the way."""
+    import tf2onnx
+
+    onnx_operators.prepare_weights(detector)
+    # a constant that a function captures is not frozen by tf2onnx and breaks the session; a variable is
+    ids = tf.Variable(category_ids(detector.config), trainable=False)
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = tf.shape(images)
+        sizes = tf.tile(tf.cast(shape[1:3], tf.float32)[None], [shape[0], 1])
+        return to_contract(detector(tf.cast(images, tf.float32)), sizes, ids)
+
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with native_operators(**onnx_operators.NATIVE):
+        function = tf.function(serve, input_signature=signature, autograph=False)
+        model, _ = tf2onnx.convert.from_function(
+            function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
+        )
+    return model
+
+
+def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
+    """Names of outputs' order and axes, and the description, in place."""
+    import onnx
+
+    outputs = {output.name: output for output in model.graph.output}
+    ordered = [outputs[name] for name in OUTPUTS]
+    del model.graph.output[:]
+    model.graph.output.extend(ordered)
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, AXES[value.name]):
+            dimension.dim_param = name
+    del model.graph.value_info[:]  # named after other axes; whoever wants them infers them
+    model.graph.name = model.producer_name = "tfrcnn"
+    description = describe(config, "onnx", precision)
+    model.producer_version = description["versions"]["tfrcnn"] or ""
+    categories = {str(category.id): category.name for category in config.categories}
+    properties = {"tfrcnn": description, "categories": categories}
+    onnx.helper.set_model_props(model, {k: json.dumps(v, ensure_ascii=False) for k, v in properties.items()})
