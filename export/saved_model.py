@@ -133,7 +133,7 @@ def decode_batch(encoded: tf.Tensor, config: ImageConfig) -> tuple[tf.Tensor, tf
     files = tf.data.Dataset.from_tensor_slices((tf.range(count), encoded))
     images = files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).ignore_errors()
     every = images.concatenate(tf.data.Dataset.from_tensors(nothing))
-    shapes = ([], [*frame, 3], [2, 2])
+    shapes: Any = ([], [*frame, 3], [2, 2])
     indices, batch, sizes = every.padded_batch(tf.cast(count, tf.int64) + 1, shapes).get_single_element()
 
     read_all = tf.equal(tf.size(indices), count + 1)

@@ -294,6 +294,20 @@ def test_threads_that_come_too_late_are_refused(path, runtime):
         SavedModelRuntime(path, threads=0)
 
 
+@pytest.mark.slow
+def test_threads_are_set_before_tensorflow_runs(path):
+    code = f"""if True:
+        import numpy as np, tensorflow as tf
+        from tfrcnn.export.saved_model import SavedModelRuntime
+        runtime = SavedModelRuntime({str(path)!r}, threads=1)
+        runtime.run(np.zeros((1, 60, 80, 3), np.uint8))
+        SavedModelRuntime({str(path)!r}, threads=1)  # the same number again is no change
+        print(tf.config.threading.get_intra_op_parallelism_threads())
+    """
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["1"], done.stderr
+
+
 # It sees no PYTHONPATH and no tfrcnn: what a server has.
 BARE = """
 import importlib.util, json, pathlib, numpy as np, tensorflow as tf
