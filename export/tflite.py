@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..files import atomic
 from ..models import FasterRCNN
 from . import tflite_model
+from .tflite_quantize import quantize
 from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
 
 PADDING = -1.0
@@ -64,7 +65,12 @@ def to_tflite(
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     size = image_size or static_size(detector.config.image)
     copy = prepare(detector, size, max_detections, score_threshold, roi_align="gather")
-    model = _convert(copy, precision)
+    if precision == "int8":
+        if representative is None:
+            raise InputError("int8 needs representative images, from which the ranges of its numbers are measured")
+        model = quantize(_convert(copy, "float32"), representative, size)
+    else:
+        model = _convert(copy, precision)
     description = describe(copy.config, "tflite", precision)
     labels = [category.name for category in copy.config.categories]
     with atomic(path) as temporary:

@@ -26,7 +26,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    tree = _read(model)
     _check(tree)
     graph, signature = tree.subgraphs[0], tree.signatureDefs[0]
     by_name = {entry.name.decode(): entry.tensorIndex for entry in signature.outputs}
@@ -54,13 +54,11 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
     Raises:
         InputError: no such file, or not one of TensorFlow Lite.
     """
-    from tensorflow.lite.tools import flatbuffer_utils
-
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(path.read_bytes()))
+        tree = _read(path.read_bytes())
     except Exception as error:  # flatbuffers raises several kinds
         raise InputError(f"{path}: not a TensorFlow Lite model: {error}") from error
     counted: Counter[tuple[str, str]] = Counter()
@@ -68,6 +66,19 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
         for operator in graph.operators:
             counted[_kind(tree, operator), _dtypes(tree, graph, operator)] += 1
     return [{"op": op, "count": count, "dtypes": dtypes} for (op, dtypes), count in counted.most_common()]
+
+
+def _read(model: bytes) -> Any:
+    """A model as a tree of objects, with the constants that are stored behind the flatbuffer put into it."""
+    import numpy as np
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    for buffer in tree.buffers:
+        if buffer.offset > 1:  # ai-edge-quantizer stores them so; 0 and 1 mean that it does not
+            buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
+    return tree
 
 
 def _check(tree: Any) -> None:

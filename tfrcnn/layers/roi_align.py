@@ -178,7 +178,7 @@ class RoIAlign(GeometryLayer[HeadConfig]):
             for x, x_weight in ((low, low_weight), (high, high_weight)):
                 cell = rows[:, :, None] + x[:, None, :, 1]  # [R, n, n]
                 weight = y_weight[:, :, None, 0] * x_weight[:, None, :, 1]
-                total += tf.gather(flat, cell) * weight[..., None]
+                total += tf.gather(flat, cell, name="cells") * weight[..., None]
         return self._average(total)
 
     def get_config(self) -> dict[str, Any]:

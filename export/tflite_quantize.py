@@ -1,0 +1,79 @@
+"""A TensorFlow Lite model in 8-bit integers: the backbone, the pyramid, the RPN and the head, not the geometry.
+
+By ai-edge-quantizer, which takes operators by name and so leaves anchors, boxes, NMS and what is made of scores alone.
+The converter's own quantisation takes every operator that exists in 8 bits, also those that decode boxes: at 320
+pixels, 256 steps are more than a pixel each.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .tflite_runtime import letterbox
+
+# Names of operators are those of the layers. The pooled cells are gathered in 8 bits, a quarter of the bytes.
+NETWORK = r"/(backbone|fpn|rpn_head|box_head)(_\d+)?/"
+CELLS = r"/roi_align(_\d+)?/(cells|concat)"
+OPERATORS = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "ADD",
+    "MUL",
+    "MEAN",
+    "CONCATENATION",
+    "RESHAPE",
+    "STRIDED_SLICE",
+    "PAD",
+    "MAX_POOL_2D",
+    "AVERAGE_POOL_2D",
+    "HARD_SWISH",
+    "RELU",
+)
+
+
+def quantize(model: bytes, representative: Iterable[np.ndarray], size: tuple[int, int]) -> bytes:
+    """A float32 model with weights and activations of its network in 8 bits.
+
+    Args:
+        representative: images [H, W, 3], RGB 0..255.
+        size: of the model's input.
+
+    Raises:
+        InputError: there is no image.
+    """
+    from ai_edge_quantizer import quantizer
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    worker = quantizer.Quantizer(bytearray(model))
+    for name in OPERATORS:
+        worker.add_static_config(f".*{NETWORK}.*", TFLOperationName(name), 8, 8)
+    for name in ("GATHER", "CONCATENATION"):
+        worker.add_static_config(f".*{CELLS}.*", TFLOperationName(name), 8, 8)
+    with _silence():
+        ranges = worker.calibrate({"serving_default": list(_inputs(representative, size))})
+        return bytes(worker.quantize(ranges).quantized_model)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Without ai-edge-quantizer's bars and warnings: of LiteRT that calibrating takes memory, and of filters that are
+    all zero, whose scale is 0 and whose weights it computes as 0 / 0 before they become 0."""
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _inputs(representative: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    image = None
+    for image in representative:
+        yield {"image": letterbox(image, size)[None]}
+    if image is None:
+        raise InputError("int8 needs representative images, found none")
