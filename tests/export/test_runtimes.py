@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import tfrcnn.export
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
@@ -97,3 +98,10 @@ def test_an_export_has_its_own_limits_and_the_same_weights(detector):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(InputError, match=r"positive multiples of 32, found \(64, 100\)"):
         prepare(detector, (64, 100))
+
+
+@pytest.mark.parametrize("name", tfrcnn.export.__all__)
+def test_public_names_of_exports_are_there_and_explained(name):
+    value = getattr(tfrcnn.export, name)
+    assert value.__name__ == name
+    assert value.__doc__

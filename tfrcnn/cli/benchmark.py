@@ -46,7 +46,7 @@ def benchmark(
     from tfrcnn.data.read import load_dataset
     from tfrcnn.export.benchmark import benchmark as measure
     from tfrcnn.export.benchmark import plot, render, write_csv
-    from tfrcnn.export.verify import edge_cases
+    from tfrcnn.export.verification import edge_cases
 
     arrays = edge_cases()[-1:]
     if data is not None:

@@ -64,8 +64,8 @@ def export(
     load_tensorflow()
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.export import ExportOptions
-    from tfrcnn.export.export import export as make
+    from tfrcnn.export.exporting import ExportOptions
+    from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
 
     options = ExportOptions(form, precision, parse_size(image_size), max_detections, score_threshold)

@@ -16,7 +16,7 @@ from ..inference import Predictor
 from ..models import FasterRCNN
 from .contract import FORMATS, PRECISIONS, prepare
 from .runtimes import ArtefactPredictor, load_runtime
-from .verify import Report, verify
+from .verification import Report, verify
 
 SUFFIXES = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 PRECISIONS_OF = {

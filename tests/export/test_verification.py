@@ -8,7 +8,7 @@ import pytest
 
 from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import ImageDetections
-from tfrcnn.export.verify import TOLERANCES, Report, _faults, edge_cases, match
+from tfrcnn.export.verification import TOLERANCES, Report, _faults, edge_cases, match
 
 LIMITS = DetectionConfig(score_threshold=0.05, max_detections=100)
 BOXES = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [22, 20, 60, 60]], np.float32)
