@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..files import atomic
 from ..layers.native import native_operators
 from ..models import FasterRCNN
-from . import onnx_operators
+from . import onnx_graph, onnx_operators
 from .contract import OUTPUTS, category_ids, describe, prepare, to_contract
 
 OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
@@ -75,6 +75,7 @@ def to_onnx(
 
     copy = prepare(detector, image_size, max_detections, score_threshold)
     model = _convert(copy, opset)
+    onnx_graph.fold_scales(model)
     if precision != "float32":
         from . import onnx_precision
 

@@ -236,6 +236,68 @@ def test_the_native_nms_is_the_layers_own(data):
     np.testing.assert_array_equal(again[1], counts)
 
 
+@pytest.fixture
+def reconverted(path, monkeypatch):
+    """Exports of the module's detector in other precisions, without the minute of converting it again."""
+    monkeypatch.setattr("tfrcnn.export.onnx._convert", lambda *_: onnx.load(path))
+
+
+def types_of_weights(path, op_type):
+    graph = onnx.load(path).graph
+    names = {name for node in graph.node if node.op_type == op_type for name in node.input}
+    return {tensor.data_type for tensor in graph.initializer if tensor.name in names}
+
+
+def test_float16_is_half_the_size_and_detects_the_same_to_its_precision(detector, path, tmp_path, reconverted):
+    half = to_onnx(detector, tmp_path / "half.onnx", precision="float16")
+    assert half.stat().st_size < 0.55 * path.stat().st_size
+    runtime = OnnxRuntime(half)
+    assert runtime.description["precision"] == "float16"
+    images = picture(2, 120, 160)
+    found, wanted = runtime.run(images), OnnxRuntime(path).run(images)
+    assert {value.dtype.name for value in found.values()} == {"float32"}
+    assert abs(found["num_detections"] - wanted["num_detections"]).max() <= 3
+    np.testing.assert_allclose(found["detection_scores"][:, :5], wanted["detection_scores"][:, :5], atol=0.02)
+
+
+def test_float16_stops_at_the_layers_that_score_and_at_geometry(detector, tmp_path, reconverted):
+    model = onnx.load(to_onnx(detector, tmp_path / "half.onnx", precision="float16"))
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    for node in model.graph.node:
+        in_float16 = types.get(node.output[0]) == onnx.TensorProto.FLOAT16
+        if node.op_type == "Conv":
+            assert in_float16 != any(layer in node.name for layer in ("/objectness", "/deltas"))
+        if node.op_type in ("RoiAlign", "NonMaxSuppression", "TopK", "Softmax", "Exp"):
+            assert not in_float16
+
+
+def test_int8_has_8_bit_weights_in_a_third_of_the_size_and_finds_much_the_same(detector, path, tmp_path, reconverted):
+    images = [picture(1, 96 + 16 * i, 128, seed=i)[0] for i in range(6)]
+    small = to_onnx(detector, tmp_path / "int8.onnx", precision="int8", representative=images)
+    assert small.stat().st_size < 0.4 * path.stat().st_size
+    assert onnx.TensorProto.INT8 in types_of_weights(small, "DequantizeLinear")
+    runtime = OnnxRuntime(small)
+    assert runtime.description["precision"] == "int8"
+    found, wanted = runtime.run(images[2][None]), OnnxRuntime(path).run(images[2][None])
+    assert abs(found["num_detections"][0] / wanted["num_detections"][0] - 1) < 0.3
+    assert {entry.key for entry in onnx.load(small).metadata_props} == {"tfrcnn", "categories"}
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "needs representative images, found none"),
+        ([np.zeros((9, 9, 3), np.float32)], r"image 1 must be .* uint8, found \[9, 9, 3\] float32"),
+        ([np.zeros((9, 9), np.uint8)], r"found \[9, 9\] uint8"),
+    ],
+)
+def test_images_that_int8_cannot_measure_are_refused(detector, tmp_path, reconverted, images, message):
+    with pytest.raises(InputError, match=message):
+        to_onnx(detector, tmp_path / "a.onnx", precision="int8", representative=images)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
