@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from tfrcnn.export.onnx_graph import fold_scales
 
 onnx = pytest.importorskip("onnx")
