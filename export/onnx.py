@@ -76,6 +76,7 @@ def to_onnx(
     copy = prepare(detector, image_size, max_detections, score_threshold)
     model = _convert(copy, opset)
     onnx_graph.fold_scales(model)
+    onnx_graph.count_in_64_bits(model)
     if precision != "float32":
         from . import onnx_precision
 

@@ -61,6 +61,58 @@ def fold_scales(model: Any) -> None:
     drop_unused_weights(graph)
 
 
+def count_in_64_bits(model: Any) -> None:
+    """Let min(n, size of the last axis), as a TopK's k, stay in ONNX's own int64, in place.
+
+    tf2onnx takes it through TensorFlow's int32. OpenVINO, when it loads the file, follows the bounds of a size that is
+    not known yet, up to 2^63 - 1, which is -1 in 32 bits, and gives up.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def origin(name: str, *passing: str) -> Any:
+        """The node that `name` comes from, through nodes that keep its value."""
+        node = makers.get(name)
+        while node is not None and node.op_type in passing:
+            node = makers.get(node.input[0])
+        return node
+
+    for top_k in [node for node in graph.node if node.op_type == "TopK"]:
+        smaller = origin(top_k.input[1], "Unsqueeze", "Cast", "Reshape")
+        if smaller is None or smaller.op_type != "Min":
+            continue
+        limits = [name for name in smaller.input if name in weights]
+        shapes = [origin(name, "Squeeze", "Slice", "Cast") for name in smaller.input if name not in weights]
+        if len(limits) != 1 or any(s is None or s.op_type != "Shape" or s.input[0] != top_k.input[0] for s in shapes):
+            continue
+        k, limit = f"{top_k.name}/k", numpy_helper.to_array(weights[limits[0]])
+        for name, value in ((f"{k}/limit", limit.reshape(1)), (f"{k}/last", np.array([-1]))):
+            graph.initializer.append(numpy_helper.from_array(value.astype(np.int64), name))
+        position = list(graph.node).index(top_k)
+        graph.node.insert(position, helper.make_node("Shape", [top_k.input[0]], [f"{k}/shape"], f"{k}/Shape"))
+        gather = helper.make_node("Gather", [f"{k}/shape", f"{k}/last"], [f"{k}/size"], f"{k}/Gather")
+        graph.node.insert(position + 1, gather)
+        minimum = helper.make_node("Min", [f"{k}/size", f"{k}/limit"], [f"{k}/min"], f"{k}/Min")
+        graph.node.insert(position + 2, minimum)
+        top_k.input[1] = f"{k}/min"
+    _drop_unused_nodes(graph)
+
+
+def _drop_unused_nodes(graph: Any) -> None:
+    used = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if used.intersection(node.output):
+            kept.append(node)
+            used.update(node.input)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    drop_unused_weights(graph)
+
+
 def drop_unused_weights(graph: Any) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]

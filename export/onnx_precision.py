@@ -113,6 +113,8 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
         raise InputError("int8 needs onnxruntime: pip install 'tfrcnn[onnx]'") from error
     nodes = [node for node in body_nodes(model) if node.op_type in (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")]
     with tempfile.TemporaryDirectory() as folder:
+        # what the quantizer asks its users to do first is done; without this it warns
+        onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
         quantization.quantize_static(

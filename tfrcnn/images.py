@@ -24,7 +24,9 @@ def resized_size(size: tf.Tensor, config: ImageConfig) -> tf.Tensor:
     if config.static_size is not None:
         scale = tf.reduce_min(tf.constant(config.static_size, tf.float64) / sides)
     else:
-        scale = tf.minimum(config.min_size / tf.reduce_min(sides), config.max_size / tf.reduce_max(sides))
+        # one division of pairs: of a constant by a side, OpenVINO 2026.4 takes the inverse where a Resize follows
+        limits = tf.constant([config.min_size, config.max_size], tf.float64)
+        scale = tf.reduce_min(limits / tf.stack([tf.reduce_min(sides), tf.reduce_max(sides)]))
     return tf.maximum(tf.cast(tf.floor(sides * scale), tf.int32), 1)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx_graph import fold_scales
+from tfrcnn.export.onnx_graph import count_in_64_bits, fold_scales
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -68,3 +68,30 @@ def test_what_is_shared_or_not_a_channels_own_stays(nodes, weights):
     fold_scales(model)
     assert len(model.graph.node) == count
     np.testing.assert_array_equal(result(model), before)
+
+
+def test_the_k_of_a_top_k_is_counted_in_64_bits_and_is_the_same():
+    """min(4, size of the last axis) as tf2onnx writes it, for a size below and above 4."""
+    int32, int64 = onnx.TensorProto.INT32, onnx.TensorProto.INT64
+    nodes = [
+        ("Reshape", "x shape", "r", {}),
+        ("Shape", "r", "s64", {}),
+        ("Cast", "s64", "s", {"to": int32}),
+        ("Slice", "s one two zero", "last", {}),
+        ("Squeeze", "last zero", "size", {}),
+        ("Min", "four size", "k32", {}),
+        ("Cast", "k32", "k64", {"to": int64}),
+        ("Unsqueeze", "k64 zero", "k", {}),
+        ("TopK", "r k", "y i", {"axis": -1}),
+    ]
+    for columns in (3, 9):
+        model = model_of(*nodes)
+        constants = {"shape": [-1, columns], "zero": [0], "one": [1], "two": [2], "four": np.int32(4)}
+        for name, value in constants.items():
+            model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
+        before = result(model)
+        assert before.shape == (18 // columns, min(4, columns))
+        count_in_64_bits(model)
+        assert "Cast" not in [node.op_type for node in model.graph.node]
+        assert not [tensor.name for tensor in model.graph.initializer if tensor.name == "four"]
+        np.testing.assert_array_equal(result(model), before)
