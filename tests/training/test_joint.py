@@ -49,11 +49,13 @@ def losses_of(model, batch):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A model, its history over 60 steps on one batch, and its backbone's weights before."""
-    model = make_model(training=TRAINING.replace(learning_rate=0.08))
+    """A model, its history over 30 steps on one batch, and its backbone's weights before."""
+    training = TRAINING.replace(learning_rate=0.08)
+    model = make_model(training=training)
+    model.compile(optimizer=make_optimizer(training, 1000), jit_compile=False)  # the rate does not fall
     before = {layer.name: layer.get_weights() for layer in model.detector.backbone.layers}
     data = tf.data.Dataset.from_tensors(make_batch()).repeat()
-    history = model.fit(data, steps_per_epoch=20, epochs=3, shuffle=False, verbose=0).history
+    history = model.fit(data, steps_per_epoch=10, epochs=3, shuffle=False, verbose=0).history
     return model, history, before
 
 
@@ -63,9 +65,9 @@ def test_fit_reports_the_four_losses_and_their_sum(fitted):
     np.testing.assert_allclose(history["loss"][0], sum(history[name][0] for name in LOSSES), rtol=1e-5)
 
 
-def test_sixty_steps_on_one_batch_halve_the_objectness_loss(fitted):
+def test_thirty_steps_on_one_batch_make_the_objectness_loss_a_fifth(fitted):
     losses = fitted[1]["rpn_objectness_loss"]
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.2 * losses[0]
 
 
 def test_trainable_norms_update_their_statistics(fitted):
