@@ -23,8 +23,8 @@ from ..errors import InputError
 from ..files import atomic
 from ..models import FasterRCNN
 from . import tflite_model
-from .tflite_quantize import quantize
 from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
+from .tflite_quantize import quantize
 
 PADDING = -1.0
 _IMAGE_ABOVE = -0.5  # what a client's own resampling may leave under 0 is no padding

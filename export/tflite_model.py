@@ -68,6 +68,14 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
     return [{"op": op, "count": count, "dtypes": dtypes} for (op, dtypes), count in counted.most_common()]
 
 
+def convolutions(model: bytes) -> list[str]:
+    """Names of the results of a model's convolutions, in the order of the graph."""
+    tree = _read(model)
+    graph = tree.subgraphs[0]
+    found = [operator for operator in graph.operators if _kind(tree, operator).endswith("CONV_2D")]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in found]
+
+
 def _read(model: bytes) -> Any:
     """A model as a tree of objects, with the constants that are stored behind the flatbuffer put into it."""
     import numpy as np

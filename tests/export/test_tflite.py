@@ -184,6 +184,46 @@ def test_labels_and_description_are_inside(path, runtime):
     assert runtime.description["categories"][1] == {"id": 90, "name": "big dog"}
 
 
+@pytest.mark.parametrize(("precision", "smaller", "scores"), [("float16", 1.9, 0.01), ("dynamic", 3, 0.2)])
+def test_smaller_precisions_find_the_same_best_box(detector, path, tmp_path, precision, smaller, scores):
+    small = to_tflite(detector, tmp_path / "a.tflite", precision=precision)
+    assert path.stat().st_size > smaller * small.stat().st_size
+    runtime = TFLiteRuntime(small)
+    assert runtime.description["precision"] == precision
+    found, expected = runtime.run(make_image()), detector(make_image().astype(np.float32))
+    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=scores)
+
+
+def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path, tmp_path):
+    images = [make_image(seed=seed)[0] for seed in range(8)]
+    small = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=iter(images))
+    assert path.stat().st_size > 3 * small.stat().st_size
+    table = operators(small)
+    convolutions = {}
+    for row in table:
+        kind = "float32" if "float32" in row["dtypes"].split(" -> ")[1] else "int8"
+        convolutions[row["op"], kind] = convolutions.get((row["op"], kind), 0) + row["count"]
+    # four levels of objectness and deltas, and the stem; the two of the head's outputs
+    assert convolutions["CONV_2D", "float32"] == 4 * 2 + 3
+    assert convolutions["CONV_2D", "int8"] > 8
+    assert convolutions["FULLY_CONNECTED", "float32"] == 2
+    assert convolutions["FULLY_CONNECTED", "int8"] == 1
+    for op in ("NON_MAX_SUPPRESSION_V4", "TOPK_V2", "EXP", "SOFTMAX", "LOGISTIC"):
+        assert not any("int8" in row["dtypes"] for row in table if row["op"] == op)
+    found, expected = TFLiteRuntime(small).run(images[0][None]), detector(images[0][None].astype(np.float32))
+    assert found["num_detections"][0] > 10
+    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("representative", "message"), [(None, "int8 needs"), ([], "representative images, found none")]
+)
+def test_int8_without_representative_images_is_refused(detector, tmp_path, representative, message):
+    with pytest.raises(InputError, match=message):
+        to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=representative)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_exists_is_kept(detector, tmp_path):
     (tmp_path / "a.tflite").write_text("mine")
     with pytest.raises(InputError, match=r"a\.tflite exists already"):

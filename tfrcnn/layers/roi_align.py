@@ -153,7 +153,9 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         sizes = tf.stack([tf.shape(feature)[1:3] for feature in features])
         cells = tf.reduce_prod(sizes, axis=1)
         per_image = tf.reduce_sum(cells)
-        flat = tf.reshape(tf.concat([_flatten_cells(feature) for feature in features], axis=1), [-1, channels])
+        # operators on cells are named so, which is how int8 exports tell them from those on coordinates
+        flat = tf.concat([_flatten_cells(feature) for feature in features], axis=1, name="cells")
+        flat = tf.reshape(flat, [-1, channels], name="cells")
 
         first, step = self._samples(boxes / tf.gather(tf.constant(self.strides, tf.float32), levels)[:, None])
         positions = first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]  # [R, n, 2]
@@ -184,4 +186,4 @@ class RoIAlign(GeometryLayer[HeadConfig]):
 def _flatten_cells(feature: tf.Tensor) -> tf.Tensor:
     """[B, H, W, C] -> [B, H W, C]."""
     shape = tf.shape(feature)
-    return tf.reshape(feature, [shape[0], shape[1] * shape[2], feature.shape[-1]])
+    return tf.reshape(feature, [shape[0], shape[1] * shape[2], feature.shape[-1]], name="cells")

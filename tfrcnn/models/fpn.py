@@ -71,8 +71,8 @@ class FeaturePyramid(ConfiguredLayer[FPNConfig]):
 def _upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
     """Nearest neighbour by a whole factor, to the rows and columns of `like`, which may be fewer by rounding.
 
-    By repetition, since the gradient of TensorFlow's own nearest resize does not compile under XLA; and by concatenating
-    a row of cells with itself, which unlike tf.repeat's tiles exists in 8 bits and in XNNPACK.
+    By repetition, since the gradient of TensorFlow's own nearest resize does not compile under XLA; and by
+    concatenating cells and rows with themselves, which unlike tf.repeat's tiles exists in 8 bits and in XNNPACK.
     """
     if factor == 1:
         return x
