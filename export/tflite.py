@@ -26,7 +26,9 @@ from . import tflite_model
 from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
 from .tflite_quantize import quantize
 
-PADDING = -1.0
+# Cells up to which RoIAlign is faster by matrix products in LiteRT. Measured, ms of one thread, gathers and products:
+# 10 x 10 cells, 300 boxes, 256 channels 55 and 8; 20 x 20, 300, 512 122 and 32; 80 x 80, 100, 256 19 and 41.
+MOST_CELLS = 1000
 _IMAGE_ABOVE = -0.5  # what a client's own resampling may leave under 0 is no padding
 
 
@@ -64,7 +66,7 @@ def to_tflite(
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     size = image_size or static_size(detector.config.image)
-    copy = prepare(detector, size, max_detections, score_threshold, roi_align="gather")
+    copy = prepare(detector, size, max_detections, score_threshold, _roi_align(detector, size))
     if precision == "int8":
         if representative is None:
             raise InputError("int8 needs representative images, from which the ranges of its numbers are measured")
@@ -82,6 +84,12 @@ def static_size(config: ImageConfig) -> tuple[int, int]:
     """The input of a detector that is given no other: its static size, or a square of its min_size, rounded up."""
     side = math.ceil(config.min_size / config.divisor) * config.divisor
     return config.static_size or (side, side)
+
+
+def _roi_align(detector: FasterRCNN, size: tuple[int, int]) -> str:
+    """The faster implementation in LiteRT, by the cells that boxes are pooled from."""
+    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_align.strides)
+    return "matmul" if cells <= MOST_CELLS else "gather"
 
 
 def _serving(detector: FasterRCNN) -> Any:

@@ -23,8 +23,8 @@ CATEGORIES = (Category(3, "cat"), Category(90, "big dog"))
 SIDE = 640  # the tolerance of boxes is stated at this size
 
 
-def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, seed=0, **changes):
-    """Random weights, made to disagree: scores far apart, so that their order is no matter of rounding."""
+def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpness=0.2, seed=0, **changes):
+    """Random weights, made to disagree: scores far apart, some of them 1."""
     keras.utils.set_random_seed(seed)
     config = preset(name, CATEGORIES).detector
     config = config.replace(
@@ -36,7 +36,7 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, seed=0,
     for layer, scale in ((detector.rpn_head.objectness, 1.0), (detector.rpn_head.deltas, 0.1)):
         layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
     head = detector.box_head
-    for layer, scale in ((head.classifier, 0.2), (head.regressor, 0.1)):
+    for layer, scale in ((head.classifier, sharpness), (head.regressor, 0.1)):
         layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
     return detector
 
@@ -323,9 +323,11 @@ def test_the_file_runs_with_litert_and_numpy_alone(path, runtime, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_file_runs_unchanged_in_mediapipe(path, detector, tmp_path):
+def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
+    detector = make_detector(sharpness=0.05)
+    path = to_tflite(detector, tmp_path / "a.tflite")
     python = make_environment(tmp_path / "venv", "mediapipe>=1.2")
-    image = make_image(320, 384)  # of the input's aspect: MediaPipe stretches
+    image = make_image(160, 192)  # as large as the input: MediaPipe resizes in a way of its own
     np.save(tmp_path / "image.npy", image[0])
     script = """if True:
         import json, sys
@@ -345,17 +347,21 @@ def test_the_file_runs_unchanged_in_mediapipe(path, detector, tmp_path):
     subprocess.run([python, "-I", "-c", script, path], cwd=tmp_path, check=True)
     found = json.loads((tmp_path / "found.json").read_text())
     expected = detector(image.astype(np.float32))
-    count = int(expected["num_detections"][0])
-    assert len(found) == count
-    names = [CATEGORIES[label].name for label in expected["labels"][0, :count]]
-    assert [one[0] for one in found[:5]] == names[:5]
-    # its bilinear resize is another one, and its boxes are whole pixels
-    np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=0.02)
-    np.testing.assert_allclose([one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=3)
+    assert len(found) >= 0.9 * int(expected["num_detections"][0])  # it drops boxes without a pixel
+    assert [one[0] for one in found[:5]] == [CATEGORIES[label].name for label in expected["labels"][0, :5]]
+    np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=1e-3)
+    np.testing.assert_allclose([one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=1.5)  # whole pixels
+
+
+def test_small_maps_are_pooled_by_matrix_products(tmp_path):
+    detector = make_detector(size=(64, 96))
+    path = to_tflite(detector, tmp_path / "a.tflite")
+    assert "BATCH_MATMUL" in {row["op"] for row in operators(path)}
+    assert assert_same(detector, TFLiteRuntime(path), make_image()) > 10
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vgg16", "resnet50_fpn", "mobilenet_v2_fpn", "fasterrcnn_resnet50_fpn_v2"])
+@pytest.mark.parametrize("name", ["mobilenet_v2_fpn", "resnet50_fpn", "vgg16"])
 def test_presets_with_random_weights_detect_the_same(name, tmp_path):
     detector = make_detector(name, (256, 256))
     runtime = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite"))
