@@ -23,7 +23,7 @@ CATEGORIES = (Category(3, "cat"), Category(90, "big dog"))
 SIDE = 640  # the tolerance of boxes is stated at this size
 
 
-def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpness=0.2, seed=0, **changes):
+def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpness=6.0, seed=0, **changes):
     """Random weights, made to disagree: scores far apart, some of them 1."""
     keras.utils.set_random_seed(seed)
     config = preset(name, CATEGORIES).detector
@@ -33,12 +33,25 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpne
         **changes,
     )
     detector = build_detector(config)
-    for layer, scale in ((detector.rpn_head.objectness, 1.0), (detector.rpn_head.deltas, 0.1)):
-        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
-    head = detector.box_head
-    for layer, scale in ((head.classifier, sharpness), (head.regressor, 0.1)):
-        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
+    features = detector.extract_features(make_image(*size).astype(np.float32), tf.constant([size], tf.float32))
+    hidden = detector.rpn_head.convs[0](features[0])
+    spread(detector.rpn_head.objectness, hidden, 2.0, seed)
+    spread(detector.rpn_head.deltas, hidden, 0.3, seed)
+    proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
+    proposals = tf.concat([proposals, proposals + 50], axis=-1)
+    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals)
+    head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
+    for dense in head.hidden:
+        pooled = dense(pooled)
+    spread(head.classifier, pooled, sharpness, seed)
+    spread(head.regressor, pooled, 1.0, seed)
     return detector
+
+
+def spread(layer, inputs, deviation, seed):
+    """Random weights that give outputs of this standard deviation."""
+    layer.kernel.assign(tf.random.normal(layer.kernel.shape, seed=seed))
+    layer.kernel.assign(layer.kernel * deviation / tf.math.reduce_std(layer(inputs)))
 
 
 def make_image(height=150, width=120, seed=0):
@@ -324,7 +337,7 @@ def test_the_file_runs_with_litert_and_numpy_alone(path, runtime, tmp_path):
 
 @pytest.mark.slow
 def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
-    detector = make_detector(sharpness=0.05)
+    detector = make_detector(sharpness=2.0)
     path = to_tflite(detector, tmp_path / "a.tflite")
     python = make_environment(tmp_path / "venv", "mediapipe>=1.2")
     image = make_image(160, 192)  # as large as the input: MediaPipe resizes in a way of its own
@@ -350,7 +363,9 @@ def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
     assert len(found) >= 0.9 * int(expected["num_detections"][0])  # it drops boxes without a pixel
     assert [one[0] for one in found[:5]] == [CATEGORIES[label].name for label in expected["labels"][0, :5]]
     np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=1e-3)
-    np.testing.assert_allclose([one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=1.5)  # whole pixels
+    np.testing.assert_allclose(
+        [one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=2
+    )  # corner and sides are whole pixels
 
 
 def test_small_maps_are_pooled_by_matrix_products(tmp_path):
