@@ -15,6 +15,31 @@ from . import metadata
 FOREIGN = ("CUSTOM", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
+def sign(model: bytes, outputs: Sequence[str]) -> bytes:
+    """A converted model with a signature, by whose names its input and outputs are known from then on.
+
+    Args:
+        outputs: names of the converted function's results, in their order.
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    def entry(name: str, index: int) -> Any:
+        made = schema.TensorMapT()
+        made.name, made.tensorIndex = name.encode(), index
+        return made
+
+    tree = _read(model)
+    graph, signature = tree.subgraphs[0], schema.SignatureDefT()
+    # the converter keeps the results' names, Identity, Identity_1, ..., and may not keep their order
+    order = {f"Identity_{i}" if i else "Identity": name for i, name in enumerate(outputs)}
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs = [entry("image", index) for index in graph.inputs]
+    signature.outputs = [entry(order[graph.tensors[index].name.decode()], index) for index in graph.outputs]
+    tree.signatureDefs = [signature]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
 def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], labels: Sequence[str]) -> bytes:
     """A converted model as it is written to a file: outputs in order and named, with metadata and its files.
 
@@ -66,6 +91,14 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
         for operator in graph.operators:
             counted[_kind(tree, operator), _dtypes(tree, graph, operator)] += 1
     return [{"op": op, "count": count, "dtypes": dtypes} for (op, dtypes), count in counted.most_common()]
+
+
+def convolutions(model: bytes) -> list[str]:
+    """Names of the results of a model's convolutions, in the order of the graph."""
+    tree = _read(model)
+    graph = tree.subgraphs[0]
+    found = [operator for operator in graph.operators if _kind(tree, operator).endswith("CONV_2D")]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in found]
 
 
 def _read(model: bytes) -> Any:

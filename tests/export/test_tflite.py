@@ -23,8 +23,8 @@ CATEGORIES = (Category(3, "cat"), Category(90, "big dog"))
 SIDE = 640  # the tolerance of boxes is stated at this size
 
 
-def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, seed=0, **changes):
-    """Random weights, made to disagree: scores far apart, so that their order is no matter of rounding."""
+def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpness=6.0, seed=0, **changes):
+    """Random weights, made to disagree: scores far apart, some of them 1."""
     keras.utils.set_random_seed(seed)
     config = preset(name, CATEGORIES).detector
     config = config.replace(
@@ -33,12 +33,25 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, seed=0,
         **changes,
     )
     detector = build_detector(config)
-    for layer, scale in ((detector.rpn_head.objectness, 1.0), (detector.rpn_head.deltas, 0.1)):
-        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
-    head = detector.box_head
-    for layer, scale in ((head.classifier, 0.2), (head.regressor, 0.1)):
-        layer.kernel.assign(tf.random.normal(layer.kernel.shape, stddev=scale, seed=seed))
+    features = detector.extract_features(make_image(*size).astype(np.float32), tf.constant([size], tf.float32))
+    hidden = detector.rpn_head.convs[0](features[0])
+    spread(detector.rpn_head.objectness, hidden, 2.0, seed)
+    spread(detector.rpn_head.deltas, hidden, 0.3, seed)
+    proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
+    proposals = tf.concat([proposals, proposals + 50], axis=-1)
+    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals)
+    head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
+    for dense in head.hidden:
+        pooled = dense(pooled)
+    spread(head.classifier, pooled, sharpness, seed)
+    spread(head.regressor, pooled, 1.0, seed)
     return detector
+
+
+def spread(layer, inputs, deviation, seed):
+    """Random weights that give outputs of this standard deviation."""
+    layer.kernel.assign(tf.random.normal(layer.kernel.shape, seed=seed))
+    layer.kernel.assign(layer.kernel * deviation / tf.math.reduce_std(layer(inputs)))
 
 
 def make_image(height=150, width=120, seed=0):
@@ -184,6 +197,46 @@ def test_labels_and_description_are_inside(path, runtime):
     assert runtime.description["categories"][1] == {"id": 90, "name": "big dog"}
 
 
+@pytest.mark.parametrize(("precision", "smaller", "scores"), [("float16", 1.9, 0.01), ("dynamic", 3, 0.2)])
+def test_smaller_precisions_find_the_same_best_box(detector, path, tmp_path, precision, smaller, scores):
+    small = to_tflite(detector, tmp_path / "a.tflite", precision=precision)
+    assert path.stat().st_size > smaller * small.stat().st_size
+    runtime = TFLiteRuntime(small)
+    assert runtime.description["precision"] == precision
+    found, expected = runtime.run(make_image()), detector(make_image().astype(np.float32))
+    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=scores)
+
+
+def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path, tmp_path):
+    images = [make_image(seed=seed)[0] for seed in range(8)]
+    small = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=iter(images))
+    assert path.stat().st_size > 3 * small.stat().st_size
+    table = operators(small)
+    convolutions = {}
+    for row in table:
+        kind = "float32" if "float32" in row["dtypes"].split(" -> ")[1] else "int8"
+        convolutions[row["op"], kind] = convolutions.get((row["op"], kind), 0) + row["count"]
+    # four levels of objectness and deltas, and the stem; the two of the head's outputs
+    assert convolutions["CONV_2D", "float32"] == 4 * 2 + 3
+    assert convolutions["CONV_2D", "int8"] > 8
+    assert convolutions["FULLY_CONNECTED", "float32"] == 2
+    assert convolutions["FULLY_CONNECTED", "int8"] == 1
+    for op in ("NON_MAX_SUPPRESSION_V4", "TOPK_V2", "EXP", "SOFTMAX", "LOGISTIC"):
+        assert not any("int8" in row["dtypes"] for row in table if row["op"] == op)
+    found, expected = TFLiteRuntime(small).run(images[0][None]), detector(images[0][None].astype(np.float32))
+    assert found["num_detections"][0] > 10
+    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("representative", "message"), [(None, "int8 needs"), ([], "representative images, found none")]
+)
+def test_int8_without_representative_images_is_refused(detector, tmp_path, representative, message):
+    with pytest.raises(InputError, match=message):
+        to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=representative)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_exists_is_kept(detector, tmp_path):
     (tmp_path / "a.tflite").write_text("mine")
     with pytest.raises(InputError, match=r"a\.tflite exists already"):
@@ -283,9 +336,11 @@ def test_the_file_runs_with_litert_and_numpy_alone(path, runtime, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_file_runs_unchanged_in_mediapipe(path, detector, tmp_path):
+def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
+    detector = make_detector(sharpness=2.0)
+    path = to_tflite(detector, tmp_path / "a.tflite")
     python = make_environment(tmp_path / "venv", "mediapipe>=1.2")
-    image = make_image(320, 384)  # of the input's aspect: MediaPipe stretches
+    image = make_image(160, 192)  # as large as the input: MediaPipe resizes in a way of its own
     np.save(tmp_path / "image.npy", image[0])
     script = """if True:
         import json, sys
@@ -305,18 +360,23 @@ def test_the_file_runs_unchanged_in_mediapipe(path, detector, tmp_path):
     subprocess.run([python, "-I", "-c", script, path], cwd=tmp_path, check=True)
     found = json.loads((tmp_path / "found.json").read_text())
     expected = detector(image.astype(np.float32))
-    count = int(expected["num_detections"][0])
-    assert abs(len(found) - count) <= 2  # its resize decides about a score at the threshold
-    names = [CATEGORIES[label].name for label in expected["labels"][0, :count]]
-    assert [one[0] for one in found[:5]] == names[:5]
-    # its bilinear resize is another one, and its boxes are whole pixels
-    np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=0.02)
-    np.testing.assert_allclose([one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=3)
+    assert len(found) >= 0.9 * int(expected["num_detections"][0])  # it drops boxes without a pixel
+    assert [one[0] for one in found[:5]] == [CATEGORIES[label].name for label in expected["labels"][0, :5]]
+    np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=1e-3)
+    np.testing.assert_allclose(
+        [one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=2
+    )  # corner and sides are whole pixels
+
+
+def test_small_maps_are_pooled_by_matrix_products(tmp_path):
+    detector = make_detector(size=(64, 96))
+    path = to_tflite(detector, tmp_path / "a.tflite")
+    assert "BATCH_MATMUL" in {row["op"] for row in operators(path)}
+    assert assert_same(detector, TFLiteRuntime(path), make_image()) > 10
 
 
 @pytest.mark.slow
-# vgg16 too gives the same, but converting its 540 MB takes TensorFlow 18 GB of memory
-@pytest.mark.parametrize("name", ["resnet50_fpn", "mobilenet_v2_fpn"])
+@pytest.mark.parametrize("name", ["mobilenet_v2_fpn", "resnet50_fpn"])
 def test_presets_with_random_weights_detect_the_same(name, tmp_path):
     detector = make_detector(name, (256, 256))
     runtime = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite"))

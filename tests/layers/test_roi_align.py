@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers import RoIAlign
 
-IMPLEMENTATIONS = ("crop_and_resize", "gather")
+IMPLEMENTATIONS = ("crop_and_resize", "gather", "matmul")
 RAMP = tf.reshape(tf.range(25.0), [1, 5, 5, 1])  # value 5 y + x
 
 
@@ -81,7 +81,7 @@ def test_random_boxes_inside_across_and_outside_the_border_equal_the_reference(i
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
-def test_both_implementations_agree_in_value_and_gradient_over_levels_and_images():
+def test_all_implementations_agree_in_value_and_gradient_over_levels_and_images():
     rng = np.random.default_rng(1)
     maps = [tf.Variable(rng.normal(size=(2, 32 // s, 48 // s, 4)).astype(np.float32)) for s in (1, 2, 4)]
     corners = rng.uniform(0, 20, (2, 30, 2))
@@ -94,8 +94,9 @@ def test_both_implementations_agree_in_value_and_gradient_over_levels_and_images
             pooled = layer(maps, boxes * 4)
             total = tf.reduce_sum(pooled * weight)
         results.append([pooled, *map(tf.convert_to_tensor, tape.gradient(total, maps))])
-    for one, other in zip(*results):
-        np.testing.assert_allclose(one, other, atol=2e-4)
+    for one, *others in zip(*results):
+        for other in others:
+            np.testing.assert_allclose(one, other, atol=2e-4)
 
 
 def test_a_box_goes_to_the_level_of_its_size():
@@ -113,5 +114,5 @@ def test_gather_compiles_under_xla():
 
 
 def test_an_unknown_implementation_is_refused():
-    with pytest.raises(ValueError, match="crop_and_resize, gather, found 'roi_pool'"):
+    with pytest.raises(ValueError, match="crop_and_resize, gather, matmul, found 'roi_pool'"):
         RoIAlign(HeadConfig(), (1,), "roi_pool")

@@ -60,7 +60,8 @@ class FeaturePyramid(ConfiguredLayer[FPNConfig]):
         for level in reversed(range(len(features))):
             x = self.lateral[level](features[level])
             if merged:
-                x += (native("upsample") or _upsample)(merged[0], self.strides[level + 1] // self.strides[level], x)
+                upsample = native("upsample") or _upsample
+                x += upsample(merged[0], self.strides[level + 1] // self.strides[level], x)
             merged.insert(0, x)
         pyramid = [smooth(x) for smooth, x in zip(self.smooth, merged)]
         return [*pyramid, pyramid[-1][:, ::2, ::2]]
@@ -73,7 +74,7 @@ def _upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
     """Nearest neighbour by a whole factor, to the rows and columns of `like`, which may be fewer by rounding.
 
     By repetition, since the gradient of TensorFlow's own nearest resize does not compile under XLA; and by
-    concatenating a row of cells with itself, which unlike tf.repeat's tiles exists in 8 bits and in XNNPACK.
+    concatenating cells and rows with themselves, which unlike tf.repeat's tiles exists in 8 bits and in XNNPACK.
     """
     if factor == 1:
         return x
