@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from ..data.decode import read_image
 from ..data.example import Dataset
 from ..errors import InputError
 from ..inference import Predictor
 from ..models import FasterRCNN
 from .contract import FORMATS, PRECISIONS, prepare
 from .runtimes import ArtefactPredictor, load_runtime
-from .verification import Report, verify
+from .stages import differences, first_divergent, run_stages
+from .verification import Report, edge_cases, verify
 
 SUFFIXES = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 PRECISIONS_OF = {
@@ -137,7 +139,28 @@ def _verified(detector: FasterRCNN, path: Path, options: ExportOptions, images: 
         options.score_threshold,
         roi_align="crop_and_resize",
     )
-    return verify(Predictor(reference), artefact, path, images)
+    report = verify(Predictor(reference), artefact, path, images)
+    if report.passed:
+        return report
+    examples = images.examples if images else ()
+    picture = read_image(examples[report.worst_image].path) if examples else edge_cases()[report.worst_image]
+    found = _stage_differences(reference, options, picture)
+    return replace(report, stages=found, first_divergent=first_divergent(found, options.precision))
+
+
+def _stage_differences(reference: FasterRCNN, options: ExportOptions, picture: np.ndarray) -> dict[str, float]:
+    """How far each stage is off on a picture, in the same runtime by the same conversion."""
+    if options.form == "saved_model":
+        from .saved_model import stage_outputs
+    elif options.form == "tflite":
+        from .tflite import stage_outputs
+    else:
+        from .onnx import stage_outputs
+
+    ours = stage_outputs(reference, options.precision, options.representative, picture)
+    prepared = reference.get_layer("preprocessor")(picture[None].astype(np.float32))
+    theirs = run_stages(reference, prepared["images"], prepared["image_sizes"])
+    return differences(ours, {name: value.numpy() for name, value in theirs.items()})
 
 
 def _remove(path: Path) -> None:

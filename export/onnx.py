@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from ..layers.native import native_operators
 from ..models import FasterRCNN
 from . import onnx_graph, onnx_operators
 from .contract import OUTPUTS, category_ids, describe, prepare, to_contract
+from .stages import run_stages
 
 OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
 PRECISIONS = ("float32", "float16", "int8")
 INPUT = "images"
+Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]  # images as the file takes them -> its outputs
 AXES = {INPUT: ("batch", "height", "width"), **dict.fromkeys(OUTPUTS, ("batch",))}
 
 
@@ -74,16 +76,7 @@ def to_onnx(
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
     copy = prepare(detector, image_size, max_detections, score_threshold)
-    model = _convert(copy, opset)
-    onnx_graph.fold_scales(model)
-    onnx_graph.count_in_64_bits(model)
-    if precision != "float32":
-        from . import onnx_precision
-
-        if precision == "float16":
-            model = onnx_precision.to_float16(model)
-        else:
-            model = onnx_precision.to_int8(model, representative or ())
+    model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as temporary:
@@ -91,11 +84,23 @@ def to_onnx(
     return path
 
 
-def _convert(detector: FasterRCNN, opset: int) -> Any:
-    """The ONNX model of a detector, whose weights are changed on the way."""
-    import tf2onnx
+def stage_outputs(
+    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What each stage of a detector gives in ONNX Runtime: `run_stages` converted as `to_onnx` converts, and run.
 
-    onnx_operators.prepare_weights(detector)
+    Args:
+        picture: [H, W, 3] uint8.
+    """
+    import onnxruntime
+
+    model = _convert(prepare(detector), precision, representative, serving=_staging)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {INPUT: picture[None]})))
+
+
+def _detection(detector: FasterRCNN) -> Serve:
     # a constant that a function captures is not frozen by tf2onnx and breaks the session; a variable is
     ids = tf.Variable(category_ids(detector.config), trainable=False)
 
@@ -104,10 +109,48 @@ def _convert(detector: FasterRCNN, opset: int) -> Any:
         sizes = tf.tile(tf.cast(shape[1:3], tf.float32)[None], [shape[0], 1])
         return to_contract(detector(tf.cast(images, tf.float32)), sizes, ids)
 
+    return serve
+
+
+def _staging(detector: FasterRCNN) -> Serve:
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared = detector.get_layer("preprocessor")(tf.cast(images, tf.float32))
+        stages = run_stages(detector, prepared["images"], prepared["image_sizes"])
+        return {**stages, "roi_align_0": onnx_operators.in_order(stages["roi_align_0"], detector.config.head)}
+
+    return serve
+
+
+def _convert(
+    detector: FasterRCNN,
+    precision: str,
+    representative: Iterable[np.ndarray] | None,
+    opset: int = OPSETS[1],
+    serving: Callable[[FasterRCNN], Serve] = _detection,
+) -> Any:
+    """The ONNX model of a detector, whose weights are changed on the way."""
+    model = _trace(detector, opset, serving)
+    onnx_graph.fold_scales(model)
+    onnx_graph.count_in_64_bits(model)
+    if precision == "float16":
+        from .onnx_precision import to_float16
+
+        return to_float16(model)
+    if precision == "int8":
+        from .onnx_precision import to_int8
+
+        return to_int8(model, representative or ())
+    return model
+
+
+def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Serve]) -> Any:
+    import tf2onnx
+
+    onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with native_operators(**onnx_operators.NATIVE):
-        function = tf.function(serve, input_signature=signature, autograph=False)
+        function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
         )

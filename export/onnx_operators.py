@@ -152,6 +152,15 @@ def feeds_dense(config: HeadConfig) -> bool:
     return bool(config.units) and not config.convs
 
 
+def in_order(pooled: tf.Tensor, config: HeadConfig) -> tf.Tensor:
+    """[B, P, p, p, C] as `roi_align` leaves it in memory -> with its numbers where the shape says."""
+    if not feeds_dense(config):
+        return pooled
+    shape = tf.shape(pooled)
+    pooled = tf.reshape(pooled, tf.concat([shape[:2], shape[4:], shape[2:4]], axis=0))
+    return tf.transpose(pooled, [0, 1, 3, 4, 2])
+
+
 def prepare_weights(detector: FasterRCNN) -> None:
     """Permute, in place, the first fully connected layer's inputs from (p, p, C) to the (C, p, p) of `roi_align`."""
     config = detector.config.head

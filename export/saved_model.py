@@ -8,7 +8,8 @@
 Signatures, both with the outputs of `contract`:
 
     serving_default    images          uint8 [B, H, W, 3]
-    encoded            encoded_images  string [B], whole JPEG, PNG, BMP or GIF files, each of its own size
+    encoded            encoded_images  string [B], whole JPEG, PNG, BMP or GIF files, each of its own size; boxes are
+                                       relative to the upright image, a JPEG file's EXIF orientation applied
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,12 @@ import tensorflow as tf
 from .. import images as image_ops
 from ..config import Category, ImageConfig
 from ..data.decode import decode_image
+from ..data.orientation import jpeg_orientation
 from ..errors import InputError
 from ..files import atomic_folder
 from ..models import FasterRCNN
 from .contract import FORMAT, OUTPUTS, category_ids, describe, prepare, to_contract
+from .stages import run_stages
 from .warmup import write_warmup
 
 DESCRIPTION = "tfrcnn.json"
@@ -68,6 +72,31 @@ def to_saved_model(
         tf.saved_model.save(served, folder, signatures=signatures)
         write_warmup(folder, config.image)
     return path
+
+
+def stage_outputs(
+    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What each stage of a detector gives in a SavedModel: `run_stages`, saved, loaded and run.
+
+    Args:
+        precision, representative: float32, None: there is no other; here as of the other formats.
+        picture: [H, W, 3] uint8.
+    """
+    copy = prepare(detector, roi_align="crop_and_resize")
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared = copy.get_layer("preprocessor")(tf.cast(images, tf.float32))
+        return run_stages(copy, prepared["images"], prepared["image_sizes"])
+
+    module = tf.Module()
+    module.weights = [variable.value for variable in copy.weights]
+    module.serve = tf.function(serve, [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder)
+        loaded = tf.saved_model.load(folder)  # it holds the variables as long as it is held
+        found = loaded.serve(tf.constant(picture[None]))
+    return {name: value.numpy() for name, value in found.items()}
 
 
 class Served(tf.Module):
@@ -114,14 +143,14 @@ def decode_batch(encoded: tf.Tensor, config: ImageConfig) -> tuple[tf.Tensor, tf
 
     Returns:
         images [B, N_h, N_w, 3] float32 0..255, padded to a common frame; image_sizes [B, 2] float32 (h, w) within it;
-        original_sizes [B, 2] float32 (H, W).
+        original_sizes [B, 2] float32 (H, W), of the upright images.
 
     Raises:
         tf.errors.InvalidArgumentError: a file that is not an image; names its position.
     """
 
     def read(index: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        image = decode_image(data, tf.constant(1))
+        image = decode_image(data, jpeg_orientation(data))
         resized = image_ops.resize(image, config)
         size = tf.shape(resized)[:2]
         sizes = tf.cast(tf.stack([size, tf.shape(image)[:2]]), tf.float32)

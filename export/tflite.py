@@ -10,7 +10,7 @@ stretch the image over the whole input, as MediaPipe's do, need know nothing of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from ..files import atomic
 from ..models import FasterRCNN
 from . import tflite_model
 from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
+from .stages import run_stages
 from .tflite_quantize import quantize
+from .tflite_runtime import letterbox
 
 # Cells up to which RoIAlign is faster by matrix products in LiteRT. Measured, ms of one thread, gathers and products:
 # 10 x 10 cells, 300 boxes, 256 channels 55 and 8; 20 x 20, 300, 512 122 and 32; 80 x 80, 100, 256 19 and 41.
 MOST_CELLS = 1000
+Compute = Callable[[FasterRCNN, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 _IMAGE_ABOVE = -0.5  # what a client's own resampling may leave under 0 is no padding
 
 
@@ -66,12 +69,9 @@ def to_tflite(
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     size = image_size or static_size(detector.config.image)
     copy = prepare(detector, size, max_detections, score_threshold, _roi_align(detector, size))
-    if precision == "int8":
-        if representative is None:
-            raise InputError("int8 needs representative images, from which the ranges of its numbers are measured")
-        model = quantize(_convert(copy, "float32"), representative, size)
-    else:
-        model = _convert(copy, precision)
+    if precision == "int8" and representative is None:
+        raise InputError("int8 needs representative images, from which the ranges of its numbers are measured")
+    model = _convert(copy, precision, representative)
     description = describe(copy.config, "tflite", precision)
     labels = [category.name for category in copy.config.categories]
     with atomic(path) as temporary:
@@ -91,12 +91,32 @@ def _roi_align(detector: FasterRCNN, size: tuple[int, int]) -> str:
     return "matmul" if cells <= MOST_CELLS else "gather"
 
 
-def _serving(detector: FasterRCNN) -> Any:
-    """The graph that is converted, a tf.function: one letterboxed image -> the contract's outputs."""
+def stage_outputs(
+    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What each stage of a detector gives in LiteRT: `run_stages` converted as `to_tflite` converts, and run.
+
+    Args:
+        detector: with a static size.
+        picture: [H, W, 3] RGB 0..255.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    size = static_size(detector.config.image)
+    model = _convert(prepare(detector, roi_align=_roi_align(detector, size)), precision, representative, run_stages)
+    interpreter, image = Interpreter(model_content=model), letterbox(picture, size)[None]
+    return dict(interpreter.get_signature_runner("serving_default")(image=image))
+
+
+def _detect(detector: FasterRCNN, image: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+    return to_contract(detector.network([image, sizes], training=False), sizes)
+
+
+def _serving(detector: FasterRCNN, compute: Compute) -> Any:
+    """The graph that is converted, a tf.function: one letterboxed image -> what is computed of it."""
 
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        sizes = _unpadded_sizes(image)
-        return to_contract(detector.network([image, sizes], training=False), sizes)
+        return compute(detector, image, _unpadded_sizes(image))
 
     spec = tf.TensorSpec([1, *detector.config.image.static_size, 3], tf.float32, "image")
     return tf.function(serve, input_signature=[spec])
@@ -109,15 +129,21 @@ def _unpadded_sizes(images: tf.Tensor) -> tf.Tensor:
     return tf.maximum(tf.stack([tf.reduce_sum(pixels, axis=1) for pixels in inside], axis=1), 1.0)
 
 
-def _convert(detector: FasterRCNN, precision: str) -> bytes:
-    traced = _serving(detector).get_concrete_function()
+def _convert(
+    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None = None, compute: Compute = _detect
+) -> bytes:
+    traced = _serving(detector, compute).get_concrete_function()
     converter: Any = tf.lite.TFLiteConverter.from_concrete_functions([traced])
     # else variables stay, and batch norm unfolded beside them; by way of a SavedModel they stay all the same, and once
     # frozen take VGG-16 more than 20 GB of memory instead of 11
     converter.experimental_enable_resource_variables = False
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if precision != "float32":
+    if precision in ("float16", "dynamic"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    return tflite_model.sign(bytes(converter.convert()), sorted(OUTPUTS))  # the order in which dicts are flattened
+    # sorted is the order in which dicts are flattened
+    model = tflite_model.sign(bytes(converter.convert()), sorted(traced.structured_outputs))
+    if precision != "int8":
+        return model
+    return quantize(model, representative or (), static_size(detector.config.image))

@@ -40,6 +40,10 @@ TOLERANCES = {
 }
 
 
+# Attributes of a report that its table says in words
+_IN_WORDS = ("faults", "worst_image", "stages", "first_divergent")
+
+
 @dataclass(frozen=True)
 class Report:
     """How an artefact compares with the Keras model.
@@ -52,6 +56,9 @@ class Report:
         milliseconds, keras_milliseconds: medians for one image.
         ap, keras_ap: the metric's first number, where annotations are given.
         faults: what is out of tolerance, as sentences; empty if it passes.
+        worst_image: position of the image whose detections differ most.
+        stages: how far each stage is apart on that image (`stages.differences`), and first_divergent the first of them
+            that is by more than its precision explains; None where nothing is out of tolerance, or none was found.
     """
 
     form: str
@@ -67,6 +74,9 @@ class Report:
     ap: float | None
     keras_ap: float | None
     faults: tuple[str, ...]
+    worst_image: int = 0
+    stages: dict[str, float] | None = None
+    first_divergent: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -74,11 +84,13 @@ class Report:
 
     def to_markdown(self) -> str:
         """A table for people."""
-        rows = [(key.replace("_", " "), _shown(value)) for key, value in asdict(self).items() if key != "faults"]
-        verdict = "within tolerance" if self.passed else "; ".join(self.faults)
-        return "\n".join(
-            ["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), f"| verdict | {verdict} |", ""]
-        )
+        numbers = {key: value for key, value in asdict(self).items() if key not in _IN_WORDS}
+        rows = [(key.replace("_", " "), _shown(value)) for key, value in numbers.items()]
+        rows.append(("verdict", "within tolerance" if self.passed else "; ".join(self.faults)))
+        if self.stages is not None:
+            rows.append(("first stage that diverges", self.first_divergent or "none by itself: round-off that adds up"))
+            rows += [(f"difference of {stage} on the worst image", _shown(d)) for stage, d in self.stages.items()]
+        return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""])
 
     def write(self, path: Path) -> None:
         """PATH.report.json and PATH.report.md, beside the artefact."""
@@ -125,6 +137,7 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         ap=ap,
         keras_ap=keras_ap,
         faults=tuple(_faults(tolerance, score, box, unmatched, ap, keras_ap)),
+        worst_image=max(range(len(matched)), key=lambda i: (matched[i][2], *matched[i][:2]), default=0),
     )
 
 

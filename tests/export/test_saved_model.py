@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrcnn.config import Category
+from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.saved_model import SavedModelRuntime, to_saved_model
@@ -117,6 +118,18 @@ def test_a_file_of_each_format_gives_what_its_pixels_give(runtime, file_format, 
     found = runtime.run_encoded([data])
     for name, value in runtime.run(decoded[None]).items():
         np.testing.assert_allclose(found[name], value, atol=1e-5)
+
+
+def test_a_photograph_that_is_stored_turned_is_detected_in_upright(runtime, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stream = io.BytesIO()
+    Image.fromarray(pixels(60, 100, 3)).save(stream, "JPEG", exif=exif)
+    (tmp_path / "a.jpg").write_bytes(stream.getvalue())
+    upright = read_image(tmp_path / "a.jpg")
+    assert upright.shape == (100, 60, 3)
+    for name, value in runtime.run(upright[None]).items():
+        np.testing.assert_allclose(runtime.run_encoded([stream.getvalue()])[name], value, atol=1e-5)
 
 
 def test_16_bits_become_8_and_an_animation_its_first_frame(runtime):

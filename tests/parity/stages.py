@@ -158,9 +158,10 @@ def measure(detector: FasterRCNN, golden: Golden, errors: dict[str, float]) -> l
     return stages
 
 
-# What scores may differ by, end to end. The deeper head of v2 gives logits that torchvision's own float32 has 1.0e-3
-# wrong, three to ten times the others'.
-SCORE_TOLERANCE = {name: 2e-3 if name.endswith("_v2") else 1e-3 for name in NAMES}
+# What scores may differ by, end to end. Through ResNet-50 with random weights, round-off is amplified: TensorFlow's own
+# two kinds of kernels (TF_ENABLE_ONEDNN_OPTS=0 and 1) give scores that are 1.1e-3 apart, and those of a CPU without
+# AVX-512 are 1.8e-3 off torchvision's. v2's logits are 1.0e-3 wrong in torchvision's own float32.
+SCORE_TOLERANCE = {name: 1e-3 if "mobilenet" in name else 2e-3 for name in NAMES}
 
 
 def unmatched(found: dict[str, np.ndarray], golden: Golden, score: float, box: float = 0.5) -> int:

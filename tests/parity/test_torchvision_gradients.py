@@ -18,8 +18,9 @@ from .stages import Golden, load_reference, swap
 
 # Through a body of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps:
 # torchvision's own gradients in float32 have norms up to 9.3e-3 off those in float64 (ResNet-50, its layer1), and are
-# off by 5 % of their norm in direction. Ours, from another order of summation, were up to 3.1e-3 off its float32.
-BODY, OTHERS = 5e-3, 1e-3
+# off by 5 % of their norm in direction. Ours may be off as much: from the kernels of a CPU with AVX-512 they were up to
+# 3.1e-3 off torchvision's float32, from those of one without up to 5.1e-3.
+BODY, OTHERS = 1e-2, 1e-3
 TORCH_LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": (320, 640), "fasterrcnn_resnet50_fpn": (320, 512)}
 

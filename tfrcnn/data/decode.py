@@ -21,10 +21,10 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
+from tfrcnn.data.orientation import ORIENTATION_TAG
 from tfrcnn.errors import InputError
 
 _EXPECTED = "expected a whole JPEG, PNG, BMP or GIF image"
-_ORIENTATION_TAG = 0x0112
 
 
 def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
@@ -78,7 +78,7 @@ def read_orientation(path: str | Path) -> int:
             # Pillow warns of EXIF blocks it can read in part only; the pixels are good all the same.
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(path) as image:
-                orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+                orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except UnidentifiedImageError as error:
         raise InputError(f"{path}: {_EXPECTED}, found something else") from error
     except (OSError, Image.DecompressionBombError) as error:
