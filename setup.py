@@ -54,6 +54,7 @@ setup(
         "demo": ["scikit-learn>=1.4"],
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
+        "openvino": ["openvino>=2025.4"],
         "serving": ["litserve>=0.2.19", "requests"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
@@ -67,6 +68,7 @@ setup(
             "mypy",
             "onnx>=1.19",
             "onnxruntime>=1.23",
+            "openvino>=2025.4",
             "pre-commit",
             "pytest",
             "pytest-xdist",

@@ -20,10 +20,11 @@ class OnnxRuntime:
         description: what the file says about itself (`contract.describe`).
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | Path, threads: int | None = None, profile: Path | None = None) -> None:
         """
         Args:
             threads: of one operator; None leaves it to ONNX Runtime.
+            profile: measure every operator into a file whose name begins so; see `finish_profile`.
 
         Raises:
             InputError: no such file, not an ONNX model or one cut short, or none of `to_onnx`; ONNX Runtime is not
@@ -37,6 +38,8 @@ class OnnxRuntime:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         options = onnxruntime.SessionOptions()
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
         options.log_severity_level = 3
         if threads is not None:
             if threads < 1:
@@ -62,20 +65,43 @@ class OnnxRuntime:
         Raises:
             InputError: another shape or type.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-            raise InputError(f"images must be [B, H, W, 3], none of them 0, found {list(images.shape)}")
-        if images.dtype.kind == "f":
-            images = np.clip(np.rint(images), 0, 255).astype(np.uint8)
-        elif images.dtype != np.uint8:
-            raise InputError(f"images must be uint8 or float32, found {images.dtype}")
-        return dict(zip(self._outputs, self._session.run(self._outputs, {"images": images})))
+        return dict(zip(self._outputs, self._session.run(self._outputs, {"images": check_images(images)})))
+
+    def finish_profile(self) -> Path:
+        """Write the profile, and say where."""
+        return Path(self._session.end_profiling())
+
+
+def check_images(images: np.ndarray) -> np.ndarray:
+    """Images as the file takes them, uint8.
+
+    Raises:
+        InputError: another shape or type.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise InputError(f"images must be [B, H, W, 3], none of them 0, found {list(images.shape)}")
+    if images.dtype.kind == "f":
+        return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+    if images.dtype != np.uint8:
+        raise InputError(f"images must be uint8 or float32, found {images.dtype}")
+    return images
 
 
 def _description(path: Path, properties: dict[str, str]) -> dict[str, Any]:
     try:
-        description = json.loads(properties["tfrcnn"])
-    except (KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: an ONNX model, but none that tfrcnn exported (no description in it)") from error
+        return check_description(path, json.loads(properties["tfrcnn"]) if "tfrcnn" in properties else None)
+    except json.JSONDecodeError:
+        return check_description(path, None)
+
+
+def check_description(path: Path, description: Any) -> dict[str, Any]:
+    """A description that this version reads.
+
+    Raises:
+        InputError: none (None), or another version's.
+    """
+    if description is None:
+        raise InputError(f"{path}: an ONNX model, but none that tfrcnn exported (no description in it)")
     if not isinstance(description, dict) or description.get("tfrcnn_export") != FORMAT:
         found = description.get("tfrcnn_export") if isinstance(description, dict) else description
         raise InputError(f"{path}: tfrcnn_export must be {FORMAT} (this version of tfrcnn), found {found!r}")

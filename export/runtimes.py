@@ -21,9 +21,17 @@ from ..models import load_detector
 from ..models.build import CONFIG
 from .contract import OUTPUTS
 
+# What runs each form, the first where nothing else is asked for
+RUNTIMES = {
+    "keras": ("Keras",),
+    "saved_model": ("TensorFlow",),
+    "tflite": ("LiteRT",),
+    "onnx": ("ONNX Runtime", "OpenVINO"),
+}
+
 
 class Runtime(Protocol):
-    """What runs one artefact: see `SavedModelRuntime`, `TFLiteRuntime`, `OnnxRuntime`.
+    """What runs one artefact: see `SavedModelRuntime`, `TFLiteRuntime`, `OnnxRuntime`, `OpenVinoRuntime`.
 
     Attributes:
         description: what the file says of itself, see `contract.describe`.
@@ -69,13 +77,16 @@ class ArtefactPredictor:
         return [self.detect(example.path, example.image_id) for example in examples]
 
 
-def load(path: str | Path, threads: int | None = None, score_threshold: float | None = None) -> Any:
+def load(
+    path: str | Path, threads: int | None = None, score_threshold: float | None = None, runtime: str | None = None
+) -> Any:
     """What detects with the artefact at a path.
 
     Args:
         path: a run folder (of tfrcnn train or import-weights), a SavedModel folder, a .tflite or an .onnx file.
         threads: of the runtime, where it can be told; None leaves its default.
         score_threshold: a lower one than the detector's own; only a run folder has not fixed it.
+        runtime: one of `RUNTIMES` of its form; None takes the first.
 
     Returns:
         a `Predictor` or an `ArtefactPredictor`.
@@ -93,15 +104,22 @@ def load(path: str | Path, threads: int | None = None, score_threshold: float | 
             detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
             changes["detections"] = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
         return Predictor(load_detector(path, **changes))
-    return ArtefactPredictor(load_runtime(path, form, threads))
+    return ArtefactPredictor(load_runtime(path, form, threads, runtime))
 
 
-def load_runtime(path: Path, form: str, threads: int | None = None) -> Runtime:
+def load_runtime(path: Path, form: str, threads: int | None = None, runtime: str | None = None) -> Runtime:
     """The runtime of an exported file.
 
     Args:
         form: one of `contract.FORMATS`.
+        runtime: as of `load`.
     """
+    if runtime not in (None, *RUNTIMES[form]):
+        raise InputError(f"{path}: runtime must be one of {', '.join(RUNTIMES[form])}, found {runtime!r}")
+    if runtime == "OpenVINO":
+        from .openvino_runtime import OpenVinoRuntime
+
+        return OpenVinoRuntime(path, threads)
     if form == "saved_model":
         from .saved_model import SavedModelRuntime
 

@@ -93,6 +93,38 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
     return [{"op": op, "count": count, "dtypes": dtypes} for (op, dtypes), count in counted.most_common()]
 
 
+def truncate(model: bytes, belongs: Sequence[bool]) -> bytes:
+    """A model that computes only some of its operators and what they need; it gives what the others take from them.
+
+    Args:
+        belongs: for each operator of the graph, in its order, whether it is wanted.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = _read(model)
+    graph = tree.subgraphs[0]
+    makers = {index: i for i, operator in enumerate(graph.operators) for index in operator.outputs}
+    wanted, waiting = set(), [i for i, one in enumerate(belongs) if one]
+    while waiting:
+        i = waiting.pop()
+        if i not in wanted:
+            wanted.add(i)
+            waiting += [makers[index] for index in graph.operators[i].inputs if index in makers]
+    kept = [graph.operators[i] for i in sorted(wanted)]
+    made = {index for operator in kept for index in operator.outputs}
+    taken = {index for operator in kept for index in operator.inputs}
+    graph.operators = kept
+    graph.outputs = sorted((made - taken) | made.intersection(graph.outputs))
+    tree.signatureDefs = []
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def operator_names(model: bytes) -> list[str]:
+    """The name of each operator's first result, in the order of the graph."""
+    graph = _read(model).subgraphs[0]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
+
+
 def convolutions(model: bytes) -> list[str]:
     """Names of the results of a model's convolutions, in the order of the graph."""
     tree = _read(model)

@@ -5,59 +5,21 @@ import subprocess
 import venv
 import zipfile
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrcnn import images as image_ops
-from tfrcnn.config import Category, DetectionConfig, ImageConfig
+from tfrcnn.config import ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.tflite import static_size, to_tflite
 from tfrcnn.export.tflite_model import operators
 from tfrcnn.export.tflite_runtime import PADDING, TFLiteRuntime, letterbox
-from tfrcnn.models import build_detector, preset
 
-CATEGORIES = (Category(3, "cat"), Category(90, "big dog"))
+from .random_detectors import CATEGORIES, make_detector, make_image
+
 SIDE = 640  # the tolerance of boxes is stated at this size
-
-
-def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpness=6.0, seed=0, **changes):
-    """Random weights, made to disagree: scores far apart, some of them 1."""
-    keras.utils.set_random_seed(seed)
-    config = preset(name, CATEGORIES).detector
-    config = config.replace(
-        image=config.image.replace(static_size=size),
-        detections=DetectionConfig(score_threshold=score_threshold, max_detections=60),
-        **changes,
-    )
-    detector = build_detector(config)
-    features = detector.extract_features(make_image(*size).astype(np.float32), tf.constant([size], tf.float32))
-    hidden = detector.rpn_head.convs[0](features[0])
-    spread(detector.rpn_head.objectness, hidden, 2.0, seed)
-    spread(detector.rpn_head.deltas, hidden, 0.3, seed)
-    proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
-    proposals = tf.concat([proposals, proposals + 50], axis=-1)
-    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals)
-    head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
-    for dense in head.hidden:
-        pooled = dense(pooled)
-    spread(head.classifier, pooled, sharpness, seed)
-    spread(head.regressor, pooled, 1.0, seed)
-    return detector
-
-
-def spread(layer, inputs, deviation, seed):
-    """Random weights that give outputs of this standard deviation."""
-    layer.kernel.assign(tf.random.normal(layer.kernel.shape, seed=seed))
-    layer.kernel.assign(layer.kernel * deviation / tf.math.reduce_std(layer(inputs)))
-
-
-def make_image(height=150, width=120, seed=0):
-    """Blobs: smooth, so that features differ from place to place."""
-    coarse = np.random.default_rng(seed).uniform(0, 255, (1, 6, 5, 3)).astype(np.float32)
-    return tf.image.resize(coarse, (height, width)).numpy().round().astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -373,11 +335,3 @@ def test_small_maps_are_pooled_by_matrix_products(tmp_path):
     path = to_tflite(detector, tmp_path / "a.tflite")
     assert "BATCH_MATMUL" in {row["op"] for row in operators(path)}
     assert assert_same(detector, TFLiteRuntime(path), make_image()) > 10
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mobilenet_v2_fpn", "resnet50_fpn"])
-def test_presets_with_random_weights_detect_the_same(name, tmp_path):
-    detector = make_detector(name, (256, 256))
-    runtime = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite"))
-    assert assert_same(detector, runtime, make_image(300, 400)) >= 50

@@ -25,13 +25,15 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Times each picture is run.")] = 10,
     pictures: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures of DATA.")] = 4,
+    stages: Annotated[bool, typer.Option(help="Measure each stage too.")] = True,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write latency.csv and latency.png into this folder.")
     ] = None,
 ) -> None:
-    """Time detectors on the same pictures, taking turns: Keras, SavedModel, LiteRT, ONNX Runtime.
+    """Time detectors on the same pictures, taking turns: Keras, SavedModel, LiteRT, ONNX Runtime, OpenVINO.
 
-    Each runs in a process of its own, from the picture's pixels to its boxes. The ratio is to the first MODEL.
+    Each runs in a process of its own, from the picture's pixels to its boxes. The ratio is to the first MODEL. A second
+    table says which stage takes how long.
 
     \b
     Example:
@@ -45,7 +47,7 @@ def benchmark(
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
     from tfrcnn.export.benchmark import benchmark as measure
-    from tfrcnn.export.benchmark import plot, render, write_csv
+    from tfrcnn.export.benchmark import plot, render, render_stages, write_csv
     from tfrcnn.export.verification import edge_cases
 
     arrays = edge_cases()[-1:]
@@ -55,8 +57,10 @@ def benchmark(
         paths = [Path(folder) / f"{i}.npy" for i in range(len(arrays))]
         for path, array in zip(paths, arrays):
             np.save(path, array)
-        results = measure(model, paths, tuple(threads or [os.cpu_count() or 1]), rounds)
+        results = measure(model, paths, tuple(threads or [os.cpu_count() or 1]), rounds, stages)
     print(render(results))
+    if stages:
+        print(f"\nMilliseconds of each stage, from the runtimes' own profiles:\n\n{render_stages(results)}")
     if out is not None:
         write_csv(results, out / "latency.csv")
         plot(results, out / "latency.png")

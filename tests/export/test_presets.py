@@ -1,0 +1,29 @@
+"""Presets with seeded random weights through every format: no trained model is needed for exports to be right."""
+
+import pytest
+
+from tfrcnn.export.exporting import SUFFIXES, ExportOptions, export
+from tfrcnn.models import preset
+
+from .random_detectors import CATEGORIES, make_detector
+
+PRESETS = ("mobilenet_v2_fpn", "resnet50_fpn", "vgg16")
+SIZE = (256, 256)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def detector(request):
+    changes = {}
+    if request.param == "vgg16":
+        # TensorFlow Lite's converter takes 11 GB for the whole network, whose first fully connected layer is most of it
+        changes["head"] = preset("vgg16", CATEGORIES).detector.head.replace(units=(512, 512))
+    return make_detector(request.param, SIZE, **changes)
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_preset_detects_the_same_in_every_format(form, detector, tmp_path):
+    report = export(detector, tmp_path / f"a{SUFFIXES[form]}", ExportOptions(form))
+    assert report.passed, report.to_markdown()
+    assert report.detections >= 50

@@ -1,0 +1,74 @@
+"""The programs of docs/deployment.md, run as they stand there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.export import load, to_onnx, to_saved_model, to_tflite
+from tfrcnn.models import build_detector, preset
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCKS = re.findall(r"```python\n(.*?)```", (DOCS / "deployment.md").read_text(encoding="utf-8"), re.DOTALL)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with everything that the programs open."""
+    keras.utils.set_random_seed(0)
+    config = preset("tiny_fpn", (Category(3, "cat"), Category(90, "dog"))).detector
+    detector = build_detector(config.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=10)))
+    path = tmp_path_factory.mktemp("deployed")
+    to_onnx(detector, path / "cells.onnx")
+    to_tflite(detector, path / "cells.tflite", (96, 128))
+    to_saved_model(detector, path / "serving/cells/1")
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    Image.fromarray(pixels).save(path / "picture.jpg")
+    Image.open(path / "picture.jpg").save(path / "picture.ppm")
+    return path
+
+
+def test_the_page_has_a_program_for_each_runtime():
+    assert [
+        next(w for w in ("load(", "onnxruntime", "openvino", "litert", "tensorflow") if w in b) for b in BLOCKS
+    ] == [
+        "load(",
+        "onnxruntime",
+        "openvino",
+        "litert",
+        "tensorflow",
+    ]
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_python_programs_run(number, folder):
+    run = subprocess.run([sys.executable, "-c", BLOCKS[number]], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_program_in_cpp_detects_what_python_detects(folder):
+    if not shutil.which("g++"):
+        pytest.skip("no g++ here")
+    import openvino
+
+    package = Path(openvino.__file__).parent
+    (library,) = (package / "libs").glob("libopenvino.so.*")
+    source, rpath = DOCS / "snippets/detect.cpp", f"-Wl,-rpath,{library.parent}"
+    command = ["g++", "-std=c++17", source, f"-I{package / 'include'}", library, rpath, "-o", folder / "detect"]
+    subprocess.run(command, check=True)
+    run = subprocess.run([folder / "detect", "cells.onnx", "picture.ppm"], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = np.array([[float(word) for word in line.split()] for line in run.stdout.splitlines()])
+    expected = load(folder / "cells.onnx").detect(folder / "picture.jpg")
+    np.testing.assert_array_equal(found[:, 0], np.array([3, 90])[expected.labels])
+    np.testing.assert_allclose(found[:, 1], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(found[:, 2:], expected.boxes, atol=1e-2)
