@@ -1,0 +1,98 @@
+"""The exported files of the four networks beside the fastest ways to run torchvision's, the same weights and pixels.
+
+    python benchmarks/exports_vs_torchvision.py --torch-python VENV/bin/python [--weights DIR] [--names NAME ...]
+
+VENV has torch, torchvision, onnx and onnxruntime. torchvision runs eagerly, compiled (channels last, torch.compile of
+backbone, RPN head and box head, frozen) and as the ONNX file of torch.onnx.export in ONNX Runtime; tfrcnn as
+SavedModel, TFLite file in LiteRT, and ONNX file in ONNX Runtime and OpenVINO. Each is a process of its own, and they
+take turns. Detection is of scikit-learn's photograph of 427 x 640 at the network's own size, preprocessing included.
+About 20 minutes on 2 cores, which should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_sample_image
+from vs_torchvision import BUSY, MAKE_WEIGHTS, NAMES, Worker
+
+from tfrcnn import images as image_ops
+from tfrcnn.export import ExportOptions
+from tfrcnn.export.benchmark import Process
+from tfrcnn.export.exporting import SUFFIXES, write
+from tfrcnn.export.runtimes import RUNTIMES
+from tfrcnn.weights.importing import import_weights
+
+TORCH_FORMS = ("eager", "compiled", "onnx")
+WARM_UP = 2
+
+
+def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace) -> None:
+    """All ways to run one network, in turns; a row of the table."""
+    picture = folder / "picture.npy"
+    np.save(picture, load_sample_image("china.jpg"))
+    runners, workers = {}, []
+    for form in TORCH_FORMS:
+        worker = Worker(options.torch_python, "torchvision_worker.py", options.threads)
+        case = {"name": name, "weights": str(weights), "threads": options.threads, "image": str(picture)}
+        worker.ask("load", **case, train=False, size=0, classes=91, form=form)
+        workers.append(worker)
+        runners["torchvision", form] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
+    for path in export(name, weights, folder):
+        for runtime in RUNTIMES[{v: k for k, v in SUFFIXES.items()}[path.suffix]]:
+            workers.append(Process(path, runtime, options.threads))
+            runners["tfrcnn", runtime] = lambda process=workers[-1]: process.run(picture)
+    rounds = [{key: run() for key, run in runners.items()} for _ in range(WARM_UP + options.rounds)][WARM_UP:]
+    medians = {key: statistics.median(one[key] for one in rounds) for key in runners}
+    for worker in workers:
+        worker.close()
+    best = {side: min(ms for key, ms in medians.items() if key[0] == side) for side in ("tfrcnn", "torchvision")}
+    cells = " | ".join(f"{ms:.0f}" for ms in medians.values())
+    if name == options.names[0]:
+        print(f"| network | {' | '.join(' '.join(key) for key in medians)} | best / best |")
+        print("|---" * (len(medians) + 2) + "|")
+    print(f"| {name} | {cells} | **{best['tfrcnn'] / best['torchvision']:.2f}** |", flush=True)
+
+
+def export(name: str, weights: Path, folder: Path) -> list[Path]:
+    """The files of a network: any size for SavedModel and ONNX, the size that the photograph gets for TFLite."""
+    detector = import_weights(weights, name)
+    height, width, _ = load_sample_image("china.jpg").shape
+    config = detector.config.image
+    frame = image_ops.padded_size(image_ops.resized_size(np.array([height, width], np.int32), config), config)
+    sizes = {"tflite": tuple(int(side) for side in frame)}
+    paths = []
+    for form, suffix in SUFFIXES.items():
+        paths.append(folder / f"{name}-{form}{suffix}")
+        write(detector, paths[-1], ExportOptions(form, image_size=sizes.get(form)))
+    return paths
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--torch-python", required=True, metavar="FILE", help="a Python that has torchvision")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="a folder of NAME.npz")
+    parser.add_argument("--names", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    if os.getloadavg()[0] > BUSY:
+        print(f"warning: the load is {os.getloadavg()[0]:.1f}; with other work on the machine times mean little\n")
+    for name in options.names:
+        with tempfile.TemporaryDirectory() as folder:
+            weights = Path(folder) / f"{name}.npz"
+            if options.weights:
+                weights = options.weights / f"{name}.npz"
+            else:
+                subprocess.run([options.torch_python, "-c", MAKE_WEIGHTS, name, str(weights)], check=True)
+            compare(name, weights, Path(folder), options)
+
+
+if __name__ == "__main__":
+    main()
