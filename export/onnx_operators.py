@@ -48,7 +48,7 @@ def _to_where(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 # for tf2onnx
-HANDLERS = {"PyFunc": (_to_operator, []), "SelectV2": (_to_where, [])}
+HANDLERS: dict[str, Any] = {"PyFunc": (_to_operator, []), "SelectV2": (_to_where, [])}
 
 
 def nms(
@@ -173,4 +173,4 @@ def prepare_weights(detector: FasterRCNN) -> None:
 
 
 # for `native_operators`
-NATIVE = {"nms": nms, "roi_align": roi_align, "normalize": normalize, "upsample": upsample}
+NATIVE: dict[str, Any] = {"nms": nms, "roi_align": roi_align, "normalize": normalize, "upsample": upsample}

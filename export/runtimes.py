@@ -97,7 +97,7 @@ def load(
     path = Path(path)
     form = form_of(path)
     if form == "keras":
-        changes = {}
+        changes: dict[str, Any] = {}
         if score_threshold is not None:
             from ..models.build import read_description
 

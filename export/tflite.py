@@ -118,7 +118,7 @@ def _serving(detector: FasterRCNN, compute: Compute) -> Any:
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         return compute(detector, image, _unpadded_sizes(image))
 
-    spec = tf.TensorSpec([1, *detector.config.image.static_size, 3], tf.float32, "image")
+    spec = tf.TensorSpec([1, *static_size(detector.config.image), 3], tf.float32, "image")
     return tf.function(serve, input_signature=[spec])
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..config import DetectionConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
-from ..evaluation.evaluate import evaluate
+from ..evaluation.evaluate import Metric, evaluate
 from ..files import atomic, write_json
 
 # A detection this far from its partner is another detection.
@@ -99,7 +99,7 @@ class Report:
             temporary.write_text(self.to_markdown(), encoding="utf-8")
 
 
-def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = None, metric: str = "coco") -> Report:
+def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = None, metric: Metric = "coco") -> Report:
     """Compare an artefact with the Keras model.
 
     Args:
