@@ -15,6 +15,8 @@ from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..evaluation.evaluate import Metric, evaluate
 from ..files import atomic, write_json
+from ..models import FasterRCNN
+from .ties import replays
 
 # A detection this far from its partner is another detection.
 PARTNER_PIXELS = 2.0
@@ -52,6 +54,7 @@ class Report:
         images, detections: how many were compared (detections: the Keras model's, above the score threshold).
         max_score_error; max_box_error: in pixels of an image whose longer side is 640.
         unmatched: detections of either without a partner, whose score is further from the threshold than the tolerance.
+        ties: further ones, which round-off decides in the Keras model too (`ties`).
         size_bytes: of the file or folder.
         milliseconds, keras_milliseconds: medians for one image.
         ap, keras_ap: the metric's first number, where annotations are given.
@@ -68,6 +71,7 @@ class Report:
     max_score_error: float
     max_box_error: float
     unmatched: int
+    ties: int
     size_bytes: int
     milliseconds: float
     keras_milliseconds: float
@@ -122,7 +126,13 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         ap, keras_ap = (next(iter(evaluate(images, found, metric).headline.values())) for found in (ours, theirs))
     score = max((m[0] for m in matched), default=0.0)
     box = max((m[1] for m in matched), default=0.0)
-    unmatched = sum(m[2] for m in matched)
+    alone = [len(m[2]) + len(m[3]) for m in matched]
+    ties = [0] * len(matched)
+    if tolerance.score is not None:  # others round, and so have unmatched ones of many kinds
+        for i, (_, _, *indices) in enumerate(matched):
+            if alone[i]:
+                ties[i] = count_ties(reference.detector, pictures[i], ours[i], theirs[i], *indices)
+    unmatched = sum(alone) - sum(ties)
     return Report(
         form=artefact.form,
         precision=artefact.precision,
@@ -131,28 +141,29 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         max_score_error=score,
         max_box_error=box,
         unmatched=unmatched,
+        ties=sum(ties),
         size_bytes=_size(path),
         milliseconds=ms,
         keras_milliseconds=keras_ms,
         ap=ap,
         keras_ap=keras_ap,
         faults=tuple(_faults(tolerance, score, box, unmatched, ap, keras_ap)),
-        worst_image=max(range(len(matched)), key=lambda i: (matched[i][2], *matched[i][:2]), default=0),
+        worst_image=max(range(len(matched)), key=lambda i: (alone[i] - ties[i], *matched[i][:2]), default=0),
     )
 
 
 def match(
     ours: ImageDetections, theirs: ImageDetections, longer_side: int, limits: DetectionConfig, score_tolerance: float
-) -> tuple[float, float, int]:
+) -> tuple[float, float, list[int], list[int]]:
     """Pair the detections of one image, each of the reference with the nearest free one of its label.
 
     Args:
         limits: the score threshold, and the most detections of a list.
 
     Returns:
-        the largest score error and box error (pixels at 640) of the pairs, and how many of either are left without a
-        partner. One that is within the score tolerance of the threshold, or of the lowest score of a full list, is not
-        counted: round-off decides whether it is there.
+        the largest score error and box error (pixels at 640) of the pairs, and which of ours and of theirs are left
+        without a partner. One that is within the score tolerance of the threshold, or of the lowest score of a full
+        list, is not among them: round-off decides whether it is there.
     """
     scale = 640 / max(longer_side, 1)
     free = np.ones(len(ours.scores), bool)
@@ -162,15 +173,38 @@ def match(
         scores = np.abs(ours.scores - theirs.scores[i])
         possible = free & (ours.labels == theirs.labels[i]) & (errors <= PARTNER_PIXELS)
         if not possible.any():
-            alone.append(float(theirs.scores[i]))
+            alone.append(i)
             continue
         best = int(np.flatnonzero(possible)[np.argmin(errors[possible] + scores[possible])])
         free[best] = False
         score_error, box_error = max(score_error, float(scores[best])), max(box_error, float(errors[best]))
-    alone += ours.scores[free].tolist()
     full = [float(f.scores[-1]) for f in (ours, theirs) if len(f.scores) == limits.max_detections]
-    floor = max([limits.score_threshold, *full])
-    return score_error, box_error, sum(score > floor + score_tolerance for score in alone)
+    floor = max([limits.score_threshold, *full]) + score_tolerance
+    ours_alone = [i for i in np.flatnonzero(free).tolist() if ours.scores[i] > floor]
+    return score_error, box_error, ours_alone, [i for i in alone if theirs.scores[i] > floor]
+
+
+def count_ties(
+    detector: FasterRCNN,
+    picture: np.ndarray,
+    ours: ImageDetections,
+    theirs: ImageDetections,
+    ours_alone: list[int],
+    theirs_alone: list[int],
+) -> int:
+    """How many of the detections without a partner (as of `match`) round-off decides in the Keras model too: those of
+    ours that are there in some replay of it, and those of theirs that are not."""
+    scale = 640 / max(picture.shape[:2])
+    found, missing = set(), set()
+    for replay in replays(detector, picture):
+        found |= {i for i in ours_alone if _is_in(replay, ours, i, scale)}
+        missing |= {i for i in theirs_alone if not _is_in(replay, theirs, i, scale)}
+    return len(found) + len(missing)
+
+
+def _is_in(detections: ImageDetections, of: ImageDetections, i: int, scale: float) -> bool:
+    errors = np.abs(detections.boxes - of.boxes[i]).max(axis=1, initial=0.0) * scale
+    return bool(np.any((detections.labels == of.labels[i]) & (errors <= PARTNER_PIXELS)))
 
 
 def edge_cases() -> list[np.ndarray]:
