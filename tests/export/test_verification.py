@@ -121,9 +121,9 @@ def test_replays_are_repeatable(blind):
 
 def test_replays_are_what_the_detector_finds_where_nothing_is_a_tie():
     detector = make_detector()
-    expected = Predictor(detector).detect(make_image())
+    expected = Predictor(detector).detect(make_image()[0])
     assert len(expected.scores) > 10
-    for replay in replays(detector, make_image(), tries=4):
+    for replay in replays(detector, make_image()[0], tries=4):
         score, box, *alone = match(replay, expected, 150, detector.config.detections, 1e-3)
         assert alone == [[], []]
         # the predictors of this detector are sharp: a logit of 10 that is off by 1e-4
