@@ -18,6 +18,7 @@ from tfrcnn.training.run import is_complete, train
 
 from .test_run import CATEGORIES, make_dataset
 
+pytestmark = pytest.mark.slow
 PARTS = ("backbone", "fpn", "rpn_head", "box_head", "rpn_backbone", "rpn_fpn")
 SHARED = ("backbone", "fpn")
 
@@ -170,7 +171,6 @@ def test_the_detector_of_each_step_says_which_it_is(finished):
     assert load_detector(folder / "3-rpn").config.shared_features
 
 
-@pytest.mark.slow
 def test_a_run_interrupted_in_steps_and_between_them_equals_the_uninterrupted_one_to_the_bit(finished, data, tmp_path):
     whole, _, left = finished
     # in the second epoch of step 1; between steps 2 and 3; in the second epoch of step 4
@@ -185,7 +185,6 @@ def test_a_run_interrupted_in_steps_and_between_them_equals_the_uninterrupted_on
         assert hashes(load_detector(tmp_path / "run" / name)) == expected
 
 
-@pytest.mark.slow
 def test_kill_9_in_a_step_and_between_two_loses_nothing(finished, tmp_path):
     script = f"""if True:
         import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})

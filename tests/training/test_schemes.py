@@ -136,7 +136,7 @@ def test_no_gradient_of_the_head_s_losses_goes_through_the_proposals(is_shared, 
 
 
 def test_a_training_model_saved_by_keras_keeps_its_losses(shared):
-    model = TrainingModel(shared, 3, ("rpn",))
+    model = TrainingModel(shared, 3, ["rpn"])
     copy = TrainingModel.from_config(model.get_config())
     assert (copy.seed, copy.active) == (3, ("rpn",))
 
@@ -181,6 +181,7 @@ def test_an_rpn_alone_is_chosen_by_its_validation_loss_and_leaves_the_box_head(p
     assert is_complete(proposing.folder)
 
 
+@pytest.mark.slow
 def test_a_detector_learns_from_given_proposals_and_keeps_the_network_that_gives_them(proposing, data, tmp_path):
     network = unshare(fresh_detector(), proposing.detector)
     run = train(network, *data, tmp_path / "run", settings(scheme="fast-rcnn-only").replace(epochs=1))

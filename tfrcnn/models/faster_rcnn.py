@@ -29,7 +29,7 @@ from tfrcnn.layers import (
     RPNHead,
 )
 from tfrcnn.layers.base import register
-from tfrcnn.models.backbones import build_backbone
+from tfrcnn.models.backbones import Backbone, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
 
 
@@ -80,19 +80,14 @@ class FasterRCNN(keras.Model):
         # === Layers ===
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
-        backbone = build_backbone(config.backbone, backbone_weights, config.image)
-        fpn = FeaturePyramid(config.fpn, backbone.strides, name="fpn") if config.fpn else None
+        backbone, fpn = _extractor(config, backbone_weights)
+        own = None if config.shared_features else _extractor(config, backbone_weights, "rpn_")
         level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
             raise InputError(
                 f"AnchorConfig.sizes must have one entry for each of the {len(level_strides)} levels of "
-                f"{config.backbone.name}, "
-                f"found {len(config.anchors.sizes)}"
+                f"{config.backbone.name}, found {len(config.anchors.sizes)}"
             )
-        rpn_backbone, rpn_fpn = backbone.model, fpn
-        if not config.shared_features:
-            rpn_backbone = build_backbone(config.backbone, backbone_weights, config.image, "rpn_backbone").model
-            rpn_fpn = FeaturePyramid(config.fpn, backbone.strides, name="rpn_fpn") if config.fpn else None
         anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
         proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
@@ -108,7 +103,7 @@ class FasterRCNN(keras.Model):
         image_sizes = keras.Input((2,), name="image_sizes", dtype="float32")
         pixels = normalizer(images, image_sizes)
         features = _features(backbone.model, fpn, pixels)
-        rpn_features = features if config.shared_features else _features(rpn_backbone, rpn_fpn, pixels)
+        rpn_features = _features(own[0].model, own[1], pixels) if own else features
         logits, deltas = rpn_head(rpn_features)
         anchors = anchor_generator(rpn_features, images)
         proposals = proposal_layer(logits, deltas, anchors, image_sizes)
@@ -133,8 +128,8 @@ class FasterRCNN(keras.Model):
         self.backbone = backbone.model
         self.backbone_stages = backbone.stages
         self.fpn = fpn
-        self.rpn_backbone = None if config.shared_features else rpn_backbone
-        self.rpn_fpn = None if config.shared_features else rpn_fpn
+        self.rpn_backbone = own[0].model if own else None
+        self.rpn_fpn = own[1] if own else None
         self.rpn_head = rpn_head
         self.anchor_generator = anchor_generator
         self.proposal_layer = proposal_layer
@@ -172,6 +167,12 @@ class FasterRCNN(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
         return cls(**config)
+
+
+def _extractor(config: DetectorConfig, weights: str | Path, prefix: str = "") -> tuple[Backbone, FeaturePyramid | None]:
+    """What makes feature maps of pixels; `prefix` tells the RPN's own from the box head's."""
+    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone")
+    return backbone, FeaturePyramid(config.fpn, backbone.strides, name=f"{prefix}fpn") if config.fpn else None
 
 
 def _features(

@@ -138,7 +138,7 @@ class TrainingModel(keras.Model):
 
     def _draw(self, stream: int, shape: Any, training: bool | None) -> tf.Tensor:
         """Uniform numbers for this step."""
-        counted = training and self.optimizer
+        counted = training and self.compiled  # a model that is not has no optimizer to count steps
         step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
         # one named generator: by itself TensorFlow takes another under XLA, and a run would not be the same run
         return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step], alg="philox")
