@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tfrcnn.config import MatchConfig as MatchConfig
     from tfrcnn.config import ProposalConfig as ProposalConfig
     from tfrcnn.config import RPNConfig as RPNConfig
-    from tfrcnn.config import TrainingConfig as TrainingConfig
+    from tfrcnn.config_training import TrainingConfig as TrainingConfig
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
@@ -56,12 +56,13 @@ if TYPE_CHECKING:
     from tfrcnn.models.presets import Preset as Preset
     from tfrcnn.models.presets import preset as preset
     from tfrcnn.models.presets import preset_names as preset_names
+    from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.training.joint import TrainingModel as TrainingModel
-    from tfrcnn.training.joint import freeze as freeze
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
+    from tfrcnn.training.schemes import freeze as freeze
     from tfrcnn.weights.importing import import_weights as import_weights
 
 __version__ = "0.1.0"  # setup.py reads it here
@@ -80,8 +81,8 @@ _HOMES = {
         "MatchConfig",
         "ProposalConfig",
         "RPNConfig",
-        "TrainingConfig",
     ),
+    "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections"),
     "tfrcnn.data.faults": ("Report",),
@@ -94,10 +95,11 @@ _HOMES = {
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
     "tfrcnn.models.faster_rcnn": ("FasterRCNN",),
     "tfrcnn.models.presets": ("Preset", "preset", "preset_names"),
-    "tfrcnn.models.transfer": ("with_categories",),
-    "tfrcnn.training.joint": ("TrainingModel", "freeze"),
+    "tfrcnn.models.transfer": ("unshare", "with_categories"),
+    "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.optimizer": ("make_optimizer",),
     "tfrcnn.training.run": ("Run", "train"),
+    "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,20 +1,20 @@
 """What defines a detector and its training: frozen dataclasses, checked when made, written as JSON.
 
-`DetectorConfig` is everything needed to build the network; `TrainingConfig` is everything that only training
-needs. `to_dict` and `from_dict` are exact inverses, so that `config.json` in a run folder is enough to rebuild
-the detector on another machine. Where training and inference differ (the number of proposals), they are two
-instances of one class, never two sets of options.
+`DetectorConfig` is everything needed to build the network; `TrainingConfig` (in `config_training.py`) is everything
+that only training needs. `to_dict` and `from_dict` are exact inverses, so that `config.json` in a run folder is
+enough to rebuild the detector on another machine. Where training and inference differ (the number of proposals), they
+are two instances of one class, never two sets of options.
 
 Lengths are in pixels of the network input, sizes are (height, width), IoU thresholds are in [0, 1].
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from tfrcnn.config_base import Config
+from tfrcnn.config_training import TrainingConfig as TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,11 @@ class DetectionConfig(Config):
 
 @dataclass(frozen=True)
 class DetectorConfig(Config):
-    """A whole Faster R-CNN. Without `fpn` the last feature map of the backbone serves RPN and head alike."""
+    """A whole Faster R-CNN. Without `fpn` the last feature map of the backbone serves RPN and head alike.
+
+    With `shared_features` RPN and box head see one set of feature maps, which is the paper's point. Without, the RPN
+    has a backbone (and pyramid) of its own, of the same form: two networks, as after step 2 of the paper's section 3.2.
+    """
 
     backbone: BackboneConfig
     categories: tuple[Category, ...] = ()
@@ -234,6 +238,7 @@ class DetectorConfig(Config):
     test_proposals: ProposalConfig = ProposalConfig(1000, 1000)
     head: HeadConfig = HeadConfig()
     detections: DetectionConfig = DetectionConfig()
+    shared_features: bool = True
     preset: str = "custom"
 
     def _check_ranges(self) -> None:
@@ -246,55 +251,3 @@ class DetectorConfig(Config):
     def num_classes(self) -> int:
         """C: categories without the background."""
         return len(self.categories)
-
-
-@dataclass(frozen=True)
-class TrainingConfig(Config):
-    """One training run.
-
-    `learning_rate` is for 16 images a step and is scaled linearly with `batch_size` (Goyal et al., arXiv
-    1706.02677). `schedule` "step" multiplies it by 0.1 at each fraction of the run in `milestones`; "cosine"
-    falls to zero. `frozen_stages` counts stages of the backbone, from its input, that are not trained;
-    `freeze_batch_norm` keeps the backbone's batch norm at its loaded statistics. `ema` is the decay of the
-    averaged weights used for evaluation and for the saved model; None keeps no average. Batch norm that is trained
-    keeps its own running statistics beside them, which are those of the newest weights.
-    """
-
-    epochs: int = 12
-    batch_size: int = 2
-    learning_rate: float = 0.02
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    schedule: Literal["step", "cosine"] = "step"
-    milestones: tuple[float, ...] = (2 / 3, 8 / 9)
-    warmup_steps: int = 500
-    gradient_clip_norm: float | None = 10.0
-    frozen_stages: int = 0
-    freeze_batch_norm: bool = True
-    ema: float | None = None
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    seed: int = 0
-    horizontal_flip: bool = True
-    scale_jitter: tuple[float, float] = (1.0, 1.0)
-    random_crop: float = 0.0
-    color_jitter: float = 0.0
-
-    def _check_ranges(self) -> None:
-        self._require(self.epochs >= 1, "epochs", "at least 1")
-        self._require(self.batch_size >= 1, "batch_size", "at least 1")
-        self._require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0, "learning_rate", "a positive number"
-        )
-        self._require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
-        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
-        self._require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
-        self._require(all(0 < m < 1 for m in self.milestones), "milestones", "fractions in (0, 1)")
-        self._require(
-            self.gradient_clip_norm is None or self.gradient_clip_norm > 0, "gradient_clip_norm", "None or positive"
-        )
-        self._require(self.frozen_stages >= 0, "frozen_stages", "at least 0")
-        self._require(0 <= self.seed < 2**30, "seed", "in 0 .. 2**30 - 1, since two int32 streams are drawn from it")
-        self._require(self.ema is None or 0 < self.ema < 1, "ema", "None or in (0, 1)")
-        self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
-        self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")
-        self._require(0 <= self.color_jitter <= 1, "color_jitter", "in [0, 1]")

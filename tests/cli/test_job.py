@@ -137,6 +137,18 @@ def test_network_and_weights_are_named_once(imported: Path, tmp_path: Path) -> N
         make_job(tmp_path / "run", {**DATA, "init": str(tmp_path / "nowhere")}, resume=False)
 
 
+def test_a_detector_that_learns_from_proposals_has_the_network_that_gives_them(imported: Path, tmp_path: Path) -> None:
+    asked = {**DATA, "scheme": "fast-rcnn-only", "proposals": str(imported)}
+    job = make_job(tmp_path / "run", asked, resume=False)
+    assert (job.model, job.backbone_weights, job.proposals) == ("tiny_fpn", "none", str(imported))
+    assert job.preset().detector == preset("tiny_fpn").detector
+    assert job.preset().training == preset("tiny_fpn").training.replace(scheme="fast-rcnn-only")
+    with pytest.raises(InputError, match="--proposals brings the network: leave --model and --init out"):
+        make_job(tmp_path / "run", {**asked, "model": "vgg16", "init": str(imported)}, resume=False)
+    with pytest.raises(InputError, match=r"no detector in .*nowhere"):
+        make_job(tmp_path / "run", {**asked, "proposals": str(tmp_path / "nowhere")}, resume=False)
+
+
 def test_weights_have_to_be_named_where_there_are_none_to_download(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no weights to download for fasterrcnn_resnet50_fpn: give --init RUN"):
         make_job(tmp_path, {**DATA, "model": "fasterrcnn_resnet50_fpn"}, resume=False)

@@ -94,9 +94,11 @@ def test_options_are_kept_with_their_defaults_filled_in(finished: Demo) -> None:
         "val_images": None,
         "model": "tiny_fpn",
         "init": None,
+        "proposals": None,
         "backbone_weights": "none",
         "image_size": 128,
         "metric": "coco",
+        "scheme": "joint",
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": stored["training"]["learning_rate"],
@@ -148,6 +150,7 @@ def test_options_of_a_resumed_run_may_be_repeated(
         (["--train", "/other.json"], "--train was .*instances_train.json', is '/other.json'"),
         (["--image-size", "160"], "--image-size was 128, is 160"),
         (["--metric", "voc"], "--metric was 'coco', is 'voc'"),
+        (["--scheme", "alternating"], "--scheme was 'joint', is 'alternating'"),
     ],
 )
 def test_resuming_with_other_options_is_refused(

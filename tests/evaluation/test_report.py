@@ -9,6 +9,7 @@ from PIL import Image
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.evaluation import report
 from tfrcnn.evaluation.confusion import confusion_matrix
 from tfrcnn.evaluation.report import plot_confusion, plot_curves, plot_precision_recall, render, write_json
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
@@ -161,6 +162,19 @@ def test_metrics_add_a_panel_to_the_training_curves(tmp_path):
     plot_curves([{"epoch": 1, "loss": 2.0}], tmp_path / "one.png")
     plot_curves([{"epoch": 1, "loss": 2.0, "val_AP50": 0.5}], tmp_path / "two.png")
     assert size_of(tmp_path / "two.png")[1] > size_of(tmp_path / "one.png")[1]
+
+
+def test_curves_are_broken_where_another_phase_begins(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(report, "_save", lambda figure, path: figures.append(figure))
+    history = [{"phase": 1 + i // 2, "step": 3 * i, "loss": float(i)} for i in range(4)]
+    plot_curves(history, tmp_path / "curves.png")
+    (panel,) = figures[0].axes
+    first, second, border = panel.lines
+    assert [list(line.get_xdata()) for line in (first, second)] == [[0, 3], [6, 9]]
+    assert first.get_color() == second.get_color()
+    assert list(border.get_xdata()) == [3, 3]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["loss"]
 
 
 @pytest.mark.parametrize("num_classes", [1, 30])

@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfrcnn.config import Category
-from tfrcnn.models import build_detector, preset
-from tfrcnn.models.transfer import with_categories
+from tfrcnn.config import Category, RPNConfig
+from tfrcnn.errors import InputError
+from tfrcnn.models import build_detector, load_detector, preset, save_detector
+from tfrcnn.models.transfer import unshare, with_categories
 
 OLD = (Category(1, "cat"), Category(2, "dog"), Category(3, "bird"))
 NEW = (Category(5, "bird"), Category(9, "fish"), Category(10, "cat"))
@@ -46,3 +47,65 @@ def test_new_categories_start_small(pair):
     _, new, _ = pair
     assert 0 < np.abs(new.box_head.classifier.kernel.numpy()[:, 1]).max() < 0.1
     assert np.all(new.box_head.classifier.bias.numpy()[1] == 0)
+
+
+class TestUnsharing:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def two():
+        """Two detectors of one form, for other categories, and the one with the features of both."""
+        keras.utils.set_random_seed(0)
+        config = preset("tiny_fpn", OLD).detector
+        one, other = build_detector(config), build_detector(config.replace(categories=NEW[:2]))
+        return one, other, unshare(one, other)
+
+    @staticmethod
+    def inputs():
+        images = np.random.default_rng(0).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
+        return images, np.array([[64, 96]], np.float32)
+
+    def test_a_detector_unshared_from_itself_detects_the_same(self, two):
+        images = self.inputs()[0]
+        expected, found = two[0](images), unshare(two[0])(images)
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value)
+
+    def test_the_rpn_is_the_proposer_s_and_the_rest_the_detector_s(self, two):
+        one, other, both = two
+        for expected, found in zip(other.extract_features(*self.inputs()), both.extract_rpn_features(*self.inputs())):
+            np.testing.assert_array_equal(found, expected)
+        for expected, found in zip(one.extract_features(*self.inputs()), both.extract_features(*self.inputs())):
+            np.testing.assert_array_equal(found, expected)
+        for (owner, name), weights in {
+            (other, "rpn_head"): both.rpn_head.get_weights(),
+            (one, "box_head"): both.box_head.get_weights(),
+        }.items():
+            for expected, found in zip(getattr(owner, name).get_weights(), weights):
+                np.testing.assert_array_equal(found, expected)
+
+    def test_a_proposer_that_is_unshared_already_proposes_with_its_own_features(self, two):
+        one, other, both = two
+        again = unshare(one, both)
+        for expected, found in zip(other.extract_features(*self.inputs()), again.extract_rpn_features(*self.inputs())):
+            np.testing.assert_array_equal(found, expected)
+
+    def test_both_networks_are_saved_and_loaded_and_given_other_categories(self, two, tmp_path):
+        both = two[2]
+        save_detector(both, tmp_path)
+        loaded = load_detector(tmp_path)
+        for expected, found in zip(both.get_weights(), loaded.get_weights()):
+            np.testing.assert_array_equal(found, expected)
+        both.save(tmp_path / "both.keras")
+        images = self.inputs()[0]
+        reloaded = keras.models.load_model(tmp_path / "both.keras")
+        for key, value in both(images).items():
+            np.testing.assert_array_equal(loaded(images)[key], value)
+            np.testing.assert_array_equal(reloaded(images)[key], value)
+        new, _ = with_categories(both, NEW)
+        for expected, found in zip(both.rpn_backbone.get_weights(), new.rpn_backbone.get_weights()):
+            np.testing.assert_array_equal(found, expected)
+
+    def test_a_proposer_of_another_form_is_refused(self, two):
+        other = build_detector(two[0].config.replace(rpn=RPNConfig(convs=2)))
+        with pytest.raises(InputError, match=r"proposes must have the detector's rpn RPNConfig\(.*convs=1.*convs=2"):
+            unshare(two[0], other)

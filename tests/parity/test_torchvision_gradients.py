@@ -28,7 +28,7 @@ SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": (320, 640), "fasterrcnn_resnet
 class InOrder(TrainingModel):
     """Samples boxes in their order."""
 
-    def _draw(self, stream, shape):
+    def _draw(self, stream, shape, training):
         return tf.broadcast_to(tf.linspace(0.99, 0.0, shape[1])[None], shape)
 
 

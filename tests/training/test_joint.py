@@ -12,8 +12,9 @@ import tensorflow as tf
 from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
-from tfrcnn.training.joint import LOSSES, TrainingModel, freeze
+from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.schemes import freeze
 
 CATEGORIES = (Category(3, "a"), Category(90, "b"))
 TRAINING = TrainingConfig(epochs=1, batch_size=2, warmup_steps=0, freeze_batch_norm=False, learning_rate=0.01)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,29 +12,29 @@ import typer
 
 from tfrcnn.cli.detectors import default_weights, run_config, starting_point
 from tfrcnn.cli.options import Metric
+from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.config_base import Config
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 
 if TYPE_CHECKING:
-    from tfrcnn.config import DetectorConfig
+    from tfrcnn.config import DetectorConfig, TrainingConfig
     from tfrcnn.data.example import Dataset
     from tfrcnn.models import FasterRCNN, Preset
-    from tfrcnn.training.run import Run
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # values of --backbone-weights that name no file
 
-_PATHS = ("train", "val", "images", "val_images", "backbone_weights", "init")
-_TRAINING = ("epochs", "batch_size", "learning_rate", "precision", "ema", "seed")
+_PATHS = ("train", "val", "images", "val_images", "backbone_weights", "init", "proposals")
+_TRAINING = ("scheme", "epochs", "batch_size", "learning_rate", "precision", "ema", "seed")
 
 
 @dataclass(frozen=True)
 class Job(Config):
     """What a run was asked for, with every default filled in; kept in RUN/training.json under "options".
 
-    Paths are absolute, so that a run can be resumed from any folder. The last six fields are `TrainingConfig`'s.
+    Paths are absolute, so that a run can be resumed from any folder. The last seven fields are `TrainingConfig`'s.
     """
 
     train: str
@@ -44,9 +43,11 @@ class Job(Config):
     val_images: str | None
     model: str
     init: str | None
+    proposals: str | None
     backbone_weights: str
     image_size: int | None
     metric: Metric
+    scheme: str
     epochs: int
     batch_size: int
     learning_rate: float
@@ -60,7 +61,7 @@ class Job(Config):
         Raises:
             InputError: an option is out of range.
         """
-        found = starting_point(self.model, self.init, self.image_size)
+        found = starting_point(self.model, self.init or self.proposals, self.image_size)
         training = found.training.replace(**{name: getattr(self, name) for name in _TRAINING})
         if self.init is None and self.backbone_weights == "none":
             training = training.replace(frozen_stages=0, freeze_batch_norm=False)  # random weights are no use frozen
@@ -108,12 +109,12 @@ def run_job(job: Job, out: Path, resume: bool, cache: bool) -> None:
     from tfrcnn.training.run import SETUP, is_complete, train
 
     if resume and is_complete(out):
-        print(f"The run in {out} is complete: all its {job.epochs} epochs are done.\n\n{_next_steps(job, out)}")
+        print(f"The run in {out} is complete: all its {job.epochs} epochs are done.\n\n{next_steps(job, out)}")
         return
     preset = job.preset()
     detector, train_data, validation = _checked(job, preset, out)
     print(
-        f"\nTraining {job.model} on {len(train_data)} images: {job.epochs} epochs of "
+        f"\nTraining {job.model} on {len(train_data)} images: {_epochs(preset.training)} of "
         f"{steps_per_epoch(len(train_data), job.batch_size)} steps of {job.batch_size} images, {job.precision}, "
         f"seed {job.seed}. Everything goes to {out}.",
         flush=True,
@@ -124,23 +125,28 @@ def run_job(job: Job, out: Path, resume: bool, cache: bool) -> None:
         )
     except KeyboardInterrupt:
         if (out / SETUP).is_file():
-            print(f"\ninterrupted; to go on: tfrcnn train --out {_quoted(out)} --resume", file=sys.stderr)
+            print(f"\ninterrupted; to go on: tfrcnn train --out {quoted(out)} --resume", file=sys.stderr)
         raise typer.Exit(130) from None
-    print(_result(job, run, validation))
-    print(_next_steps(job, out))
+    print(result(job, run, validation))
+    print(next_steps(job, out))
+
+
+def _epochs(training: TrainingConfig) -> str:
+    """How many epochs there are, of each step of the scheme where it has several."""
+    from tfrcnn.training.schemes import SCHEMES
+
+    phases = SCHEMES[training.scheme]
+    scheme = "" if training.scheme == "joint" else f"{training.scheme}, "
+    return f"{scheme}{' + '.join(str(phase.training(training).epochs) for phase in phases)} epochs"
 
 
 def _default_job(asked: dict[str, Any]) -> Job:
     """A new run's options where nothing but the data is given."""
-    for name in ("train", "val"):
-        if name not in asked:
-            raise InputError(f"--{name} DATA is needed, unless a run is resumed")
-    init = asked.get("init")
-    given = [f"--{name.replace('_', '-')}" for name in ("model", "backbone_weights") if init and name in asked]
-    if given:
-        raise InputError(f"--init brings its own network and weights: leave {' and '.join(given)} out")
-    model = run_config(Path(init)).preset if init else asked.get("model", DEFAULT_MODEL)
-    found = starting_point(model, init)
+    _check_combination(asked)
+    init, proposals = asked.get("init"), asked.get("proposals")
+    network = init or proposals
+    model = run_config(Path(network)).preset if network else asked.get("model", DEFAULT_MODEL)
+    found = starting_point(model, network)
     weights = "none" if init else asked.get("backbone_weights") or default_weights(found.detector.backbone)
     if weights is None:
         raise InputError(
@@ -154,11 +160,33 @@ def _default_job(asked: dict[str, Any]) -> Job:
         val_images=asked.get("images"),
         model=model,
         init=init,
+        proposals=proposals,
         backbone_weights=weights,
         image_size=None,
         metric="coco",
         **{name: getattr(found.training, name) for name in _TRAINING},
     )
+
+
+def _check_combination(asked: dict[str, Any]) -> None:
+    """Check that what a new run needs is there, and nothing that contradicts it.
+
+    Raises:
+        InputError: data are missing, or options are that do not go together.
+    """
+    for name in ("train", "val"):
+        if name not in asked:
+            raise InputError(f"--{name} DATA is needed, unless a run is resumed")
+    scheme = asked.get("scheme", "joint")
+    if scheme == "fast-rcnn-only" and "proposals" not in asked:
+        raise InputError("--scheme fast-rcnn-only learns from given proposals: --proposals RUN is needed")
+    if scheme != "fast-rcnn-only" and "proposals" in asked:
+        raise InputError(f"--proposals is for --scheme fast-rcnn-only, found --scheme {scheme}")
+    for name, others in (("init", ("model", "backbone_weights")), ("proposals", ("model", "init"))):
+        given = [_option(other) for other in others if name in asked and other in asked]
+        if given:
+            brings = "its own network and weights" if name == "init" else "the network"
+            raise InputError(f"--{name} brings {brings}: leave {' and '.join(given)} out")
 
 
 def _stored_job(out: Path) -> Job:
@@ -209,51 +237,33 @@ def _checked(job: Job, preset: Preset, out: Path) -> tuple[FasterRCNN, Dataset, 
 
 
 def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
-    """The detector to train: new, or what --init names with outputs for these categories."""
+    """The detector to train: new, or what --init names with outputs for these categories; with an RPN of its own, as
+    --proposals names it, where the scheme has two networks."""
     from tfrcnn.models import build_detector, load_detector
-    from tfrcnn.models.transfer import with_categories
+    from tfrcnn.models.transfer import unshare, with_categories
 
-    if has_state or job.init is None:
-        return build_detector(config, "none" if has_state else job.backbone_weights, job.precision)
-    detector, kept = with_categories(load_detector(job.init), config.categories, config.image, job.precision)
-    new = ", ".join(category.name for category in config.categories if category.name not in kept)
-    known = ", ".join(kept)
-    print(f"Starting from {job.init}; categories that it knows: {known or 'none'}, new: {new or 'none'}")
-    return detector
-
-
-def _result(job: Job, run: Run, validation: Dataset) -> str:
-    """The score of the best detector as it was written, and what else is in the run's folder."""
-    from tfrcnn.evaluation.evaluate import evaluate
-    from tfrcnn.evaluation.report import render
-    from tfrcnn.inference import Predictor
-
-    detections = Predictor(run.detector).detect_dataset(validation, progress=sys.stderr.isatty())
-    return f"""
-The best detector, loaded from {run.folder}, on {job.val}:
-
-{render(evaluate(validation, detections, job.metric))}
-{run.folder} holds
-  config.json, model-*.weights.h5    the best detector
-  last/                              the newest one
-  history.csv, curves.png            losses and scores of every epoch
-  evaluation.json, predictions.png   the best detector on the validation data
-"""
-
-
-def _next_steps(job: Job, out: Path) -> str:
-    images = f" --images {_quoted(job.val_images)}" if job.val_images else ""
-    return f"""Next, with data of your own that the run has not seen:
-  tfrcnn evaluate --model {_quoted(out)} --data {_quoted(job.val)}{images}
-  tfrcnn predict --model {_quoted(out)} IMAGE_OR_FOLDER --out {_quoted(out / "pictures")}"""
+    two_networks = job.scheme in ("unshared", "fast-rcnn-only")
+    if has_state:
+        config = config.replace(shared_features=config.shared_features and not two_networks)
+        return build_detector(config, "none", job.precision)
+    if job.init is None:
+        config = config.replace(shared_features=True)  # also where --proposals names a detector of two networks
+        detector = build_detector(config, job.backbone_weights, job.precision)
+    else:
+        detector, kept = with_categories(load_detector(job.init), config.categories, config.image, job.precision)
+        new = ", ".join(category.name for category in config.categories if category.name not in kept)
+        known = ", ".join(kept)
+        print(f"Starting from {job.init}; categories that it knows: {known or 'none'}, new: {new or 'none'}")
+    if not two_networks:
+        return detector
+    if job.proposals is None:
+        return unshare(detector)
+    print(f"Learning from the proposals of {job.proposals}")
+    return unshare(detector, load_detector(job.proposals, image=config.image))
 
 
 def _absolute(value: str) -> str:
     return value if value in NO_FILES else os.path.abspath(value)
-
-
-def _quoted(path: str | Path) -> str:
-    return shlex.quote(str(path))
 
 
 def _option(name: str) -> str:

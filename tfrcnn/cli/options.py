@@ -21,6 +21,7 @@ PRESETS = (
 )
 IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
+Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
 DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"
 IMAGES_HELP = "The folder of the images. Default: beside the json or in images/ beside it; JPEGImages/ of a VOC root."

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.job import DEFAULT_EMA, DEFAULT_MODEL, make_job, run_job
-from tfrcnn.cli.options import DATA_HELP, IMAGES_HELP, PRESETS, ImageSize, Metric
+from tfrcnn.cli.options import DATA_HELP, IMAGES_HELP, PRESETS, ImageSize, Metric, Scheme
 from tfrcnn.cli.startup import load_tensorflow
 
 LARGEST_SEED = 2**30 - 1  # two streams of random numbers are drawn, with int32 seeds
@@ -51,8 +51,29 @@ def train(
         ),
     ] = None,
     image_size: ImageSize = None,
+    scheme: Annotated[
+        Scheme | None,
+        typer.Option(
+            help="How RPN and Fast R-CNN are trained (section 3.2 of the paper). joint: both at once. alternating: the "
+            "four steps. rpn-only: proposals alone. fast-rcnn-only: on the proposals of --proposals. unshared: two "
+            "networks, the first two of the four steps. Default: joint.",
+        ),
+    ] = None,
+    proposals: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="For --scheme fast-rcnn-only: the detector in this folder proposes, unchanged, in training and ever "
+            "after. Its network is taken in place of --model.",
+        ),
+    ] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Times through the data. Default: the preset's.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Times through the data for the RPN and for Fast R-CNN, both at once in joint training; the four "
+            "steps take half of them each. Default: the preset's.",
+        ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step. Default: the preset's.")] = None,
     learning_rate: Annotated[
@@ -103,6 +124,7 @@ def train(
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/cells
       tfrcnn train --train cells/train.json --val cells/val.json --out runs/cells2 \\
                    --model resnet50_fpn --image-size 640 --batch-size 8 --epochs 12
+      tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/four --scheme alternating
       tfrcnn train --out runs/cells --resume
     """
     load_tensorflow()
@@ -115,6 +137,8 @@ def train(
         "init": init,
         "backbone_weights": backbone_weights,
         "image_size": image_size,
+        "scheme": scheme,
+        "proposals": proposals,
         "metric": metric,
         "epochs": epochs,
         "batch_size": batch_size,

@@ -124,6 +124,7 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         history: one row for each logged step or epoch. The abscissa is "step" where each row has one, else
             "epoch", else the row's number. Keys "loss" and "..._loss" are losses; AP, AP50, mAP, AR100, ...,
             also as "val_...", are metrics; others are not drawn. A row may lack any key, or have None or NaN.
+            Where "phase" changes from row to row, lines are broken, and a dotted one is drawn across.
     """
     kinds = [("step", "step"), ("epoch", "epoch")]
     key, unit = next(((k, u) for k, u in kinds if history and all(k in row for row in history)), (None, "row"))
@@ -140,7 +141,15 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         _draw_lines(panels[1], history, position, metrics, marker="o")
         panels[1].set(ylabel="AP or AR (fraction)", title="Validation", ylim=(0, 1))
     panels[-1].set_xlabel(unit)
+    for last_of_phase in [x for x, row, following in zip(position, history, history[1:]) if _is_new(following, row)]:
+        for panel in panels:
+            panel.axvline(last_of_phase, color="0.5", linewidth=0.8, linestyle=":")
     _save(figure, path)
+
+
+def _is_new(row: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+    """Whether another phase begins with a row of a history."""
+    return row.get("phase") != before.get("phase")
 
 
 def plot_confusion(
@@ -179,15 +188,19 @@ def _draw_lines(
 ) -> None:
     names = [name for name in names if any(_is_number(row.get(name)) for row in history)]
     for number, name in enumerate(names):
-        points = [(x, row[name]) for x, row in zip(position, history) if _is_number(row.get(name))]
-        x, y = np.array(points, np.float64).reshape(-1, 2).T
+        rows = [(x, row) for x, row in zip(position, history) if _is_number(row.get(name))]
         color, dash = COLORS[number % len(COLORS)], DASHES[number // len(COLORS) % len(DASHES)]
-        window = len(y) // 50
-        if window > 1:  # hundreds of noisy steps: the running mean over a fiftieth of them, on top of the noise
-            axes.plot(x, y, color=color, linewidth=0.5, alpha=0.25)
-            y = np.convolve(y, np.ones(window) / window, mode="valid")
-            x = x[window - 1 :]
-        axes.plot(x, y, dash, color=color, label=name, marker=marker, markersize=3)
+        label: str | None = name
+        for phase in dict.fromkeys(row.get("phase") for _, row in rows):
+            points = [(x, row[name]) for x, row in rows if row.get("phase") == phase]
+            x, y = np.array(points, np.float64).T
+            window = len(y) // 50
+            if window > 1:  # hundreds of noisy steps: the running mean over a fiftieth of them, on top of the noise
+                axes.plot(x, y, color=color, linewidth=0.5, alpha=0.25)
+                y = np.convolve(y, np.ones(window) / window, mode="valid")
+                x = x[window - 1 :]
+            axes.plot(x, y, dash, color=color, label=label, marker=marker, markersize=3)
+            label = None  # one entry of the legend for all phases
     axes.grid(color="0.92")
     if names:
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)

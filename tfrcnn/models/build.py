@@ -75,18 +75,26 @@ def load_detector(
     Raises:
         InputError: nothing to load there, or a file of another form; names the file and the field.
     """
-    folder = Path(folder)
-    description = read_description(folder)
-    config = DetectorConfig.from_dict(description["detector"]).replace(**changes)
+    config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
     detector = build_detector(config, "none", precision, roi_align)
-    weights = folder / description["weights"]
+    restore_detector(detector, folder)
+    return detector
+
+
+def restore_detector(detector: FasterRCNN, folder: str | Path) -> None:
+    """Give a detector the weights of another of the same form, from the folder of that one.
+
+    Raises:
+        InputError: nothing to load there, or weights of another form; names the file.
+    """
+    folder = Path(folder)
+    weights = folder / read_description(folder)["weights"]
     if not weights.is_file():
-        raise InputError(f"{folder / CONFIG} names {description['weights']!r}, but there is no such file beside it")
+        raise InputError(f"{folder / CONFIG} names {weights.name!r}, but there is no such file beside it")
     try:
         detector.load_weights(weights)
     except Exception as error:  # h5py and Keras raise several kinds
         raise InputError(f"{weights} does not hold the weights that {CONFIG} describes: {error}") from error
-    return detector
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from tfrcnn.layers import (
     RPNHead,
 )
 from tfrcnn.layers.base import register
-from tfrcnn.models.backbones import build_backbone
+from tfrcnn.models.backbones import Backbone, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
 
 
@@ -45,6 +45,8 @@ class FasterRCNN(keras.Model):
 
     `network` is the part behind the preprocessing: (images already at network size and padded, their image_sizes [B,
     2]) -> the same detections in pixels of the network input. Batches of images of several sizes go through it.
+
+    Without `config.shared_features` the RPN has `rpn_backbone` and `rpn_fpn` of its own, which are None otherwise.
     """
 
     def __init__(
@@ -78,14 +80,13 @@ class FasterRCNN(keras.Model):
         # === Layers ===
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
-        backbone = build_backbone(config.backbone, backbone_weights, config.image)
-        fpn = FeaturePyramid(config.fpn, backbone.strides, name="fpn") if config.fpn else None
+        backbone, fpn = _extractor(config, backbone_weights)
+        own = None if config.shared_features else _extractor(config, backbone_weights, "rpn_")
         level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
             raise InputError(
                 f"AnchorConfig.sizes must have one entry for each of the {len(level_strides)} levels of "
-                f"{config.backbone.name}, "
-                f"found {len(config.anchors.sizes)}"
+                f"{config.backbone.name}, found {len(config.anchors.sizes)}"
             )
         anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
@@ -100,10 +101,11 @@ class FasterRCNN(keras.Model):
         size = config.image.static_size or (None, None)
         images = keras.Input((*size, 3), name="images", dtype="float32")
         image_sizes = keras.Input((2,), name="image_sizes", dtype="float32")
-        features = backbone.model(normalizer(images, image_sizes))
-        features = fpn(features) if fpn else features[-1:]
-        logits, deltas = rpn_head(features)
-        anchors = anchor_generator(features, images)
+        pixels = normalizer(images, image_sizes)
+        features = _features(backbone.model, fpn, pixels)
+        rpn_features = _features(own[0].model, own[1], pixels) if own else features
+        logits, deltas = rpn_head(rpn_features)
+        anchors = anchor_generator(rpn_features, images)
         proposals = proposal_layer(logits, deltas, anchors, image_sizes)
         roi_features = roi_align_layer(features[: len(roi_strides)], proposals["boxes"])
         class_logits, box_deltas = box_head(roi_features)
@@ -126,6 +128,8 @@ class FasterRCNN(keras.Model):
         self.backbone = backbone.model
         self.backbone_stages = backbone.stages
         self.fpn = fpn
+        self.rpn_backbone = own[0].model if own else None
+        self.rpn_fpn = own[1] if own else None
         self.rpn_head = rpn_head
         self.anchor_generator = anchor_generator
         self.proposal_layer = proposal_layer
@@ -138,9 +142,19 @@ class FasterRCNN(keras.Model):
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
     ) -> list[tf.Tensor]:
-        """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first."""
-        features = self.backbone(self.normalizer(images, image_sizes), training=training)
-        return self.fpn(features, training=training) if self.fpn else features[-1:]
+        """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first.
+
+        They are those of the box head, and of the RPN too where it has none of its own.
+        """
+        return _features(self.backbone, self.fpn, self.normalizer(images, image_sizes), training)
+
+    def extract_rpn_features(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
+    ) -> list[tf.Tensor]:
+        """The feature maps that the RPN sees, as of `extract_features`, of which they are a repetition where shared."""
+        if self.config.shared_features:
+            return self.extract_features(images, image_sizes, training)
+        return _features(self.rpn_backbone, self.rpn_fpn, self.normalizer(images, image_sizes), training)
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -153,6 +167,20 @@ class FasterRCNN(keras.Model):
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
         return cls(**config)
+
+
+def _extractor(config: DetectorConfig, weights: str | Path, prefix: str = "") -> tuple[Backbone, FeaturePyramid | None]:
+    """What makes feature maps of pixels; `prefix` tells the RPN's own from the box head's."""
+    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone")
+    return backbone, FeaturePyramid(config.fpn, backbone.strides, name=f"{prefix}fpn") if config.fpn else None
+
+
+def _features(
+    backbone: keras.Model, fpn: FeaturePyramid | None, pixels: tf.Tensor, training: bool | None = None
+) -> list[tf.Tensor]:
+    """Normalised pixels -> feature maps, one a level, finest first; without a pyramid the backbone's last."""
+    features = backbone(pixels, training=training)
+    return fpn(features, training=training) if fpn else features[-1:]
 
 
 def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:

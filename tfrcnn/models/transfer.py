@@ -1,4 +1,4 @@
-"""A trained detector as the start of another: everything but the outputs for its categories is kept."""
+"""A detector as the start of another: for other categories, or with a network of its own for the RPN."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from tfrcnn.config import Category, ImageConfig
+from tfrcnn.errors import InputError
+from tfrcnn.models.backbones.applications import finalize_normalization
 from tfrcnn.models.build import build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -31,10 +33,8 @@ def with_categories(
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image)
     new = build_detector(config, "none", precision, roi_align)
-    _copy(detector.backbone, new.backbone)
-    if detector.fpn is not None:
-        _copy(detector.fpn, new.fpn)
-    _copy(detector.rpn_head, new.rpn_head)
+    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
+        copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
         for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
             _copy(old_layer, new_layer)
@@ -45,6 +45,45 @@ def with_categories(
     _copy_outputs(detector.box_head.classifier, new.box_head.classifier, [*kept, background], 1)
     _copy_outputs(detector.box_head.regressor, new.box_head.regressor, kept, 4)
     return new, tuple(categories[label].name for label, _ in kept)
+
+
+def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterRCNN:
+    """A detector whose RPN has a backbone (and pyramid) of its own: the paper's "unshared" networks of table 2.
+
+    Backbone, pyramid and box head are those of `detector`; the RPN and the features that it sees are those of
+    `proposer`. Of the two networks only the weights are copied: neither is changed by training the new one.
+
+    Args:
+        proposer: any detector with the same input, backbone, pyramid, anchors and RPN, for whatever categories; None
+            takes `detector`, so that both networks start from the same weights.
+
+    Raises:
+        InputError: the proposer is of another form.
+    """
+    proposer = proposer or detector
+    for field in ("image", "backbone", "fpn", "anchors", "rpn"):
+        expected, found = (getattr(one.config, field) for one in (detector, proposer))
+        if expected != found:
+            raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
+    config = detector.config.replace(shared_features=False)
+    new = build_detector(config, "none", detector.dtype_policy.name, detector.roi_align.implementation)
+    for name in ("backbone", "fpn", "box_head"):
+        copy_part(detector, name, new, name)
+    own = "" if proposer.config.shared_features else "rpn_"
+    for name in ("backbone", "fpn"):
+        copy_part(proposer, own + name, new, f"rpn_{name}")
+    copy_part(proposer, "rpn_head", new, "rpn_head")
+    return new
+
+
+def copy_part(source: FasterRCNN, name: str, target: FasterRCNN, target_name: str) -> None:
+    """Give a part of one detector, e.g. "fpn", the weights of a part of another; nothing where neither has it."""
+    part, target_part = getattr(source, name), getattr(target, target_name)
+    if part is None and target_part is None:
+        return
+    _copy(part, target_part)
+    if isinstance(target_part, keras.Model):
+        finalize_normalization(target_part)
 
 
 def _copy(source: keras.layers.Layer, target: keras.layers.Layer) -> None:

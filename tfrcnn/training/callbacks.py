@@ -12,15 +12,13 @@ from typing import Any
 import keras
 from tqdm import tqdm
 
-from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.evaluate import Metric, evaluate
-from tfrcnn.evaluation.result import Evaluation
 from tfrcnn.files import atomic, write_json
-from tfrcnn.inference import Predictor
 from tfrcnn.models import save_detector
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.measures import Judgement, Measure
 from tfrcnn.training.optimizer import SGD
+from tfrcnn.training.schemes import Phase
 from tfrcnn.training.state import save_state
 
 STATE = "training_state.npz"
@@ -37,8 +35,9 @@ class EndOfEpoch(keras.callbacks.Callback):
     The averaged weights, where kept, are the ones evaluated and saved. A kill between any two writes loses nothing but
     the epoch that was not complete: `resume` goes on from the state file, which is replaced atomically.
 
-    In the run folder: `config.json` with weights, the best detector by the metric's first number; `last/`, the newest;
-    `history.csv`, a row an epoch; `training_state.npz`.
+    In the run folder: `config.json` with weights, the best detector by the measure's first number; `last/`, the newest;
+    `history.csv`, a row an epoch; `training_state.npz`. A phase before the last of its scheme writes only its newest
+    detector, which the next phase starts from, to the folder of its name.
     """
 
     model: TrainingModel
@@ -46,63 +45,68 @@ class EndOfEpoch(keras.callbacks.Callback):
     def __init__(
         self,
         out: Path,
-        validation: Dataset | None,
-        metric: Metric,
+        phase: Phase,
+        measure: Measure | None,
         history: list[dict[str, Any]],
         extra: dict[str, Any],
     ) -> None:
         """
         Args:
-            validation: None keeps the newest detector as the best.
-            history: rows of earlier epochs, extended in place.
+            measure: None keeps the newest detector as the best.
+            history: rows of earlier epochs, of all phases, extended in place.
             extra: JSON values written into the saved `config.json`.
         """
         super().__init__()
-        self.out, self.validation, self.metric = out, validation, metric
+        self.out, self.phase, self.measure = out, phase, measure
         self.history, self.extra = history, extra
-        self.predictor: Predictor | None = None
+        self.steps_before = max((r["step"] for r in history if r.get("phase", 1) < phase.number), default=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
         optimizer = inner_sgd(self.model.optimizer)
-        row: dict[str, Any] = {"epoch": epoch + 1, "step": int(self.model.optimizer.iterations.numpy())}
+        row: dict[str, Any] = {}
+        if self.phase.count > 1:
+            row["phase"] = self.phase.number
+        row["epoch"] = epoch + 1
+        row["step"] = self.steps_before + int(self.model.optimizer.iterations.numpy())
         row.update({key: float(value) for key, value in logs.items()})
         if optimizer.use_ema:
             optimizer.swap_averages()
         try:
-            evaluation = self._evaluate()
-            if evaluation:
-                scores = {f"val_{key}": value for key, value in evaluation.headline.items()}
+            judgement = self.measure(self.model) if self.measure else None
+            if judgement:
+                scores = {f"val_{key}": value for key, value in judgement.scores.items()}
                 row.update(scores)
                 logs.update({key: value for key, value in scores.items() if value is not None})
-            self._save_detectors(row, evaluation)
+            self._save_detectors(row, judgement)
         finally:
             if optimizer.use_ema:
                 optimizer.swap_averages()
         self.history.append(row)
         write_history(self.out / "history.csv", self.history)
-        save_state(self.out / STATE, self.model, {"epoch": epoch + 1, "history": self.history})
+        meta = {"phase": self.phase.number, "epoch": epoch + 1, "history": self.history}
+        save_state(self.out / STATE, self.model, meta)
 
-    def _evaluate(self) -> Evaluation | None:
-        if self.validation is None:
-            return None
-        if self.predictor is None:
-            self.predictor = Predictor(self.model.detector)
-        detections = self.predictor.detect_dataset(self.validation)
-        return evaluate(self.validation, detections, self.metric)
-
-    def _save_detectors(self, row: dict[str, Any], evaluation: Evaluation | None) -> None:
+    def _save_detectors(self, row: dict[str, Any], judgement: Judgement | None) -> None:
         extra = {**self.extra, "epoch": row["epoch"]}
-        if evaluation:
-            extra["validation"] = evaluation.headline
-        save_detector(self.model.detector, self.out / "last", extra)
-        primary = next(iter(evaluation.headline)) if evaluation else None
-        best = max((_number(r.get(f"val_{primary}")) for r in self.history), default=-math.inf)
-        # of equals the newest, which has seen more; a score that is not defined (no ground truth) equals another such
-        if primary is None or _number(row[f"val_{primary}"]) >= best:
-            save_detector(self.model.detector, self.out, extra)
-            if evaluation:
-                write_json(self.out / "evaluation.json", evaluation.to_dict())
+        if self.phase.count > 1:
+            extra["phase"] = self.phase.label
+        if judgement:
+            extra["validation"] = judgement.scores
+        detector = self.model.detector
+        save_detector(detector, self.out / ("last" if self.phase.is_last else self.phase.name), extra)
+        if self.phase.is_last and (judgement is None or self._is_best(row, judgement)):
+            save_detector(detector, self.out, extra)
+            if judgement and judgement.report:
+                write_json(self.out / "evaluation.json", judgement.report)
+
+    def _is_best(self, row: dict[str, Any], judgement: Judgement) -> bool:
+        """Of equals the newest, which has seen more; a score that is not defined (no ground truth) equals another."""
+        sign = -1.0 if judgement.lower_is_better else 1.0
+        key = f"val_{next(iter(judgement.scores))}"
+        found = [r.get(key) for r in [*self.history, row] if r.get("phase") == row.get("phase")]
+        ranks = [-math.inf if value is None else sign * value for value in found]
+        return ranks[-1] >= max(ranks)
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -131,17 +135,20 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """A line for every epoch; on a terminal also one bar for the whole run. Both with the losses and the time left."""
+    """A line for every epoch; on a terminal also one bar for the whole phase. Both with the losses and the time left,
+    and with the phase where there are several."""
 
-    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int) -> None:
+    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int, label: str = "") -> None:
+        """label: what is being trained, of `Phase`."""
         super().__init__()
+        self.label = label
         self.epochs, self.steps_per_epoch, self.first_epoch = epochs, steps_per_epoch, first_epoch
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.bar = tqdm(
             total=self.epochs * self.steps_per_epoch,
             initial=self.first_epoch * self.steps_per_epoch,
-            desc="training",
+            desc=self.label or "training",
             unit="step",
             dynamic_ncols=True,
             disable=None,  # in a log file a bar is noise
@@ -161,6 +168,7 @@ class Progress(keras.callbacks.Callback):
         now = time.monotonic()
         left = (now - self.began) / (epoch + 1 - self.first_epoch) * (self.epochs - epoch - 1)
         parts = [
+            self.label,
             f"epoch {epoch + 1}/{self.epochs}",
             _losses(logs or {}),
             f"val {scores}" if scores else "",
@@ -172,7 +180,7 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-_SHOWN_SCORES = ("val_AP", "val_AP50", "val_mAP")
+_SHOWN_SCORES = ("val_AP", "val_AP50", "val_mAP", "val_rpn_loss")
 _SHORT = {
     "loss": "loss",
     "rpn_objectness_loss": "rpn",
@@ -184,10 +192,6 @@ _SHORT = {
 
 def _losses(logs: dict[str, Any]) -> str:
     return " ".join(f"{short} {float(logs[key]):.3f}" for key, short in _SHORT.items() if key in logs)
-
-
-def _number(value: float | None) -> float:
-    return -math.inf if value is None else value
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:

@@ -1,4 +1,5 @@
-"""Approximate joint training (paper section 3.2) by plain `model.fit`."""
+"""A detector with its losses, for plain `model.fit`: all four for approximate joint training (paper section 3.2), two
+of them for a step of the other schemes."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import TrainingConfig
-from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.training.losses import head_losses, rpn_losses
+from tfrcnn.training.schemes import BOTH, HEAD, RPN
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
-LOSSES = ("rpn_objectness_loss", "rpn_box_loss", "classifier_loss", "box_loss")
+LOSSES_OF = {RPN: ("rpn_objectness_loss", "rpn_box_loss"), HEAD: ("classifier_loss", "box_loss")}
+LOSSES = LOSSES_OF[RPN] + LOSSES_OF[HEAD]
 
 
 @register
@@ -28,25 +29,31 @@ class TrainingModel(keras.Model):
         padding.
 
     `call` runs features, RPN and proposals; `compute_loss` assigns targets, samples RoIs and runs the box head on them
-    once. Which anchors and RoIs are sampled is a function of the seed and of the optimizer's step, so that a resumed
+    once. What the losses that are asked for do not need is not run, and features whose backbone has `trainable` False
+    are those of detection, without dropout. Proposals are but boxes to the head: no gradient of its losses goes through
+    them. Which anchors and RoIs are sampled is a function of the seed and of the optimizer's step, so that a resumed
     run draws what the uninterrupted one would have.
 
     A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` again after
     loading one. Runs (`tfrcnn.train`) resume from their own state file instead.
     """
 
-    def __init__(self, detector: FasterRCNN, seed: int = 0, **kwargs: Any) -> None:
+    def __init__(
+        self, detector: FasterRCNN, seed: int = 0, losses: tuple[str, ...] | list[str] = BOTH, **kwargs: Any
+    ) -> None:
         """
         Args:
-            detector: what is trained, in place.
+            detector: what is trained, in place, as far as it is not frozen: see `freeze`.
             seed: of the sampling of anchors and RoIs.
+            losses: "rpn", "head" or both: whose losses are minimised.
         """
         # the detector's policy, so that `compile` scales the loss under mixed_float16; but boxes and sizes stay float32
         super().__init__(**{"name": "training", "dtype": detector.dtype_policy, **kwargs}, autocast=False)
         self.detector = detector
         self.seed = seed
+        self.active = tuple(losses)
         self.proposal_layer = ProposalLayer(detector.config.train_proposals, name="train_proposals")
-        self.loss_metrics = [keras.metrics.Mean(name=name) for name in LOSSES]
+        self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
 
     def build(self, input_shape: Any) -> None:
         """The detector's layers are built already."""
@@ -54,60 +61,85 @@ class TrainingModel(keras.Model):
     def call(self, batch: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:
         """
         Returns:
-            features (list of [B, rows, columns, channels]), rpn_logits [B, A], rpn_deltas [B, A, 4], anchors [A, 4],
-            and proposals as of `ProposalLayer`.
+            rpn_logits [B, A], rpn_deltas [B, A, 4], anchors [A, 4]; and for the head's losses features (list of [B,
+            rows, columns, channels]) and proposals as of `ProposalLayer`.
         """
-        detector = self.detector
-        features = detector.extract_features(batch["images"], batch["image_sizes"], training=training)
-        logits, deltas = detector.rpn_head(features)
-        anchors = detector.anchor_generator(features, batch["images"])
+        detector, images, sizes = self.detector, batch["images"], batch["image_sizes"]
+        outputs: dict[str, Any] = {}
+        if detector.config.shared_features or HEAD in self.active:
+            is_trained = bool(training and detector.backbone.trainable)
+            outputs["features"] = detector.extract_features(images, sizes, training=is_trained)
+        if detector.rpn_backbone is None:
+            rpn_features = outputs["features"]
+        else:
+            is_trained = bool(training and detector.rpn_backbone.trainable)
+            rpn_features = detector.extract_rpn_features(images, sizes, training=is_trained)
+        logits, deltas = detector.rpn_head(rpn_features)
+        anchors = detector.anchor_generator(rpn_features, images)
+        if HEAD in self.active:
+            outputs["proposals"] = self.proposal_layer(logits, deltas, anchors, sizes)
         return {
-            "features": features,
+            **outputs,
             "rpn_logits": tf.concat(logits, axis=1),
             "rpn_deltas": tf.concat(deltas, axis=1),
             "anchors": tf.concat(anchors, axis=0),
-            "proposals": self.proposal_layer(logits, deltas, anchors, batch["image_sizes"]),
         }
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool | None = True
     ) -> tf.Tensor:
-        """The sum of the four losses and of the layers' own regularisation; updates their metrics.
+        """The sum of the losses and of the layers' own regularisation; updates their metrics.
 
         Args:
             x: the batch; y_pred: what `call` gave for it.
         """
-        config = self.detector.config
-        gt_boxes, gt_labels = x["boxes"], x["labels"]
-        proposals, logits = y_pred["proposals"], y_pred["rpn_logits"]
-        candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
-        rpn = rpn_targets(
-            y_pred["anchors"], gt_boxes, gt_labels, x["image_sizes"], config.rpn, self._draw(0, tf.shape(logits))
-        )
-        roi = roi_targets(
-            proposals["boxes"],
-            proposals["valid"],
-            gt_boxes,
-            gt_labels,
-            config.num_classes,
-            config.head,
-            self._draw(1, [tf.shape(logits)[0], candidates]),
-        )
-        pooled = self.detector.roi_align(y_pred["features"][: len(self.detector.roi_align.strides)], roi.boxes)
-        class_logits, deltas = self.detector.box_head(pooled, training=training)
-        losses = [
-            *rpn_losses(logits, y_pred["rpn_deltas"], rpn, config.rpn.match.beta),
-            *head_losses(class_logits, deltas, roi, config.head.match.beta),
-        ]
-        for metric, loss in zip(self.loss_metrics, losses):
-            metric.update_state(loss)
-        total = tf.add_n([*losses, *(tf.cast(extra, tf.float32) for extra in self.losses)])
+        losses = self.losses_of(x, y_pred, training)
+        for metric in self.loss_metrics:
+            metric.update_state(losses[metric.name])
+        total = tf.add_n([*losses.values(), *(tf.cast(extra, tf.float32) for extra in self.losses)])
         # under tf.distribute gradients are summed over replicas: their mean is wanted
         return total / tf.distribute.get_strategy().num_replicas_in_sync
 
-    def _draw(self, stream: int, shape: Any) -> tf.Tensor:
+    def losses_of(
+        self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None = True
+    ) -> dict[str, tf.Tensor]:
+        """The losses that are active, by name: scalars, float32; nothing is updated.
+
+        Args:
+            outputs: what `call` gave for the batch.
+            training: False draws the same samples whatever the step, so that epochs can be compared.
+        """
+        losses: list[tf.Tensor] = []
+        if RPN in self.active:
+            losses += self._rpn_losses(batch, outputs, training)
+        if HEAD in self.active:
+            losses += self._head_losses(batch, outputs, training)
+        return dict(zip((metric.name for metric in self.loss_metrics), losses))
+
+    def _rpn_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
+        config, logits = self.detector.config.rpn, outputs["rpn_logits"]
+        priority = self._draw(0, tf.shape(logits), training)
+        targets = rpn_targets(
+            outputs["anchors"], batch["boxes"], batch["labels"], batch["image_sizes"], config, priority
+        )
+        return rpn_losses(logits, outputs["rpn_deltas"], targets, config.match.beta)
+
+    def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
+        detector, config = self.detector, self.detector.config
+        proposals, gt_boxes, gt_labels = outputs["proposals"], batch["boxes"], batch["labels"]
+        candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
+        priority = self._draw(1, [tf.shape(gt_boxes)[0], candidates], training)
+        targets = roi_targets(
+            proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
+        )
+        pooled = detector.roi_align(outputs["features"][: len(detector.roi_align.strides)], targets.boxes)
+        class_logits, deltas = detector.box_head(pooled, training=training)
+        return head_losses(class_logits, deltas, targets, config.head.match.beta)
+
+    def _draw(self, stream: int, shape: Any, training: bool | None) -> tf.Tensor:
         """Uniform numbers for this step."""
-        step = tf.cast(self.optimizer.iterations, tf.int32) if self.optimizer else tf.zeros([], tf.int32)
+        counted = training and self.compiled  # a model that is not has no optimizer to count steps
+        step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
         # one named generator: by itself TensorFlow takes another under XLA, and a run would not be the same run
         return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step], alg="philox")
 
@@ -119,32 +151,10 @@ class TrainingModel(keras.Model):
         return self.get_metrics_result()
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "detector": keras.saving.serialize_keras_object(self.detector), "seed": self.seed}
+        detector = keras.saving.serialize_keras_object(self.detector)
+        return {"name": self.name, "detector": detector, "seed": self.seed, "losses": list(self.active)}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> TrainingModel:
         detector = keras.saving.deserialize_keras_object(config["detector"])
         return cls(**{**config, "detector": detector})
-
-
-def freeze(detector: FasterRCNN, training: TrainingConfig) -> None:
-    """Set what of the backbone is trained: `training.frozen_stages` and `training.freeze_batch_norm`.
-
-    A frozen batch norm uses its loaded statistics and trains nothing, also inside `fit`.
-
-    Raises:
-        InputError: more stages than the backbone has.
-    """
-    stages = detector.backbone_stages
-    if training.frozen_stages > len(stages):
-        raise InputError(
-            f"TrainingConfig.frozen_stages must be at most {len(stages)} for {detector.config.backbone.name}, "
-            f"found {training.frozen_stages}"
-        )
-    last_frozen = stages[training.frozen_stages - 1] if training.frozen_stages else None
-    frozen = last_frozen is not None
-    for layer in detector.backbone.layers:
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not frozen and not (is_norm and training.freeze_batch_norm)
-        if layer.name == last_frozen:
-            frozen = False

@@ -8,6 +8,7 @@ The run folder:
     history.csv, tensorboard/         losses and scores, a row an epoch
     evaluation.json                   the best detector on the validation set
     curves.png, predictions.png       the same for the eye
+    initial/, 1-rpn/, ...             what the steps of a scheme of several leave, see `tfrcnn.training.alternating`
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ from tfrcnn.evaluation.report import plot_curves
 from tfrcnn.files import is_free, read_json, write_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import FasterRCNN, load_detector
+from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import STATE, EndOfEpoch, Progress, StopOnNaN
-from tfrcnn.training.joint import TrainingModel, freeze
+from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.measures import Measure, measure_of
 from tfrcnn.training.optimizer import make_optimizer
-from tfrcnn.training.state import read_meta, restore_state
+from tfrcnn.training.schemes import HEAD, SCHEMES, Phase, check_network, freeze
+from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 from tfrcnn.visualize import contact_sheet, draw_comparison
 
 SETUP = "training.json"
@@ -61,13 +65,18 @@ def train(
     cache: bool = False,
     callbacks: list[keras.callbacks.Callback] | None = None,
     options: dict[str, Any] | None = None,
+    measure: Measure | None = None,
 ) -> Run:
-    """Train a detector by approximate joint training and write everything about it into a folder.
+    """Train a detector by the scheme of `training.scheme` and write everything about it into a folder.
+
+    The schemes are those of the paper, see `tfrcnn.training.schemes`. "fast-rcnn-only" and "unshared" take a detector
+    whose RPN has features of its own (`unshare`); of the first, that RPN is the one whose proposals are learned from.
 
     Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
 
     Args:
-        detector: trained in place; its categories must be those of the data sets.
+        detector: trained in place (by "alternating" in its steps 3 and 4); its categories must be those of the data
+            sets.
         validation: evaluated after every epoch; the best detector is kept by it. None keeps the newest.
         out: the run folder, new or empty unless `resume`.
         metric: "coco", "voc" or "voc07".
@@ -78,14 +87,18 @@ def train(
         callbacks: further Keras callbacks.
         options: JSON values to keep in training.json under "options", e.g. those of the command line; where given,
             they have to be the same in a resumed run.
+        measure: what an epoch is judged by, in place of `measure_of`: the metric's numbers, or the RPN's losses on the
+            validation data where only the RPN is trained.
 
     Raises:
-        InputError: the folder is in use, or was set up differently; categories differ; the loss is no longer a number.
+        InputError: the folder is in use, or was set up differently; categories differ; the detector is not of the form
+            that the scheme trains; the loss is no longer a number.
     """
     out = Path(out)
     for name, dataset in (("training", train_data), ("validation", validation)):
         if dataset is not None and dataset.categories != detector.config.categories:
             raise InputError(f"the categories of the {name} data {dataset.source} are not those of the detector")
+    check_network(detector, training.scheme)
     _check_devices(detector, training)
     setup = {
         "training": training.to_dict(),
@@ -99,37 +112,58 @@ def train(
     if not tf.config.list_physical_devices("GPU"):
         tf.config.experimental.enable_op_determinism()  # see RoIAlign; on a CPU it makes runs repeatable to the bit
 
-    freeze(detector, training)
     data = training_data(train_data, detector.config.image, training, cache)
-    model = TrainingModel(detector, training.seed)
-    model.compile(optimizer=make_optimizer(training, data.steps_per_epoch), jit_compile=False)
-    done, history = 0, []
-    if resume and (out / STATE).is_file():
-        meta = read_meta(out / STATE)
-        done, history = meta["epoch"], meta["history"]
-        restore_state(out / STATE, model)
-    if done < training.epochs:
-        extra = {"training": training.to_dict(), "metric": metric}
+    extra = {"training": training.to_dict(), "metric": metric}
+    phases, state = SCHEMES[training.scheme], out / STATE
+    done: dict[str, Any] = {"phase": 1, "epoch": 0, "history": []}
+    if resume and state.is_file():
+        done = read_meta(state)
+    history = done["history"]
+    for phase in phases[done["phase"] - 1 :]:
+        epoch = done["epoch"] if phase.number == done["phase"] else 0
+        epochs = phase.training(training).epochs
+        if epoch >= epochs:
+            continue
+        model = _compiled(start_of(phase, phases, detector, out), phase, training, data.steps_per_epoch)
+        if epoch:
+            restore_state(state, model)
+        judge = measure
+        if judge is None and validation is not None:
+            judge = measure_of(phase, validation, metric, training)
         model.fit(
-            data.batches(done * data.steps_per_epoch),
-            epochs=training.epochs,
-            initial_epoch=done,
+            data.batches(epoch * data.steps_per_epoch),
+            epochs=epochs,
+            initial_epoch=epoch,
             steps_per_epoch=data.steps_per_epoch,
             shuffle=False,
             verbose=0,
             callbacks=[
                 StopOnNaN(data.files_of_step, data.steps_per_epoch),
-                EndOfEpoch(out, validation, metric, history, extra),
-                Progress(training.epochs, data.steps_per_epoch, done),
-                *_tensorboard(out),
+                EndOfEpoch(out, phase, judge, history, extra),
+                Progress(epochs, data.steps_per_epoch, epoch, phase.label),
+                *_tensorboard(out, phase),
                 *(callbacks or []),
             ],
         )
     best = load_detector(out, roi_align=detector.roi_align.implementation)
     plot_curves(history, out / "curves.png")
-    if validation is not None:
+    if validation is not None and _has_head(training.scheme):
         draw_sheet(Predictor(best), validation, out / "predictions.png")
     return Run(out, best, history)
+
+
+def _compiled(detector: FasterRCNN, phase: Phase, training: TrainingConfig, steps_per_epoch: int) -> TrainingModel:
+    """The model that minimises the losses of a phase by what the phase trains of a detector."""
+    freeze(detector, training, phase)
+    model = TrainingModel(detector, training.seed, phase.losses)
+    model.compile(optimizer=make_optimizer(phase.training(training), steps_per_epoch), jit_compile=False)
+    seed_dropout(model, training.seed, phase.number)
+    return model
+
+
+def _has_head(scheme: str) -> bool:
+    """Whether a scheme trains a box head, so that there are detections to look at."""
+    return any(HEAD in phase.losses for phase in SCHEMES[scheme])
 
 
 def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
@@ -170,10 +204,12 @@ def is_complete(out: Path) -> bool:
     """
     check_folder(out, resume=True)
     setup = read_json(out / SETUP)
-    last_written = "predictions.png" if setup["validation"] else "curves.png"
-    if not (out / STATE).is_file() or not (out / last_written).is_file():
+    training = TrainingConfig.from_dict(setup["training"])
+    has_sheet = setup["validation"] and _has_head(training.scheme)
+    if not (out / STATE).is_file() or not (out / ("predictions.png" if has_sheet else "curves.png")).is_file():
         return False
-    return read_meta(out / STATE)["epoch"] >= setup["training"]["epochs"]
+    meta, last = read_meta(out / STATE), SCHEMES[training.scheme][-1]
+    return meta["phase"] == last.number and meta["epoch"] >= last.training(training).epochs
 
 
 def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
@@ -206,10 +242,11 @@ def _identity(dataset: Dataset) -> dict[str, Any]:
     return {"source": dataset.source, "images": len(dataset), "annotations": dataset.fingerprint()}
 
 
-def _tensorboard(out: Path) -> list[keras.callbacks.Callback]:
+def _tensorboard(out: Path, phase: Phase) -> list[keras.callbacks.Callback]:
     if importlib.util.find_spec("tensorboard") is None:
         return []
-    return [keras.callbacks.TensorBoard(str(out / "tensorboard"), write_graph=False)]
+    folder = out / "tensorboard" / (phase.name if phase.count > 1 else "")
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

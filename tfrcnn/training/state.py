@@ -59,7 +59,16 @@ def restore_state(path: Path, model: TrainingModel) -> None:
                 )
         for key, variable in variables.items():
             variable.assign(values[key])
-    finalize_normalization(model.detector.backbone)
+    for backbone in (model.detector.backbone, model.detector.rpn_backbone):
+        if backbone is not None:
+            finalize_normalization(backbone)
+
+
+def seed_dropout(model: keras.Model, *seed: int) -> None:
+    """Make what dropout draws from now on a function of these numbers, a stream for each layer that drops out."""
+    states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
+    for i, state in enumerate(states):
+        state.assign(np.random.SeedSequence([*seed, i]).generate_state(2) % 2**31)
 
 
 def _open(path: Path) -> Any:

@@ -71,7 +71,9 @@ OWN: dict[str, Own] = {
 }
 
 
-def build_backbone(config: BackboneConfig, weights: str | Path = "none", image: ImageConfig | None = None) -> Backbone:
+def build_backbone(
+    config: BackboneConfig, weights: str | Path = "none", image: ImageConfig | None = None, name: str = "backbone"
+) -> Backbone:
     """Build a feature extractor.
 
     Args:
@@ -80,6 +82,7 @@ def build_backbone(config: BackboneConfig, weights: str | Path = "none", image: 
             layout of `keras.applications.NAME(include_top=False).save_weights`; for resnet50, resnet101 and
             mobilenet_v3_large also torchvision's classifier (.pth, .safetensors, .npz).
         image: the preprocessing in front of it, where it is to be compared with that of the ImageNet weights.
+        name: of the Keras model.
 
     Raises:
         InputError: unknown name or tap; an option that the network does not have; taps whose strides neither double
@@ -104,7 +107,7 @@ def build_backbone(config: BackboneConfig, weights: str | Path = "none", image: 
     for tap in taps:
         if tap not in names:
             raise InputError(f"backbone {config.name!r} has no layer {tap!r} to take a feature map from")
-    extractor = keras.Model(model.inputs[0], [model.get_layer(tap).output for tap in taps], name="backbone")
+    extractor = keras.Model(model.inputs[0], [model.get_layer(tap).output for tap in taps], name=name)
     strides = output_strides(extractor)
     if any(coarse not in (fine, 2 * fine) for fine, coarse in pairwise(strides)):
         raise InputError(

@@ -1,0 +1,100 @@
+"""Each scheme by the command line, from boxes to a detector that is measured, used and exported, at a tiny budget."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tfrcnn.data.digits import make_digit_scenes
+from tfrcnn.models import load_detector
+
+pytestmark = pytest.mark.slow
+OPTIONS = ("--epochs", "1", "--batch-size", "4", "--image-size", "128")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("digits")
+    make_digit_scenes(folder, train=8, val=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def proposing(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that trained the RPN alone."""
+    from tfrcnn.cli.main import main
+
+    out = tmp_path_factory.mktemp("runs") / "rpn"
+    assert main([*map(str, arguments(data, out)), "--model", "tiny_fpn", "--scheme", "rpn-only"]) == 0
+    return out
+
+
+def arguments(data: Path, out: Path) -> tuple[str | Path, ...]:
+    sets = ("--train", data / "instances_train.json", "--val", data / "instances_val.json")
+    return ("train", *sets, "--out", out, *OPTIONS)
+
+
+def columns(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def check_use(run: Path, data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
+    """The run's folder is a detector like any other: evaluate, predict, export, resume."""
+    result = tfrcnn("evaluate", "--model", run, "--data", data / "instances_val.json")
+    assert (result.code, result.err) == (0, "")
+    assert "COCO metric" in result.out
+    picture = next((data / "images").glob("val_*"))
+    assert tfrcnn("predict", "--model", run, picture, "--out", tmp_path / "pictures").code == 0
+    exported = tfrcnn("export", "--model", run, "--format", "saved_model", "--out", tmp_path / "served")
+    assert exported.code == 0, exported.err
+    resumed = tfrcnn("train", "--out", run, "--resume")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert "is complete: all its 1 epochs are done" in resumed.out
+
+
+def test_four_step_alternating_training(data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
+    run = tmp_path / "run"
+    result = tfrcnn(*arguments(data, run), "--model", "tiny_fpn", "--scheme", "alternating")
+    assert result.code == 0, result.err
+    assert "Training tiny_fpn on 8 images: alternating, 1 + 1 + 1 + 1 epochs of 2 steps" in result.out
+    for label in ("step 1 of 4, RPN", "step 2 of 4, Fast R-CNN", "step 3 of 4, RPN, features fixed", "step 4 of 4"):
+        assert f"\n{label}" in result.out
+    assert "1-rpn/, 2-fast-rcnn/, 3-rpn/" in result.out
+    assert [row["phase"] for row in columns(run)] == ["1", "2", "3", "4"]
+    assert load_detector(run).config.shared_features
+    check_use(run, data, tmp_path, tfrcnn)
+
+
+def test_unshared_networks(data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
+    run = tmp_path / "run"
+    result = tfrcnn(*arguments(data, run), "--model", "tiny_fpn", "--scheme", "unshared")
+    assert result.code == 0, result.err
+    assert [row["phase"] for row in columns(run)] == ["1", "2"]
+    assert not load_detector(run).config.shared_features
+    check_use(run, data, tmp_path, tfrcnn)
+
+
+def test_an_rpn_alone_is_told_apart_from_a_detector(proposing: Path, tfrcnn: Callable) -> None:
+    (row,) = columns(proposing)
+    assert "classifier_loss" not in row
+    assert float(row["val_rpn_loss"]) > 0
+    resumed = tfrcnn("train", "--out", proposing, "--resume")
+    assert resumed.code == 0
+    assert f"tfrcnn train --scheme fast-rcnn-only --proposals {proposing} --train " in resumed.out
+
+
+def test_a_detector_on_the_proposals_of_a_run(proposing: Path, data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
+    run = tmp_path / "run"
+    result = tfrcnn(*arguments(data, run), "--scheme", "fast-rcnn-only", "--proposals", proposing)
+    assert result.code == 0, result.err
+    assert f"Learning from the proposals of {proposing}" in result.out
+    options = json.loads((run / "training.json").read_text(encoding="utf-8"))["options"]
+    assert (options["model"], options["proposals"]) == ("tiny_fpn", str(proposing))
+    given, found = load_detector(proposing), load_detector(run)
+    for part, own in (("backbone", "rpn_backbone"), ("fpn", "rpn_fpn"), ("rpn_head", "rpn_head")):
+        for one, other in zip(getattr(given, part).get_weights(), getattr(found, own).get_weights()):
+            assert (one == other).all()
+    check_use(run, data, tmp_path, tfrcnn)

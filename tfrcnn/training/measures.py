@@ -1,0 +1,81 @@
+"""What an epoch is judged by on validation data: detections where the box head is trained, else the RPN's losses.
+
+A measure is any function of a training model that returns a `Judgement`; `train` takes one in place of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfrcnn.config import TrainingConfig
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.pipeline import training_data
+from tfrcnn.evaluation.evaluate import Metric, evaluate
+from tfrcnn.inference import Predictor
+from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.schemes import HEAD, Phase
+
+
+class Judgement(NamedTuple):
+    """scores: by name, the first of which chooses the best epoch, None where it is not defined; lower_is_better: of
+    that first one; report: JSON values to keep of the best epoch, or None."""
+
+    scores: dict[str, float | None]
+    lower_is_better: bool = False
+    report: dict[str, Any] | None = None
+
+
+Measure = Callable[[TrainingModel], Judgement]
+
+
+def measure_of(phase: Phase, validation: Dataset, metric: Metric, training: TrainingConfig) -> Measure:
+    """The measure of a phase: `DetectionMeasure`, or `RPNLossMeasure` where the box head is not trained."""
+    if HEAD in phase.losses:
+        return DetectionMeasure(validation, metric)
+    return RPNLossMeasure(validation, training)
+
+
+class DetectionMeasure:
+    """The metric's numbers of the detections in a data set."""
+
+    def __init__(self, validation: Dataset, metric: Metric) -> None:
+        """metric: "coco", "voc" or "voc07"."""
+        self.validation, self.metric = validation, metric
+        self.predictor: Predictor | None = None
+
+    def __call__(self, model: TrainingModel) -> Judgement:
+        if self.predictor is None or self.predictor.detector is not model.detector:
+            self.predictor = Predictor(model.detector)
+        evaluation = evaluate(self.validation, self.predictor.detect_dataset(self.validation), self.metric)
+        return Judgement(evaluation.headline, report=evaluation.to_dict())
+
+
+class RPNLossMeasure:
+    """The RPN's losses on a data set, image by image, without augmentation, at the same sampled anchors every time.
+
+    "rpn_loss" is the sum of the two, which chooses the best epoch.
+    """
+
+    def __init__(self, validation: Dataset, training: TrainingConfig) -> None:
+        """training: of the run, for its seed."""
+        self.validation = validation
+        self.training = TrainingConfig(batch_size=1, horizontal_flip=False, seed=training.seed)
+        self.losses: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None
+        self.model: TrainingModel | None = None
+
+    def __call__(self, model: TrainingModel) -> Judgement:
+        data = training_data(self.validation, model.detector.config.image, self.training)
+        batches = data.batches()
+        if self.model is not model:
+            self.model = model
+            self.losses = tf.function(
+                lambda batch: model.losses_of(batch, model(batch, training=False), training=False),
+                input_signature=[batches.element_spec],
+            )
+        assert self.losses is not None
+        found = [self.losses(batch) for batch in batches.take(data.steps_per_epoch)]
+        means = {name: float(tf.reduce_mean([losses[name] for losses in found])) for name in found[0]}
+        return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
