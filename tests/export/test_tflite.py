@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn import images as image_ops
-from tfrcnn.config import Category, DetectionConfig, ImageConfig
+from tfrcnn.config import AnchorConfig, Category, DetectionConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.tflite import static_size, to_tflite
@@ -39,7 +39,7 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpne
     spread(detector.rpn_head.deltas, hidden, 0.3, seed)
     proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
     proposals = tf.concat([proposals, proposals + 50], axis=-1)
-    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals)
+    pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals)
     head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
     for dense in head.hidden:
         pooled = dense(pooled)
@@ -366,6 +366,13 @@ def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
     np.testing.assert_allclose(
         [one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=2
     )  # corner and sides are whole pixels
+
+
+def test_boxes_pooled_as_in_the_paper_are_the_same_detections(tmp_path):
+    head = HeadConfig(pooling="roi_pool", units=(32,))
+    detector = make_detector(size=(128, 96), head=head, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)))
+    runtime = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite"))
+    assert assert_same(detector, runtime, make_image()) > 0
 
 
 def test_small_maps_are_pooled_by_matrix_products(tmp_path):

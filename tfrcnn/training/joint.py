@@ -93,7 +93,7 @@ class TrainingModel(keras.Model):
             config.head,
             self._draw(1, [tf.shape(logits)[0], candidates]),
         )
-        pooled = self.detector.roi_align(y_pred["features"][: len(self.detector.roi_align.strides)], roi.boxes)
+        pooled = self.detector.roi_pooling(y_pred["features"][: len(self.detector.roi_pooling.strides)], roi.boxes)
         class_logits, deltas = self.detector.box_head(pooled, training=training)
         losses = [
             *rpn_losses(logits, y_pred["rpn_deltas"], rpn, config.rpn.match.beta),

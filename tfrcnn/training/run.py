@@ -125,7 +125,7 @@ def train(
                 *(callbacks or []),
             ],
         )
-    best = load_detector(out, roi_align=detector.roi_align.implementation)
+    best = load_detector(out, roi_align=detector.roi_align_implementation)
     plot_curves(history, out / "curves.png")
     if validation is not None:
         draw_sheet(Predictor(best), validation, out / "predictions.png")
