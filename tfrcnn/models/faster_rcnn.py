@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import (
     AnchorGenerator,
@@ -143,6 +143,14 @@ class FasterRCNN(keras.Model):
         """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first."""
         features = self.backbone(self.normalizer(images, image_sizes), training=training)
         return self.fpn(features, training=training) if self.fpn else features[-1:]
+
+    def proposer(self, config: ProposalConfig) -> keras.Model:
+        """The detector's first stage with other options of its proposals: network-sized images [B, N_h, N_w, 3] and
+        image_sizes [B, 2] -> proposals as of `ProposalLayer`, in pixels of the network input."""
+        anchors, outputs = (tf.nest.flatten(self.network.get_layer(name).output) for name in ("anchors", "rpn_head"))
+        logits, deltas = outputs[: len(anchors)], outputs[len(anchors) :]
+        proposals = ProposalLayer(config, name="proposals")(logits, deltas, anchors, self.network.inputs[1])
+        return keras.Model(self.network.inputs, proposals, name="proposer", autocast=False)
 
     def get_config(self) -> dict[str, Any]:
         return {
