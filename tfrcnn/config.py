@@ -147,16 +147,19 @@ class MatchConfig(Config):
 @dataclass(frozen=True)
 class RPNConfig(Config):
     """Region proposal network (paper section 3.1). `channels` of its 3x3 convolutions, None meaning those of its input;
-    `convs` of them follow each other, one in the paper."""
+    `convs` of them follow each other, one in the paper. `box_loss_weight` is lambda N_cls / N_reg of equation (1), see
+    `tfrcnn.training.losses`."""
 
     channels: int | None = None
     convs: int = 1
     match: MatchConfig = MatchConfig(0.7, 0.3, 256, 0.5, allow_low_quality=True)
     ignore_cross_boundary: bool = False
+    box_loss_weight: float = 1.0
 
     def _check_ranges(self) -> None:
         self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
         self._require(self.convs >= 1, "convs", "at least 1")
+        self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ class FasterRCNN(keras.Model):
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
     ) -> list[tf.Tensor]:
         """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first."""
-        features = self.backbone(self.normalizer(images, image_sizes), training=training)
+        # Keras unpacks a list of one map
+        features = tf.nest.flatten(self.backbone(self.normalizer(images, image_sizes), training=training))
         return self.fpn(features, training=training) if self.fpn else features[-1:]
 
     def proposer(self, config: ProposalConfig) -> keras.Model:

@@ -96,7 +96,7 @@ class TrainingModel(keras.Model):
         pooled = self.detector.roi_pooling(y_pred["features"][: len(self.detector.roi_pooling.strides)], roi.boxes)
         class_logits, deltas = self.detector.box_head(pooled, training=training)
         losses = [
-            *rpn_losses(logits, y_pred["rpn_deltas"], rpn, config.rpn.match.beta),
+            *rpn_losses(logits, y_pred["rpn_deltas"], rpn, config.rpn.match.beta, config.rpn.box_loss_weight),
             *head_losses(class_logits, deltas, roi, config.head.match.beta),
         ]
         for metric, loss in zip(self.loss_metrics, losses):
