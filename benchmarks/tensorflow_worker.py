@@ -89,8 +89,8 @@ class TensorFlowSide:
             return detector.proposal_layer(logits, deltas, anchors, sizes)
 
         proposals = timed("proposals", propose, logits, deltas, features)
-        pooled_from = features[: len(detector.roi_align.strides)]
-        pooled = timed("RoIAlign", detector.roi_align, pooled_from, proposals["boxes"])
+        pooled_from = features[: len(detector.roi_pooling.strides)]
+        pooled = timed("RoIAlign", detector.roi_pooling, pooled_from, proposals["boxes"])
         class_logits, box_deltas = timed("box head", lambda x: detector.box_head(x, training=False), pooled)
         timed("detections", detector.decoder, class_logits, box_deltas, proposals["boxes"], proposals["valid"], sizes)
         spent["all"] = 1000 * min(self.run()["seconds"] for _ in range(5))

@@ -1,7 +1,7 @@
-"""ONNX's own NonMaxSuppression and RoiAlign, written into a TensorFlow graph for tf2onnx to find.
+"""ONNX's own NonMaxSuppression, RoiAlign and MaxRoiPool, written into a TensorFlow graph for tf2onnx to find.
 
-TensorFlow has no operator of all sets' NMS, nor RoIAlign. Each is put into the graph as a `PyFunc` that never runs and
-whose token says which ONNX operator it stands for; tf2onnx's handler of `PyFunc` turns it into that.
+TensorFlow has no operator of all sets' NMS, nor of RoI pooling. Each is put into the graph as a `PyFunc` that never
+runs and whose token says which ONNX operator it stands for; tf2onnx's handler of `PyFunc` turns it into that.
 
 Legend: S sets (images, or images x classes), P boxes a set, K kept at most, N kept in all; R boxes, L levels,
 p pool_size, C channels.
@@ -15,7 +15,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..config import HeadConfig, ImageConfig
-from ..layers import RoIAlign
+from ..layers import RoIAlign, RoIPool
 from ..models import FasterRCNN
 
 
@@ -109,9 +109,27 @@ def roi_align(
         pooled.append(tf.ensure_shape(one, [None, channels, config.pool_size, config.pool_size]))
         members.append(index)
     order = tf.concat(members, axis=0)
-    crops = tf.gather(tf.concat(pooled, axis=0), tf.math.invert_permutation(order))
+    return _channels_last(tf.gather(tf.concat(pooled, axis=0), tf.math.invert_permutation(order)), config)
+
+
+def roi_pool(layer: RoIPool, feature: tf.Tensor, boxes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    """RoIPool as ONNX's MaxRoiPool, which is Caffe's; returned as by `roi_align`."""
+    config, channels = layer.config, feature.shape[-1]
+    boxes = tf.gather(boxes, [1, 0, 3, 2], axis=-1)  # ONNX: image, x1, y1, x2, y2
+    crops = operator(
+        "MaxRoiPool",
+        [tf.transpose(feature, [0, 3, 1, 2]), tf.concat([tf.cast(images, tf.float32)[:, None], boxes], axis=1)],
+        tf.float32,
+        pooled_shape=[config.pool_size, config.pool_size],
+        spatial_scale=1.0 / layer.strides[0],
+    )
+    return _channels_last(tf.ensure_shape(crops, [None, channels, config.pool_size, config.pool_size]), config)
+
+
+def _channels_last(crops: tf.Tensor, config: HeadConfig) -> tf.Tensor:
+    """[R, C, p, p] -> [R, p, p, C], see `roi_align`."""
     if feeds_dense(config):
-        return tf.reshape(crops, [-1, config.pool_size, config.pool_size, channels])
+        return tf.reshape(crops, [-1, config.pool_size, config.pool_size, crops.shape[1]])
     return tf.transpose(crops, [0, 2, 3, 1])
 
 
@@ -173,4 +191,10 @@ def prepare_weights(detector: FasterRCNN) -> None:
 
 
 # for `native_operators`
-NATIVE: dict[str, Any] = {"nms": nms, "roi_align": roi_align, "normalize": normalize, "upsample": upsample}
+NATIVE: dict[str, Any] = {
+    "nms": nms,
+    "roi_align": roi_align,
+    "roi_pool": roi_pool,
+    "normalize": normalize,
+    "upsample": upsample,
+}

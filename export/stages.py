@@ -24,6 +24,7 @@ _STAGE_OF_LAYER = {
     "anchors": "proposals",
     "proposals": "proposals",
     "roi_align": "roi_align",
+    "roi_pool": "roi_align",
     "box_head": "head",
     "decoder": "detections",
     "rescaler": "detections",
@@ -52,7 +53,7 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
     features = detector.extract_features(images, image_sizes, training=False)
     logits, deltas = detector.rpn_head(features)
     proposals = detector.proposal_layer(logits, deltas, detector.anchor_generator(features, images), image_sizes)
-    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals["boxes"])
+    pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"])
     class_logits, box_deltas = detector.box_head(pooled, training=False)
     found = detector.decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
     given: dict[str, Sequence[tf.Tensor]] = {

@@ -87,7 +87,7 @@ def static_size(config: ImageConfig) -> tuple[int, int]:
 
 def _roi_align(detector: FasterRCNN, size: tuple[int, int]) -> str:
     """The faster implementation in LiteRT, by the cells that boxes are pooled from."""
-    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_align.strides)
+    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_pooling.strides)
     return "matmul" if cells <= MOST_CELLS else "gather"
 
 

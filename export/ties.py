@@ -35,7 +35,7 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
         proposals = detector.proposal_layer(
             [_off(level, noise) for level in logits], [_off(level, noise) for level in deltas], anchors, sizes
         )
-        pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals["boxes"])
+        pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"])
         outputs = [_off(values, noise) for values in detector.box_head(pooled, training=False)]
         found = detector.decoder(*outputs, proposals["boxes"], proposals["valid"], sizes)
         found = detector.rescaler(found, sizes, prepared["original_sizes"])

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
     from tfrcnn.data.example import ImageDetections as ImageDetections
+    from tfrcnn.data.example import ImageProposals as ImageProposals
     from tfrcnn.data.faults import Report as Report
     from tfrcnn.data.pipeline import inference_data as inference_data
     from tfrcnn.data.pipeline import training_data as training_data
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from tfrcnn.data.read import read_dataset as read_dataset
     from tfrcnn.errors import InputError as InputError
     from tfrcnn.evaluation.evaluate import evaluate as evaluate
+    from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
+    from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
     from tfrcnn.inference import Predictor as Predictor
     from tfrcnn.models.build import build_detector as build_detector
@@ -84,12 +87,13 @@ _HOMES = {
     ),
     "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.doctor": ("diagnose",),
-    "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections"),
+    "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
     "tfrcnn.data.faults": ("Report",),
     "tfrcnn.data.pipeline": ("inference_data", "training_data"),
     "tfrcnn.data.read": ("load_dataset", "read_dataset"),
     "tfrcnn.errors": ("InputError",),
     "tfrcnn.evaluation.evaluate": ("evaluate",),
+    "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
     "tfrcnn.inference": ("Predictor",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),

@@ -49,12 +49,9 @@ class ImageConfig(Config):
         self._require(self.max_size >= self.min_size, "max_size", f"at least min_size ({self.min_size})")
         self._require(self.divisor >= 1, "divisor", "at least 1")
         self._require(min(self.std) > 0, "std", "three positive numbers")
-        if self.static_size is not None:
-            self._require(
-                min(self.static_size) >= 1 and all(s % self.divisor == 0 for s in self.static_size),
-                "static_size",
-                f"two positive multiples of {self.divisor}",
-            )
+        sizes = self.static_size or (self.divisor,)
+        fits = all(side >= 1 and side % self.divisor == 0 for side in sizes)
+        self._require(fits, "static_size", f"two positive multiples of {self.divisor}")
 
 
 @dataclass(frozen=True)
@@ -150,16 +147,19 @@ class MatchConfig(Config):
 @dataclass(frozen=True)
 class RPNConfig(Config):
     """Region proposal network (paper section 3.1). `channels` of its 3x3 convolutions, None meaning those of its input;
-    `convs` of them follow each other, one in the paper."""
+    `convs` of them follow each other, one in the paper. `box_loss_weight` is lambda N_cls / N_reg of equation (1), see
+    `tfrcnn.training.losses`."""
 
     channels: int | None = None
     convs: int = 1
     match: MatchConfig = MatchConfig(0.7, 0.3, 256, 0.5, allow_low_quality=True)
     ignore_cross_boundary: bool = False
+    box_loss_weight: float = 1.0
 
     def _check_ranges(self) -> None:
         self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
         self._require(self.convs >= 1, "convs", "at least 1")
+        self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
 
 
 @dataclass(frozen=True)
@@ -183,10 +183,12 @@ class ProposalConfig(Config):
 
 @dataclass(frozen=True)
 class HeadConfig(Config):
-    """Fast R-CNN head: RoIAlign to `pool_size` squared bins of `sampling_ratio` squared samples, 3x3 convolutions with
-    batch norm of `convs` channels each (none in the paper), fully connected layers of `units`, then C + 1 class logits
-    and 4 C deltas, encoded with `box_weights` (y, x, h, w). `aligned`: the pixel model of RoIAlign, see there."""
+    """Fast R-CNN head: `pooling` to `pool_size` squared bins, 3x3 convolutions with batch norm of `convs` channels each
+    (none in the paper), fully connected layers of `units`, then C + 1 class logits and 4 C deltas, encoded with
+    `box_weights` (y, x, h, w). "roi_pool" is the paper's and takes one feature map, no `fpn`; "roi_align" has
+    `sampling_ratio` squared samples a bin, and `aligned` is its pixel model: see `RoIPool` and `RoIAlign`."""
 
+    pooling: Literal["roi_align", "roi_pool"] = "roi_align"
     pool_size: int = 7
     sampling_ratio: int = 2
     aligned: bool = False
@@ -242,10 +244,8 @@ class DetectorConfig(Config):
     preset: str = "custom"
 
     def _check_ranges(self) -> None:
-        ids = [c.id for c in self.categories]
-        self._require(len(set(ids)) == len(ids), "categories", "free of repeated ids")
-        names = [c.name for c in self.categories]
-        self._require(len(set(names)) == len(names), "categories", "free of repeated names")
+        for values, what in (([c.id for c in self.categories], "ids"), ([c.name for c in self.categories], "names")):
+            self._require(len(set(values)) == len(values), "categories", f"free of repeated {what}")
 
     @property
     def num_classes(self) -> int:

@@ -1,15 +1,18 @@
-"""Detect in images and data sets with a Keras detector."""
+"""Detect, or propose, in images and data sets with a Keras detector."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.pipeline import inference_data
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -22,23 +25,14 @@ class Predictor:
     """
 
     def __init__(self, detector: FasterRCNN) -> None:
-        height, width = detector.config.image.static_size or (None, None)
         self.detector = detector
         self.categories = detector.config.categories
         self._whole = tf.function(
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
         )
-        self._network = tf.function(
-            lambda images, sizes, original_sizes: detector.rescaler(
-                detector.network([images, sizes], training=False), sizes, original_sizes
-            ),
-            input_signature=[
-                tf.TensorSpec([None, height, width, 3], tf.float32),
-                tf.TensorSpec([None, 2], tf.float32),
-                tf.TensorSpec([None, 2], tf.float32),
-            ],
-        )
+        self._network = self._traced(detector.network)
+        self._proposer = lru_cache(maxsize=4)(self._make_proposer)
 
     def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
         """Detect in one image.
@@ -56,22 +50,81 @@ class Predictor:
             image_id = image_id or Path(image).stem
             image = read_image(Path(image))
         outputs = self._whole(tf.cast(image, tf.float32)[None])
-        return _unpack({key: value.numpy() for key, value in outputs.items()}, 0, image_id)
+        return _unpack(_arrays(outputs), 0, image_id)
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect in every image of a data set, in its order; one `ImageDetections` an image."""
-        found: dict[int, ImageDetections] = {}
+        batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
+        return [_unpack(outputs, i, image_id) for outputs, i, image_id in batches]
+
+    def propose(
+        self, image: str | Path | np.ndarray, count: int | None = None, image_id: int | str = ""
+    ) -> ImageProposals:
+        """The proposals of the RPN for one image, before the second stage.
+
+        Args:
+            image: a file, or [H, W, 3] RGB 0..255.
+            count: at most so many, of as many candidates at least and of any score; None takes the detector's own
+                `test_proposals`.
+
+        Returns:
+            boxes in pixels of the upright image, best first.
+
+        Raises:
+            InputError: the file is missing or no image, or count is not positive.
+        """
+        if isinstance(image, (str, Path)):
+            image_id = image_id or Path(image).stem
+            image = read_image(Path(image))
+        prepared = self.detector.get_layer("preprocessor")(tf.cast(image, tf.float32)[None])
+        outputs = self._proposer(count)(prepared["images"], prepared["image_sizes"], prepared["original_sizes"])
+        return _unpack_proposals(_arrays(outputs), 0, image_id)
+
+    def propose_dataset(
+        self, dataset: Dataset, count: int | None = None, batch_size: int = 1, progress: bool = False
+    ) -> list[ImageProposals]:
+        """The proposals for every image of a data set, in its order; `count` as of `propose`."""
+        batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
+        return [_unpack_proposals(outputs, i, image_id) for outputs, i, image_id in batches]
+
+    def _make_proposer(self, count: int | None) -> Any:
+        config = self.detector.config.test_proposals
+        if count is not None:
+            before = max(config.pre_nms_top_n, count)
+            config = config.replace(pre_nms_top_n=before, post_nms_top_n=count, score_threshold=0.0)
+        return self._traced(self.detector.proposer(config))
+
+    def _traced(self, network: Callable[..., dict[str, tf.Tensor]]) -> Any:
+        """A part of the detector as one function for batches of all sizes, with boxes in pixels of the originals."""
+        height, width = self.detector.config.image.static_size or (None, None)
+        return tf.function(
+            lambda images, sizes, original_sizes: self.detector.rescaler(
+                network([images, sizes], training=False), sizes, original_sizes
+            ),
+            input_signature=[
+                tf.TensorSpec([None, height, width, 3], tf.float32),
+                tf.TensorSpec([None, 2], tf.float32),
+                tf.TensorSpec([None, 2], tf.float32),
+            ],
+        )
+
+    def _outputs(
+        self, function: Any, dataset: Dataset, batch_size: int, progress: str | None
+    ) -> Iterator[tuple[dict[str, np.ndarray], int, int | str]]:
+        """For each image, in order: what `function` gives for its batch, its place there, its id."""
         batches = inference_data(dataset, self.detector.config.image, batch_size)
         with tqdm(
-            total=len(dataset), desc="detecting", unit="image", disable=None if progress else True, leave=False
+            total=len(dataset), desc=progress, unit="image", disable=None if progress else True, leave=False
         ) as bar:
             for batch in batches:
-                outputs = self._network(batch["images"], batch["image_sizes"], batch["original_sizes"])
-                arrays = {key: value.numpy() for key, value in outputs.items()}
+                outputs = _arrays(function(batch["images"], batch["image_sizes"], batch["original_sizes"]))
                 for i, index in enumerate(batch["image_index"].numpy()):
-                    found[int(index)] = _unpack(arrays, i, dataset.examples[index].image_id)
-                bar.update(len(arrays["boxes"]))
-        return [found[i] for i in range(len(dataset))]
+                    yield outputs, i, dataset.examples[index].image_id
+                bar.update(len(outputs["boxes"]))
+
+
+def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
+    return {key: value.numpy() for key, value in outputs.items()}
 
 
 def _unpack(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageDetections:
@@ -79,3 +132,8 @@ def _unpack(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> Imag
     return ImageDetections(
         image_id, outputs["boxes"][i, :count], outputs["scores"][i, :count], outputs["labels"][i, :count]
     )
+
+
+def _unpack_proposals(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageProposals:
+    valid = outputs["valid"][i]
+    return ImageProposals(image_id, outputs["boxes"][i][valid], outputs["scores"][i][valid])

@@ -26,7 +26,7 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpne
     spread(detector.rpn_head.deltas, hidden, 0.3, seed)
     proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
     proposals = tf.concat([proposals, proposals + 50], axis=-1)
-    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], proposals)
+    pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals)
     head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
     for dense in head.hidden:
         pooled = dense(pooled)

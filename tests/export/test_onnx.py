@@ -12,7 +12,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrcnn.config import Category, DetectionConfig, HeadConfig
+from tfrcnn.config import AnchorConfig, Category, DetectionConfig, HeadConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import contract, onnx_runtime
 from tfrcnn.export.contract import OUTPUTS
@@ -50,7 +50,7 @@ def head_outputs(detector):
     proposals = detector.proposal_layer(
         *detector.rpn_head(features), detector.anchor_generator(features, images), sizes
     )
-    return detector.box_head(detector.roi_align(features[: len(detector.roi_align.strides)], proposals["boxes"]))
+    return detector.box_head(detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"]))
 
 
 def picture(*shape, seed=0):
@@ -182,6 +182,19 @@ def test_every_kind_of_head_takes_the_crops_in_its_own_order(tmp_path, head):
     wanted = expected(detector, images, [3, 90, 7])
     assert wanted["num_detections"].min() > 5
     assert_same_detections(runtime.run(images), wanted, images.shape[1:3])
+
+
+def test_roi_pool_is_one_max_roi_pool_that_finds_what_keras_finds(tmp_path):
+    head = HeadConfig(pooling="roi_pool", units=(32,))
+    detector = make_detector(head=head, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)))
+    path = to_onnx(detector, tmp_path / "a.onnx")
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert operators.count("MaxRoiPool") == 1
+    assert not set(operators) & {"Loop", "Scan", "If", "PyFunc"}
+    images = picture(2, 128, 150)
+    wanted = expected(detector, images, [3, 90, 7])
+    assert wanted["num_detections"].min() > 5
+    assert_same_detections(OnnxRuntime(path).run(images), wanted, images.shape[1:3])
 
 
 def test_exporting_leaves_the_detector_as_it_was(detector, runtime):

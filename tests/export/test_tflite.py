@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn import images as image_ops
-from tfrcnn.config import ImageConfig
+from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.tflite import static_size, to_tflite
@@ -328,6 +328,13 @@ def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
     np.testing.assert_allclose(
         [one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=2
     )  # corner and sides are whole pixels
+
+
+def test_boxes_pooled_as_in_the_paper_are_the_same_detections(tmp_path):
+    head = HeadConfig(pooling="roi_pool", units=(32,))
+    detector = make_detector(size=(128, 96), head=head, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)))
+    runtime = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite"))
+    assert assert_same(detector, runtime, make_image()) > 0
 
 
 def test_small_maps_are_pooled_by_matrix_products(tmp_path):

@@ -145,7 +145,7 @@ def measure(detector: FasterRCNN, golden: Golden, errors: dict[str, float]) -> l
     proposals = detector.proposal_layer(golden.rpn_logits(), golden.rpn_deltas(), anchors, sizes)
     compare("proposals, px", [proposals["boxes"][0]], [golden.yxyx("proposals")], [])
     boxes = golden.yxyx("proposals")[None]
-    pooled = detector.roi_align(features[: len(detector.roi_align.strides)], boxes)
+    pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], boxes)
     compare("RoIAlign", [pooled[0]], [golden.nhwc("roi_features")], ["roi_features"])
     class_logits, box_deltas = detector.box_head(golden.nhwc("roi_features")[None], training=False)
     expected_logits, expected_deltas = golden.head_outputs()

@@ -1,11 +1,11 @@
-"""RoIAlign and NMS against torchvision itself, on random input, where torchvision is installed."""
+"""RoIAlign, RoIPool and NMS against torchvision itself, on random input, where torchvision is installed."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
-from tfrcnn.layers import RoIAlign
+from tfrcnn.layers import RoIAlign, RoIPool
 from tfrcnn.layers.nms import batched_nms
 from tfrcnn.weights.importing import import_weights
 
@@ -34,6 +34,32 @@ def test_roi_align_is_that_of_torchvision_also_across_the_border(seed, implement
     # a sample within round-off of the border is 0 in one and not in the other: fewer than one in a thousand
     close = np.isclose(got, np.moveaxis(expected.numpy(), 1, -1), atol=2e-5)
     assert close.mean() > 0.999
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_roi_pool_is_that_of_torchvision_to_the_bit_and_so_is_its_gradient(seed):
+    rng = np.random.default_rng(seed)
+    # whole numbers, so that maxima are tied, after a ReLU; boxes in eighths of a cell, so that corners are half-way
+    feature = np.maximum(rng.integers(-9, 9, (1, 38, 50, 4)), 0).astype(np.float32)
+    boxes = np.round(random_boxes(rng, 300, 16 * 45) / 2) * 2
+    upstream = rng.integers(-9, 9, (1, 300, 7, 7, 4)).astype(np.float32)
+    theirs = torch.tensor(np.moveaxis(feature, -1, 1)).requires_grad_()
+    expected = ops.roi_pool(theirs, [torch.tensor(swap(boxes))], 7, 1 / 16)
+    expected.backward(torch.tensor(np.moveaxis(upstream[0], -1, 1).copy()))
+    variable = tf.Variable(feature)
+    with tf.GradientTape() as tape:
+        pooled = RoIPool(HeadConfig(pooling="roi_pool"), (16,))([variable], boxes[None])
+    np.testing.assert_array_equal(pooled[0], np.moveaxis(expected.detach().numpy(), 1, -1))
+    gradient = tape.gradient(pooled, variable, upstream)  # sums of whole numbers, exact in float32
+    np.testing.assert_array_equal(gradient, np.moveaxis(theirs.grad.numpy(), 1, -1))
+
+
+def test_roi_pool_of_a_side_of_57_cells_ends_with_it_where_torchvision_reads_one_more():
+    feature = np.arange(60, dtype=np.float32).reshape(1, 60, 1, 1)
+    box = np.array([[0.0, 0, 56, 0]], np.float32)
+    theirs = ops.roi_pool(torch.tensor(np.moveaxis(feature, -1, 1)), [torch.tensor(swap(box))], 7, 1.0)
+    ours = RoIPool(HeadConfig(pooling="roi_pool"), (1,))([feature], box[None])
+    assert (float(ours[0, 0, 6, 0, 0]), float(theirs[0, 0, 6, 0])) == (56, 57)
 
 
 @pytest.mark.parametrize("seed", range(5))

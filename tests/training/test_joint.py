@@ -96,6 +96,37 @@ def test_every_trained_weight_has_a_gradient_that_is_not_zero():
     assert not without
 
 
+def test_the_heads_losses_train_no_weight_of_the_rpn():
+    # proposals are taken as given (section 3.2, approximate joint training): of the RPN's layers only its own losses
+    model, batch = make_model(), make_batch()
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = model(batch, training=True)
+        total = model.compute_loss(x=batch, y_pred=outputs)
+        without_rpn = model.compute_loss(
+            x=batch,
+            y_pred={
+                **outputs,
+                "rpn_logits": tf.stop_gradient(outputs["rpn_logits"]),
+                "rpn_deltas": tf.stop_gradient(outputs["rpn_deltas"]),
+            },
+        )
+    rpn = model.detector.rpn_head.trainable_variables
+    assert all(gradient is None for gradient in tape.gradient(without_rpn, rpn))
+    assert all(np.any(gradient) for gradient in tape.gradient(total, rpn))
+    shared = model.detector.fpn.trainable_variables
+    assert all(gradient is not None for gradient in tape.gradient(without_rpn, shared[:2]))
+
+
+def test_the_weight_of_the_rpns_box_loss_multiplies_that_loss_alone():
+    batch, model = make_batch(), make_model()
+    config = model.detector.config
+    one = losses_of(model, batch)
+    model.detector.config = config.replace(rpn=config.rpn.replace(box_loss_weight=10.0))
+    ten = losses_of(model, batch)
+    for name in LOSSES:
+        np.testing.assert_allclose(ten[name], one[name] * (10 if name == "rpn_box_loss" else 1), rtol=1e-5)
+
+
 def test_padding_the_ground_truth_does_not_change_the_loss():
     batch = make_batch()
     padded = {
@@ -169,10 +200,10 @@ def test_the_whole_step_compiles_under_xla_with_a_static_size():
 def test_xla_is_chosen_by_keras_for_a_static_size_and_gather_alone():
     dynamic, static = preset("tiny_fpn", CATEGORIES).detector, preset("tiny_fpn", CATEGORIES, 64).detector
     assert not build_detector(dynamic, roi_align="gather").supports_jit
-    assert not build_detector(static).roi_align.supports_jit
+    assert not build_detector(static).roi_pooling.supports_jit
     compiled = build_detector(static, roi_align="gather")
     assert compiled.supports_jit
-    assert compiled.roi_align.supports_jit
+    assert compiled.roi_pooling.supports_jit
 
 
 @pytest.mark.slow

@@ -30,6 +30,21 @@ def test_rpn_losses_are_the_sums_over_samples_divided_by_their_number():
     np.testing.assert_allclose(box, (1 - 1 / 18) / 3, rtol=1e-6)
 
 
+def test_equation_1_by_hand_with_its_own_normalisers():
+    # N_cls = 4 samples of a map of N_reg = 6 cells: two positive, two negative, lambda = 10
+    samples = Samples(
+        tf.constant([[0, 1, 2, 3]]), tf.constant([[True, True, False, False]]), tf.constant([[True, True, True, True]])
+    )
+    targets = RPNTargets(samples, tf.constant([[[0.0, 0, 0, 0], [1.0, -1, 0, 0], [0.0] * 4, [0.0] * 4]]))
+    logits = tf.constant([[np.log(3.0), 0.0, -np.log(3.0), np.log(7.0)]], tf.float32)  # p = 3/4, 1/2, 1/4, 7/8
+    deltas = tf.constant([[[0.5, 0, 0, 0], [0.0, 0, 2, 0], [9.0] * 4, [9.0] * 4]])  # negatives' do not count: p* = 0
+    weight = 10 * 4 / 6  # lambda N_cls / N_reg
+    objectness, box = rpn_losses(logits, deltas, targets, beta=1.0, box_weight=weight)
+    # -log of 3/4, 1/2, 1 - 1/4 and 1 - 7/8; smooth L1 of 0.5 is 1/8, of 1, -1 and 2 is 1/2, 1/2 and 3/2
+    np.testing.assert_allclose(objectness, (np.log(4 / 3) + np.log(2) + np.log(4 / 3) + np.log(8)) / 4, rtol=1e-6)
+    np.testing.assert_allclose(box, 10 / 6 * (1 / 8 + 1 / 2 + 1 / 2 + 3 / 2), rtol=1e-6)
+
+
 def head_example():
     """One image, three samples of two classes: an object of class 1, background, an empty slot full of rubbish."""
     samples = Samples(tf.constant([[0, 1, 0]]), tf.constant([[True, False, False]]), tf.constant([[True, True, False]]))

@@ -25,6 +25,27 @@ def test_the_anchor_on_the_object_is_positive_and_the_others_are_negative():
     np.testing.assert_array_equal(targets.deltas, np.zeros((2, 4, 4)))
 
 
+def test_labels_of_five_anchors_drawn_in_a_picture():
+    #    0        40        80   100   A object [0, 0, 40, 40]; B object [50, 50, 80, 90], which no anchor fits well
+    #  0 +---------+--+------+-----+
+    #    | 0  A    |  | 1: 10 px    |  0: on A, IoU 1                                        -> positive
+    #    |         |  |    right of |  1: IoU with A 1200 / 2000 = 0.6                       -> between, ignored
+    # 40 +---------+--+    A        |  2: [40, 40, 80, 80], IoU with B 900 / 1900 = 0.47,    -> positive: highest for B
+    #    |       +----+---+         |     the highest that B has
+    #    |       | 2  B 3 |         |  3: [60, 60, 100, 100], IoU with B 600 / 2200 = 0.27   -> negative, though on B
+    # 80 |       +--------+--+      |  4: [60, 0, 100, 40], no object                        -> negative
+    # 100+--------------------------+
+    anchors = tf.constant([[0.0, 0, 40, 40], [0, 10, 40, 50], [40, 40, 80, 80], [60, 60, 100, 100], [60, 0, 100, 40]])
+    boxes, labels = tf.constant([[[0.0, 0, 40, 40], [50, 50, 80, 90]]]), tf.constant([[0, 1]])
+    config = RPN.replace(match=RPN.match.replace(samples=8))
+    targets = rpn_targets(anchors, boxes, labels, SIZES[:1], config, tf.linspace(0.9, 0.1, 5)[None])
+    samples = targets.samples
+    index, positive, valid = (x.numpy()[0] for x in (samples.index, samples.positive, samples.valid))
+    assert (index[positive].tolist(), index[valid & ~positive].tolist()) == ([0, 2], [3, 4])
+    # equation 2: from anchor 2, centred at (60, 60), to B, centred at (65, 70), 30 high and 40 wide
+    np.testing.assert_allclose(targets.deltas[0, 1], [5 / 40, 10 / 40, np.log(30 / 40), 0], atol=1e-6)
+
+
 def test_anchors_that_cross_the_boundary_are_ignored_when_asked():
     config = RPN.replace(ignore_cross_boundary=True)
     targets = rpn_targets(ANCHORS, BOXES, LABELS, SIZES, config, priority(4))

@@ -151,7 +151,7 @@ def _default_job(asked: dict[str, Any]) -> Job:
     if weights is None:
         raise InputError(
             f"there are no weights to download for {model}: give --init RUN (of tfrcnn import-weights), "
-            "--backbone-weights FILE (torchvision's classifier, .pth) or --backbone-weights none"
+            "--backbone-weights FILE (for a torchvision network its classifier, .pth) or --backbone-weights none"
         )
     return Job(
         train=asked["train"],

@@ -10,6 +10,7 @@ import typer
 # What the library says itself, but only after importing TensorFlow or pycocotools.
 PRESETS = (
     "vgg16",
+    "zf",
     "resnet50_fpn",
     "resnet101_fpn",
     "fasterrcnn_resnet50_fpn",
@@ -44,7 +45,7 @@ ImageSize = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Make the network's input N x N (letterbox), a multiple of 32 (16 for vgg16). "
+        help="Make the network's input N x N (letterbox), a multiple of 32 (16 for vgg16 and zf). "
         "Default: the preset's, in the shape of each image.",
     ),
 ]

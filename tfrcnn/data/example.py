@@ -74,11 +74,17 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class ImageDetections:
-    """What a detector found in one image: boxes [N, 4] float32 yxyx in pixels of the original upright image,
-    scores [N] float32 in [0, 1] in descending order, labels [N] int32 in 0..C-1."""
+class ImageProposals:
+    """What an RPN proposes in one image: boxes [N, 4] float32 yxyx in pixels of the original upright image, scores [N]
+    float32 in [0, 1] in descending order: their objectness."""
 
     image_id: int | str
     boxes: np.ndarray
     scores: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDetections(ImageProposals):
+    """What a detector found in one image: boxes and scores of the same form, and labels [N] int32 in 0..C-1."""
+
     labels: np.ndarray

@@ -1,4 +1,4 @@
-"""What every metric starts from: checked detections, one entry for each image, and the IoU of boxes in float64.
+"""What every metric starts from: checked detections or proposals, one entry for each image, and IoU in float64.
 
 Legend: N detections and M objects of one image.
 """
@@ -6,11 +6,14 @@ Legend: N detections and M objects of one image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
-from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.errors import InputError
+
+Found = TypeVar("Found", bound=ImageProposals)
 
 
 def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[ImageDetections]:
@@ -20,17 +23,22 @@ def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[Image
         InputError: an image is unknown or given twice, lengths differ, a label is not one of the data set's, a
             score or coordinate is not finite, or a box is inverted.
     """
-    known = {example.image_id for example in dataset.examples}
-    by_image: dict[int | str, ImageDetections] = {}
-    for found in detections:
-        where = f"detections for {dataset.source}: image_id {found.image_id!r}"
-        if found.image_id not in known:
-            raise InputError(f"{where}: expected an image of the data set, which has no such image")
-        if found.image_id in by_image:
-            raise InputError(f"{where}: expected one entry for each image, found two")
-        _check(found, len(dataset.categories), where)
-        by_image[found.image_id] = found
-    return [by_image.get(example.image_id) or _nothing(example.image_id) for example in dataset.examples]
+    by_image = _by_image(dataset, detections, "detections")
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    ids = [example.image_id for example in dataset.examples]
+    return [by_image.get(image_id) or ImageDetections(image_id, *nothing) for image_id in ids]
+
+
+def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> list[ImageProposals]:
+    """Proposals in the order of `dataset.examples`, empty ones where an image has none.
+
+    Raises:
+        InputError: as of `align`, labels apart.
+    """
+    by_image = _by_image(dataset, proposals, "proposals")
+    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    ids = [example.image_id for example in dataset.examples]
+    return [by_image.get(image_id) or ImageProposals(image_id, *nothing) for image_id in ids]
 
 
 def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
@@ -48,16 +56,29 @@ def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
 
 
-def _nothing(image_id: int | str) -> ImageDetections:
-    return ImageDetections(image_id, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+def _by_image(dataset: Dataset, entries: Sequence[Found], what: str) -> dict[int | str, Found]:
+    """The entries by their images' ids, checked."""
+    known = {example.image_id for example in dataset.examples}
+    by_image: dict[int | str, Found] = {}
+    for found in entries:
+        where = f"{what} for {dataset.source}: image_id {found.image_id!r}"
+        if found.image_id not in known:
+            raise InputError(f"{where}: expected an image of the data set, which has no such image")
+        if found.image_id in by_image:
+            raise InputError(f"{where}: expected one entry for each image, found two")
+        _check(found, len(dataset.categories), where)
+        by_image[found.image_id] = found
+    return by_image
 
 
-def _check(found: ImageDetections, num_classes: int, where: str) -> None:
-    boxes, scores, labels = found.boxes, found.scores, found.labels
-    if boxes.ndim != 2 or boxes.shape[1] != 4 or scores.shape != boxes.shape[:1] or labels.shape != boxes.shape[:1]:
+def _check(found: ImageProposals, num_classes: int, where: str) -> None:
+    boxes, scores = found.boxes, found.scores
+    labels = found.labels if isinstance(found, ImageDetections) else None
+    shapes = {"scores": scores.shape} | ({} if labels is None else {"labels": labels.shape})
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or any(shape != boxes.shape[:1] for shape in shapes.values()):
         raise InputError(
-            f"{where}: expected boxes [N, 4], scores [N] and labels [N], "
-            f"found {list(boxes.shape)}, {list(scores.shape)} and {list(labels.shape)}"
+            f"{where}: expected boxes [N, 4] and {' and '.join(f'{name} [N]' for name in shapes)}, "
+            f"found {list(boxes.shape)} and {' and '.join(str(list(shape)) for shape in shapes.values())}"
         )
     _refuse(~np.isfinite(scores), scores, f"{where}: scores", "finite numbers")
     _refuse(np.any(~np.isfinite(boxes), axis=1), boxes, f"{where}: boxes", "finite numbers")
@@ -67,7 +88,9 @@ def _check(found: ImageDetections, num_classes: int, where: str) -> None:
         f"{where}: boxes",
         "[y1, x1, y2, x2] with y2 >= y1, x2 >= x1",
     )
-    _refuse(~np.isin(labels, np.arange(num_classes)), labels, f"{where}: labels", f"labels in 0..{num_classes - 1}")
+    if labels is not None:
+        expected = f"labels in 0..{num_classes - 1}"
+        _refuse(~np.isin(labels, np.arange(num_classes)), labels, f"{where}: labels", expected)
 
 
 def _refuse(wrong: np.ndarray, values: np.ndarray, where: str, expected: str) -> None:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.evaluation.confusion import confusion_matrix
+from tfrcnn.evaluation.proposals import ProposalEvaluation
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 from tfrcnn.files import atomic
 
@@ -38,6 +39,7 @@ MEANING = {
     "mAP": "mean over the classes",
 }
 TITLE = {"coco": "COCO metric", "voc": "VOC metric (area under the curve)", "voc07": "VOC2007 metric (11 points)"}
+RECALL_AT = (0.5, 0.7, 0.9)  # IoUs that a table of proposals has a column for
 LONGEST_NAME = 30  # characters of a category name in a table
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart, without their yellow (unreadable on white).
@@ -77,7 +79,33 @@ def render(evaluation: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_json(path: str | Path, evaluation: Evaluation, extra: Mapping[str, Any] | None = None) -> None:
+def render_proposals(evaluation: ProposalEvaluation) -> str:
+    """The evaluation of proposals as text: a row for each limit, recall at some IoUs, then AR by size.
+
+    Numbers that are not defined are shown as "-".
+    """
+    counts = evaluation.counts
+    ignored = f" and {counts['ignored']} ignored" if counts["ignored"] else ""
+    shown = [(t, iou) for t, iou in enumerate(evaluation.iou_thresholds) if round(iou, 2) in RECALL_AT]
+    rows = [["proposals", *(f"IoU {iou:.2f}" for _, iou in shown), "AR", "ARs", "ARm", "ARl"]]
+    for k, limit in enumerate(evaluation.limits):
+        recall = [None if evaluation.recall is None else evaluation.recall[k, t] for t, _ in shown]
+        average = [evaluation.average_recall[f"AR{size}@{limit}"] for size in ("", "s", "m", "l")]
+        rows.append([f"{limit}", *map(_number, (*recall, *average))])
+    lines = [
+        f"Recall of proposals: {counts['images']} images, {counts['ground_truth']} objects{ignored}, "
+        f"{counts['proposals']} proposals",
+        "",
+        *_table(rows, "r" * len(rows[0])),
+        "",
+        "AR is the mean recall over IoU 0.50, 0.55, ... 0.95; s, m, l: area < 32^2 px, between, >= 96^2 px.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_json(
+    path: str | Path, evaluation: Evaluation | ProposalEvaluation, extra: Mapping[str, Any] | None = None
+) -> None:
     """Write `evaluation.to_dict()`, after the entries of `extra` (model, data, time, ...), as JSON.
 
     Raises:
@@ -114,6 +142,24 @@ def plot_precision_recall(evaluation: Evaluation, path: str | Path) -> None:
         axes.legend(title=title, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, alignment="left")
     else:
         _say(axes, "no class has an object to be found")
+    _save(figure, path)
+
+
+def plot_recall(evaluation: ProposalEvaluation, path: str | Path) -> None:
+    """Draw recall against IoU, a curve for each limit of proposals: figure 4 of the paper."""
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    if evaluation.recall is None:
+        _say(axes, "there is no object to be found")
+    else:
+        for number, (limit, recall) in enumerate(zip(evaluation.limits, evaluation.recall)):
+            dash = DASHES[number // len(COLORS) % len(DASHES)]
+            label = f"{limit}  {evaluation.average_recall[f'AR@{limit}']:.3f}"
+            axes.plot(evaluation.iou_thresholds, recall, dash, color=COLORS[number % len(COLORS)], label=label)
+        axes.legend(title="proposals and AR", frameon=False, alignment="left")
+    axes.set(xlim=(0.5, 1), ylim=(0, 1.02), xlabel="IoU", ylabel="recall")
+    axes.set_title(f"Recall of proposals ({evaluation.counts['images']} images)")
+    axes.grid(color="0.92")
     _save(figure, path)
 
 

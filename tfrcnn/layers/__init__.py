@@ -6,6 +6,7 @@ from tfrcnn.layers.detections import DetectionDecoder, DetectionRescaler
 from tfrcnn.layers.preprocessing import Normalizer, Preprocessor
 from tfrcnn.layers.proposals import ProposalLayer
 from tfrcnn.layers.roi_align import RoIAlign
+from tfrcnn.layers.roi_pool import RoIPool
 from tfrcnn.layers.rpn_head import RPNHead
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "ProposalLayer",
     "RPNHead",
     "RoIAlign",
+    "RoIPool",
 ]

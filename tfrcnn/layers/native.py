@@ -25,7 +25,7 @@ def native_operators(**operators: Callable[..., Any]) -> Iterator[None]:
 
     Args:
         nms: in place of `batched_nms`, with its arguments.
-        roi_align: of `RoIAlign._gather`, with the layer before its arguments.
+        roi_align, roi_pool: of `RoIAlign._gather` and `RoIPool._pool`, with the layer before their arguments.
         normalize: of `Normalizer.call`, with the layer's configuration behind its arguments.
         upsample: of the feature pyramid's, with its arguments.
     """

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import (
     AnchorGenerator,
@@ -26,6 +26,7 @@ from tfrcnn.layers import (
     Preprocessor,
     ProposalLayer,
     RoIAlign,
+    RoIPool,
     RPNHead,
 )
 from tfrcnn.layers.base import register
@@ -61,12 +62,12 @@ class FasterRCNN(keras.Model):
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`.
-            roi_align: implementation, see `RoIAlign`.
+            roi_align: implementation of `RoIAlign`, where the head has that.
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
 
         Raises:
             InputError: no categories, an unknown backbone or weights, preprocessing that is not that of the ImageNet
-                weights, anchors that do not fit the levels.
+                weights, anchors that do not fit the levels, RoIPool behind a feature pyramid.
         """
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
@@ -92,7 +93,7 @@ class FasterRCNN(keras.Model):
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
         proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
         roi_strides = _pooled_strides(backbone.strides) if fpn else backbone.strides[-1:]
-        roi_align_layer = RoIAlign(config.head, roi_strides, roi_align, name="roi_align")
+        roi_pooling = _roi_pooling(config, roi_strides, roi_align)
         box_head = BoxHead(config.head, config.num_classes, name="box_head")
         decoder = DetectionDecoder(config.detections, config.head.box_weights, name="decoder")
         rescaler = DetectionRescaler(name="rescaler")
@@ -107,7 +108,7 @@ class FasterRCNN(keras.Model):
         logits, deltas = rpn_head(rpn_features)
         anchors = anchor_generator(rpn_features, images)
         proposals = proposal_layer(logits, deltas, anchors, image_sizes)
-        roi_features = roi_align_layer(features[: len(roi_strides)], proposals["boxes"])
+        roi_features = roi_pooling(features[: len(roi_strides)], proposals["boxes"])
         class_logits, box_deltas = box_head(roi_features)
         detections = decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
         # autocast=False: sizes must not be rounded to the 8 bits of bfloat16 on their way in
@@ -133,7 +134,8 @@ class FasterRCNN(keras.Model):
         self.rpn_head = rpn_head
         self.anchor_generator = anchor_generator
         self.proposal_layer = proposal_layer
-        self.roi_align = roi_align_layer
+        self.roi_pooling = roi_pooling
+        self.roi_align_implementation = roi_align
         self.box_head = box_head
         self.decoder = decoder
         self.rescaler = rescaler
@@ -156,11 +158,19 @@ class FasterRCNN(keras.Model):
             return self.extract_features(images, image_sizes, training)
         return _features(self.rpn_backbone, self.rpn_fpn, self.normalizer(images, image_sizes), training)
 
+    def proposer(self, config: ProposalConfig) -> keras.Model:
+        """The detector's first stage with other options of its proposals: network-sized images [B, N_h, N_w, 3] and
+        image_sizes [B, 2] -> proposals as of `ProposalLayer`, in pixels of the network input."""
+        anchors, outputs = (tf.nest.flatten(self.network.get_layer(name).output) for name in ("anchors", "rpn_head"))
+        logits, deltas = outputs[: len(anchors)], outputs[len(anchors) :]
+        proposals = ProposalLayer(config, name="proposals")(logits, deltas, anchors, self.network.inputs[1])
+        return keras.Model(self.network.inputs, proposals, name="proposer", autocast=False)
+
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "config": self.config.to_dict(),
-            "roi_align": self.roi_align.implementation,
+            "roi_align": self.roi_align_implementation,
             "precision": self.dtype_policy.name,
         }
 
@@ -179,8 +189,19 @@ def _features(
     backbone: keras.Model, fpn: FeaturePyramid | None, pixels: tf.Tensor, training: bool | None = None
 ) -> list[tf.Tensor]:
     """Normalised pixels -> feature maps, one a level, finest first; without a pyramid the backbone's last."""
-    features = backbone(pixels, training=training)
+    features = tf.nest.flatten(backbone(pixels, training=training))  # Keras unpacks a list of one map
     return fpn(features, training=training) if fpn else features[-1:]
+
+
+def _roi_pooling(config: DetectorConfig, strides: tuple[int, ...], roi_align: str) -> RoIAlign | RoIPool:
+    if config.head.pooling == "roi_align":
+        return RoIAlign(config.head, strides, roi_align, name="roi_align")
+    if config.fpn:
+        raise InputError(
+            "HeadConfig.pooling 'roi_pool' takes boxes from one feature map: expected DetectorConfig.fpn None, or "
+            "'roi_align' with a feature pyramid, found both"
+        )
+    return RoIPool(config.head, strides, name="roi_pool")
 
 
 def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 | preset | source of the numbers |
 |---|---|
-| vgg16 | the paper, as released in py-faster-rcnn (end-to-end, VGG-16) |
+| vgg16, zf | the paper, as released in py-faster-rcnn (end-to-end, VGG-16 and ZF) |
 | resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn, on keras.applications' ResNets |
 | fasterrcnn_... | torchvision's detector of that name, to the last digit |
 | mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
@@ -94,6 +94,7 @@ def _vgg16() -> Preset:
         train_proposals=ProposalConfig(12000, 2000, min_size=16.0),
         test_proposals=ProposalConfig(6000, 300, min_size=16.0),
         head=HeadConfig(
+            pooling="roi_pool",
             units=(4096, 4096),
             dropout=0.5,
             match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25, beta=1.0),
@@ -103,6 +104,20 @@ def _vgg16() -> Preset:
     # 1e-3 for two images a step (iter_size 2) is 8e-3 for sixteen
     training = TrainingConfig(learning_rate=0.008, weight_decay=5e-4, milestones=(0.7,), frozen_stages=2)
     return Preset(detector, training, "the paper: VGG-16, stride 16, nine anchors, two fc-4096")
+
+
+def _zf() -> Preset:
+    """VGG-16's, but for the network in front, an RPN of 256 channels, 6 x 6 bins, and no stage that is kept as it was
+    pre-trained. py-faster-rcnn subtracts these means whatever the network."""
+    vgg16 = _vgg16()
+    detector = vgg16.detector.replace(
+        preset="zf",
+        backbone=BackboneConfig("zf"),
+        image=vgg16.detector.image.replace(mean=(102.9801, 115.9465, 122.7717)),
+        rpn=vgg16.detector.rpn.replace(channels=256),
+        head=vgg16.detector.head.replace(pool_size=6),
+    )
+    return Preset(detector, vgg16.training.replace(frozen_stages=0), "the paper's smaller: Zeiler-Fergus, 256-d RPN")
 
 
 def _resnet_fpn(depth: int) -> Preset:
@@ -203,6 +218,7 @@ _PRESETS = {
     p.detector.preset: p
     for p in (
         _vgg16(),
+        _zf(),
         _resnet_fpn(50),
         _resnet_fpn(101),
         _fasterrcnn_resnet50_fpn(),

@@ -66,7 +66,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != found:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
-    new = build_detector(config, "none", detector.dtype_policy.name, detector.roi_align.implementation)
+    new = build_detector(config, "none", detector.dtype_policy.name, detector.roi_align_implementation)
     for name in ("backbone", "fpn", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"

@@ -122,7 +122,7 @@ class TrainingModel(keras.Model):
         targets = rpn_targets(
             outputs["anchors"], batch["boxes"], batch["labels"], batch["image_sizes"], config, priority
         )
-        return rpn_losses(logits, outputs["rpn_deltas"], targets, config.match.beta)
+        return rpn_losses(logits, outputs["rpn_deltas"], targets, config.match.beta, config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
         detector, config = self.detector, self.detector.config
@@ -132,7 +132,7 @@ class TrainingModel(keras.Model):
         targets = roi_targets(
             proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
         )
-        pooled = detector.roi_align(outputs["features"][: len(detector.roi_align.strides)], targets.boxes)
+        pooled = detector.roi_pooling(outputs["features"][: len(detector.roi_pooling.strides)], targets.boxes)
         class_logits, deltas = detector.box_head(pooled, training=training)
         return head_losses(class_logits, deltas, targets, config.head.match.beta)
 

@@ -1,8 +1,14 @@
 """The four losses: objectness and box of the RPN, class and box of the head.
 
 Legend: B batch, A anchors, S samples, C classes. Each is a sum over the batch's samples divided by their number (of
-both kinds), as py-faster-rcnn and torchvision do. For the RPN's boxes that is 1/256 an image where the paper's
-equation (1) writes lambda / N_reg = 10 / 2400 = 1/240: nearly the same, and lambda must not be applied on top.
+both kinds), as py-faster-rcnn and torchvision do. The paper's equation (1) has another divisor for the RPN's boxes,
+
+    L = 1 / N_cls  sum_i L_cls(p_i, p_i*)  +  lambda / N_reg  sum_i p_i* L_reg(t_i, t_i*),
+
+N_cls = 256 samples, N_reg about 2400 cells of the map, lambda = 10: a box counts 1 / 240. py-faster-rcnn divides both
+by the 256 samples and has no lambda: 1 / 256. `RPNConfig.box_loss_weight` w makes it w / 256, so that
+
+    w = lambda N_cls / N_reg,   1.07 for lambda = 10,   and table 9's 0.1, 1, 10, 100 are 0.0107, 0.107, 1.07, 10.7.
 """
 
 from __future__ import annotations
@@ -21,11 +27,14 @@ def smooth_l1(difference: tf.Tensor, beta: float) -> tf.Tensor:
     return tf.where(size < beta, 0.5 * size * size / beta, size - 0.5 * beta)
 
 
-def rpn_losses(logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, beta: float) -> tuple[tf.Tensor, tf.Tensor]:
+def rpn_losses(
+    logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, beta: float, box_weight: float = 1.0
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Binary cross-entropy of the sampled anchors' objectness, smooth L1 of the positive ones' deltas.
 
     Args:
         logits: [B, A]; deltas: [B, A, 4].
+        beta: of smooth L1; box_weight: see above.
 
     Returns:
         two scalars, float32.
@@ -38,7 +47,7 @@ def rpn_losses(logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, beta: 
     objectness = tf.nn.sigmoid_cross_entropy_with_logits(positive, chosen) * valid
     difference = tf.gather(deltas, samples.index, batch_dims=1) - targets.deltas
     box = tf.reduce_sum(smooth_l1(difference, beta), axis=-1) * positive
-    return tf.reduce_sum(objectness) / count, tf.reduce_sum(box) / count
+    return tf.reduce_sum(objectness) / count, box_weight * tf.reduce_sum(box) / count
 
 
 def head_losses(

@@ -15,7 +15,7 @@ import keras
 
 from tfrcnn.config import BackboneConfig, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones import applications, mobilenet_v3, resnet, tiny
+from tfrcnn.models.backbones import applications, mobilenet_v3, resnet, tiny, zf
 from tfrcnn.models.backbones.pretrained import load_own
 
 NORM_EPSILON = 1e-5
@@ -68,6 +68,7 @@ OWN: dict[str, Own] = {
         mobilenet_v3.STAGES,
         ("norm_epsilon",),
     ),
+    "zf": Own(lambda _: zf.zf(), zf.TAPS, zf.STAGES),
 }
 
 

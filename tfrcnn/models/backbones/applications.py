@@ -83,7 +83,7 @@ def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tupl
     """
     constructor = getattr(keras.applications, name, None)
     if constructor is None or not callable(constructor) or not name[:1].isupper():
-        known = ", ".join(["tiny", "resnet50", "resnet101", "mobilenet_v3_large", *APPLICATIONS])
+        known = ", ".join(["tiny", "resnet50", "resnet101", "mobilenet_v3_large", "zf", *APPLICATIONS])
         raise InputError(f"unknown backbone {name!r}: expected {known}, or another constructor of keras.applications")
     options = {"include_top": False, "input_shape": (None, None, 3), "weights": None}
     if str(weights) == "imagenet":

@@ -15,6 +15,7 @@ from tfrcnn.weights.torch_layout import assign, body_assignments, classifier_mod
 
 # The classifiers' last layers, which a detector does without.
 CLASSIFIER_HEADS = ("fc.", "classifier.")
+UNPUBLISHED = ("tiny", "zf")  # no library that is read here has weights of these
 
 
 def load_own(model: keras.Model, config: BackboneConfig, weights: str | Path) -> None:
@@ -24,7 +25,7 @@ def load_own(model: keras.Model, config: BackboneConfig, weights: str | Path) ->
     |---|---|---|
     | resnet50, resnet101 with `stride_in_1x1` | keras.applications', downloaded by Keras | the same, saved |
     | resnet50, resnet101, mobilenet_v3_large | none | torchvision's classifier: .pth, .safetensors or .npz |
-    | tiny | none | its own, saved |
+    | tiny, zf | none | its own, saved |
 
     Args:
         weights: "none" leaves the random ones.
@@ -36,12 +37,13 @@ def load_own(model: keras.Model, config: BackboneConfig, weights: str | Path) ->
         return
     from_applications = config.name.startswith("resnet") and config.stride_in_1x1
     if str(weights) == "imagenet" and not from_applications:
-        other = "none" if config.name == "tiny" else "FILE, torchvision's classifier of that name (.pth)"
+        own = config.name in UNPUBLISHED
+        other = "none, or FILE, saved by save_weights" if own else "FILE, torchvision's classifier of that name (.pth)"
         raise InputError(
             f"backbone {config.name!r} has no ImageNet weights to download; use --backbone-weights {other}"
         )
     path = Path(weights)
-    if config.name == "tiny":
+    if config.name in UNPUBLISHED:
         applications.load_file(model, path, config.name)
     elif from_applications and (str(weights) == "imagenet" or (path.is_file() and h5py.is_hdf5(path))):
         source, _, _ = applications.build_application(config.name.replace("resnet", "ResNet"), weights)

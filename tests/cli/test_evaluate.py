@@ -1,0 +1,56 @@
+"""`tfrcnn evaluate --proposals`: what it prints and writes, and every way to get it wrong."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import pytest
+from PIL import Image
+
+from tfrcnn.config import Category
+from tfrcnn.models import build_detector, preset, save_detector
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keras.utils.set_random_seed(0)
+    folder = tmp_path_factory.mktemp("run")
+    save_detector(build_detector(preset("tiny_fpn", (Category(1, "red"), Category(2, "white"))).detector), folder)
+    return folder
+
+
+def test_the_table_the_json_and_the_figure_are_of_the_proposals(
+    run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
+) -> None:
+    data = coco(tmp_path / "data")
+    out = ("--json", tmp_path / "a.json", "--plots", tmp_path / "plots")
+    result = tfrcnn("evaluate", "--model", run, "--data", data, "--proposals", *out)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert lines[0].startswith("Recall of proposals: 4 images, 8 objects, ")
+    assert [line.split()[0] for line in lines[3:7]] == ["100", "300", "1000", "2000"]
+    assert "recall.png is in " in result.out
+    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert (content["model"], content["metric"]) == (str(run), "proposals")
+    assert content["counts"]["proposals"] > 4 * 100  # more than the preset's own 100 an image
+    recall = content["recall"]
+    assert recall["100"][0] <= recall["300"][0] <= recall["2000"][0]
+    assert lines[6].split()[1] == f"{recall['2000'][0]:.3f}"
+    assert lines[6].split()[4] == f"{content['average_recall']['AR@2000']:.3f}"
+    assert content["average_recall"]["ARm@100"] is None  # the data's objects are 720 pixels large, below 32^2
+    with Image.open(tmp_path / "plots/recall.png") as picture:
+        assert picture.size == (960, 660)
+
+
+def test_a_metric_of_detections_is_refused_beside_proposals(run: Path, tfrcnn: Callable) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", "--proposals", "--metric", "coco")
+    assert result.code == 2
+    assert result.err == "error: --metric coco is of detections: leave it out with --proposals\n"
+
+
+def test_an_exported_file_has_no_proposals_to_judge(tmp_path: Path, tfrcnn: Callable) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"anything")
+    result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", "--proposals")
+    assert result.code == 2
+    assert result.err.startswith("error: --proposals needs a run folder, whose RPN can be asked; ")

@@ -1,0 +1,98 @@
+"""`Predictor`: the RPN's proposals, in pixels of the images they were asked for."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfrcnn.config import AnchorConfig, Category
+from tfrcnn.data.read import load_dataset
+from tfrcnn.errors import InputError
+from tfrcnn.inference import Predictor
+from tfrcnn.models import build_detector, preset
+
+CATEGORIES = (Category(1, "red"), Category(2, "white"))
+
+
+def make_detector(**changes):
+    keras.utils.set_random_seed(0)
+    config = preset("tiny_fpn", CATEGORIES).detector
+    few = config.test_proposals.replace(pre_nms_top_n=40, post_nms_top_n=20)
+    detector = build_detector(config.replace(test_proposals=few, **changes))
+    kernel = detector.rpn_head.objectness.kernel
+    kernel.assign(np.random.default_rng(0).normal(0, 0.2, kernel.shape))  # scores far apart
+    return detector
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(make_detector())
+
+
+@pytest.fixture(scope="module")
+def picture():
+    return np.random.default_rng(0).integers(0, 255, (200, 300, 3), np.uint8)
+
+
+def by_hand(detector, picture):
+    """The stages one by one; the preset makes the shorter side 128 pixels."""
+    resized = tf.image.resize(picture[None].astype(np.float32), (128, 192))
+    sizes = tf.constant([[128.0, 192.0]])
+    features = detector.extract_features(resized, sizes)
+    anchors = detector.anchor_generator(features, resized)
+    return detector.proposal_layer(*detector.rpn_head(features), anchors, sizes)
+
+
+def test_proposals_are_those_of_the_first_stage_in_pixels_of_the_picture(predictor, picture):
+    found = predictor.propose(picture, image_id=7)
+    expected = by_hand(predictor.detector, picture)
+    valid = expected["valid"][0].numpy()
+    assert found.image_id == 7
+    assert found.boxes.shape == (valid.sum(), 4)
+    np.testing.assert_allclose(found.scores, expected["scores"][0][valid], atol=1e-5)
+    np.testing.assert_allclose(found.boxes, expected["boxes"][0][valid] * (200 / 128), atol=0.01)
+    assert found.boxes.max() > 192
+
+
+def test_more_proposals_than_the_detectors_own_begin_with_those(predictor, picture):
+    own, more = predictor.propose(picture), predictor.propose(picture, 300)
+    assert len(own.scores) == 20 < len(more.scores) <= 300
+    np.testing.assert_array_equal(more.boxes[:5], own.boxes[:5])
+    assert np.all(np.diff(more.scores) <= 0)
+    with pytest.raises(InputError, match="post_nms_top_n must be at least 1, found 0"):
+        predictor.propose(picture, 0)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_data_set_gives_its_images_one_by_one_in_its_order(predictor, coco_data, batch_size):
+    found = predictor.propose_dataset(coco_data, 50, batch_size)
+    assert [image.image_id for image in found] == [example.image_id for example in coco_data.examples]
+    for image, example in zip(found, coco_data.examples):
+        alone = predictor.propose(example.path, 50)
+        assert alone.image_id == example.path.stem
+        # round-off between batches may change which of two near-equal boxes is kept: the best are compared
+        np.testing.assert_allclose(image.scores[:10], alone.scores[:10], atol=1e-4)
+        np.testing.assert_allclose(image.boxes[:10], alone.boxes[:10], atol=0.05)
+        assert np.all(image.boxes <= [64.001, 96.001, 64.001, 96.001])
+
+
+def test_a_single_map_and_a_static_size_are_asked_the_same_way(picture):
+    config = preset("tiny_fpn", CATEGORIES, 96).detector
+    detector = make_detector(image=config.image, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0),)))
+    found = Predictor(detector).propose(picture, 10)
+    assert found.boxes.shape == (10, 4)
+    assert np.all(found.boxes <= [200.001, 300.001, 200.001, 300.001])
+
+
+@pytest.fixture
+def coco_data(tmp_path):
+    rng = np.random.default_rng(1)
+    (tmp_path / "images").mkdir()
+    entries = []
+    for i in (3, 1, 2, 4):
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), np.uint8)).save(tmp_path / "images" / f"{i}.png")
+        entries.append(f'{{"id": {i}, "file_name": "{i}.png", "width": 96, "height": 64}}')
+    content = f'{{"images": [{", ".join(entries)}], "annotations": [], "categories": [{{"id": 1, "name": "red"}}]}}'
+    (tmp_path / "instances.json").write_text(content, encoding="utf-8")
+    return load_dataset(str(tmp_path / "instances.json"))

@@ -1,0 +1,59 @@
+"""Zeiler and Fergus' network (arXiv 1311.2901) as the paper shares it: five convolutions, stride 16, 256 channels.
+
+Layer by layer that of py-faster-rcnn (models/pascal_voc/ZF), the fast version in which each side is padded so that cell
+i of the last map is centred at pixel 16 i. One thing differs: Caffe's pooling rounds sizes up, which gives a map one
+more row and column of cells, beyond the image; here 16 n pixels give n cells, as everywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.layers.base import register
+
+TAPS = ("conv5",)
+STAGES = ("pool1", "pool2", "conv3", "conv4", "conv5")
+WINDOW, ALPHA, BETA = 3, 5e-5, 0.75  # of py-faster-rcnn's LRN layers
+
+
+@register
+class LocalResponseNormalization(keras.layers.Layer):
+    """Caffe's LRN within a channel: x (1 + alpha m)^-beta, m the mean of x^2 over 3 x 3 cells, zeros beyond the map."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})  # squares of activations leave the range of float16
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, C] -> the same."""
+        margin = WINDOW // 2
+        squares = tf.pad(tf.square(x), [[0, 0], [margin, margin], [margin, margin], [0, 0]])
+        mean = tf.nn.avg_pool2d(squares, WINDOW, 1, "VALID")
+        return x * tf.pow(1.0 + ALPHA * mean, -BETA)
+
+
+def zf() -> keras.Model:
+    """Normalised images [B, N_h, N_w, 3] -> [B, N_h / 16, N_w / 16, 256], 3.7 M weights."""
+    inputs = keras.Input((None, None, 3), name="images")
+    x = inputs
+    for i, (channels, kernel_size) in enumerate(((96, 7), (256, 5)), start=1):
+        x = _conv(x, channels, kernel_size, 2, f"conv{i}")
+        x = LocalResponseNormalization(name=f"norm{i}")(x)
+        # what is padded takes no part in a maximum of numbers that are not negative
+        x = keras.layers.ZeroPadding2D(1, name=f"pool{i}_pad")(x)
+        x = keras.layers.MaxPooling2D(3, 2, name=f"pool{i}")(x)
+    for i, channels in enumerate((384, 384, 256), start=3):
+        x = _conv(x, channels, 3, 1, f"conv{i}")
+    return keras.Model(inputs, x, name="zf")
+
+
+def _conv(x: Any, channels: int, kernel_size: int, strides: int, name: str) -> Any:
+    """Convolution and ReLU, padded by half its kernel on each side: at stride 2 Keras' "same" would pad one less at the
+    top and left."""
+    x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    conv = keras.layers.Conv2D(
+        channels, kernel_size, strides, activation="relu", kernel_initializer="he_normal", name=name
+    )
+    return conv(x)
