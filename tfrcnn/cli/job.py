@@ -182,7 +182,7 @@ def _check_combination(asked: dict[str, Any]) -> None:
         raise InputError("--scheme fast-rcnn-only learns from given proposals: --proposals RUN is needed")
     if scheme != "fast-rcnn-only" and "proposals" in asked:
         raise InputError(f"--proposals is for --scheme fast-rcnn-only, found --scheme {scheme}")
-    for name, others in (("init", ("model", "backbone_weights")), ("proposals", ("model", "init"))):
+    for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
         given = [_option(other) for other in others if name in asked and other in asked]
         if given:
             brings = "its own network and weights" if name == "init" else "the network"
