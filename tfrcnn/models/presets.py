@@ -178,7 +178,7 @@ def _mobilenet_v2_fpn() -> Preset:
     )
     # twice the usual rate: the pyramid and the heads start from nothing, and small data sets give few steps
     training = TrainingConfig(
-        epochs=30,
+        epochs=20,
         batch_size=4,
         learning_rate=0.04,
         schedule="cosine",
@@ -203,7 +203,7 @@ def _tiny_fpn() -> Preset:
         head=HeadConfig(units=(256,), match=MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25)),
     )
     training = TrainingConfig(
-        epochs=16,
+        epochs=13,
         batch_size=8,
         learning_rate=0.1,
         schedule="cosine",
