@@ -20,6 +20,7 @@ from .onnx_graph import drop_unused_weights
 # Layers of the RPN and the head, by their names in the graph, that tell thousands of boxes apart by small differences.
 FLOAT_LAYERS = ("/objectness", "/deltas", "/class_logits", "/box_deltas")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
+STEM = 3  # convolutions that int8 leaves in float32, as in TensorFlow Lite files: see `tflite_quantize.STEM`
 # What may stand between two of them; the first input holds the values, further float ones are converted with it.
 BETWEEN = (
     "Add",
@@ -111,7 +112,9 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
         from onnxruntime import quantization
     except ImportError as error:
         raise InputError("int8 needs onnxruntime: pip install 'tfrcnn[onnx]'") from error
-    nodes = [node for node in body_nodes(model) if node.op_type in (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")]
+    body = body_nodes(model)
+    stem = [i for i, node in enumerate(body) if node.op_type == "Conv"][: STEM + 1][-1]
+    nodes = [node for node in body[stem:] if node.op_type in (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")]
     with tempfile.TemporaryDirectory() as folder:
         # what the quantizer asks its users to do first is done; without this it warns
         onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
@@ -126,7 +129,7 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
             nodes_to_quantize=[node.name for node in nodes],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QUInt8,
         )
         return onnx.load(target)
 

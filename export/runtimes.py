@@ -121,7 +121,7 @@ def load_runtime(path: Path, form: str, threads: int | None = None, runtime: str
 
         return OpenVinoRuntime(path, threads)
     if form == "saved_model":
-        from .saved_model import SavedModelRuntime
+        from .saved_model_runtime import SavedModelRuntime
 
         return SavedModelRuntime(path, threads)
     if form == "tflite":

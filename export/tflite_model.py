@@ -104,7 +104,12 @@ def truncate(model: bytes, belongs: Sequence[bool]) -> bytes:
     tree = _read(model)
     graph = tree.subgraphs[0]
     makers = {index: i for i, operator in enumerate(graph.operators) for index in operator.outputs}
-    wanted, waiting = set(), [i for i, one in enumerate(belongs) if one]
+    # what depends on constants alone, as the weights of a float16 file that become float32, is kept for others only
+    computed = {*makers, *graph.inputs}
+    wanted, waiting = (
+        set(),
+        [i for i, one in enumerate(belongs) if one and computed.intersection(graph.operators[i].inputs)],
+    )
     while waiting:
         i = waiting.pop()
         if i not in wanted:

@@ -152,7 +152,7 @@ def test_nothing_is_printed(capsys):
         ([found(5, [[5, 5, 4, 6]], [0.5], [0])], r"boxes\[0\]: expected \[y1, x1, y2, x2\]"),
         ([found(5, [BOX], [0.5], [2])], r"labels\[0\]: expected labels in 0..1, found 2"),
         ([found(5, [BOX], [0.5], [-1])], r"labels\[0\]: expected labels in 0..1, found -1"),
-        ([found(5, [BOX], [0.5, 0.4], [0])], r"found \[1, 4\], \[2\] and \[1\]"),
+        ([found(5, [BOX], [0.5, 0.4], [0])], r"found \[1, 4\] and \[2\] and \[1\]"),
     ],
 )
 def test_detections_that_do_not_fit_are_refused(detections, message):

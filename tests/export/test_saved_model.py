@@ -20,7 +20,8 @@ from tfrcnn.config import Category
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
-from tfrcnn.export.saved_model import SavedModelRuntime, to_saved_model
+from tfrcnn.export.saved_model import to_saved_model
+from tfrcnn.export.saved_model_runtime import SavedModelRuntime
 from tfrcnn.models import build_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
@@ -311,7 +312,7 @@ def test_threads_that_come_too_late_are_refused(path, runtime):
 def test_threads_are_set_before_tensorflow_runs(path):
     code = f"""if True:
         import numpy as np, tensorflow as tf
-        from tfrcnn.export.saved_model import SavedModelRuntime
+        from tfrcnn.export.saved_model_runtime import SavedModelRuntime
         runtime = SavedModelRuntime({str(path)!r}, threads=1)
         runtime.run(np.zeros((1, 60, 80, 3), np.uint8))
         SavedModelRuntime({str(path)!r}, threads=1)  # the same number again is no change

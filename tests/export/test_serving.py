@@ -23,7 +23,7 @@ from fastapi import HTTPException
 from PIL import Image
 
 from tfrcnn.export.contract import OUTPUTS
-from tfrcnn.export.saved_model import SavedModelRuntime
+from tfrcnn.export.saved_model_runtime import SavedModelRuntime
 from tfrcnn.export.serving import load, rest_client, server
 from tfrcnn.export.warmup import WARMUP
 
