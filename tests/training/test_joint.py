@@ -122,6 +122,7 @@ def test_the_weight_of_the_rpns_box_loss_multiplies_that_loss_alone():
     config = model.detector.config
     one = losses_of(model, batch)
     model.detector.config = config.replace(rpn=config.rpn.replace(box_loss_weight=10.0))
+    model.reset_metrics()
     ten = losses_of(model, batch)
     for name in LOSSES:
         np.testing.assert_allclose(ten[name], one[name] * (10 if name == "rpn_box_loss" else 1), rtol=1e-5)
