@@ -49,7 +49,7 @@ def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
         ("--train no/such.json", "found nothing at .*/no/such.json"),
         ("--val no/VOC@val", "found nothing at .*/no/VOC"),
         ("--resume", "no run to resume"),
-        ("--scheme end2end", "'--scheme': 'end2end' is not one of 'joint', 'alternating', 'rpn-only', "),
+        ("--scheme end2end", "'--scheme': .*'end2end' is not one of 'joint', 'alternating', 'rpn-only', "),
         ("--scheme fast-rcnn-only", "learns from given proposals: --proposals RUN is needed"),
         ("--proposals no/run", "--proposals is for --scheme fast-rcnn-only, found --scheme joint"),
         ("--scheme fast-rcnn-only --proposals no/run", "--proposals brings the network: leave --model out"),

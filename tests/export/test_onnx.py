@@ -252,7 +252,7 @@ def test_the_native_nms_is_the_layers_own(data):
 @pytest.fixture
 def reconverted(path, monkeypatch):
     """Exports of the module's detector in other precisions, without the minute of converting it again."""
-    monkeypatch.setattr("tfrcnn.export.onnx._convert", lambda *_: onnx.load(path))
+    monkeypatch.setattr("tfrcnn.export.onnx._trace", lambda *_: onnx.load(path))
 
 
 def types_of_weights(path, op_type):
@@ -289,7 +289,7 @@ def test_int8_has_8_bit_weights_in_a_third_of_the_size_and_finds_much_the_same(d
     images = [picture(1, 96 + 16 * i, 128, seed=i)[0] for i in range(6)]
     small = to_onnx(detector, tmp_path / "int8.onnx", precision="int8", representative=images)
     assert small.stat().st_size < 0.4 * path.stat().st_size
-    assert onnx.TensorProto.INT8 in types_of_weights(small, "DequantizeLinear")
+    assert onnx.TensorProto.UINT8 in types_of_weights(small, "DequantizeLinear")
     runtime = OnnxRuntime(small)
     assert runtime.description["precision"] == "int8"
     found, wanted = runtime.run(images[2][None]), OnnxRuntime(path).run(images[2][None])
@@ -335,7 +335,7 @@ def test_nothing_is_overwritten(detector, tmp_path):
 
 
 def test_an_export_that_fails_leaves_nothing(detector, path, tmp_path, monkeypatch):
-    monkeypatch.setattr("tfrcnn.export.onnx._convert", lambda *_: onnx.load(path))
+    monkeypatch.setattr("tfrcnn.export.onnx._trace", lambda *_: onnx.load(path))
     monkeypatch.setattr("onnx.checker.check_model", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         to_onnx(detector, tmp_path / "a.onnx")

@@ -77,7 +77,6 @@ class FasterRCNN(keras.Model):
             self._assemble(config, backbone_weights, roi_align, kwargs)
 
     def _assemble(self, config: DetectorConfig, backbone_weights: str | Path, roi_align: str, kwargs: Any) -> None:
-
         # === Layers ===
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
@@ -85,10 +84,8 @@ class FasterRCNN(keras.Model):
         own = None if config.shared_features else _extractor(config, backbone_weights, "rpn_")
         level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
-            raise InputError(
-                f"AnchorConfig.sizes must have one entry for each of the {len(level_strides)} levels of "
-                f"{config.backbone.name}, found {len(config.anchors.sizes)}"
-            )
+            expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
+            raise InputError(f"AnchorConfig.sizes must have {expected}, found {len(config.anchors.sizes)}")
         anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
         proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
