@@ -38,15 +38,10 @@ def folder(tmp_path_factory):
 
 
 def test_the_page_has_a_program_for_each_runtime():
-    assert [
-        next(w for w in ("load(", "onnxruntime", "openvino", "litert", "tensorflow") if w in b) for b in BLOCKS
-    ] == [
-        "load(",
-        "onnxruntime",
-        "openvino",
-        "litert",
-        "tensorflow",
-    ]
+    imports = ["tfrcnn.export", "onnxruntime", "openvino", "ai_edge_litert", "tensorflow"]
+    assert len(BLOCKS) == len(imports)
+    for program, library in zip(BLOCKS, imports, strict=True):
+        assert re.search(rf"^(from|import) {library}\b", program, re.MULTILINE), program
 
 
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
