@@ -15,7 +15,7 @@ from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.weights.importing import SOURCES
 
-COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "fetch", "demo")
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
 from tfrcnn.cli.export import export
+from tfrcnn.cli.fetch import fetch
 from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
@@ -39,6 +40,7 @@ app.command(short_help="Make a verified file for other runtimes.")(export)
 app.command(short_help="Time detectors and exported files side by side.")(benchmark)
 app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
 app.command(short_help="Report every fault of a data set.")(doctor)
+app.command(short_help="Download a data set of the paper.")(fetch)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
 
 

@@ -22,6 +22,7 @@ PRESETS = (
 )
 IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
+FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
 DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"
