@@ -15,18 +15,19 @@ class TrainingConfig(Config):
 
     `scheme` says which of the losses are minimised when, see `tfrcnn.training.schemes`; `epochs` is how often the RPN's
     losses see the data, and how often the head's do, over all steps of the scheme. `learning_rate` is for 16 images a
-    step and is scaled linearly with `batch_size` (Goyal et al., arXiv 1706.02677). `schedule` "step" multiplies it by
-    0.1 at each fraction of the run in `milestones`; "cosine" falls to zero. `frozen_stages` counts stages of the
-    backbone, from its input, that are not trained; `freeze_batch_norm` keeps the backbone's batch norm at its loaded
-    statistics. `ema` is the decay of the averaged weights used for evaluation and for the saved model; None keeps no
-    average. Batch norm that is trained keeps its own running statistics beside them, which are those of the newest
-    weights.
+    step and is scaled linearly with `batch_size` (Goyal et al., arXiv 1706.02677); biases learn at
+    `bias_learning_rate_scale` times that. `schedule` "step" multiplies it by 0.1 at each fraction of the run in
+    `milestones`; "cosine" falls to zero. `frozen_stages` counts stages of the backbone, from its input, that are not
+    trained; `freeze_batch_norm` keeps the backbone's batch norm at its loaded statistics. `ema` is the decay of the
+    averaged weights used for evaluation and for the saved model; None keeps no average. Batch norm that is trained
+    keeps its own running statistics beside them, which are those of the newest weights.
     """
 
     scheme: Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"] = "joint"
     epochs: int = 12
     batch_size: int = 2
     learning_rate: float = 0.02
+    bias_learning_rate_scale: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Literal["step", "cosine"] = "step"
@@ -49,6 +50,8 @@ class TrainingConfig(Config):
         self._require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0, "learning_rate", "a positive number"
         )
+        scale = self.bias_learning_rate_scale
+        self._require(math.isfinite(scale) and scale >= 0, "bias_learning_rate_scale", "a number of at least 0")
         self._require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(self.warmup_steps >= 0, "warmup_steps", "at least 0")

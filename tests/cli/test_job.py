@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tfrcnn.cli.job import DEFAULT_EMA, Job, make_job
+from tfrcnn.cli.job import DEFAULT_EMA, Job, _detector, make_job
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
@@ -41,6 +42,15 @@ def test_what_is_not_given_is_the_preset_s(tmp_path: Path) -> None:
 )
 def test_backbones_with_imagenet_weights_start_from_them(model: str, weights: str, tmp_path: Path) -> None:
     assert make_job(tmp_path, {**DATA, "model": model}, resume=False).backbone_weights == weights
+
+
+def test_what_became_of_the_box_heads_layers_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tfrcnn.models.build_detector", lambda *_: SimpleNamespace(weights_note="fc6 and fc7 start"))
+    job = make_job(tmp_path, {**DATA, "model": "vgg16"}, resume=False)
+    _detector(job, job.preset().detector, has_state=False)
+    assert capsys.readouterr().out == "fc6 and fc7 start\n"
 
 
 def test_paths_are_absolute_and_validation_images_are_where_the_others_are(

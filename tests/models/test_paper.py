@@ -33,6 +33,7 @@ def test_the_hyper_parameters_are_those_of_the_paper(name):
     assert (test.pre_nms_top_n, test.post_nms_top_n, test.nms_iou, test.min_size) == (6000, 300, 0.7, 16.0)
     assert (config.head.pooling, config.head.units, config.head.dropout) == ("roi_pool", (4096, 4096), 0.5)
     assert (training.momentum, training.weight_decay) == (0.9, 5e-4)
+    assert training.bias_learning_rate_scale == 2  # lr_mult of py-faster-rcnn's prototxt
 
 
 def test_what_differs_between_the_two_networks():

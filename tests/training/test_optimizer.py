@@ -21,6 +21,35 @@ def test_weight_decay_goes_through_the_momentum_and_spares_vectors():
     np.testing.assert_array_equal(bias.numpy(), [1.0])
 
 
+def test_biases_learn_at_their_own_multiple_of_the_rate_and_nothing_else_does():
+    # Caffe: v = m v - rate mult g, w = w + v; kernels and the vectors of a batch norm have mult 1
+    variables = [keras.Variable([[1.0]], name="kernel"), *(keras.Variable([1.0], name=n) for n in ("bias", "beta"))]
+    sgd = SGD(0.1, momentum=0.5, bias_learning_rate_scale=2.0)
+    for gradient in (1.0, -3.0):
+        sgd.apply([tf.constant([[gradient]]), tf.constant([gradient]), tf.constant([gradient])], variables)
+    # v: -0.1, then -0.05 + 0.3 = 0.25; twice that for the bias
+    np.testing.assert_allclose([float(v.numpy().item()) for v in variables], [1.15, 1.3, 1.15], rtol=1e-6)
+    assert SGD.from_config(sgd.get_config()).bias_learning_rate_scale == 2.0
+
+
+def test_the_biases_of_a_model_are_found_in_its_traced_step():
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.BatchNormalization()(keras.layers.Dense(1)(inputs)))
+    x, y = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
+    moved = {}
+    for scale in (1.0, 2.0):
+        start = [v.numpy() for v in model.trainable_variables]
+        model.compile(SGD(0.1, bias_learning_rate_scale=scale), "mse", jit_compile=False)
+        model.train_on_batch(x, y)
+        moved[scale] = [v.numpy() - s for v, s in zip(model.trainable_variables, start)]
+        for variable, value in zip(model.trainable_variables, start):
+            variable.assign(value)
+    names = [v.name for v in model.trainable_variables]
+    assert names == ["kernel", "bias", "gamma", "beta"]
+    for name, one, two in zip(names, moved[1.0], moved[2.0]):
+        np.testing.assert_allclose(two, one * (2 if name == "bias" else 1), atol=1e-7)
+
+
 def test_the_average_follows_its_warm_up_and_swaps_back_exactly():
     kernel = keras.Variable([[1.0]])
     sgd = SGD(1.0, use_ema=True, ema_momentum=0.5)
@@ -64,3 +93,4 @@ def test_the_rate_is_scaled_by_the_batch_and_a_short_run_warms_up_for_a_quarter(
     np.testing.assert_allclose(optimizer._learning_rate(5), 0.02 * 4 / 16, rtol=1e-6)
     assert not optimizer.use_ema
     assert make_optimizer(training.replace(ema=0.9), 10).use_ema
+    assert make_optimizer(training.replace(bias_learning_rate_scale=2.0), 10).bias_learning_rate_scale == 2.0

@@ -249,6 +249,8 @@ def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
     if job.init is None:
         config = config.replace(shared_features=True)  # also where --proposals names a detector of two networks
         detector = build_detector(config, job.backbone_weights, job.precision)
+        if detector.weights_note:
+            print(detector.weights_note)
     else:
         detector, kept = with_categories(load_detector(job.init), config.categories, config.image, job.precision)
         new = ", ".join(category.name for category in config.categories if category.name not in kept)

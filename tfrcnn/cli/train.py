@@ -46,8 +46,9 @@ def train(
         typer.Option(
             metavar="imagenet|none|FILE",
             help="What the backbone starts from: imagenet (downloaded once by Keras), none (random, nothing frozen), "
-            "or a file: made by keras.applications.NAME(include_top=False).save_weights, or torchvision's classifier "
-            "for the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
+            "or a file: made by keras.applications.NAME(include_top=False).save_weights (for vgg16 with "
+            "include_top=True too: the box head then starts from its fc1 and fc2), or torchvision's classifier for "
+            "the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
         ),
     ] = None,
     image_size: ImageSize = None,

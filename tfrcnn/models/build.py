@@ -29,7 +29,8 @@ def build_detector(
     """Make a detector with fresh heads.
 
     Args:
-        backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout.
+        backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout; behind
+            VGG-16 fc6 and fc7 start from them too, where they have a classifier (include_top=True).
         precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
         roi_align: implementation, see `tfrcnn.layers.RoIAlign`.
 

@@ -31,6 +31,7 @@ from tfrcnn.layers import (
 )
 from tfrcnn.layers.base import register
 from tfrcnn.models.backbones import Backbone, build_backbone
+from tfrcnn.models.backbones.classifier import load_classifier
 from tfrcnn.models.fpn import FeaturePyramid
 
 
@@ -47,6 +48,8 @@ class FasterRCNN(keras.Model):
     `network` is the part behind the preprocessing: (images already at network size and padded, their image_sizes [B,
     2]) -> the same detections in pixels of the network input. Batches of images of several sizes go through it.
 
+    `weights_note` says which layers of a VGG-16's box head the backbone's weights came with, if weights were asked for.
+
     Without `config.shared_features` the RPN has `rpn_backbone` and `rpn_fpn` of its own, which are None otherwise.
     """
 
@@ -61,7 +64,8 @@ class FasterRCNN(keras.Model):
         """
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
-            backbone_weights: "none", "imagenet" or a file, see `build_backbone`.
+            backbone_weights: "none", "imagenet" or a file, see `build_backbone`; behind VGG-16 the box head takes its
+                fully connected layers from them too, see `load_classifier`.
             roi_align: implementation of `RoIAlign`, where the head has that.
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
 
@@ -137,6 +141,8 @@ class FasterRCNN(keras.Model):
         self.decoder = decoder
         self.rescaler = rescaler
         self.level_strides = level_strides
+        is_vgg16 = config.backbone.name == "VGG16" and fpn is None
+        self.weights_note = load_classifier(box_head, backbone_weights) if is_vgg16 else ""
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None

@@ -77,9 +77,8 @@ def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorC
 
 
 def _vgg16() -> Preset:
-    """Differs from py-faster-rcnn in three things: the fully connected layers start from random weights (the backbone's
-    files hold none), proposals are dropped under 16 pixels of the input (there times the image's scale), and biases
-    learn at the rate of the kernels (there twice that)."""
+    """Differs from py-faster-rcnn in two things: proposals are dropped under 16 pixels of the input (there times the
+    image's scale), and biases are not decayed (there as the kernels)."""
     detector = DetectorConfig(
         preset="vgg16",
         backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),
@@ -102,7 +101,13 @@ def _vgg16() -> Preset:
         detections=DetectionConfig(nms_iou=0.3),
     )
     # 1e-3 for two images a step (iter_size 2) is 8e-3 for sixteen
-    training = TrainingConfig(learning_rate=0.008, weight_decay=5e-4, milestones=(0.7,), frozen_stages=2)
+    training = TrainingConfig(
+        learning_rate=0.008,
+        bias_learning_rate_scale=2.0,
+        weight_decay=5e-4,
+        milestones=(0.7,),
+        frozen_stages=2,
+    )
     return Preset(detector, training, "the paper: VGG-16, stride 16, nine anchors, two fc-4096")
 
 

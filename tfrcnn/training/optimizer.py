@@ -68,17 +68,25 @@ class SGD(keras.optimizers.SGD):
     do and what the weight decays of record (1e-4, 5e-4) mean. Keras' own `weight_decay` bypasses the momentum, and so
     decays ten times less at momentum 0.9. Biases and batch norms are not decayed.
 
+    The rate of biases is `bias_learning_rate_scale` times that of the rest: Caffe's lr_mult, 2 in its models.
+
     With `use_ema`, the decay of the averages rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the
     averages of a short run are not those of its first steps.
     """
 
-    def __init__(self, *args: Any, coupled_weight_decay: float = 0.0, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, coupled_weight_decay: float = 0.0, bias_learning_rate_scale: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.coupled_weight_decay = coupled_weight_decay
+        self.bias_learning_rate_scale = bias_learning_rate_scale
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         if self.coupled_weight_decay and len(variable.shape) > 1:  # biases and norms are vectors, kernels are not
             gradient = gradient + self.coupled_weight_decay * tf.convert_to_tensor(variable)
+        # Keras hands out TensorFlow's variables, whose names it has changed
+        if self._trainable_variables[self._get_variable_index(variable)].name == "bias":
+            learning_rate = learning_rate * self.bias_learning_rate_scale
         super().update_step(gradient, variable, learning_rate)
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
@@ -97,7 +105,8 @@ class SGD(keras.optimizers.SGD):
             average.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "coupled_weight_decay": self.coupled_weight_decay}
+        own = ("coupled_weight_decay", "bias_learning_rate_scale")
+        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
 
 
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
@@ -120,6 +129,7 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         momentum=training.momentum,
         global_clipnorm=training.gradient_clip_norm and training.gradient_clip_norm / replicas,
         coupled_weight_decay=training.weight_decay,
+        bias_learning_rate_scale=training.bias_learning_rate_scale,
         use_ema=training.ema is not None,
         ema_momentum=training.ema or 0.99,
     )

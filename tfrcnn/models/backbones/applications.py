@@ -8,10 +8,12 @@ backbone: the unpadded convolutions of InceptionV3 and InceptionResNetV2 give ma
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 
@@ -33,6 +35,8 @@ class Application:
     stages: tuple[str, ...]
     image: dict[str, Any]
 
+
+LEGACY_ROOT = "model_weights"  # of a file that Keras 2 made by model.save
 
 # Caffe's: BGR, ImageNet's mean subtracted, not scaled
 CAFFE: dict[str, Any] = {"channel_order": "BGR", "mean": (103.939, 116.779, 123.68), "std": (1.0, 1.0, 1.0)}
@@ -87,17 +91,7 @@ def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tupl
         raise InputError(f"unknown backbone {name!r}: expected {known}, or another constructor of keras.applications")
     options = {"include_top": False, "input_shape": (None, None, 3), "weights": None}
     if str(weights) == "imagenet":
-        try:
-            with warnings.catch_warnings():
-                # Keras says that it takes the weights for 224 x 224, which is what is wanted
-                warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
-                pretrained = constructor(**{**options, "weights": "imagenet"})
-        except Exception as error:  # Keras raises whatever its downloader met
-            raise InputError(
-                f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
-                f"file (--backbone-weights FILE, made elsewhere by keras.applications.{name}(include_top=False)"
-                ".save_weights(FILE)) or --backbone-weights none to start from random weights"
-            ) from error
+        pretrained = build_pretrained(constructor, name, include_top=False, input_shape=(None, None, 3))
         # into the network as it is built without them, which is the one that a saved detector is loaded into
         model = constructor(**options)
         model.set_weights(pretrained.get_weights())
@@ -111,6 +105,26 @@ def build_application(name: str, weights: str | Path) -> tuple[keras.Model, tupl
         return model, known_application.taps, known_application.stages
     taps = find_taps(model)
     return model, taps, taps
+
+
+def build_pretrained(constructor: Callable[..., keras.Model], name: str, **options: Any) -> keras.Model:
+    """A network of keras.applications with its ImageNet weights, which Keras downloads once.
+
+    Raises:
+        InputError: they cannot be downloaded.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Keras says that it takes the weights for 224 x 224, which is what is wanted
+            warnings.filterwarnings("ignore", "`input_shape` is undefined or non-square")
+            return constructor(weights="imagenet", **options)
+    except Exception as error:  # Keras raises whatever its downloader met
+        include_top = options.get("include_top", True)
+        raise InputError(
+            f"the ImageNet weights of {name} could not be downloaded ({error}). Where there is no network, pass a "
+            f"file (--backbone-weights FILE, made elsewhere by keras.applications.{name}(include_top={include_top})"
+            ".save_weights(FILE)) or --backbone-weights none to start from random weights"
+        ) from error
 
 
 def check_preprocessing(name: str, image: ImageConfig) -> None:
@@ -145,6 +159,15 @@ def finalize_normalization(model: keras.Model) -> None:
             layer.finalize_state()
 
 
+def _is_longer(path: Path, model: keras.Model) -> bool:
+    """Whether a file in the layout of Keras 1 and 2 has all layers of a model, and those of a classifier too."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path) as file:
+        root = file.get(LEGACY_ROOT, file)
+        return "predictions" in root and all(layer.name in root for layer in model.layers if layer.weights)
+
+
 def load_file(model: keras.Model, path: Path, name: str) -> None:
     """Load a weights file into a backbone.
 
@@ -154,7 +177,8 @@ def load_file(model: keras.Model, path: Path, name: str) -> None:
     if not path.is_file():
         raise InputError(f"backbone weights: expected a file, 'imagenet' or 'none', found nothing at {path}")
     try:
-        model.load_weights(path)
+        # a file of earlier versions of Keras is read by the order of its layers, unless it has more than the model
+        model.load_weights(path, **({"by_name": True} if _is_longer(path, model) else {}))
     except Exception as error:  # h5py and Keras raise several kinds
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} does not hold the weights of {name} (include_top=False): {first_line}") from error
