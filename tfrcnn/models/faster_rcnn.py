@@ -141,8 +141,7 @@ class FasterRCNN(keras.Model):
         self.decoder = decoder
         self.rescaler = rescaler
         self.level_strides = level_strides
-        is_vgg16 = config.backbone.name == "VGG16" and fpn is None
-        self.weights_note = load_classifier(box_head, backbone_weights) if is_vgg16 else ""
+        self.weights_note = load_classifier(box_head, backbone_weights) if config.backbone.name == "VGG16" else ""
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
