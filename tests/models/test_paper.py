@@ -12,6 +12,7 @@ from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones import build_backbone
 from tfrcnn.models.backbones.zf import LocalResponseNormalization
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.schemes import freeze
 
 PAPER = ("vgg16", "zf")
 
@@ -42,6 +43,21 @@ def test_what_differs_between_the_two_networks():
     assert (vgg16.head.pool_size, zf.head.pool_size) == (7, 6)
     # section 3.3: all layers of ZF are tuned, of VGG-16 conv3_1 and up
     assert (preset("vgg16").training.frozen_stages, preset("zf").training.frozen_stages) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("vgg16", [f"block{b}_conv{c}" for b in (3, 4, 5) for c in (1, 2, 3)]),  # "conv3_1 and up"
+        ("zf", [f"conv{c}" for c in range(1, 6)]),  # "all layers"
+    ],
+)
+def test_the_convolutions_that_are_tuned_are_those_of_section_3_3(name, expected):
+    found = preset(name, (Category(1, "cell"),))
+    detector = build_detector(found.detector.replace(head=found.detector.head.replace(units=(4,))))
+    freeze(detector, found.training)
+    paths = [variable.path.split("/") for variable in detector.backbone.trainable_variables]
+    assert [path[-2] for path in paths if path[-1] == "kernel"] == expected
 
 
 def anchors_of(rows, columns):
