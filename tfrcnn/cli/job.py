@@ -275,7 +275,7 @@ def _absolute(name: str, value: Any) -> Any:
 
     if name in _DATA:
         return PLUS.join(map(os.path.abspath, parts_of(value)))
-    is_path = name in _PATHS and value not in NO_FILES or name == "model" and value.endswith(".json")
+    is_path = (name in _PATHS and value not in NO_FILES) or (name == "model" and value.endswith(".json"))
     return os.path.abspath(value) if is_path else value
 
 
