@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import keras
 
 import tfrcnn
 from tfrcnn.cli.detectors import default_weights
@@ -73,6 +76,7 @@ class Experiment:
         """
         folder = self.out / row
         print(f"\n{folder}: {scheme}", flush=True)
+        keras.utils.set_random_seed(self.training.seed)  # rows start from the same weights where they have the same
         detector = tfrcnn.build_detector(self.config.replace(**changes), self.weights)
         if scheme in ("unshared", "fast-rcnn-only"):
             detector = tfrcnn.unshare(detector)
@@ -108,3 +112,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table, numbers to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program; what its user can mend is one message and exit code 2."""
+    try:
+        main()
+    except tfrcnn.InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

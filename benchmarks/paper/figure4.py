@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiment import Experiment, parse, percent, table
+from experiment import Experiment, parse, percent, run, table
 
 import tfrcnn
 from tfrcnn.evaluation.report import plot_recall
@@ -32,4 +32,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import tensorflow as tf
-from experiment import HEADER, Experiment, parse, row, table
+from experiment import HEADER, Experiment, parse, row, run, table
 
 import tfrcnn
 from tfrcnn.config import DetectorConfig, ProposalConfig
@@ -45,4 +45,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

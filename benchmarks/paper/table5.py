@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from experiment import table
+from experiment import run, table
 
 import tfrcnn
 from tfrcnn.data.decode import read_image
@@ -72,4 +72,4 @@ def measured(model: str, picture: np.ndarray, rounds: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

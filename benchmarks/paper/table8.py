@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiment import HEADER, Experiment, parse, row, table
+from experiment import HEADER, Experiment, parse, row, run, table
 
 import tfrcnn
 
@@ -48,4 +48,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from experiment import HEADER, Experiment, parse, row, table
+from experiment import HEADER, Experiment, parse, row, run, table
 
 # the paper's mAP on VOC07 test with VGG-16
 PAPER = {0.1: 67.2, 1.0: 68.9, 10.0: 69.9, 100.0: 69.1}
@@ -27,4 +27,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
