@@ -165,13 +165,20 @@ class RPNConfig(Config):
 @dataclass(frozen=True)
 class ProposalConfig(Config):
     """From RPN outputs to proposals: the best `pre_nms_top_n` a level, boxes with a side under `min_size` dropped,
-    NMS at `nms_iou` a level, the best `post_nms_top_n` of all levels."""
+    NMS at `nms_iou` a level (1: none), the best `post_nms_top_n` of all levels.
+
+    Two switches take one of the RPN's outputs away, as table 2 of the paper does: without `use_scores` ("no cls") the
+    best are random ones, without `use_deltas` ("no reg") the boxes are the anchors. Without NMS and deltas, and with
+    as many proposals as anchors, they are the dense sliding windows of table 10.
+    """
 
     pre_nms_top_n: int = 1000
     post_nms_top_n: int = 1000
     nms_iou: float = 0.7
     min_size: float = 1e-3
     score_threshold: float = 0.0
+    use_scores: bool = True
+    use_deltas: bool = True
 
     def _check_ranges(self) -> None:
         self._require(self.pre_nms_top_n >= 1, "pre_nms_top_n", "at least 1")

@@ -54,3 +54,16 @@ def test_an_exported_file_has_no_proposals_to_judge(tmp_path: Path, tfrcnn: Call
     result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", "--proposals")
     assert result.code == 2
     assert result.err.startswith("error: --proposals needs a run folder, whose RPN can be asked; ")
+
+
+def test_proposals_are_judged_on_objects_of_any_class(
+    run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
+) -> None:
+    data = coco(tmp_path / "data", categories=[{"id": 1, "name": "cup"}, {"id": 2, "name": "spoon"}])
+    result = tfrcnn("evaluate", "--model", run, "--data", data, "--proposals")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Recall of proposals: 4 images, 8 objects, ")
+    # detections have classes, and these are not the detector's
+    result = tfrcnn("evaluate", "--model", run, "--data", data)
+    assert result.code == 2
+    assert "expected one of red, white, found 'cup' (4 boxes)" in result.err

@@ -65,6 +65,23 @@ def test_paths_are_absolute_and_validation_images_are_where_the_others_are(
     assert (other.images, other.val_images) == (str(tmp_path / "a"), str(tmp_path / "b"))
 
 
+def test_each_of_several_data_sets_is_absolute_and_so_is_a_preset_s_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.json").write_text('{"preset": "vgg16", "training": {"scheme": "alternating", "epochs": 32}}')
+    asked = {**DATA, "train": "07@train+12@train", "model": "mine.json"}
+    job = make_job(Path("run"), asked, resume=False)
+    assert job.train == f"{tmp_path}/07@train+{tmp_path}/12@train"
+    assert (job.model, job.scheme, job.epochs) == (str(tmp_path / "mine.json"), "alternating", 32)
+
+
+def test_a_preset_s_file_that_learns_from_given_proposals_needs_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"preset": "vgg16", "training": {"scheme": "fast-rcnn-only"}}')
+    with pytest.raises(InputError, match="--proposals RUN is needed"):
+        make_job(tmp_path / "run", {**DATA, "model": str(tmp_path / "mine.json")}, resume=False)
+
+
 @pytest.mark.parametrize(
     ("model", "asked", "ema"),
     [

@@ -57,3 +57,38 @@ def test_levels_are_suppressed_apart_and_ranked_together():
     found = layer(*level, SIZE)
     assert found["valid"].numpy().tolist() == [[True, True, False]]
     np.testing.assert_allclose(found["scores"][0, :2], [1 / (1 + np.exp(-2.0)), 0.5], rtol=1e-6)
+
+
+def test_nms_at_iou_1_keeps_all_in_the_order_of_their_scores():
+    same = tf.tile(ANCHORS[2:3], [4, 1])  # even of equal boxes
+    found = propose(ProposalConfig(10, 5, nms_iou=1.0), [[2.0, 1.0, 0.0, 3.0]], anchors=same)
+    assert found["valid"].numpy().tolist() == [[True] * 4 + [False]]
+    np.testing.assert_allclose(found["scores"][0, :4], 1 / (1 + np.exp([-3.0, -2.0, -1.0, -0.0])), rtol=1e-6)
+    best = propose(ProposalConfig(10, 2, nms_iou=1.0), [[2.0, 1.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(best["boxes"][0], [[90, 90, 100, 100], [0, 0, 10, 10]])
+
+
+def test_without_nms_small_boxes_go_all_the_same():
+    found = propose(ProposalConfig(10, 5, nms_iou=1.0, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(found["boxes"][0][found["valid"][0]], [[20, 20, 40, 40]])
+
+
+def test_without_deltas_proposals_are_anchors_by_their_scores():
+    deltas = np.full((1, 4, 4), 0.5, np.float32)
+    moved = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, -3.0]], deltas)
+    found = propose(ProposalConfig(10, 5, use_deltas=False), [[2.0, 1.0, 0.0, -3.0]], deltas)
+    assert not np.array_equal(moved["boxes"], found["boxes"])
+    np.testing.assert_array_equal(found["boxes"][0, :3], [[0, 0, 10, 10], [20, 20, 40, 40], [90, 90, 100, 100]])
+
+
+def test_without_scores_they_are_a_random_choice_whatever_the_rpn_says():
+    count = 400
+    corners = np.arange(count, dtype=np.float32)[:, None] / 10
+    anchors = tf.constant(corners + np.array([0, 0, 20, 20], np.float32))
+    config = ProposalConfig(100, 100, nms_iou=1.0, use_scores=False)
+    logits = np.linspace(-5, 5, count, dtype=np.float32)
+    found = [propose(config, [values], anchors=anchors)["boxes"][0, :, 0].numpy() for values in (logits, -logits)]
+    np.testing.assert_array_equal(*found)
+    assert len(set(found[0].tolist())) == 100
+    # the mean of 100 of the numbers 0 .. 399 drawn without repetition has a standard deviation of 10
+    assert abs(found[0].mean() * 10 - 199.5) < 40

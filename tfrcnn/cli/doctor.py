@@ -22,8 +22,8 @@ def doctor(
         str,
         typer.Option(
             metavar="PRESET_OR_RUN",
-            help=f"Whose anchors the objects are held against: a preset ({', '.join(PRESETS)}), or a run folder, "
-            "whose classes the data set must then have.",
+            help=f"Whose anchors the objects are held against: a preset ({', '.join(PRESETS)}), one of your own, "
+            "FILE.json, or a run folder, whose classes the data set must then have.",
         ),
     ] = DEFAULT_MODEL,
     images: Images = None,

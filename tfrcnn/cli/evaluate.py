@@ -48,7 +48,8 @@ def evaluate(
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
-    The data set's classes are matched by name with those that the detector was trained on.
+    The data set's classes are matched by name with those that the detector was trained on; with --proposals, which
+    have no class, they do not matter.
 
     \b
     Example:
@@ -70,7 +71,8 @@ def evaluate(
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if form_of(model) == "keras" else "coco"
     predictor = load(model)
-    dataset = load_dataset(data, images, predictor.categories)
+    # proposals have no class: the objects of any data set can be looked for
+    dataset = load_dataset(data, images, None if proposals else predictor.categories)
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": data}, json, plots)
         return

@@ -26,7 +26,8 @@ DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # values of --backbone-weights that name no file
 
-_PATHS = ("train", "val", "images", "val_images", "backbone_weights", "init", "proposals")
+_DATA = ("train", "val")
+_PATHS = ("images", "val_images", "backbone_weights", "init", "proposals")
 _TRAINING = ("scheme", "epochs", "batch_size", "learning_rate", "precision", "ema", "seed")
 
 
@@ -82,7 +83,7 @@ def make_job(out: Path, asked: dict[str, Any], resume: bool) -> Job:
     from tfrcnn.training.run import check_folder
 
     check_folder(out, resume)
-    asked = {name: _absolute(value) if name in _PATHS else value for name, value in asked.items()}
+    asked = {name: _absolute(name, value) for name, value in asked.items()}
     default = _stored_job(out) if resume else _default_job(asked)
     if asked.get("precision") is True:
         asked["precision"] = _mixed_precision() if default.precision == "float32" else default.precision
@@ -147,6 +148,7 @@ def _default_job(asked: dict[str, Any]) -> Job:
     network = init or proposals
     model = run_config(Path(network)).preset if network else asked.get("model", DEFAULT_MODEL)
     found = starting_point(model, network)
+    _check_scheme(asked.get("scheme", found.training.scheme), proposals is not None)
     weights = "none" if init else asked.get("backbone_weights") or default_weights(found.detector.backbone)
     if weights is None:
         raise InputError(
@@ -177,16 +179,21 @@ def _check_combination(asked: dict[str, Any]) -> None:
     for name in ("train", "val"):
         if name not in asked:
             raise InputError(f"--{name} DATA is needed, unless a run is resumed")
-    scheme = asked.get("scheme", "joint")
-    if scheme == "fast-rcnn-only" and "proposals" not in asked:
-        raise InputError("--scheme fast-rcnn-only learns from given proposals: --proposals RUN is needed")
-    if scheme != "fast-rcnn-only" and "proposals" in asked:
-        raise InputError(f"--proposals is for --scheme fast-rcnn-only, found --scheme {scheme}")
+    if "scheme" in asked or "proposals" in asked:
+        _check_scheme(asked.get("scheme", "joint"), "proposals" in asked)
     for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
         given = [_option(other) for other in others if name in asked and other in asked]
         if given:
             brings = "its own network and weights" if name == "init" else "the network"
             raise InputError(f"--{name} brings {brings}: leave {' and '.join(given)} out")
+
+
+def _check_scheme(scheme: str, has_proposals: bool) -> None:
+    """Check that --proposals is there for the scheme that needs it, and for no other."""
+    if scheme == "fast-rcnn-only" and not has_proposals:
+        raise InputError("--scheme fast-rcnn-only learns from given proposals: --proposals RUN is needed")
+    if scheme != "fast-rcnn-only" and has_proposals:
+        raise InputError(f"--proposals is for --scheme fast-rcnn-only, found --scheme {scheme}")
 
 
 def _stored_job(out: Path) -> Job:
@@ -264,8 +271,14 @@ def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
     return unshare(detector, load_detector(job.proposals, image=config.image))
 
 
-def _absolute(value: str) -> str:
-    return value if value in NO_FILES else os.path.abspath(value)
+def _absolute(name: str, value: Any) -> Any:
+    """An option with its paths made absolute; others as they are."""
+    from tfrcnn.data.join import PLUS, parts_of
+
+    if name in _DATA:
+        return PLUS.join(map(os.path.abspath, parts_of(value)))
+    is_path = (name in _PATHS and value not in NO_FILES) or (name == "model" and value.endswith(".json"))
+    return os.path.abspath(value) if is_path else value
 
 
 def _option(name: str) -> str:

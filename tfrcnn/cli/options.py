@@ -25,7 +25,7 @@ Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
-DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC)"
+DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC), or several joined by +"
 IMAGES_HELP = "The folder of the images. Default: beside the json or in images/ beside it; JPEGImages/ of a VOC root."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]

@@ -31,7 +31,11 @@ def train(
         str | None, typer.Option(metavar="DIR", help="That of the --val images. Default: as --images.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="PRESET", help=f"{', '.join(PRESETS)}. Default: {DEFAULT_MODEL}.")
+        str | None,
+        typer.Option(
+            metavar="PRESET",
+            help=f"{', '.join(PRESETS)}, or a preset of your own, FILE.json. Default: {DEFAULT_MODEL}.",
+        ),
     ] = None,
     init: Annotated[
         str | None,

@@ -1,7 +1,7 @@
 """From a DATA argument to a data set in memory and the report on it, whatever the format.
 
-DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC). A new format is one more parser that
-returns `tfrcnn.data.checks.Parsed` and one more line in `_parse`.
+DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. A new
+format is one more parser that returns `tfrcnn.data.checks.Parsed` and one more line in `_parse`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, chec
 from tfrcnn.data.coco import parse_coco
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
+from tfrcnn.data.join import PLUS, join, parts_of
 from tfrcnn.data.voc import parse_voc, split_names
 from tfrcnn.errors import InputError
 
@@ -29,8 +30,10 @@ def read_dataset(
 
     Args:
         data: `path/instances.json`, or `path/VOCroot@split` with Annotations/, JPEGImages/ and
-            ImageSets/Main/split.txt.
-        images: the folder of the images; by default beside the json or in `images/` beside it, or JPEGImages/.
+            ImageSets/Main/split.txt; or several joined by "+", all of the first one's categories: see
+            `tfrcnn.data.join`.
+        images: the folder of the images; by default beside the json or in `images/` beside it, or JPEGImages/. Of one
+            data set only.
         categories: a detector's; labels are then positions among these, matched by name, since ids may differ
             between data sets. A name that the data set uses and these lack is a fault; a name that the data set
             lacks is none.
@@ -39,8 +42,15 @@ def read_dataset(
         the data set, without what cannot be used, and the report, which may be `refused`.
 
     Raises:
-        InputError: `data` is not a data set at all, or `images` is no folder.
+        InputError: `data` is not a data set at all, or `images` is no folder, or given with several data sets.
     """
+    parts = parts_of(data)
+    if len(parts) > 1:
+        if images is not None:
+            raise InputError(f"images: expected none where data sets are joined by {PLUS}, found {images}")
+        found = [read_dataset(parts[0], None, categories)]
+        found += [read_dataset(part, None, found[0][0].categories) for part in parts[1:]]
+        return join(data, found)
     folder = None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")

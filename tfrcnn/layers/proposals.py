@@ -15,6 +15,7 @@ from tfrcnn.layers.nms import batched_nms
 # Scores are probabilities: anything below zero marks a box that is not there.
 ABSENT = -1.0
 PRESENT_ABOVE = -0.5
+RANDOM_SEED = (0, 2)  # table 2 of the paper
 
 
 @register
@@ -38,8 +39,12 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
 
         Returns:
             boxes [B, P, 4] yxyx pixels, zero where absent; scores [B, P] in [0, 1], descending, 0 where absent;
-            valid [B, P] bool.
+            valid [B, P] bool. Without `use_scores` the scores are random, the same for all images of a size.
         """
+        if not self.config.use_scores:
+            logits = [tf.random.stateless_uniform(tf.shape(level), RANDOM_SEED, -1.0, alg="philox") for level in logits]
+        if not self.config.use_deltas:
+            deltas = [tf.zeros_like(level) for level in deltas]
         levels = [self._level(*level, image_sizes) for level in zip(logits, deltas, anchors)]
         boxes = tf.concat([level[0] for level in levels], axis=1)
         scores = tf.concat([level[1] for level in levels], axis=1)
@@ -69,6 +74,8 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         scores = tf.sigmoid(logits)
         good = tf.reduce_all(sides >= config.min_size, axis=-1) & (scores >= config.score_threshold)
         scores = tf.where(good, scores, ABSENT)
+        if config.nms_iou == 1:  # no IoU is above it
+            return boxes, scores
         # NMS by rank: sigmoids of large logits are equal, and runtimes differ in which of two equals they take first
         ranks = tf.where(good, tf.cast(tf.range(tf.shape(scores)[1], 0, -1), tf.float32), ABSENT)
         kept, count = batched_nms(boxes, ranks, config.post_nms_top_n, config.nms_iou, PRESENT_ABOVE)

@@ -7,11 +7,17 @@
 | fasterrcnn_... | torchvision's detector of that name, to the last digit |
 | mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
 | tiny_fpn | this project: trains from scratch on a CPU within minutes |
+
+A preset of your own is a JSON file that says what is different from one of these:
+
+    {"preset": "vgg16", "detector": {"anchors": {"sizes": [[64, 128, 256, 512]]}}, "training": {"epochs": 32}}
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from tfrcnn.config import (
     AnchorConfig,
@@ -28,8 +34,11 @@ from tfrcnn.config import (
     TrainingConfig,
 )
 from tfrcnn.errors import InputError
+from tfrcnn.files import read_json
 from tfrcnn.models.backbones.applications import APPLICATIONS, CAFFE
 from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON
+
+SUFFIX = ".json"  # of a file that is a preset
 
 
 @dataclass(frozen=True)
@@ -50,16 +59,47 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
     """A preset for given categories.
 
     Args:
+        name: one of `preset_names`, or a file, FILE.json, of the form above.
         image_size: N makes the network input N x N, static (letterbox); None keeps the preset's min/max size.
 
     Raises:
-        InputError: unknown name, or a size that is not a positive multiple of the preset's divisor.
+        InputError: unknown name, a file of another form, or a size that is not a positive multiple of the preset's
+            divisor.
     """
-    if name not in _PRESETS:
-        raise InputError(f"unknown model {name!r}: expected one of {', '.join(_PRESETS)}")
-    found = _PRESETS[name]
+    found = _read(Path(name)) if name.endswith(SUFFIX) else _PRESETS.get(name)
+    if found is None:
+        raise InputError(f"unknown model {name!r}: expected one of {', '.join(_PRESETS)}, or FILE{SUFFIX}")
     detector = with_image_size(found.detector, image_size).replace(categories=tuple(categories))
     return Preset(detector, found.training, found.summary)
+
+
+def _read(path: Path) -> Preset:
+    """A preset from its file: what the file does not say is as in the preset that it names.
+
+    Raises:
+        InputError: no such file or preset; a field that there is not, or a value out of range; names the file.
+    """
+    if not path.is_file():
+        raise InputError(f"model: expected a preset's name or its file, found no file at {path}")
+    values = read_json(path)
+    parts = ("detector", "training")
+    if not isinstance(values, dict) or set(values) - {"preset", *parts, "summary"}:
+        raise InputError(f"{path}: expected an object of preset, detector, training and summary, found {values!r:.200}")
+    if (base := _PRESETS.get(str(values.get("preset")))) is None:
+        raise InputError(f"{path}: preset must be one of {', '.join(_PRESETS)}, found {values.get('preset')!r}")
+    detector, training = (_merged(getattr(base, part).to_dict(), values.get(part, {})) for part in parts)
+    try:
+        config = DetectorConfig.from_dict(detector).replace(preset=path.stem)
+        return Preset(config, TrainingConfig.from_dict(training), str(values.get("summary", f"as {path} says")))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _merged(base: Any, changes: Any) -> Any:
+    """Nested objects, with some of their fields replaced."""
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{name: _merged(base.get(name), value) for name, value in changes.items()}}
 
 
 def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorConfig:

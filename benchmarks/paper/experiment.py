@@ -1,0 +1,123 @@
+"""What the paper's experiments share: their options, a run folder for each row, how a row is measured and printed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+import tfrcnn
+from tfrcnn.cli.detectors import default_weights
+from tfrcnn.training.run import SETUP
+
+
+class Scores(NamedTuple):
+    """Of a detector on the test data: VOC07's mAP, COCO's AP50 and AP, and how many proposals an image find how many
+    of the objects at IoU 0.5 and 0.7."""
+
+    voc07: float | None
+    ap50: float | None
+    ap: float | None
+    proposals: int
+    recall50: float
+    recall70: float
+
+
+HEADER = ("VOC07 mAP, %", "AP50, %", "AP, %", "proposals", "recall at 0.5, %", "recall at 0.7, %")
+
+
+def parse(description: str, arguments: Sequence[str] | None = None, **defaults: Any) -> argparse.Namespace:
+    """The options of an experiment; `defaults` are further ones."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("train", "val", "test"):
+        parser.add_argument(f"--{name}", required=True, metavar="DATA", help="COCO json or VOCroot@split")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a run folder for each row goes here")
+    parser.add_argument("--model", default="vgg16", help="a preset without a feature pyramid, or a preset's file")
+    parser.add_argument("--backbone-weights", metavar="imagenet|none|FILE", help="default: as of tfrcnn train")
+    for name in ("image-size", "epochs", "batch-size"):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help="default: the model's")
+    parser.add_argument("--seed", type=int, default=0)
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return parser.parse_args(arguments)
+
+
+class Experiment:
+    """The data sets and the model of a table. A row that was trained is loaded, one that was interrupted goes on, and
+    one that was trained with other options is an error (`tfrcnn.train`)."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.out: Path = options.out
+        self.train_data = tfrcnn.load_dataset(options.train)
+        categories = self.train_data.categories
+        self.val = tfrcnn.load_dataset(options.val, categories=categories)
+        self.test = tfrcnn.load_dataset(options.test, categories=categories)
+        preset = tfrcnn.preset(options.model, categories, options.image_size)
+        if preset.detector.fpn is not None:
+            raise tfrcnn.InputError(f"--model: expected one without a feature pyramid, found {options.model}")
+        given = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
+        self.config = preset.detector
+        self.training = preset.training.replace(**{name: value for name, value in given.items() if value is not None})
+        self.weights = options.backbone_weights or default_weights(preset.detector.backbone)
+        if self.weights is None:
+            raise tfrcnn.InputError(f"--backbone-weights: expected none or a file for {options.model}, found nothing")
+        if self.weights == "none":  # random weights are no use frozen
+            self.training = self.training.replace(frozen_stages=0, freeze_batch_norm=False)
+
+    def train(self, row: str, scheme: str = "joint", **changes: Any) -> Path:
+        """Train a detector, with some fields of its configuration changed, in a folder of its own.
+
+        Returns:
+            the run folder.
+        """
+        folder = self.out / row
+        print(f"\n{folder}: {scheme}", flush=True)
+        keras.utils.set_random_seed(self.training.seed)  # rows start from the same weights where they have the same
+        detector = tfrcnn.build_detector(self.config.replace(**changes), self.weights)
+        if scheme in ("unshared", "fast-rcnn-only"):
+            detector = tfrcnn.unshare(detector)
+        resume = (folder / SETUP).is_file()
+        training = self.training.replace(scheme=scheme)
+        tfrcnn.train(detector, self.train_data, self.val, folder, training, resume=resume)
+        return folder
+
+    def measure(self, folder: Path, **changes: Any) -> Scores:
+        """Judge the detector of a run on the test data; `changes` are those of `tfrcnn.load_detector`."""
+        detector = tfrcnn.load_detector(folder, **changes)
+        predictor = tfrcnn.Predictor(detector)
+        detections = predictor.detect_dataset(self.test)
+        coco = tfrcnn.evaluate(self.test, detections).headline
+        voc07 = tfrcnn.evaluate(self.test, detections, "voc07").headline
+        count = detector.config.test_proposals.post_nms_top_n
+        found = tfrcnn.evaluate_proposals(self.test, predictor.propose_dataset(self.test), [count])
+        recall = dict(zip(found.iou_thresholds.round(2).tolist(), found.recall[0]))
+        return Scores(voc07["mAP"], coco["AP50"], coco["AP"], count, recall[0.5], recall[0.7])
+
+
+def row(name: str, paper: float | None, scores: Scores) -> list[str]:
+    """A row of a table: what it is, the paper's mAP, and what is measured here."""
+    measured = [*map(percent, scores[:3]), str(scores.proposals), *map(percent, scores[4:])]
+    return [name, "-" if paper is None else f"{paper:.1f}", *measured]
+
+
+def percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program; what its user can mend is one message and exit code 2."""
+    try:
+        main()
+    except tfrcnn.InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,18 @@
+"""The programs of benchmarks/paper, imported as they are run: from their own folder."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """A program by its name."""
+    monkeypatch.syspath_prepend(FOLDER)
+    yield importlib.import_module
+    for name in {path.stem for path in FOLDER.glob("*.py")} & set(sys.modules):
+        del sys.modules[name]
