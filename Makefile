@@ -1,15 +1,18 @@
 # make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
 # make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
+# make notebooks    executes the course's notebooks where they are and stores what they show
 #
 # VENV=DIR             where the virtual environment is (default .venv)
 # TFRCNN_TENSORFLOW=X  tensorflow, tensorflow-cpu or tensorflow[and-cuda]; see setup.py
 # ARGS="..."           more arguments for `tfrcnn demo` or pytest
+# NOTEBOOKS="..."      those to execute, in notebooks/ (default all)
 
 VENV ?= .venv
 TF_CPP_MIN_LOG_LEVEL ?= 2
 WORKERS ?= 2
 SLOW ?=
 ARGS ?=
+NOTEBOOKS ?= $(notdir $(sort $(wildcard notebooks/*.ipynb)))
 # Where there is no NVIDIA GPU, a third of the download serves as well.
 TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \
 	&& echo tensorflow-cpu || echo tensorflow)
@@ -19,10 +22,18 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
 
-.PHONY: demo test test-all test-wheel lint types format install clean
+.PHONY: demo notebooks test test-all test-wheel lint types format install clean
 
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
+
+# The detector that they share is trained first, so that no notebook stores how that went. What changes from one
+# execution to the next without need (times, the environment's names) is not stored.
+notebooks: install
+	cd notebooks && $(abspath $(BIN))/python -c "from tfrcnn.demo import trained_on_digits as d; d('runs/digits')"
+	cd notebooks && $(abspath $(BIN))/jupyter nbconvert --to notebook --inplace --execute --log-level WARN \
+		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 \
+		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
 
 # The closing line of pytest is the last that is printed.
 test: lint types test-wheel

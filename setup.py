@@ -52,6 +52,7 @@ setup(
     ],
     extras_require={
         "demo": ["scikit-learn>=1.4"],
+        "notebooks": ["jupyterlab>=4", "scikit-learn>=1.4"],
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
@@ -64,8 +65,12 @@ setup(
             "ai-edge-quantizer>=0.10",
             "build",
             "hypothesis",
+            "ipykernel>=6.29",
             "litserve>=0.2.19",
             "mypy",
+            "nbclient>=0.10",
+            "nbconvert>=7.16",
+            "nbformat>=5.10",
             "onnx>=1.19",
             "onnxruntime>=1.23",
             "openvino>=2025.4",

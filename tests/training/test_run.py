@@ -18,7 +18,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.training.run import check_folder, train
+from tfrcnn.training.run import check_folder, load_run, train
 
 CATEGORIES = (Category(3, "bright"), Category(90, "dark"))
 
@@ -128,6 +128,18 @@ def test_resuming_a_complete_run_changes_nothing(finished, data):
     again = train(fresh_detector(), *data, finished.folder, settings(), resume=True)
     assert again.history == finished.history
     assert (finished.folder / "history.csv").read_bytes() == before
+
+
+def test_a_run_is_loaded_as_it_was_returned(finished):
+    loaded = load_run(str(finished.folder))
+    assert (loaded.folder, loaded.history) == (finished.folder, finished.history)
+    for one, other in zip(loaded.detector.get_weights(), finished.detector.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_run_is_loaded_where_there_is_none(tmp_path):
+    with pytest.raises(InputError, match=r"no run to resume, there is no training.json in it"):
+        load_run(tmp_path)
 
 
 def test_a_used_folder_is_refused_without_resume(finished, data):

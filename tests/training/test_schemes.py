@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.evaluation.proposals import evaluate_proposals
 from tfrcnn.files import read_json
+from tfrcnn.inference import Predictor
 from tfrcnn.models import load_detector
 from tfrcnn.models.transfer import unshare
 from tfrcnn.training.joint import LOSSES, TrainingModel
-from tfrcnn.training.measures import RPNLossMeasure
+from tfrcnn.training.measures import RecallMeasure, RPNLossMeasure
 from tfrcnn.training.run import is_complete, train
 from tfrcnn.training.schemes import SCHEMES, freeze
 
@@ -165,6 +167,12 @@ def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not
         np.testing.assert_allclose(first.scores[name], np.mean([losses[name] for losses in found]), rtol=1e-5)
     model.optimizer.iterations.assign(7)
     assert measure(model) == first
+
+
+def test_the_recall_of_proposals_is_that_of_their_evaluation(shared, data):
+    judgement = RecallMeasure(data[1], 50)(TrainingModel(shared, losses=("rpn",)))
+    evaluation = evaluate_proposals(data[1], Predictor(shared).propose_dataset(data[1], 50), [50])
+    assert judgement == ({"AR50": evaluation.average_recall["AR@50"]}, False, evaluation.to_dict())
 
 
 @pytest.fixture(scope="module")

@@ -86,13 +86,10 @@ def _claim(out: Path) -> None:
 
 
 def _scenes(folder: Path, scenes: dict[str, int]) -> dict[str, Path]:
-    from tfrcnn.data.digits import make_digit_scenes
+    from tfrcnn.demo import digit_scenes
 
-    sets = {split: folder / f"instances_{split}.json" for split in scenes}
-    if not all(path.is_file() for path in sets.values()):
-        print(f"Making {sum(scenes.values())} scenes of handwritten digits in {folder} ...", flush=True)
-        make_digit_scenes(folder, **scenes)
-    return sets
+    print(f"{sum(scenes.values())} scenes of handwritten digits in {folder} ...", flush=True)
+    return digit_scenes(folder, scenes)
 
 
 def _step(title: str) -> None:

@@ -14,6 +14,7 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
 from tfrcnn.evaluation.evaluate import Metric, evaluate
+from tfrcnn.evaluation.proposals import evaluate_proposals
 from tfrcnn.inference import Predictor
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.schemes import HEAD, Phase
@@ -79,3 +80,20 @@ class RPNLossMeasure:
         found = [self.losses(batch) for batch in batches.take(data.steps_per_epoch)]
         means = {name: float(tf.reduce_mean([losses[name] for losses in found])) for name in found[0]}
         return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
+
+
+class RecallMeasure:
+    """Average recall of the proposals for a data set: "AR100" for the best 100 an image, see `evaluate_proposals`."""
+
+    def __init__(self, validation: Dataset, count: int = 100) -> None:
+        """count: of proposals an image."""
+        self.validation, self.count = validation, count
+        self.predictor: Predictor | None = None
+
+    def __call__(self, model: TrainingModel) -> Judgement:
+        if self.predictor is None or self.predictor.detector is not model.detector:
+            self.predictor = Predictor(model.detector)
+        proposals = self.predictor.propose_dataset(self.validation, self.count)
+        evaluation = evaluate_proposals(self.validation, proposals, [self.count])
+        score = evaluation.average_recall[f"AR@{self.count}"]
+        return Judgement({f"AR{self.count}": score}, report=evaluation.to_dict())

@@ -212,6 +212,17 @@ def is_complete(out: Path) -> bool:
     return meta["phase"] == last.number and meta["epoch"] >= last.training(training).epochs
 
 
+def load_run(folder: str | Path) -> Run:
+    """A run as `train` returned it, from its folder: the best detector so far, and the epochs that are done.
+
+    Raises:
+        InputError: there is no run, or it has not finished an epoch.
+    """
+    folder = Path(folder)
+    check_folder(folder, resume=True)
+    return Run(folder, load_detector(folder), read_meta(folder / STATE)["history"])
+
+
 def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
     """A sheet of evenly spaced images of a data set with detections (solid) and ground truth (dashed)."""
     names = [category.name for category in dataset.categories]

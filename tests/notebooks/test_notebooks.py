@@ -1,0 +1,129 @@
+"""The course's notebooks: what is stored in them is complete and clean, and they run as they stand."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+LARGEST = 1_500_000  # bytes of a stored notebook
+HANGUL = re.compile(r"[\uac00-\ud7a3]")
+MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|work|opt|usr|var|mnt|Users)/|[A-Za-z]:\\\\|ipykernel_\d|/dev/shm")
+each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def cells(path, kind):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
+
+
+def outputs(path):
+    return [output for cell in cells(path, "code") for output in cell.outputs]
+
+
+def texts(path):
+    """All that a reader can see, but for pixels."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        yield cell.source
+        for output in cell.get("outputs", []):
+            yield output.get("text", "")
+            yield from (str(value) for key, value in output.get("data", {}).items() if not key.startswith("image/"))
+
+
+def private_names(source):
+    """The names of a cell's code that begin with an underscore, but are not only that or dunder."""
+    code = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
+    for node in ast.walk(ast.parse(code)):
+        found = []
+        if isinstance(node, ast.Attribute):
+            found = [node.attr]
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found = [part for alias in node.names for part in alias.name.split(".")]
+            found += (getattr(node, "module", None) or "").split(".")
+        yield from (name for name in found if name.startswith("_") and not name.startswith("__"))
+
+
+def test_there_are_notebooks_and_they_are_numbered():
+    assert PATHS
+    assert [path.name[:3] for path in PATHS] == [f"0{number}_" for number in range(1, len(PATHS) + 1)]
+
+
+def test_the_table_of_contents_lists_every_notebook_in_both_languages():
+    rows = [line for line in (FOLDER / "README.md").read_text(encoding="utf-8").splitlines() if ".ipynb)" in line]
+    assert [re.search(r"\((\w+\.ipynb)\)", row)[1] for row in rows] == [path.name for path in PATHS]
+    for row, path in zip(rows, PATHS):
+        english, korean = re.search(
+            r"^# (?:\d\. )?(.+) / (.+)$", cells(path, "markdown")[0].source.splitlines()[0]
+        ).groups()
+        assert english in row
+        assert korean in row
+
+
+@each
+def test_the_first_cell_has_two_titles_a_korean_summary_and_what_is_needed(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown"
+    title, *paragraphs = first.source.split("\n\n")
+    assert re.fullmatch(r"# .*[A-Za-z].* / .*[\uac00-\ud7a3].*", title)
+    assert len(HANGUL.findall(paragraphs[0])) > 60
+    assert "**What it needs**" in first.source
+
+
+@each
+def test_every_cell_was_executed_in_order_and_without_an_error(path):
+    code = cells(path, "code")
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert [output for output in outputs(path) if output.output_type == "error"] == []
+
+
+@each
+def test_pictures_are_stored_and_the_file_is_small(path):
+    assert any("image/png" in output.get("data", {}) for output in outputs(path))
+    assert path.stat().st_size < LARGEST
+
+
+@each
+def test_nothing_of_the_machine_is_stored(path):
+    assert [text for text in texts(path) if MACHINE.search(text)] == []
+    assert [output.text for output in outputs(path) if output.get("name") == "stderr"] == []
+    assert not any("warning" in text.lower() for text in texts(path))
+
+
+@each
+def test_nothing_that_changes_from_execution_to_execution_is_stored(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata == {"language_info": {"name": "python"}}
+    assert [cell.metadata for cell in notebook.cells if cell.metadata] == []
+
+
+@each
+def test_only_public_names_are_used(path):
+    assert [name for cell in cells(path, "code") for name in private_names(cell.source)] == []
+
+
+def test_private_names_would_be_noticed():
+    source = "%matplotlib inline\nfrom a._b import c, _d\nimport e._f\ng._h(i.__name__, _)"
+    assert sorted(private_names(source)) == ["_b", "_d", "_f", "_h"]
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """One folder for all, so that the detector that they share is trained once."""
+    return tmp_path_factory.mktemp("notebooks")
+
+
+@pytest.mark.slow
+@each
+def test_the_notebook_runs(path, desk):
+    notebook = nbformat.read(path, as_version=4)
+    # as a student's: pictures inline, no test data
+    environment = {key: value for key, value in os.environ.items() if key not in ("MPLBACKEND", "TFRCNN_TEST_DATA")}
+    client = nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(desk)}})
+    client.execute(env=environment)
+    found = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in found)
+    assert [output.text for output in found if output.get("name") == "stderr" and "Warning" in output.text] == []

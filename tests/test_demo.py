@@ -1,0 +1,75 @@
+"""The embedded detector: trained once, gone on with, found again."""
+
+import keras
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
+
+from tfrcnn.demo import digit_datasets, digit_scenes, trained_on_digits
+from tfrcnn.errors import InputError
+from tfrcnn.training import callbacks
+
+SCENES = {"train": 6, "val": 2, "test": 3}
+
+
+@pytest.fixture(scope="module")
+def interrupted_then_finished(tmp_path_factory):
+    """A run of two epochs that was interrupted after the first."""
+    folder = tmp_path_factory.mktemp("demo")
+    save_state = callbacks.save_state
+
+    def save_state_then_control_c(*arguments):
+        save_state(*arguments)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "save_state", save_state_then_control_c)
+        with pytest.raises(KeyboardInterrupt):
+            trained_on_digits(folder, SCENES, epochs=2)
+    return trained_on_digits(folder, SCENES, epochs=2)
+
+
+def test_an_interrupted_run_is_gone_on_with_and_a_complete_one_found(interrupted_then_finished, capsys):
+    run = interrupted_then_finished
+    assert [row["epoch"] for row in run.history] == [1, 2]
+    before = {path: path.stat().st_mtime_ns for path in run.folder.parent.rglob("*")}
+    again = trained_on_digits(run.folder.parent, SCENES, epochs=2)
+    assert {path: path.stat().st_mtime_ns for path in run.folder.parent.rglob("*")} == before
+    assert capsys.readouterr() == ("", "")
+    assert again.history == run.history
+    for one, other in zip(again.detector.get_weights(), run.detector.get_weights()):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_made_otherwise_is_refused(interrupted_then_finished):
+    folder = interrupted_then_finished.folder.parent
+    with pytest.raises(InputError, match=r"epochs=2, .* expected .*epochs=3, "):
+        trained_on_digits(folder, SCENES, epochs=3)
+    with pytest.raises(InputError, match=r"instances_train.json: expected 7 scenes, found 6: remove it"):
+        trained_on_digits(folder, {**SCENES, "train": 7}, epochs=2)
+
+
+def test_scenes_are_made_once(tmp_path):
+    paths = digit_scenes(tmp_path, SCENES)
+    written = {path: path.read_bytes() for path in paths.values()}
+    paths["train"].write_bytes(written[paths["train"]] + b"\n")  # as good, and told from one that is made anew
+    assert digit_scenes(tmp_path, SCENES) == paths
+    assert paths["train"].read_bytes() != written[paths["train"]]
+
+
+def test_data_sets_are_those_of_the_scenes(tmp_path):
+    datasets = digit_datasets(tmp_path, SCENES)
+    assert {name: len(dataset) for name, dataset in datasets.items()} == SCENES
+    assert len({dataset.categories for dataset in datasets.values()}) == 1
+
+
+@pytest.mark.slow
+def test_the_detector_of_the_notebooks_finds_digits(tmp_path):
+    import tfrcnn
+
+    keras.utils.set_random_seed(7)  # whatever was drawn before
+    run = trained_on_digits(tmp_path)
+    test = digit_datasets(tmp_path)["test"]
+    found = tfrcnn.evaluate(test, tfrcnn.Predictor(run.detector).detect_dataset(test))
+    assert found.headline["AP50"] > 0.7
