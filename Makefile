@@ -12,7 +12,7 @@ TF_CPP_MIN_LOG_LEVEL ?= 2
 WORKERS ?= 2
 SLOW ?=
 ARGS ?=
-NOTEBOOKS ?= $(notdir $(sort $(wildcard notebooks/*.ipynb)))
+NOTEBOOKS ?=
 # Where there is no NVIDIA GPU, a third of the download serves as well.
 TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \
 	&& echo tensorflow-cpu || echo tensorflow)
@@ -27,13 +27,8 @@ PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
 
-# The detector that they share is trained first, so that no notebook stores how that went. What changes from one
-# execution to the next without need (times, the environment's names) is not stored.
 notebooks: install
-	cd notebooks && $(abspath $(BIN))/python -c "from tfrcnn.demo import trained_on_digits as d; d('runs/digits')"
-	cd notebooks && $(abspath $(BIN))/jupyter nbconvert --to notebook --inplace --execute --log-level WARN \
-		--ExecutePreprocessor.record_timing=False --ExecutePreprocessor.timeout=600 \
-		--ClearMetadataPreprocessor.enabled=True --CoalesceStreamsPreprocessor.enabled=True $(NOTEBOOKS)
+	$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
 
 # The closing line of pytest is the last that is printed.
 test: lint types test-wheel

@@ -69,7 +69,6 @@ setup(
             "litserve>=0.2.19",
             "mypy",
             "nbclient>=0.10",
-            "nbconvert>=7.16",
             "nbformat>=5.10",
             "onnx>=1.19",
             "onnxruntime>=1.23",
