@@ -40,6 +40,7 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)

@@ -22,8 +22,8 @@ from tfrcnn.models import build_detector, preset
 from tfrcnn.training.run import SETUP, Run, is_complete, load_run, train
 
 MODEL = "tiny_fpn"
-SCENES = {"train": 240, "val": 20, "test": 60}
-EPOCHS = 8
+SCENES = {"train": 400, "val": 20, "test": 60}
+EPOCHS = 9
 
 
 def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[str, Path]:
@@ -87,4 +87,4 @@ def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epoch
 
 def training_on_digits(epochs: int = EPOCHS) -> TrainingConfig:
     """How `trained_on_digits` trains: the preset's recipe, with more and smaller steps for a short run."""
-    return preset(MODEL).training.replace(epochs=epochs, batch_size=4, learning_rate=0.1, warmup_steps=50)
+    return preset(MODEL).training.replace(epochs=epochs, batch_size=4, learning_rate=0.06, warmup_steps=50)
