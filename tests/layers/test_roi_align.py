@@ -106,6 +106,18 @@ def test_a_box_goes_to_the_level_of_its_size():
     assert layer.assign_levels(boxes).numpy().tolist() == [[0, 0, 1, 1, 2, 3, 3]]
 
 
+def test_sample_positions_are_the_middles_of_the_quarters_of_each_bin():
+    layer = RoIAlign(HeadConfig(pool_size=2), (4, 8))
+    boxes = tf.constant([[4.0, 8, 20, 40], [4.0, 8, 20, 40]])
+    positions = layer.sample_positions(boxes, tf.constant([0, 1]))
+    # in cells of stride 4 the box is rows 1 .. 5 and columns 2 .. 10; four samples a side, the first half a step inside
+    np.testing.assert_allclose(positions[0, :, 0], [1.5, 2.5, 3.5, 4.5])
+    np.testing.assert_allclose(positions[0, :, 1], [3, 5, 7, 9])
+    np.testing.assert_allclose(positions[1, :, 1], [1.5, 2.5, 3.5, 4.5])
+    aligned = RoIAlign(HeadConfig(pool_size=2, aligned=True), (4, 8)).sample_positions(boxes, tf.constant([0, 1]))
+    np.testing.assert_allclose(aligned, positions - 0.5)
+
+
 def test_gather_compiles_under_xla():
     layer = RoIAlign(HeadConfig(pool_size=2), (1,), "gather")
     boxes = tf.constant([[[1.0, 1, 3, 3]]])

@@ -21,6 +21,7 @@ NOISE = (
     "oneDNN custom operations are on.",
     "oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back",  # turning pictures upright
     "NodeDef mentions attribute use_unbounded_threadpool which is not in the op definition",  # repeatable tf.data
+    "Created TensorFlow Lite XNNPACK delegate for CPU.",  # LiteRT
 )
 
 _FILTER = f"""

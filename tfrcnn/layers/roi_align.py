@@ -108,6 +108,22 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         exact = CANONICAL_LEVEL + tf.math.log(sizes / CANONICAL_SIZE) / math.log(2.0) + 1e-6
         return tf.cast(tf.clip_by_value(tf.floor(exact) - finest, 0, len(self.strides) - 1), tf.int32)
 
+    def sample_positions(self, boxes: tf.Tensor, levels: tf.Tensor) -> tf.Tensor:
+        """Where the map of its level is sampled for each box: y(i) above, and x(i) likewise.
+
+        Args:
+            boxes: [R, 4] yxyx pixels of the network input.
+            levels: [R] int32 index into the strides, as of `assign_levels`.
+
+        Returns:
+            [R, n, 2] float32 (row, column) in cells of that map, where j is the value of cell j; s of a bin after s of
+            the bin before it. Not clamped to the map.
+        """
+        strides = tf.gather(tf.constant(self.strides, tf.float32), levels)
+        first, step = self._samples(boxes / strides[:, None])
+        samples = self.config.pool_size * self.config.sampling_ratio
+        return first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]
+
     def _samples(self, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """First sample and step between samples in feature coordinates: [R, 4] boxes / stride -> two of [R, 2]."""
         first, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
@@ -153,7 +169,6 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         return total / ratio**2
 
     def _gather(self, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        samples = self.config.pool_size * self.config.sampling_ratio
         channels = features[0].shape[-1]
         sizes = tf.stack([tf.shape(feature)[1:3] for feature in features])
         cells = tf.reduce_prod(sizes, axis=1)
@@ -162,8 +177,7 @@ class RoIAlign(GeometryLayer[HeadConfig]):
         flat = tf.concat([_flatten_cells(feature) for feature in features], axis=1, name="cells")
         flat = tf.reshape(flat, [-1, channels], name="cells")
 
-        first, step = self._samples(boxes / tf.gather(tf.constant(self.strides, tf.float32), levels)[:, None])
-        positions = first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]  # [R, n, 2]
+        positions = self.sample_positions(boxes, levels)  # [R, n, 2]
         size = tf.gather(sizes, levels)[:, None]  # [R, 1, 2]
         limit = tf.cast(size, tf.float32)
         inside = tf.cast((positions >= -1.0) & (positions <= limit), tf.float32)
