@@ -16,6 +16,7 @@ from ..data.example import Dataset, ImageDetections
 from ..evaluation.evaluate import Metric, evaluate
 from ..files import atomic, write_json
 from ..models import FasterRCNN
+from .operators import operators, render
 from .ties import replays
 
 # A detection this far from its partner is another detection.
@@ -43,7 +44,7 @@ TOLERANCES = {
 
 
 # Attributes of a report that its table says in words
-_IN_WORDS = ("faults", "worst_image", "stages", "first_divergent")
+_IN_WORDS = ("faults", "worst_image", "stages", "first_divergent", "operators")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Report:
         worst_image: position of the image whose detections differ most.
         stages: how far each stage is apart on that image (`stages.differences`), and first_divergent the first of them
             that is by more than its precision explains; None where nothing is out of tolerance, or none was found.
+        operators: what the file is made of (`operators.operators`).
     """
 
     form: str
@@ -81,20 +83,22 @@ class Report:
     worst_image: int = 0
     stages: dict[str, float] | None = None
     first_divergent: str | None = None
+    operators: tuple[dict[str, Any], ...] = ()
 
     @property
     def passed(self) -> bool:
         return not self.faults
 
     def to_markdown(self) -> str:
-        """A table for people."""
+        """Tables for people: what was found, and the file's operators."""
         numbers = {key: value for key, value in asdict(self).items() if key not in _IN_WORDS}
         rows = [(key.replace("_", " "), _shown(value)) for key, value in numbers.items()]
         rows.append(("verdict", "within tolerance" if self.passed else "; ".join(self.faults)))
         if self.stages is not None:
             rows.append(("first stage that diverges", self.first_divergent or "none by itself: round-off that adds up"))
             rows += [(f"difference of {stage} on the worst image", _shown(d)) for stage, d in self.stages.items()]
-        return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""])
+        table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), ""])
+        return f"{table}\n{render(self.operators)}\n" if self.operators else table
 
     def write(self, path: Path) -> None:
         """PATH.report.json and PATH.report.md, beside the artefact."""
@@ -149,6 +153,7 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         keras_ap=keras_ap,
         faults=tuple(_faults(tolerance, score, box, unmatched, ap, keras_ap)),
         worst_image=max(range(len(matched)), key=lambda i: (alone[i] - ties[i], *matched[i][:2]), default=0),
+        operators=tuple(operators(path, artefact.form)),
     )
 
 

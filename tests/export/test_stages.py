@@ -118,4 +118,6 @@ def test_a_report_without_fault_has_no_stages(detector, tmp_path):
     report = export(detector, tmp_path / "a.tflite", ExportOptions("tflite"))
     assert report.passed
     assert report.stages is None
+    assert {"op": "FULLY_CONNECTED", "count": 3, "dtypes": "float32 [float32] -> float32"} in report.operators
+    assert "| FULLY_CONNECTED | 3 | float32 [float32] → float32 |" in report.to_markdown()
     assert replace(report, faults=("x",), stages={"rpn": 0.5}).to_markdown().count("rpn") == 1

@@ -1,17 +1,22 @@
 """Real photographs at native settings: torchvision's detections, and the COCO numbers that follow from them."""
 
+import contextlib
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
+from tfrcnn.cli.main import main
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.read import load_dataset
 from tfrcnn.evaluation.evaluate import evaluate
 from tfrcnn.inference import Predictor
 
-from .stages import SCORE_TOLERANCE, load_reference
+from .stages import SCORE_TOLERANCE, load_reference, write_checkpoint
 
 MOBILENETS = ["fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_mobilenet_v3_large_fpn"]
 
@@ -56,6 +61,17 @@ def as_ground_truth(dataset, detections, most=100):
     return dataclasses.replace(dataset, examples=tuple(examples))
 
 
+def pycocotools_numbers(annotations, results):
+    """The twelve numbers of COCO results, by pycocotools alone; what is not defined is -1."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(str(annotations))
+        judge = COCOeval(truth, truth.loadRes(str(results)), "bbox")
+        judge.evaluate()
+        judge.accumulate()
+        judge.summarize()
+    return judge.stats
+
+
 # Of the detections of both. With 150 proposals of random weights many scores are nearly equal, and one that changes
 # places takes others along: on these photographs torchvision in float32 leaves 2,279 of 13 thousand without a partner
 # in torchvision in float64, and 160 without one here.
@@ -83,3 +99,28 @@ def test_detections_and_coco_numbers_of_photographs_are_torchvisions(name, golde
     ours_there, theirs_there = (evaluate(pseudo, found, "coco").headline for found in (ours, theirs))
     assert theirs_there["AP"] > 0.95
     assert ours_there == pytest.approx(theirs_there, abs=max(UNMATCHED[name], 5e-3))
+
+
+@pytest.mark.slow
+def test_the_command_line_gives_the_coco_numbers_of_torchvision_and_pycocotools(golden_root, data_root, tmp_path):
+    """`import-weights` and `evaluate`, beside torchvision's recorded detections judged by pycocotools itself."""
+    name, photographs = MOBILENETS[0], data_root / "coco_val2017_66"
+    recorded = golden_root / name / "detections_coco_val2017_66.json"
+    write_checkpoint(golden_root, name, tmp_path / "checkpoint.npz")
+    run = str(tmp_path / "run")
+    assert main(["import-weights", str(tmp_path / "checkpoint.npz"), "--preset", name, "--out", run]) == 0
+    # random weights find nothing of what was annotated; what torchvision found is a truth to be measured by
+    truth = json.loads((photographs / "instances.json").read_text())
+    listed = {category["id"] for category in truth["categories"]}  # not those 10 of torchvision's that COCO left out
+    best = [r for r in json.loads(recorded.read_text()) if r["score"] > 0.3 and r["category_id"] in listed]
+    areas = ({"area": r["bbox"][2] * r["bbox"][3], "iscrowd": 0} for r in best)
+    truth["annotations"] = [{"id": i, **r, **area} for i, (r, area) in enumerate(zip(best, areas), start=1)]
+    (tmp_path / "pseudo.json").write_text(json.dumps(truth))
+    for annotations, tolerance in ((photographs / "instances.json", 1e-9), (tmp_path / "pseudo.json", UNMATCHED[name])):
+        written = tmp_path / f"{annotations.stem}-numbers.json"
+        data = ["--data", str(annotations), "--images", str(photographs / "images")]
+        assert main(["evaluate", "--model", run, *data, "--json", str(written)]) == 0
+        ours = [-1.0 if n is None else n for n in json.loads(written.read_text())["headline"].values()]
+        theirs = pycocotools_numbers(annotations, recorded)
+        np.testing.assert_allclose(ours, theirs, atol=tolerance)
+    assert theirs[0] > 0.9

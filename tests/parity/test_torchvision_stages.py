@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from tfrcnn.config import HeadConfig
+from tfrcnn.export.exporting import SUFFIXES, ExportOptions, write
+from tfrcnn.export.runtimes import load
 from tfrcnn.layers import RoIAlign
 
 from .stages import NAMES, SCORE_TOLERANCE, Golden, measure, small, unmatched
@@ -61,6 +63,24 @@ def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detect
     found = {key: value.numpy() for key, value in detectors(name)(golden["image"][None].astype(np.float32)).items()}
     assert found["num_detections"][0] == len(golden["scores"]) == 100
     assert unmatched(found, golden, SCORE_TOLERANCE[name]) == 0
+
+
+# Between them, both bodies, both heads, and batch norm in pyramid and head
+ROUND_TRIPS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn_v2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", SUFFIXES)
+@pytest.mark.parametrize("name", ROUND_TRIPS)
+def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golden_root, detectors, tmp_path):
+    golden, path = Golden(golden_root / name, "landscape"), tmp_path / f"a{SUFFIXES[form]}"
+    # a TFLite file is for one size: that of torchvision's padded image
+    size = golden["transformed"].shape[2:] if form == "tflite" else None
+    write(detectors(name), path, ExportOptions(form, image_size=size))
+    detections = load(path).detect(golden["image"])
+    found = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
+    assert len(detections.scores) == len(golden["scores"]) == 100
+    assert unmatched({**found, "num_detections": [100]}, golden, SCORE_TOLERANCE[name]) == 0
 
 
 @pytest.mark.parametrize("implementation", ["crop_and_resize", "gather"])
