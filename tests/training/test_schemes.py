@@ -72,6 +72,19 @@ def test_what_is_trained_in_a_step(scheme, step, expected, shared, unshared):
     assert len(detector.trainable_variables) == sum(len(parts[name].trainable_variables) for name in expected)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "step", "expected"), [("joint", 1, True), *(("alternating", n, False) for n in (3, 4))]
+)
+def test_fixed_features_are_those_of_detection_without_dropout(scheme, step, expected, shared, monkeypatch):
+    phase, extract, seen = SCHEMES[scheme][step - 1], shared.extract_features, []
+    freeze(shared, settings(), phase)
+    monkeypatch.setattr(
+        shared, "extract_features", lambda *a, training: seen.append(training) or extract(*a, training=training)
+    )
+    TrainingModel(shared, losses=phase.losses)(make_batch(64, 64), training=True)
+    assert seen == [expected]
+
+
 def test_frozen_stages_and_norms_are_so_in_both_networks(unshared):
     freeze(unshared, settings(frozen_stages=2, freeze_batch_norm=True))
     for backbone in (unshared.backbone, unshared.rpn_backbone):
