@@ -77,9 +77,21 @@ class SGD(keras.optimizers.SGD):
         self.coupled_weight_decay = coupled_weight_decay
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        gradient = tf.cast(gradient, variable.dtype)
         if self.coupled_weight_decay and len(variable.shape) > 1:  # biases and norms are vectors, kernels are not
             gradient = gradient + self.coupled_weight_decay * tf.convert_to_tensor(variable)
-        super().update_step(gradient, variable, learning_rate)
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        # Keras' own equation as one operator, in place: its several would hold two more copies of the largest kernel
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         if self.use_ema:
