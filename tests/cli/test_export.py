@@ -1,13 +1,15 @@
-"""`tfrcnn export` before any work: every option that is wrong is one line, and nothing is written."""
+"""`tfrcnn export`: what it writes is what the other commands take, and every option that is wrong is one line."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import pytest
 
 from tfrcnn.cli.export import parse_size
-from tfrcnn.config import Category
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
 
@@ -45,3 +47,35 @@ def test_wrong_options_are_one_clear_line(options: str, message: str, tmp_path: 
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert re.search(message, error), error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_what_is_exported_is_evaluated_predicts_and_is_timed_like_its_run(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable
+) -> None:
+    keras.utils.set_random_seed(1)
+    config = preset("tiny_fpn", (Category(1, "red"), Category(2, "white"))).detector
+    image = config.image.replace(min_size=96, max_size=96, static_size=(96, 96))
+    limits = DetectionConfig(score_threshold=0.0, max_detections=20)
+    run, file, data = tmp_path / "run", tmp_path / "a.onnx", coco(tmp_path / "data")
+    save_detector(build_detector(config.replace(image=image, detections=limits)), run)
+    code, out, err = tfrcnn("export", "--model", run, "--format", "onnx", "--out", file, "--verify", data)
+    assert code == 0, err
+    assert "| verdict | within tolerance |" in out
+    report = json.loads((tmp_path / "a.onnx.report.json").read_text())
+    assert report["detections"] >= 20
+    assert report["operators"][0]["count"] > 10
+    numbers = []
+    for model in (run, file):
+        written = ("--json", tmp_path / f"{model.name}.json")
+        assert tfrcnn("evaluate", "--model", model, "--data", data, *written).code == 0
+        numbers.append(json.loads(written[1].read_text())["headline"])
+    assert numbers[1] == pytest.approx(numbers[0], abs=1e-3)
+    drawn = ("--out", tmp_path / "found", "--score-threshold", "0")
+    assert tfrcnn("predict", tmp_path / "data", "--model", file, *drawn).code == 0
+    assert len(json.loads((tmp_path / "found/detections.json").read_text())) >= 20
+    once = ("--rounds", "1", "--threads", "1", "--no-stages", "--out", tmp_path / "latency")
+    code, out, err = tfrcnn("benchmark", "--model", run, "--model", file, *once)
+    assert code == 0, err
+    assert [line.split(" | ")[1] for line in out.splitlines()[2:5]] == ["Keras", "ONNX Runtime", "OpenVINO"]
+    assert (tmp_path / "latency/latency.csv").is_file()

@@ -82,12 +82,25 @@ class SGD(keras.optimizers.SGD):
         self.bias_learning_rate_scale = bias_learning_rate_scale
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        # the bookkeeping by index: Keras hands out TensorFlow's variables, whose names it has changed
+        index = self._get_variable_index(variable)
+        gradient = tf.cast(gradient, variable.dtype)
         if self.coupled_weight_decay and len(variable.shape) > 1:  # biases and norms are vectors, kernels are not
             gradient = gradient + self.coupled_weight_decay * tf.convert_to_tensor(variable)
-        # Keras hands out TensorFlow's variables, whose names it has changed
-        if self._trainable_variables[self._get_variable_index(variable)].name == "bias":
+        if self._trainable_variables[index].name == "bias":
             learning_rate = learning_rate * self.bias_learning_rate_scale
-        super().update_step(gradient, variable, learning_rate)
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        # Keras' own equation as one operator, in place: its several would hold two more copies of the largest kernel
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[index].value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=gradient,
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         if self.use_ema:
