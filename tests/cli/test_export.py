@@ -1,4 +1,4 @@
-"""`tfrcnn export` before any work: every option that is wrong is one line, and nothing is written."""
+"""`tfrcnn export`: every option that is wrong is one line and nothing is written; a file that is off is reported."""
 
 import re
 from collections.abc import Callable
@@ -9,6 +9,8 @@ import pytest
 from tfrcnn.cli.export import parse_size
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
+from tfrcnn.export.stages import STAGES
+from tfrcnn.export.verification import TOLERANCES, Tolerance
 from tfrcnn.models import build_detector, preset, save_detector
 
 
@@ -45,3 +47,24 @@ def test_wrong_options_are_one_clear_line(options: str, message: str, tmp_path: 
     (error,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert re.search(message, error), error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.slow
+def test_an_int8_file_out_of_tolerance_is_reported_with_its_stages(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "int8", Tolerance(None, 1e-4, None))  # 8 bits move every box by more
+    config = preset("tiny_fpn", (Category(1, "red"), Category(2, "white"))).detector
+    save_detector(build_detector(config), tmp_path / "run")
+    options = "--format tflite --precision int8 --image-size 64 --score-threshold 0 --max-detections 10"
+    data = coco(tmp_path / "data")
+    out = tmp_path / "a.tflite"
+    code, printed, err = tfrcnn(
+        "export", "--model", tmp_path / "run", "--out", out, *options.split(), "--representative", data
+    )
+    assert code == 1, printed + err
+    assert re.search(r"error: boxes differ by up to .* px, allowed 0.0001", err)
+    assert not out.exists()
+    assert (tmp_path / "a.failed.tflite").is_file()
+    assert all(f"difference of {stage} on the worst image" in printed for stage in STAGES)
+    assert "| first stage that diverges | " in printed
