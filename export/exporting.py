@@ -91,6 +91,8 @@ def export(
     """
     path = Path(path)
     options.check(path)
+    if options.representative is not None:  # they are read again for the stages of a file that fails
+        options = options.with_representative(list(options.representative))
     path.parent.mkdir(parents=True, exist_ok=True)
     unverified = path.with_name(f"{path.stem}.unverified{path.suffix}")
     _remove(unverified)

@@ -8,7 +8,7 @@ are scores and deltas, as under Keras' mixed precision.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 
 from ..errors import InputError
 from .onnx_graph import drop_unused_weights
+from .stages import BACKBONES, layer_of
 
 # Layers of the RPN and the head, by their names in the graph, that tell thousands of boxes apart by small differences.
 FLOAT_LAYERS = ("/objectness", "/deltas", "/class_logits", "/box_deltas")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
-STEM = 3  # convolutions that int8 leaves in float32, as in TensorFlow Lite files: see `tflite_quantize.STEM`
+STEM = 3  # a backbone's convolutions that int8 leaves in float32, as in TensorFlow Lite files: `tflite_quantize.STEM`
 # What may stand between two of them; the first input holds the values, further float ones are converted with it.
 BETWEEN = (
     "Add",
@@ -113,8 +114,8 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
     except ImportError as error:
         raise InputError("int8 needs onnxruntime: pip install 'tfrcnn[onnx]'") from error
     body = body_nodes(model)
-    stem = [i for i, node in enumerate(body) if node.op_type == "Conv"][: STEM + 1][-1]
-    nodes = [node for node in body[stem:] if node.op_type in (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")]
+    stem, kinds = _stem(body), (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")
+    nodes = [node for node in body if node.op_type in kinds and node.name not in stem]
     with tempfile.TemporaryDirectory() as folder:
         # what the quantizer asks its users to do first is done; without this it warns
         onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
@@ -152,6 +153,17 @@ def body_nodes(model: Any) -> list[Any]:
             body.append(node)
             made.update(node.output)
     return body
+
+
+def _stem(body: Sequence[Any]) -> set[str]:
+    """The names of the nodes that are in front of the first convolution of each backbone that int8 takes."""
+    found: set[str] = set()
+    for layer in BACKBONES:
+        own = [node for node in body if layer_of(node.name) == layer]
+        convolutions = [i for i, node in enumerate(own) if node.op_type == "Conv"]
+        end = convolutions[STEM] if len(convolutions) > STEM else None
+        found.update(node.name for node in own[:end])
+    return found
 
 
 def _float_tensors(model: Any) -> set[str]:

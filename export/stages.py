@@ -20,6 +20,8 @@ _STAGE_OF_LAYER = {
     "normalizer": "preprocessing",
     "backbone": "backbone",
     "fpn": "backbone",
+    "rpn_backbone": "backbone",  # this and the next of a detector whose RPN has features of its own
+    "rpn_fpn": "backbone",
     "rpn_head": "rpn",
     "anchors": "proposals",
     "proposals": "proposals",
@@ -29,13 +31,20 @@ _STAGE_OF_LAYER = {
     "decoder": "detections",
     "rescaler": "detections",
 }
+BACKBONES = ("backbone", "rpn_backbone")
 _LAYER = re.compile(rf"(?:^|/)({'|'.join(_STAGE_OF_LAYER)})(?:_\d+)?(?:/|$)")
 
 
 def stage_of(name: str) -> str | None:
     """The stage an operator or tensor belongs to by its name; None for one outside the network's layers."""
+    layer = layer_of(name)
+    return _STAGE_OF_LAYER[layer] if layer else None
+
+
+def layer_of(name: str) -> str | None:
+    """The network's layer an operator or tensor belongs to by its name, without the number that Keras gives a copy."""
     found = _LAYER.search(name.split(";")[0])  # TFLite joins the names of fused operators by ";"
-    return _STAGE_OF_LAYER[found[1]] if found else None
+    return found[1] if found else None
 
 
 def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -45,20 +54,22 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
         images: [B, N_h, N_w, 3], at network size; image_sizes: [B, 2], as `FasterRCNN.network` takes them.
 
     Returns:
-        by the names of `STAGES` with a number behind: normalised images; feature maps, finest first; logits [B, A] and
-        deltas [B, A, 4] of all levels; boxes [B, P, 4] of the proposals; their pooled features [B, P, p, p, C]; class
-        logits [B, P, C + 1] and deltas [B, P, C, 4]; boxes [B, D, 4] and scores [B, D] of the detections.
+        by the names of `STAGES` with a number behind: normalised images; feature maps, finest first, and behind them
+        the RPN's where it has its own; logits [B, A] and deltas [B, A, 4] of all levels; boxes [B, P, 4] of the
+        proposals; their pooled features [B, P, p, p, C]; class logits [B, P, C + 1] and deltas [B, P, C, 4]; boxes
+        [B, D, 4] and scores [B, D] of the detections.
     """
     normalized = detector.normalizer(images, image_sizes)
     features = detector.extract_features(images, image_sizes, training=False)
-    logits, deltas = detector.rpn_head(features)
+    own = [] if detector.config.shared_features else detector.extract_rpn_features(images, image_sizes, training=False)
+    logits, deltas = detector.rpn_head(own or features)
     proposals = detector.proposal_layer(logits, deltas, detector.anchor_generator(features, images), image_sizes)
     pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"])
     class_logits, box_deltas = detector.box_head(pooled, training=False)
     found = detector.decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
     given: dict[str, Sequence[tf.Tensor]] = {
         "preprocessing": [normalized],
-        "backbone": features,
+        "backbone": [*features, *own],
         "rpn": [tf.concat(logits, axis=1), tf.concat(deltas, axis=1)],
         "proposals": [proposals["boxes"]],
         "roi_align": [pooled],

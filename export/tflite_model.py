@@ -18,6 +18,8 @@ FOREIGN = ("CUSTOM", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 def sign(model: bytes, outputs: Sequence[str]) -> bytes:
     """A converted model with a signature, by whose names its input and outputs are known from then on.
 
+    The results, and so the operators that make them, bear these names too: the converter's tell no layer to `quantize`.
+
     Args:
         outputs: names of the converted function's results, in their order.
     """
@@ -33,15 +35,18 @@ def sign(model: bytes, outputs: Sequence[str]) -> bytes:
     graph, signature = tree.subgraphs[0], schema.SignatureDefT()
     # the converter keeps the results' names, Identity, Identity_1, ..., and may not keep their order
     order = {f"Identity_{i}" if i else "Identity": name for i, name in enumerate(outputs)}
-    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.signatureKey, signature.subgraphIndex, signature.outputs = b"serving_default", 0, []
     signature.inputs = [entry("image", index) for index in graph.inputs]
-    signature.outputs = [entry(order[graph.tensors[index].name.decode()], index) for index in graph.outputs]
+    for index in graph.outputs:
+        name = order[graph.tensors[index].name.decode()]
+        graph.tensors[index].name = name.encode()
+        signature.outputs.append(entry(name, index))
     tree.signatureDefs = [signature]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], labels: Sequence[str]) -> bytes:
-    """A converted model as it is written to a file: outputs in order and named, with metadata and its files.
+    """A converted model as it is written to a file: outputs in order, with metadata and its files.
 
     Args:
         outputs: names of the signature's outputs, in the order they shall have (the converter scrambles them).
@@ -56,8 +61,6 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     graph, signature = tree.subgraphs[0], tree.signatureDefs[0]
     by_name = {entry.name.decode(): entry.tensorIndex for entry in signature.outputs}
     graph.outputs = [by_name[name] for name in outputs]
-    for name in outputs:
-        graph.tensors[by_name[name]].name = name.encode()
     signature.outputs.sort(key=lambda entry: outputs.index(entry.name.decode()))
     (image,) = graph.inputs
     graph.tensors[image].name = b"image"

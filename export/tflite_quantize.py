@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -18,13 +18,17 @@ import numpy as np
 
 from ..errors import InputError
 from . import tflite_model
+from .stages import BACKBONES, layer_of
 from .tflite_runtime import letterbox
 
-# Names of operators are those of the layers. The pooled cells are gathered in 8 bits, a quarter of the bytes.
+# Names of operators are those of the layers, behind "faster_rcnn/network/" but for `run_stages`; one that makes a
+# result has the result's, as "backbone_0" (`tflite_model.sign`). ai-edge-quantizer puts a ";" behind each.
+# The pooled cells are gathered in 8 bits, a quarter of the bytes.
 # The last layers stay float32: 256 steps of a delta move a box, 256 of a logit are ties; and they are small.
-NETWORK = r"/((backbone|fpn)(_\d+)?/|rpn_head(_\d+)?/conv|box_head(_\d+)?/(fc|conv))"
-CELLS = r"/roi_align(_\d+)?/cells"
-STEM = 3  # convolutions that stay float32: MobileNetV2's first three cost 0.9 of the 1.0 points of AP that int8 lost
+NETWORK = r"(^|[/;])((rpn_)?(backbone|fpn)(_\d+)?[/;]|rpn_head(_\d+)?/conv|box_head(_\d+)?/(fc|conv))"
+CELLS = r"(^|[/;])roi_align(_\d+)?/cells"
+# Convolutions of a backbone that stay float32: MobileNetV2's first three cost 0.9 of the 1.0 points of AP int8 lost.
+STEM = 3
 OPERATORS = (
     "CONV_2D",
     "DEPTHWISE_CONV_2D",
@@ -57,7 +61,7 @@ def quantize(model: bytes, representative: Iterable[np.ndarray], size: tuple[int
     from ai_edge_quantizer.qtyping import TFLOperationName
 
     worker = quantizer.Quantizer(bytearray(model))
-    stem = "|".join(re.escape(name) for name in tflite_model.convolutions(model)[:STEM])
+    stem = "|".join(re.escape(name) for name in _stem(tflite_model.convolutions(model)))
     for name in OPERATORS:
         worker.add_static_config(f"^(?!{stem}).*{NETWORK}.*", TFLOperationName(name), 8, 8)
     for name in ("GATHER", "CONCATENATION", "RESHAPE"):
@@ -65,6 +69,11 @@ def quantize(model: bytes, representative: Iterable[np.ndarray], size: tuple[int
     with _silence():
         ranges = worker.calibrate({"serving_default": list(_inputs(representative, size))})
         return bytes(worker.quantize(ranges).quantized_model)
+
+
+def _stem(convolutions: Sequence[str]) -> list[str]:
+    """The names of the first convolutions of each backbone, of those of all in the order of the graph."""
+    return [name for layer in BACKBONES for name in [one for one in convolutions if layer_of(one) == layer][:STEM]]
 
 
 @contextmanager

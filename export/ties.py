@@ -28,7 +28,7 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
     prepared = detector.get_layer("preprocessor")(image)
     sizes = prepared["image_sizes"]
     features = detector.extract_features(prepared["images"], sizes, training=False)
-    logits, deltas = detector.rpn_head(features)
+    logits, deltas = detector.rpn_head(detector.extract_rpn_features(prepared["images"], sizes, training=False))
     anchors = detector.anchor_generator(features, prepared["images"])
     for seed in range(tries):
         noise = tf.random.Generator.from_seed(seed)

@@ -1,4 +1,4 @@
-"""`tfrcnn export`: what it writes is what the other commands take, and every option that is wrong is one line."""
+"""`tfrcnn export`: what it writes is what the other commands take, what is wrong is told and never written."""
 
 import json
 import re
@@ -11,6 +11,8 @@ import pytest
 from tfrcnn.cli.export import parse_size
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
+from tfrcnn.export.stages import STAGES
+from tfrcnn.export.verification import TOLERANCES, Tolerance
 from tfrcnn.models import build_detector, preset, save_detector
 
 
@@ -79,3 +81,24 @@ def test_what_is_exported_is_evaluated_predicts_and_is_timed_like_its_run(
     assert code == 0, err
     assert [line.split(" | ")[1] for line in out.splitlines()[2:5]] == ["Keras", "ONNX Runtime", "OpenVINO"]
     assert (tmp_path / "latency/latency.csv").is_file()
+
+
+@pytest.mark.slow
+def test_an_int8_file_out_of_tolerance_is_reported_with_its_stages(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TOLERANCES, "int8", Tolerance(None, 1e-4, None))  # 8 bits move every box by more
+    config = preset("tiny_fpn", (Category(1, "red"), Category(2, "white"))).detector
+    save_detector(build_detector(config), tmp_path / "run")
+    options = "--format tflite --precision int8 --image-size 64 --score-threshold 0 --max-detections 10"
+    data = coco(tmp_path / "data")
+    out = tmp_path / "a.tflite"
+    code, printed, err = tfrcnn(
+        "export", "--model", tmp_path / "run", "--out", out, *options.split(), "--representative", data
+    )
+    assert code == 1, printed + err
+    assert re.search(r"error: boxes differ by up to .* px, allowed 0.0001", err)
+    assert not out.exists()
+    assert (tmp_path / "a.failed.tflite").is_file()
+    assert all(f"difference of {stage} on the worst image" in printed for stage in STAGES)
+    assert "| first stage that diverges | " in printed

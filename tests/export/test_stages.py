@@ -12,6 +12,7 @@ from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.export.contract import prepare
 from tfrcnn.export.exporting import SUFFIXES, ExportOptions, export
 from tfrcnn.export.stages import STAGES, differences, first_divergent, run_stages, stage_of
+from tfrcnn.export.verification import Report
 from tfrcnn.layers import RoIAlign
 from tfrcnn.models import build_detector, preset
 
@@ -42,6 +43,8 @@ def found(detector):
         ("network/anchors/add", "proposals"),
         ("StatefulPartitionedCall/network/roi_align_2/cells", "roi_align"),
         ("network/box_head/fc1/MatMul", "head"),
+        ("network_1/rpn_backbone_1/Conv1_relu_1/Relu6", "backbone"),
+        ("rpn_fpn/lateral0/convolution", "backbone"),
         ("rescaler_12/mul", "detections"),
         ("Transpose__49", None),
         ("network/my_backbone/x", None),
@@ -112,6 +115,21 @@ def test_a_head_with_other_weights_is_found_out_in_every_format(form, detector, 
     report = export(detector, tmp_path / f"a{SUFFIXES[form]}", ExportOptions(form))
     assert not report.passed
     assert report.first_divergent == "head"
+
+
+def test_representative_images_that_come_once_are_there_for_the_stages_too(detector, tmp_path, monkeypatch):
+    read = []
+
+    def read_all(_detector, path, options, *_):
+        read.append(len(list(options.representative)))
+        path.touch()
+        return Report("tflite", "int8", 1, 0, 0.0, 0.0, 0, 0, 1, 1.0, 1.0, None, None, ())
+
+    monkeypatch.setattr("tfrcnn.export.exporting.write", read_all)
+    monkeypatch.setattr("tfrcnn.export.exporting._verified", read_all)
+    images = (np.zeros((8, 8, 3), np.uint8) for _ in range(3))
+    export(detector, tmp_path / "a.tflite", ExportOptions("tflite", "int8", representative=images))
+    assert read == [3, 3]
 
 
 def test_a_report_without_fault_has_no_stages(detector, tmp_path):

@@ -13,7 +13,8 @@ from tfrcnn import images as image_ops
 from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export.contract import OUTPUTS
-from tfrcnn.export.tflite import static_size, to_tflite
+from tfrcnn.export.stages import LIMITS, differences, run_stages
+from tfrcnn.export.tflite import stage_outputs, static_size, to_tflite
 from tfrcnn.export.tflite_model import operators
 from tfrcnn.export.tflite_runtime import PADDING, TFLiteRuntime, letterbox
 
@@ -188,6 +189,16 @@ def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path
     found, expected = TFLiteRuntime(small).run(images[0][None]), detector(images[0][None].astype(np.float32))
     assert found["num_detections"][0] > 10
     np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
+
+
+def test_the_stages_of_int8_are_rounded_and_near(detector):
+    picture = make_image(160, 192)[0]
+    rounded = stage_outputs(detector, "int8", [picture], picture)
+    exact = run_stages(detector, picture[None].astype(np.float32), tf.constant([[160.0, 192.0]]))
+    found = differences(rounded, {name: value.numpy() for name, value in exact.items()})
+    assert found["preprocessing"] < 1e-5  # not in 8 bits
+    assert 1e-5 < found["backbone"] < LIMITS["int8"]
+    assert 1e-5 < found["rpn"] < LIMITS["int8"]
 
 
 @pytest.mark.parametrize(
