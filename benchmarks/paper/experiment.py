@@ -87,6 +87,7 @@ class Experiment:
 
     def measure(self, folder: Path, **changes: Any) -> Scores:
         """Judge the detector of a run on the test data; `changes` are those of `tfrcnn.load_detector`."""
+        print(f"measuring {folder}", flush=True)
         detector = tfrcnn.load_detector(folder, **changes)
         predictor = tfrcnn.Predictor(detector)
         detections = predictor.detect_dataset(self.test)
