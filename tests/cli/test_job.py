@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tfrcnn.cli.job import DEFAULT_EMA, Job, _detector, make_job
-from tfrcnn.config import Category
+from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training.run import SETUP
@@ -154,6 +154,25 @@ def test_a_run_that_starts_from_another_has_its_network_and_its_preset_s_trainin
     assert job.preset().detector.image.static_size == (96, 96)
     assert job.preset().detector.categories == ()
     assert job.preset().training == preset("tiny_fpn").training
+
+
+@pytest.mark.parametrize(
+    "asked", [{"init": "mine"}, {"proposals": "mine", "scheme": "fast-rcnn-only"}], ids=["init", "proposals"]
+)
+def test_a_run_of_a_preset_s_file_hands_its_training_on(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = preset("tiny_fpn").training.replace(epochs=3, weight_decay=0.25)
+    detector = build_detector(preset("tiny_fpn", (Category(1, "cell"),)).detector.replace(preset="mine"))
+    save_detector(detector, "mine", {"training": training.to_dict()})
+    job = make_job(Path("run"), {**DATA, **asked}, resume=False)
+    expected = training.replace(scheme=asked.get("scheme", "joint"))
+    if "proposals" in asked:
+        job = job.replace(backbone_weights="imagenet")  # from random weights nothing is frozen
+    assert job.preset().training == expected
+    save_detector(detector, "mine")
+    assert make_job(Path("run"), {**DATA, "init": "mine"}, resume=False).preset().training == TrainingConfig()
 
 
 def test_network_and_weights_are_named_once(imported: Path, tmp_path: Path) -> None:
