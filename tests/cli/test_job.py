@@ -61,6 +61,8 @@ def test_paths_are_absolute_and_validation_images_are_where_the_others_are(
     assert job.train == str(tmp_path / "data/train.json")
     assert job.val == str(tmp_path / "data/VOC@val")
     assert job.images == job.val_images == str(tmp_path.parent / "images")
+    joined = make_job(Path("run"), {**DATA, "val": "07@val+12@val", "images": "a"}, resume=False)
+    assert (joined.images, joined.val_images) == (str(tmp_path / "a"), None)
     other = make_job(Path("run"), {**DATA, "images": "a", "val_images": "b"}, resume=False)
     assert (other.images, other.val_images) == (str(tmp_path / "a"), str(tmp_path / "b"))
 

@@ -23,8 +23,9 @@ def run_config(folder: Path) -> DetectorConfig:
 
 
 def starting_point(model: str, init: str | None, image_size: int | None = None) -> Preset:
-    """A preset; or the detector of a run folder, trained as the preset it was made from, or as that run was where it was
-    made from a file.
+    """A preset; or the detector of a run folder, trained as the preset it was made from.
+
+    Where that preset was a file, which may be gone, trained as the run itself.
 
     Raises:
         InputError: no such preset or run, or an image size that does not suit it.

@@ -38,7 +38,7 @@ def parts_of(data: str) -> list[str]:
 
 def _is_there(data: str) -> bool:
     root, at, split = data.rpartition("@")
-    return Path(data).is_file() or bool(at) and split in split_names(Path(root))
+    return Path(data).is_file() or (bool(at) and split in split_names(Path(root)))
 
 
 def join(data: str, found: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Report]:
