@@ -57,6 +57,18 @@ def test_scenes_are_made_once(tmp_path):
     assert paths["train"].read_bytes() != written[paths["train"]]
 
 
+def test_only_scenes_that_are_missing_are_made(tmp_path):
+    paths = digit_scenes(tmp_path, SCENES)
+    written = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    paths["val"].unlink()
+    (tmp_path / "images" / "train_00001.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"instances_train.json: expected 7 scenes, found 6: remove it"):
+        digit_scenes(tmp_path, {**SCENES, "train": 7})
+    assert digit_scenes(tmp_path, SCENES) == paths
+    written[tmp_path / "images" / "train_00001.png"] = b"mine"
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == written
+
+
 def test_data_sets_are_those_of_the_scenes(tmp_path):
     datasets = digit_datasets(tmp_path, SCENES)
     assert {name: len(dataset) for name, dataset in datasets.items()} == SCENES

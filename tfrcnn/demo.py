@@ -27,7 +27,7 @@ EPOCHS = 9
 
 
 def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[str, Path]:
-    """The files of the digit scenes in a folder, which are made if they are not there.
+    """The files of the digit scenes in a folder; those that are not there are made, the others left as they are.
 
     Args:
         folder: for instances_train.json, instances_val.json, instances_test.json and images/.
@@ -40,14 +40,17 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
         InputError: the folder holds another number of scenes; or as `make_digit_scenes`.
     """
     paths = {split: Path(folder) / f"instances_{split}.json" for split in scenes}
-    if not all(path.is_file() for path in paths.values()):
-        return make_digit_scenes(folder, **scenes)
+    missing = [split for split, path in paths.items() if not path.is_file()]
     for split, path in paths.items():
+        if split in missing:
+            continue
         found = len(read_json(path)["images"])
         if found != scenes[split]:
             raise InputError(
                 f"{path}: expected {scenes[split]} scenes, found {found}: remove it, or take another folder"
             )
+    if missing:
+        make_digit_scenes(folder, **scenes, only=missing)
     return paths
 
 

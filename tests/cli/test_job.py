@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tfrcnn.cli.job import DEFAULT_EMA, Job, _detector, make_job
-from tfrcnn.config import Category
+from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training.run import SETUP
@@ -61,6 +61,8 @@ def test_paths_are_absolute_and_validation_images_are_where_the_others_are(
     assert job.train == str(tmp_path / "data/train.json")
     assert job.val == str(tmp_path / "data/VOC@val")
     assert job.images == job.val_images == str(tmp_path.parent / "images")
+    joined = make_job(Path("run"), {**DATA, "val": "07@val+12@val", "images": "a"}, resume=False)
+    assert (joined.images, joined.val_images) == (str(tmp_path / "a"), None)
     other = make_job(Path("run"), {**DATA, "images": "a", "val_images": "b"}, resume=False)
     assert (other.images, other.val_images) == (str(tmp_path / "a"), str(tmp_path / "b"))
 
@@ -154,6 +156,25 @@ def test_a_run_that_starts_from_another_has_its_network_and_its_preset_s_trainin
     assert job.preset().detector.image.static_size == (96, 96)
     assert job.preset().detector.categories == ()
     assert job.preset().training == preset("tiny_fpn").training
+
+
+@pytest.mark.parametrize(
+    "asked", [{"init": "mine"}, {"proposals": "mine", "scheme": "fast-rcnn-only"}], ids=["init", "proposals"]
+)
+def test_a_run_of_a_preset_s_file_hands_its_training_on(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    training = preset("tiny_fpn").training.replace(epochs=3, weight_decay=0.25)
+    detector = build_detector(preset("tiny_fpn", (Category(1, "cell"),)).detector.replace(preset="mine"))
+    save_detector(detector, "mine", {"training": training.to_dict()})
+    job = make_job(Path("run"), {**DATA, **asked}, resume=False)
+    expected = training.replace(scheme=asked.get("scheme", "joint"))
+    if "proposals" in asked:
+        job = job.replace(backbone_weights="imagenet")  # from random weights nothing is frozen
+    assert job.preset().training == expected
+    save_detector(detector, "mine")
+    assert make_job(Path("run"), {**DATA, "init": "mine"}, resume=False).preset().training == TrainingConfig()
 
 
 def test_network_and_weights_are_named_once(imported: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ class Server(ThreadingHTTPServer):
     Attributes:
         files: name -> content.
         ranges: whether it honours Range; where not, it sends a whole file with status 200, as servers do.
+        says_range: whether its answer to Range says which bytes it sends.
         cuts: bytes after which each of the next connections is closed.
         asked: the Range of each request, None where it had none.
         failing: a status that every request gets instead.
@@ -24,7 +25,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
-        self.ranges = True
+        self.ranges = self.says_range = True
         self.cuts: list[int] = []
         self.asked: list[str | None] = []
         self.failing: int | None = None
@@ -45,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.ranges else 0
         self.send_response(206 if start else 200)
-        if start:
+        if start and self.server.says_range:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()

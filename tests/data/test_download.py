@@ -1,6 +1,8 @@
 """Downloads from a real server: whole, cut, resumed, wrong."""
 
+import errno
 import hashlib
+from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,43 @@ def test_a_server_without_ranges_begins_anew_and_the_file_is_right(server, file,
     assert server.asked == [None, "bytes=1000-"]
 
 
+def test_a_server_without_ranges_that_is_cut_again_costs_nothing_that_is_there(server, file, tmp_path):
+    server.ranges, server.cuts = False, [500, 500, 500]
+    (tmp_path / "a.tar.part").write_bytes(CONTENT[:1000])
+    with pytest.raises(InputError, match=r"connection was lost \(.*\) after 1,000 of 10,240 bytes; run the same"):
+        download(file, tmp_path)
+    assert (tmp_path / "a.tar.part").read_bytes() == CONTENT[:1000]
+    assert download(file, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_of_the_file_that_does_not_say_which_is_refused(server, file, tmp_path):
+    server.says_range = False
+    (tmp_path / "a.tar.part").write_bytes(CONTENT[:1000])
+    with pytest.raises(InputError, match=r"expected the bytes from 1,000 on, the server sends no Content-Range"):
+        download(file, tmp_path)
+
+
+def test_a_network_that_goes_away_while_bytes_arrive_is_asked_again(server, file, tmp_path, monkeypatch):
+    read, calls = HTTPResponse.read, []
+
+    def read_then_lose(response, size):
+        calls.append(size)
+        if len(calls) == 2:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return read(response, 1000)
+
+    monkeypatch.setattr(HTTPResponse, "read", read_then_lose)
+    assert download(file, tmp_path).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=1000-"]
+
+
+def test_a_part_that_cannot_be_written_is_one_line(server, file, tmp_path):
+    (tmp_path / "a.tar.part").mkdir()
+    with pytest.raises(InputError, match=r"a.tar.part: Is a directory$"):
+        download(file, tmp_path)
+    assert server.asked == [None]
+
+
 def test_a_wrong_checksum_is_an_error_and_leaves_nothing_to_go_on_from(server, file, tmp_path):
     server.files["a.tar"] = CONTENT[:-1] + b"x"
     with pytest.raises(InputError, match=r"a.tar.part: expected the sha256 [0-9a-f]{64}, found .* it is removed"):
@@ -111,7 +150,7 @@ def test_a_file_that_was_brought_is_checked_and_taken(server, file, tmp_path):
     (tmp_path / "a.tar").write_bytes(CONTENT)
     assert download(file, tmp_path) == tmp_path / "a.tar"
     (tmp_path / "a.tar").write_bytes(CONTENT[1:] + b"x")
-    with pytest.raises(InputError, match="expected the sha256"):
+    with pytest.raises(InputError, match=r"expected the sha256 .*; remove it and run the same command again$"):
         download(file, tmp_path)
     assert (tmp_path / "a.tar").is_file()  # not ours to remove
     assert server.asked == []

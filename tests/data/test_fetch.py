@@ -115,6 +115,25 @@ def test_what_a_killed_process_left_is_not_in_the_data_set(source, tmp_path):
     assert not (tmp_path / ".voc2007.tmp").exists()
 
 
+def test_what_a_killed_process_left_takes_no_room(source, tmp_path, monkeypatch):
+    left = tmp_path / ".voc2007.tmp" / "half"
+    left.parent.mkdir()
+    left.touch()
+    needed = 63_000 + sum(file.size for file in source.archives)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=needed - left.exists()))
+    plan(source, tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(source, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/data: Not a directory$"):
+        fetch(source, tmp_path / "file" / "data")
+    (tmp_path / ".voc2007.tmp").touch()
+    with pytest.raises(InputError, match=r"\.voc2007\.tmp: File exists$"):
+        fetch(source, tmp_path)
+
+
 def test_archives_of_something_else_are_refused_and_nothing_is_left(source, tmp_path):
     with pytest.raises(InputError, match=r"expected the folder VOCdevkit/VOC2012 in .*train.tar, .*test.tar, found"):
         fetch(Source(**{**vars(source), "inside": "VOCdevkit/VOC2012"}), tmp_path)

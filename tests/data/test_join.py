@@ -54,6 +54,12 @@ def test_an_image_that_is_in_two_of_them_is_refused(both: tuple[str, str]) -> No
         load_dataset(f"{both[0]}+{both[0].replace('07', '12/../07')}")
 
 
+def test_a_data_set_that_is_named_twice_is_refused_and_ids_stay_apart(both: tuple[str, str]) -> None:
+    dataset, report = read_dataset("+".join([both[0]] * 3))
+    assert report.counts() == {"duplicate-image-id": 4}
+    assert len({example.image_id for example in dataset.examples}) == len(dataset) == 6
+
+
 def test_a_part_that_is_not_there_is_named(both: tuple[str, str]) -> None:
     with pytest.raises(InputError, match="found nothing at nowhere"):
         load_dataset(f"{both[0]}+nowhere@train")
@@ -68,3 +74,14 @@ def test_a_path_with_a_plus_is_one_data_set(tmp_path: Path) -> None:
     data = f"{write(tmp_path / 'c++', {'a': xml(obj())})}@train"
     assert parts_of(data) == [data]
     assert len(load_dataset(data)) == 1
+
+
+def test_paths_with_a_plus_are_joined_by_one_too(tmp_path: Path) -> None:
+    first = f"{write(tmp_path / 'c++' / '07', {'a': xml(obj())})}@train"
+    second = f"{write(tmp_path / 'c++' / '12', {'b': xml(obj())}, {'a+b': 'b'})}@a+b"
+    file = tmp_path / "a+b.json"
+    file.touch()
+    assert parts_of(f"{first}+{second}+{file}+{first}") == [first, second, str(file), first]
+    assert len(load_dataset(f"{first}+{second}")) == 2
+    with pytest.raises(InputError, match=r"found nothing at .*/c\+\+/nowhere$"):
+        load_dataset(f"{first}+{tmp_path}/c++/nowhere@train+{second}")

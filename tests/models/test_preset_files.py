@@ -53,12 +53,20 @@ def test_an_image_size_goes_for_files_too(tmp_path):
         ([], "expected an object of preset"),
         ({"preset": "vgg16", "detector": {"anchor": {}}}, r"mine\.json: DetectorConfig has no field 'anchor'"),
         ({"preset": "vgg16", "detector": {"rpn": {"convs": 0}}}, r"mine\.json: RPNConfig\.convs must be at least 1"),
+        ({"preset": "vgg16", "detector": {"preset": "a"}}, r"mine\.json: expected no detector\.preset"),
+        ({"preset": "vgg16", "detector": {"categories": []}}, r"mine\.json: expected no detector\.categories"),
+        ({"preset": "vgg16", "summary": 3}, r"mine\.json: summary must be text, found 3"),
         ({"preset": "vgg16", "training": 3}, r"mine\.json: TrainingConfig must be an object, found 3"),
     ],
 )
 def test_a_fault_names_the_file_and_the_field(content, message, tmp_path):
     with pytest.raises(InputError, match=message):
         preset(write(tmp_path / "mine.json", content))
+
+
+def test_a_file_is_not_named_like_one_of_the_library_s(tmp_path):
+    with pytest.raises(InputError, match=r"zf\.json: zf is one of the library's presets: give the file another name"):
+        preset(write(tmp_path / "zf.json", {"preset": "vgg16"}))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

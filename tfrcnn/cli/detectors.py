@@ -25,17 +25,23 @@ def run_config(folder: Path) -> DetectorConfig:
 def starting_point(model: str, init: str | None, image_size: int | None = None) -> Preset:
     """A preset; or the detector of a run folder, trained as the preset it was made from.
 
+    Where that preset was a file, which may be gone, trained as the run itself.
+
     Raises:
         InputError: no such preset or run, or an image size that does not suit it.
     """
     from tfrcnn.config import TrainingConfig
     from tfrcnn.models import Preset, preset, preset_names
+    from tfrcnn.models.build import read_description
     from tfrcnn.models.presets import with_image_size
 
     if init is None:
         return preset(model, image_size=image_size)
     config = run_config(Path(init))
-    training = preset(model).training if model in preset_names() else TrainingConfig()
+    if model in preset_names():
+        training = preset(model).training
+    else:  # what import-weights writes has no training
+        training = TrainingConfig.from_dict(read_description(init).get("extra", {}).get("training", {}))
     return Preset(with_image_size(config, image_size).replace(categories=()), training, f"as in {init}")
 
 

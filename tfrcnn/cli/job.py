@@ -143,6 +143,8 @@ def _epochs(training: TrainingConfig) -> str:
 
 def _default_job(asked: dict[str, Any]) -> Job:
     """A new run's options where nothing but the data is given."""
+    from tfrcnn.data.join import parts_of
+
     _check_combination(asked)
     init, proposals = asked.get("init"), asked.get("proposals")
     network = init or proposals
@@ -159,7 +161,7 @@ def _default_job(asked: dict[str, Any]) -> Job:
         train=asked["train"],
         val=asked["val"],
         images=None,
-        val_images=asked.get("images"),
+        val_images=asked.get("images") if len(parts_of(asked["val"])) == 1 else None,
         model=model,
         init=init,
         proposals=proposals,

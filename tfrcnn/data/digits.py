@@ -10,7 +10,7 @@ Legend: H, W of a scene; h, w of a digit in it; "ink" is opacity in [0, 1], [h, 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,12 @@ class Scene:
 
 
 def make_digit_scenes(
-    out: str | Path, train: int = 600, val: int = 60, test: int = 120, seed: int = 0
+    out: str | Path,
+    train: int = 600,
+    val: int = 60,
+    test: int = 120,
+    seed: int = 0,
+    only: Collection[str] = ("train", "val", "test"),
 ) -> dict[str, Path]:
     """Write the three sets: OUT/instances_{train,val,test}.json and OUT/images/*.png.
 
@@ -61,9 +66,10 @@ def make_digit_scenes(
 
     Args:
         train, val, test: number of scenes.
+        only: the sets to write; the others are left as they are.
 
     Returns:
-        {"train": path of its json, "val": ..., "test": ...}.
+        {"train": path of its json, "val": ..., "test": ...}, of those that were written.
 
     Raises:
         InputError: scikit-learn is not installed, or a number is not positive.
@@ -78,6 +84,8 @@ def make_digit_scenes(
     cuts = [round(0.67 * len(digits)), round(0.80 * len(digits))]
     paths: dict[str, Path] = {}
     for number, (split, pool) in enumerate(zip(sizes, np.split(shuffled, cuts))):
+        if split not in only:
+            continue
         scenes = (
             make_scene(np.random.default_rng([seed, number, index]), digits, labels, pool)
             for index in range(sizes[split])

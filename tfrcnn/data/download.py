@@ -12,11 +12,13 @@ import errno
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, BinaryIO
-from urllib.error import HTTPError, URLError
+from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -65,11 +67,14 @@ def download(file: RemoteFile, folder: Path) -> Path:
 
     Raises:
         InputError: there is no connection, or it was lost for good; the server has no such file or another one; the
-            disk is full; size or checksum are not the published ones.
+            disk is full, or does not let us write; size or checksum are not the published ones.
     """
     path, part = folder / file.name, folder / f"{file.name}{PART}"
     if path.is_file():
-        check(file, path)
+        try:
+            check(file, path)
+        except InputError as error:  # not ours to remove
+            raise InputError(f"{error}; remove it and run the same command again") from error
         return path
     _receive_all(file, part)
     try:
@@ -77,7 +82,8 @@ def download(file: RemoteFile, folder: Path) -> Path:
     except InputError as error:
         part.unlink()  # the next download must not go on from it
         raise InputError(f"{error}; it is removed: run the same command again") from error
-    os.replace(part, path)
+    with file_errors(path):
+        os.replace(part, path)
     return path
 
 
@@ -85,13 +91,13 @@ def check(file: RemoteFile, path: Path) -> None:
     """Compare a file on disk with what is published of it.
 
     Raises:
-        InputError: it has another size or checksum.
+        InputError: it has another size or checksum, or cannot be read.
     """
     if _size(path) != file.size:
         raise InputError(f"{path}: expected {file.size:,} bytes, found {_size(path):,}")
     algorithm, _, expected = file.checksum.partition(":")
     digest = hashlib.new(algorithm, usedforsecurity=False)
-    with open(path, "rb") as content, _bar(file, "checking") as bar:
+    with file_errors(path), open(path, "rb") as content, _bar(file, "checking") as bar:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))
@@ -104,19 +110,34 @@ def disk_is_full(path: Path) -> InputError:
     return InputError(f"{path}: the disk is full; make room and run the same command again to go on from there")
 
 
+@contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Errors of the file system in this block are the user's to mend.
+
+    Raises:
+        InputError: in place of an OSError; names the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_is_full(path) if error.errno in FULL else InputError(f"{path}: {error.strerror}") from error
+
+
 def _receive_all(file: RemoteFile, part: Path) -> None:
     """Receive what is missing, in as many connections as it takes."""
     if _size(part) > file.size:
-        part.unlink()
-    began, failures = _size(part), 0
-    with _bar(file, "downloading", began) as bar:
+        with file_errors(part):
+            part.unlink()
+    failures, is_reached = 0, False
+    with _bar(file, "downloading", _size(part)) as bar:
         while (before := _size(part)) < file.size:
-            reason = _receive(file, part, bar)
+            received, reason = _receive(file, part, bar)
+            is_reached |= received > 0
             if _size(part) > before:
                 failures = 0
                 continue
             failures += 1
-            if before == began:
+            if not is_reached:
                 raise InputError(
                     f"{urlsplit(file.url).hostname} cannot be reached ({reason}). Where there is no network, put "
                     f"{file.url} into {part.parent} by other means and run the same command again"
@@ -129,46 +150,38 @@ def _receive_all(file: RemoteFile, part: Path) -> None:
             time.sleep(PAUSES[failures - 1])
 
 
-def _receive(file: RemoteFile, part: Path, bar: Any) -> str:
-    """Append what one connection brings; returns why it may have ended before the file did."""
-    have = _size(part)
+def _receive(file: RemoteFile, part: Path, bar: Any) -> tuple[int, str]:
+    """Append what one connection brings; returns how many bytes it brought, and why it may have ended too early."""
+    have, received = _size(part), 0
     request = Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urlopen(request, timeout=TIMEOUT) as response:
             _check_answer(file, response, have)
-            with open(part, "ab") as target:
-                if response.status == 200 and have:  # it knows no ranges, and sends the file from its beginning
-                    target.truncate(0)
-                    bar.update(-have)
-                while chunk := response.read(CHUNK):
-                    _write(target, chunk, part)
-                    bar.update(len(chunk))
+            known = have if response.status == 200 else 0  # without ranges the file comes from its beginning
+            while chunk := response.read(CHUNK):
+                new = chunk[max(0, known - received) :]
+                received += len(chunk)
+                with file_errors(part), open(part, "ab") as target:
+                    target.write(new)
+                bar.update(len(new))
     except HTTPError as error:
         if error.code < 500:
             raise InputError(f"{file.url}: expected the file, the server says {error.code} {error.reason}") from error
-        return f"{error.code} {error.reason}"
-    except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
-        return str(getattr(error, "reason", error)) or type(error).__name__
-    return "closed by the server"
+        return received, f"{error.code} {error.reason}"
+    except (OSError, HTTPException) as error:  # of the connection: those of the disk are an InputError by now
+        return received, str(getattr(error, "reason", error)) or type(error).__name__
+    return received, "closed by the server"
 
 
 def _check_answer(file: RemoteFile, response: Any, have: int) -> None:
     """Before a byte is written: is it this file, and the rest that was asked for?"""
     found = response.headers["Content-Length"]
     if response.status == 206:
-        place, _, found = response.headers["Content-Range"].partition("/")
+        place, _, found = response.headers.get("Content-Range", "no Content-Range").partition("/")
         if not place.startswith(f"bytes {have}-"):
             raise InputError(f"{file.url}: expected the bytes from {have:,} on, the server sends {place}")
     if found and found.isdigit() and int(found) != file.size:
         raise InputError(f"{file.url}: expected {file.size:,} bytes, the server has {int(found):,}")
-
-
-def _write(target: BinaryIO, chunk: bytes, path: Path) -> None:
-    try:
-        target.write(chunk)
-        target.flush()
-    except OSError as error:
-        raise disk_is_full(path) if error.errno in FULL else InputError(f"{path}: {error.strerror}") from error
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,7 @@
 """The paper's data sets, downloaded from their own hosts, checked, unpacked and read.
 
-To add one, add an entry to `DATASETS`: its archives with size and checksum as published, and where its splits are.
+To add one, add an entry to `DATASETS`: its archives with size and checksum as published, and where its splits are. The
+command line names it too, in `FetchedDataset` of cli/options.py, and its size in cli/fetch.py.
 
 Sizes are those of the hosts. The MD5 of Pascal VOC's archives are torchvision's (torchvision/datasets/voc.py), the
 SHA-256 of COCO's those of TensorFlow Datasets (url_checksums/coco.txt); the hosts themselves publish none. They are
@@ -22,7 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tfrcnn.config import Category
-from tfrcnn.data.download import FULL, RemoteFile, disk_is_full, download
+from tfrcnn.data.download import FULL, RemoteFile, disk_is_full, download, file_errors
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
@@ -117,6 +118,8 @@ DATASETS = {
 def plan(source: Source, out: Path) -> str:
     """Check that a data set can be fetched into a folder, and say what will be done.
 
+    What a killed process had unpacked is removed, so that its room counts as free.
+
     Returns:
         text: what is downloaded, how much of it, and what the disk has to hold.
 
@@ -128,6 +131,7 @@ def plan(source: Source, out: Path) -> str:
         raise InputError(f"{home} exists: use it as it is, remove it, or choose another --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: expected a folder, found a file at {out}")
+    shutil.rmtree(_unpacked(source, out), ignore_errors=True)
     missing = {file: file.missing(out) for file in source.archives}
     needed = sum(missing.values()) + int(SLACK * source.unpacked)
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
@@ -155,19 +159,22 @@ def fetch(source: Source, out: Path) -> tuple[Dataset, Dataset]:
         what the library reads: the split to train on, and the one to measure with.
 
     Raises:
-        InputError: as of `plan`, `download` and `unpack`; or what was unpacked is no data set.
+        InputError: as of `plan`, `download` and `unpack`; or what was unpacked is no data set; or a folder cannot be
+            written.
     """
     plan(source, out)
-    out.mkdir(parents=True, exist_ok=True)
+    with file_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
     archives = [download(file, out) for file in source.archives]
     home = out / source.home
-    with _scratch(out / f".{source.name}{TEMPORARY}") as folder:
+    with _scratch(_unpacked(source, out)) as folder:
         for archive in archives:
             unpack(archive, folder)
         if not (folder / source.inside).is_dir():
             raise InputError(f"expected the folder {source.inside} in {', '.join(map(str, archives))}, found none")
-        home.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(folder / source.inside, home)
+        with file_errors(home):
+            home.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(folder / source.inside, home)
     train = _read(home, source.train)
     return train, _read(home, source.val, train.categories)
 
@@ -226,11 +233,17 @@ def _unzip(archive: Path, folder: Path) -> None:
                 bar.update(member.file_size)
 
 
+def _unpacked(source: Source, out: Path) -> Path:
+    """Where a data set is unpacked until it is complete."""
+    return out / f".{source.name}{TEMPORARY}"
+
+
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """An empty folder that is gone afterwards, also that of a killed process."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    with file_errors(folder):
+        folder.mkdir(parents=True)
     try:
         yield folder
     finally:

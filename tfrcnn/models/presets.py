@@ -11,6 +11,8 @@
 A preset of your own is a JSON file that says what is different from one of these:
 
     {"preset": "vgg16", "detector": {"anchors": {"sizes": [[64, 128, 256, 512]]}}, "training": {"epochs": 32}}
+
+It is named like its file, and has no categories: those are the data's.
 """
 
 from __future__ import annotations
@@ -77,20 +79,28 @@ def _read(path: Path) -> Preset:
     """A preset from its file: what the file does not say is as in the preset that it names.
 
     Raises:
-        InputError: no such file or preset; a field that there is not, or a value out of range; names the file.
+        InputError: no such file or preset; a name that is taken; a field that there is not, or a value out of range;
+            names the file.
     """
     if not path.is_file():
         raise InputError(f"model: expected a preset's name or its file, found no file at {path}")
+    if path.stem in _PRESETS:
+        raise InputError(f"{path}: {path.stem} is one of the library's presets: give the file another name")
     values = read_json(path)
     parts = ("detector", "training")
     if not isinstance(values, dict) or set(values) - {"preset", *parts, "summary"}:
         raise InputError(f"{path}: expected an object of preset, detector, training and summary, found {values!r:.200}")
     if (base := _PRESETS.get(str(values.get("preset")))) is None:
         raise InputError(f"{path}: preset must be one of {', '.join(_PRESETS)}, found {values.get('preset')!r}")
+    if not isinstance(summary := values.get("summary", f"as {path} says"), str):
+        raise InputError(f"{path}: summary must be text, found {summary!r:.200}")
+    for field in ("preset", "categories"):
+        if isinstance(values.get("detector"), dict) and field in values["detector"]:
+            raise InputError(f"{path}: expected no detector.{field}, which is not a preset's to say")
     detector, training = (_merged(getattr(base, part).to_dict(), values.get(part, {})) for part in parts)
     try:
         config = DetectorConfig.from_dict(detector).replace(preset=path.stem)
-        return Preset(config, TrainingConfig.from_dict(training), str(values.get("summary", f"as {path} says")))
+        return Preset(config, TrainingConfig.from_dict(training), summary)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -117,8 +127,9 @@ def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorC
 
 
 def _vgg16() -> Preset:
-    """Differs from py-faster-rcnn in two things: proposals are dropped under 16 pixels of the input (there times the
-    image's scale), and biases are not decayed (there as the kernels)."""
+    """Differs from py-faster-rcnn in four things: proposals are dropped under 16 pixels of the input (there times the
+    image's scale), biases are not decayed (there as the kernels), the rate rises over 500 steps, and gradients are
+    clipped at a norm of 10 (there neither)."""
     detector = DetectorConfig(
         preset="vgg16",
         backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),
