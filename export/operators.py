@@ -28,8 +28,8 @@ def operators(path: Path, form: str) -> list[Row]:
         of each, op (the format's name), count, and dtypes as "inputs -> outputs", constants in brackets; e.g.
         {"op": "CONV_2D", "count": 52, "dtypes": "int8 [int8 int32] -> int8"}. Of a SavedModel, the operators are
         those of the signature "serving_default", those of a function as often as it is called, and dtypes is the one
-        type that TensorFlow's operator has. An ONNX file of 8 bits is of the form "QDQ": its convolutions are written as
-        float32 between QuantizeLinear and DequantizeLinear, and the runtime computes the three as one in 8 bits.
+        type that TensorFlow's operator has. An ONNX file of 8 bits is of the form "QDQ": its convolutions are written
+        as float32 between QuantizeLinear and DequantizeLinear, and the runtime computes the three as one in 8 bits.
     """
     if form == "tflite":
         from .tflite_model import operators as of_tflite
