@@ -6,12 +6,16 @@ The table says honestly what a file of 8 bits still does in float32.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 Row = dict[str, Any]
-_NO_OPERATORS = ("Const", "NoOp", "Placeholder", "Identity")  # of a SavedModel: they compute nothing
+# of a SavedModel: they compute nothing themselves
+_NO_OPERATORS = (
+    *("Const", "NoOp", "Placeholder", "Identity", "VarHandleOp"),
+    *("PartitionedCall", "StatefulPartitionedCall"),
+)
 
 
 def operators(path: Path, form: str) -> list[Row]:
@@ -22,9 +26,10 @@ def operators(path: Path, form: str) -> list[Row]:
 
     Returns:
         of each, op (the format's name), count, and dtypes as "inputs -> outputs", constants in brackets; e.g.
-        {"op": "CONV_2D", "count": 52, "dtypes": "int8 [int8 int32] -> int8"}. Of a SavedModel, dtypes is the one type
-        that TensorFlow's operator has. An ONNX file of 8 bits is of the form "QDQ": its convolutions are written as
-        float32 between QuantizeLinear and DequantizeLinear, and the runtime computes the three as one in 8 bits.
+        {"op": "CONV_2D", "count": 52, "dtypes": "int8 [int8 int32] -> int8"}. Of a SavedModel, the operators are
+        those of the signature "serving_default", those of a function as often as it is called, and dtypes is the one
+        type that TensorFlow's operator has. An ONNX file of 8 bits is of the form "QDQ": its convolutions are written
+        as float32 between QuantizeLinear and DequantizeLinear, and the runtime computes the three as one in 8 bits.
     """
     if form == "tflite":
         from .tflite_model import operators as of_tflite
@@ -68,8 +73,32 @@ def _of_saved_model(path: Path) -> Iterable[tuple[str, str]]:
 
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((path / "saved_model.pb").read_bytes())
-    for function in model.meta_graphs[0].graph_def.library.function:
-        for node in function.node_def:
-            if node.op not in _NO_OPERATORS:
-                kind = node.attr["T"].type if "T" in node.attr else 0
-                yield node.op, tf.as_dtype(kind).name if kind else ""
+    meta = model.meta_graphs[0]
+    functions = {function.signature.name: function.node_def for function in meta.graph_def.library.function}
+    outputs = [tensor.name for tensor in meta.signature_def["serving_default"].outputs.values()]
+
+    def reached(nodes: Iterable[Any]) -> Iterator[Any]:
+        """Nodes, and behind each those of the functions it calls: of calls, branches and bodies of loops."""
+        for node in nodes:
+            yield node
+            for value in node.attr.values():
+                for function in (value.func, *value.list.func):
+                    yield from reached(functions.get(function.name, ()))
+
+    for node in reached(_before(outputs, meta.graph_def.node)):
+        if node.op not in _NO_OPERATORS:
+            kind = node.attr["T"].type if "T" in node.attr else 0
+            yield node.op, tf.as_dtype(kind).name if kind else ""
+
+
+def _before(outputs: Iterable[str], nodes: Iterable[Any]) -> list[Any]:
+    """The nodes of a graph that its outputs are computed from."""
+    by_name = {node.name: node for node in nodes}
+    found: dict[str, Any] = {}
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop().lstrip("^").split(":")[0]  # "^node" waits for it, "node:1" is its second result
+        if name not in found:
+            found[name] = by_name[name]
+            waiting += found[name].input
+    return list(found.values())

@@ -61,14 +61,20 @@ def quantize(model: bytes, representative: Iterable[np.ndarray], size: tuple[int
     from ai_edge_quantizer.qtyping import TFLOperationName
 
     worker = quantizer.Quantizer(bytearray(model))
-    stem = "|".join(re.escape(name) for name in _stem(tflite_model.convolutions(model)))
+    network = _network_without(_stem(tflite_model.convolutions(model)))
     for name in OPERATORS:
-        worker.add_static_config(f"^(?!{stem}).*{NETWORK}.*", TFLOperationName(name), 8, 8)
+        worker.add_static_config(network, TFLOperationName(name), 8, 8)
     for name in ("GATHER", "CONCATENATION", "RESHAPE"):
         worker.add_static_config(f".*{CELLS}.*", TFLOperationName(name), 8, 8)
     with _silence():
         ranges = worker.calibrate({"serving_default": list(_inputs(representative, size))})
         return bytes(worker.quantize(ranges).quantized_model)
+
+
+def _network_without(stem: Sequence[str]) -> str:
+    """The pattern of the network's operators but for these, of which there may be none."""
+    others = f"(?!{'|'.join(map(re.escape, stem))})" if stem else ""  # an empty one would match nothing at all
+    return f"^{others}.*{NETWORK}.*"
 
 
 def _stem(convolutions: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 import keras
 
 import tfrcnn
-from tfrcnn.cli.detectors import default_weights
+from tfrcnn.cli.detectors import starting_weights, suited_to
+from tfrcnn.cli.job import NO_FILES
 from tfrcnn.training.run import SETUP
 
 
@@ -61,12 +63,10 @@ class Experiment:
             raise tfrcnn.InputError(f"--model: expected one without a feature pyramid, found {options.model}")
         given = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
         self.config = preset.detector
-        self.training = preset.training.replace(**{name: value for name, value in given.items() if value is not None})
-        self.weights = options.backbone_weights or default_weights(preset.detector.backbone)
-        if self.weights is None:
-            raise tfrcnn.InputError(f"--backbone-weights: expected none or a file for {options.model}, found nothing")
-        if self.weights == "none":  # random weights are no use frozen
-            self.training = self.training.replace(frozen_stages=0, freeze_batch_norm=False)
+        training = preset.training.replace(**{name: value for name, value in given.items() if value is not None})
+        weights = starting_weights(options.backbone_weights, options.model, preset.detector.backbone)
+        self.training = suited_to(weights, training)
+        self.weights = weights if weights in NO_FILES else os.path.abspath(weights)
 
     def train(self, row: str, scheme: str = "joint", **changes: Any) -> Path:
         """Train a detector, with some fields of its configuration changed, in a folder of its own.
@@ -78,11 +78,14 @@ class Experiment:
         print(f"\n{folder}: {scheme}", flush=True)
         keras.utils.set_random_seed(self.training.seed)  # rows start from the same weights where they have the same
         detector = tfrcnn.build_detector(self.config.replace(**changes), self.weights)
+        if detector.weights_note:
+            print(detector.weights_note)
         if scheme in ("unshared", "fast-rcnn-only"):
             detector = tfrcnn.unshare(detector)
         resume = (folder / SETUP).is_file()
         training = self.training.replace(scheme=scheme)
-        tfrcnn.train(detector, self.train_data, self.val, folder, training, resume=resume)
+        given = {"backbone_weights": self.weights}  # the rest is in the configurations
+        tfrcnn.train(detector, self.train_data, self.val, folder, training, resume=resume, options=given)
         return folder
 
     def measure(self, folder: Path, **changes: Any) -> Scores:

@@ -17,17 +17,17 @@ import tensorflow as tf
 from experiment import HEADER, Experiment, parse, row, run, table
 
 import tfrcnn
+from tfrcnn.cli.detectors import anchor_strides
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.images import padded_size, resized_size
-
-STRIDE = 16
 
 
 def dense_windows(config: DetectorConfig, data: Sequence[tfrcnn.Dataset]) -> ProposalConfig:
     """Proposals that are all anchors of the largest image, as they are."""
     sizes = {(example.height, example.width) for dataset in data for example in dataset.examples}
     inputs = [padded_size(resized_size(tf.constant(size), config.image), config.image).numpy() for size in sizes]
-    cells = max(-(-int(height) // STRIDE) * -(-int(width) // STRIDE) for height, width in inputs)
+    (stride,) = anchor_strides(config)
+    cells = max(-(-int(height) // stride) * -(-int(width) // stride) for height, width in inputs)
     count = cells * config.anchors.per_cell
     return ProposalConfig(count, count, nms_iou=1.0, use_deltas=False)
 

@@ -4,8 +4,8 @@
 
 The columns are the paper's: "conv", the shared layers; "proposal", the layers of the RPN; "region-wise", the choice of
 proposals with NMS, pooling, fully connected layers, softmax and what follows. "prepare", resizing and normalising, is
-not in the paper's table. The stages are those of `tfrcnn benchmark`, which measures other runtimes too. Models are
-presets, with random weights and 20 classes, preset files or run folders.
+not in the paper's table, and so not in the total here. The stages are those of `tfrcnn benchmark`, which measures other
+runtimes too. Models are presets, with random weights and 20 classes, preset files or run folders.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     for model in options.model:
         times = measured(model, picture, options.rounds)
-        total = sum(times.values())
+        total = sum(time for column, time in times.items() if column != "prepare")
         if name := PAPER.get(model):
             rows.append([f"{model}, paper, K40", "", *map(str, name)])
         rows.append([f"{model}, here", *(f"{time:.0f}" for time in (*times.values(), total))])

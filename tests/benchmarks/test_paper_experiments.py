@@ -1,12 +1,14 @@
 """The paper's experiments: what each row is, by hand, and one table from beginning to end."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import tfrcnn
 from tfrcnn.config import ProposalConfig
 from tfrcnn.data.digits import make_digit_scenes
+from tfrcnn.training.run import prepare_folder
 
 TINY = str(Path(__file__).resolve().parents[2] / "benchmarks" / "paper" / "configs" / "tiny.json")
 
@@ -111,10 +113,46 @@ def test_windows_are_those_of_the_largest_input(program, data):
     dataset = tfrcnn.load_dataset(data[0].partition("=")[2])
     sizes = {(example.height, example.width) for example in dataset.examples}
     config = tfrcnn.preset("vgg16").detector
+    config = config.replace(head=config.head.replace(units=(8,)))  # built to learn its stride: keep it small
     windows = program("table10").dense_windows(config, [dataset])
     scale = {size: min(600 / min(size), 1000 / max(size)) for size in sizes}
     cells = [-(-int(h * scale[h, w]) // 16) * -(-int(w * scale[h, w]) // 16) for h, w in sizes]
     assert windows.post_nms_top_n == 9 * max(cells)
+
+
+def test_windows_are_as_dense_as_the_detectors_cells(program, data):
+    dataset = tfrcnn.load_dataset(data[0].partition("=")[2])
+    config = tfrcnn.preset(TINY, image_size=64).detector
+    finer = config.replace(backbone=config.backbone.replace(taps=("stage2_out",)))  # of stride 8
+    assert program("table10").dense_windows(finer, [dataset]).post_nms_top_n == 9 * 8 * 8
+
+
+def test_a_row_tells_its_weights_and_does_not_go_on_from_others(program, arguments, tmp_path, monkeypatch, capsys):
+    def train(detector, train_data, val, folder, training, resume, options):
+        prepare_folder(folder, {"options": options}, resume)
+
+    monkeypatch.setattr(tfrcnn, "train", train)
+    monkeypatch.setattr(tfrcnn, "build_detector", lambda *_: SimpleNamespace(weights_note="fc6 and fc7 start"))
+    monkeypatch.chdir(tmp_path)
+    experiment = program("experiment")
+    one, same, other = (
+        experiment.Experiment(experiment.parse("", [*arguments, f"--backbone-weights={name}"]))
+        for name in ("a.h5", str(tmp_path / "a.h5"), "b.h5")
+    )
+    one.train("row")
+    assert "fc6 and fc7 start" in capsys.readouterr().out
+    same.train("row")
+    with pytest.raises(tfrcnn.InputError, match=r"options\.backbone_weights was '.*a\.h5', is '.*b\.h5'"):
+        other.train("row")
+
+
+def test_weights_are_asked_for_and_random_ones_not_frozen_as_by_tfrcnn_train(program, data, tmp_path):
+    experiment = program("experiment")
+    given = [*data, "--model", "zf", "--out", str(tmp_path)]
+    with pytest.raises(tfrcnn.InputError, match="no weights to download for zf: give --backbone-weights FILE"):
+        experiment.Experiment(experiment.parse("", given))
+    scratch = experiment.Experiment(experiment.parse("", [*given, "--backbone-weights", "none"])).training
+    assert (scratch.frozen_stages, scratch.freeze_batch_norm) == (0, False)
 
 
 def test_a_model_with_a_feature_pyramid_is_refused(program, data, tmp_path):
@@ -131,9 +169,18 @@ def test_the_columns_of_table_5_are_all_stages(program):
 def test_table_5_measures_a_preset(program, capsys):
     program("table5").main(["--model", TINY, "--rounds", "1"])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {TINY}, here"))
-    *times, total = (int(cell) for cell in line.strip("| ").split(" | ")[1:])
+    _, *times, total = (int(cell) for cell in line.strip("| ").split(" | ")[1:])
     assert total > 0
     assert abs(sum(times) - total) <= len(times)
+
+
+def test_the_total_of_table_5_is_of_the_papers_columns(program, monkeypatch, capsys):
+    times = {"prepare": 100.0, "conv": 10.0, "proposal": 3.0, "region-wise": 4.0}
+    monkeypatch.setattr(program("table5"), "measured", lambda *_: times)
+    program("table5").main(["--model", "zf"])
+    printed = capsys.readouterr().out
+    assert "| zf, paper, K40 |  | 31 | 3 | 25 | 59 |" in printed
+    assert "| zf, here | 100 | 10 | 3 | 4 | 17 |" in printed
 
 
 def test_all_windows_are_measured(program, arguments, tmp_path):

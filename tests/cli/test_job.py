@@ -198,7 +198,7 @@ def test_a_detector_that_learns_from_proposals_has_the_network_that_gives_them(i
 
 
 def test_weights_have_to_be_named_where_there_are_none_to_download(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no weights to download for fasterrcnn_resnet50_fpn: give --init RUN"):
+    with pytest.raises(InputError, match="no weights to download for fasterrcnn_resnet50_fpn: give --backbone-weights"):
         make_job(tmp_path, {**DATA, "model": "fasterrcnn_resnet50_fpn"}, resume=False)
 
 

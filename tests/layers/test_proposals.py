@@ -92,3 +92,13 @@ def test_without_scores_they_are_a_random_choice_whatever_the_rpn_says():
     assert len(set(found[0].tolist())) == 100
     # the mean of 100 of the numbers 0 .. 399 drawn without repetition has a standard deviation of 10
     assert abs(found[0].mean() * 10 - 199.5) < 40
+
+
+def test_random_scores_are_those_of_the_level_wherever_an_image_is_in_its_batch():
+    config = ProposalConfig(4, 8, nms_iou=1.0, use_scores=False)
+    anchors = [ANCHORS, ANCHORS + 1.0]  # clipping aside, boxes tell their level
+    logits, deltas = [tf.zeros([2, 4])] * 2, [tf.zeros([2, 4, 4])] * 2
+    found = ProposalLayer(config)(logits, deltas, anchors, tf.constant([[200.0, 200.0]] * 2))
+    for values in found.values():
+        np.testing.assert_array_equal(values[0], values[1])
+    assert len(set(found["scores"][0].numpy().tolist())) == 8  # one level's are not the other's

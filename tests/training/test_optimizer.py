@@ -32,23 +32,43 @@ def test_biases_learn_at_their_own_multiple_of_the_rate_and_nothing_else_does():
     assert SGD.from_config(sgd.get_config()).bias_learning_rate_scale == 2.0
 
 
-def test_the_biases_of_a_model_are_found_in_its_traced_step():
-    inputs = keras.Input((3,))
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.BatchNormalization()(inputs)))
-    x, y = np.eye(3, dtype=np.float32), np.ones((3, 1), np.float32)
-    moved = {}
-    for scale in (1.0, 2.0):
-        start = [v.numpy() for v in model.trainable_variables]
-        model.compile(SGD(0.1, bias_learning_rate_scale=scale), "mse", jit_compile=False)
-        model.train_on_batch(x, y)
-        moved[scale] = [v.numpy() - s for v, s in zip(model.trainable_variables, start)]
-        for variable, value in zip(model.trainable_variables, start):
-            variable.assign(value)
-    names = [v.name for v in model.trainable_variables]
-    assert names == ["gamma", "beta", "kernel", "bias"]
-    for name, one, two in zip(names, moved[1.0], moved[2.0]):
-        assert np.abs(one).max() > 1e-3
-        np.testing.assert_allclose(two, one * (2 if name == "bias" else 1), atol=1e-6)  # ulps of weights about 1
+def test_the_biases_of_a_model_are_found_in_its_traced_step_with_momentum():
+    inputs = keras.Input((1,))
+    model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(inputs))
+    # the loss is the output itself: its gradient is 3 by the kernel and 1 by the bias in every step
+    model.compile(
+        SGD(0.1, momentum=0.9, bias_learning_rate_scale=2.0),
+        lambda _, output: output,
+        run_eagerly=False,
+        jit_compile=False,
+    )
+    for _ in range(3):
+        model.train_on_batch(np.array([[3.0]]), np.zeros((1, 1)))
+    # v: -0.1 g, -0.19 g, -0.271 g; in all -0.561 g, and twice that for the bias
+    moved = {variable.name: variable.numpy().item() for variable in model.trainable_variables}
+    assert moved == pytest.approx({"kernel": -1.683, "bias": -1.122}, rel=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_momentum_operator_is_keras_own_update(nesterov, scaled):
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(5, 4, 3)).astype(np.float32)
+    start = rng.normal(size=(4, 3)).astype(np.float32)
+    found = []
+    scale = 1024.0 if scaled else 1.0
+    for kind in (SGD, keras.optimizers.SGD):
+        variable = keras.Variable(start, name="kernel")
+        optimizer = kind(0.1, momentum=0.9, nesterov=nesterov)
+        if scaled:  # as in mixed_float16
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=scale)
+        optimizer.build([variable])
+        step = tf.function(optimizer.apply)
+        for gradient in gradients:
+            step([tf.constant(scale * gradient)])
+        found.append(variable.numpy())
+    assert np.abs(found[0] - start).max() > 0.1
+    np.testing.assert_allclose(*found, rtol=0, atol=5e-7)  # ulps of weights about 1, in five steps
 
 
 def test_the_average_follows_its_warm_up_and_swaps_back_exactly():

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfrcnn.errors import InputError
+
 if TYPE_CHECKING:
-    from tfrcnn.config import BackboneConfig, DetectorConfig
+    from tfrcnn.config import BackboneConfig, DetectorConfig, TrainingConfig
     from tfrcnn.models import Preset
 
 
@@ -45,13 +47,29 @@ def starting_point(model: str, init: str | None, image_size: int | None = None) 
     return Preset(with_image_size(config, image_size).replace(categories=()), training, f"as in {init}")
 
 
-def default_weights(backbone: BackboneConfig) -> str | None:
-    """What a backbone starts from where nothing is said; None where that has to be said."""
+def starting_weights(given: str | None, model: str, backbone: BackboneConfig) -> str:
+    """What the backbone of a model starts from: what is given, else what suits it.
+
+    Raises:
+        InputError: nothing is given where it has to be.
+    """
     from tfrcnn.models.backbones import OWN
 
+    if given is not None:
+        return given
     if backbone.name == "tiny":
         return "none"
-    return "imagenet" if backbone.name not in OWN or backbone.stride_in_1x1 else None
+    if backbone.name not in OWN or backbone.stride_in_1x1:
+        return "imagenet"
+    raise InputError(
+        f"there are no weights to download for {model}: give --backbone-weights FILE (for a torchvision network its "
+        "classifier, .pth) or --backbone-weights none; or train with tfrcnn train --init RUN (of tfrcnn import-weights)"
+    )
+
+
+def suited_to(weights: str, training: TrainingConfig) -> TrainingConfig:
+    """A training of a backbone that starts from these weights: random ones are no use frozen."""
+    return training.replace(frozen_stages=0, freeze_batch_norm=False) if weights == "none" else training
 
 
 def anchor_strides(config: DetectorConfig) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from tfrcnn.cli.detectors import default_weights, run_config, starting_point
+from tfrcnn.cli.detectors import run_config, starting_point, starting_weights, suited_to
 from tfrcnn.cli.options import Metric
 from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.config_base import Config
@@ -64,8 +64,8 @@ class Job(Config):
         """
         found = starting_point(self.model, self.init or self.proposals, self.image_size)
         training = found.training.replace(**{name: getattr(self, name) for name in _TRAINING})
-        if self.init is None and self.backbone_weights == "none":
-            training = training.replace(frozen_stages=0, freeze_batch_norm=False)  # random weights are no use frozen
+        if self.init is None:
+            training = suited_to(self.backbone_weights, training)
         return replace(found, training=training)
 
 
@@ -151,12 +151,7 @@ def _default_job(asked: dict[str, Any]) -> Job:
     model = run_config(Path(network)).preset if network else asked.get("model", DEFAULT_MODEL)
     found = starting_point(model, network)
     _check_scheme(asked.get("scheme", found.training.scheme), proposals is not None)
-    weights = "none" if init else asked.get("backbone_weights") or default_weights(found.detector.backbone)
-    if weights is None:
-        raise InputError(
-            f"there are no weights to download for {model}: give --init RUN (of tfrcnn import-weights), "
-            "--backbone-weights FILE (for a torchvision network its classifier, .pth) or --backbone-weights none"
-        )
+    weights = "none" if init else starting_weights(asked.get("backbone_weights"), model, found.detector.backbone)
     return Job(
         train=asked["train"],
         val=asked["val"],

@@ -15,7 +15,7 @@ from tfrcnn.layers.nms import batched_nms
 # Scores are probabilities: anything below zero marks a box that is not there.
 ABSENT = -1.0
 PRESENT_ABOVE = -0.5
-RANDOM_SEED = (0, 2)  # table 2 of the paper
+RANDOM_SEED = 2  # behind the level's number; table 2 of the paper
 
 
 @register
@@ -39,10 +39,11 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
 
         Returns:
             boxes [B, P, 4] yxyx pixels, zero where absent; scores [B, P] in [0, 1], descending, 0 where absent;
-            valid [B, P] bool. Without `use_scores` the scores are random, the same for all images of a size.
+            valid [B, P] bool. Without `use_scores` the scores are random, other ones at each level, the same
+            for all images of a size wherever they are in a batch.
         """
         if not self.config.use_scores:
-            logits = [tf.random.stateless_uniform(tf.shape(level), RANDOM_SEED, -1.0, alg="philox") for level in logits]
+            logits = [_random_like(level, (number, RANDOM_SEED)) for number, level in enumerate(logits)]
         if not self.config.use_deltas:
             deltas = [tf.zeros_like(level) for level in deltas]
         levels = [self._level(*level, image_sizes) for level in zip(logits, deltas, anchors)]
@@ -82,3 +83,9 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         present = tf.range(config.post_nms_top_n)[None] < count[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         return tf.gather(boxes, kept, batch_dims=1), scores
+
+
+def _random_like(logits: tf.Tensor, seed: tuple[int, int]) -> tf.Tensor:
+    """Numbers between -1 and 1 in place of the logits [B, A_l] of a level, the same for every image."""
+    drawn = tf.random.stateless_uniform([1, tf.shape(logits)[1]], seed, -1.0, alg="philox")
+    return tf.broadcast_to(drawn, tf.shape(logits))
