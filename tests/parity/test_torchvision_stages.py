@@ -66,8 +66,8 @@ def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detect
 
 
 # Between them, both bodies, both heads, and batch norm in pyramid and head; and how many detections of each library may
-# have no partner. One of v2's 100 is where float32 does not reach: torchvision's own differs from its float64 in one (by
-# more than 1e-3), and LiteRT's in one (its score is 2.2e-3 off; of the other 99 none by more than 6e-4).
+# have no partner. One of v2's 100 is where float32 does not reach: torchvision's own differs from its float64 in one
+# (by more than 1e-3), and LiteRT's in one (its score is 2.2e-3 off; of the other 99 none by more than 6e-4).
 ROUND_TRIPS = {"fasterrcnn_mobilenet_v3_large_320_fpn": 0, "fasterrcnn_resnet50_fpn_v2": 1}
 
 
