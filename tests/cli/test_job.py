@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tfrcnn.cli.job import DEFAULT_EMA, Job, _detector, make_job
@@ -51,6 +52,19 @@ def test_what_became_of_the_box_heads_layers_is_printed(
     job = make_job(tmp_path, {**DATA, "model": "vgg16"}, resume=False)
     _detector(job, job.preset().detector, has_state=False)
     assert capsys.readouterr().out == "fc6 and fc7 start\n"
+
+
+def test_the_seed_decides_the_weights_that_training_starts_from(tmp_path: Path) -> None:
+    category = (Category(1, "cell"),)
+
+    def kernel(seed: int) -> np.ndarray:
+        asked = {"train": "a", "val": "b", "model": "tiny_fpn", "seed": seed}
+        job = make_job(tmp_path / "run", asked, resume=False)
+        config = job.preset().detector.replace(categories=category)
+        return _detector(job, config, has_state=False).trainable_variables[0].numpy()
+
+    np.testing.assert_array_equal(kernel(1), kernel(1))
+    assert np.abs(kernel(1) - kernel(2)).max() > 0.01
 
 
 def test_paths_are_absolute_and_validation_images_are_where_the_others_are(

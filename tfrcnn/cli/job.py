@@ -243,9 +243,12 @@ def _checked(job: Job, preset: Preset, out: Path) -> tuple[FasterRCNN, Dataset, 
 def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
     """The detector to train: new, or what --init names with outputs for these categories; with an RPN of its own, as
     --proposals names it, where the scheme has two networks."""
+    import keras
+
     from tfrcnn.models import build_detector, load_detector
     from tfrcnn.models.transfer import unshare, with_categories
 
+    keras.utils.set_random_seed(job.seed)  # what has no weights to start from starts from the same random ones
     two_networks = job.scheme in ("unshared", "fast-rcnn-only")
     if has_state:
         config = config.replace(shared_features=config.shared_features and not two_networks)
