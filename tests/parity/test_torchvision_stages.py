@@ -65,8 +65,10 @@ def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detect
     assert unmatched(found, golden, SCORE_TOLERANCE[name]) == 0
 
 
-# Between them, both bodies, both heads, and batch norm in pyramid and head
-ROUND_TRIPS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn_v2")
+# Between them, both bodies, both heads, and batch norm in pyramid and head; and how many detections of each library may
+# have no partner. One of v2's 100 is where float32 does not reach: torchvision's own differs from its float64 in one
+# (by more than 1e-3), and LiteRT's in one (its score is 2.2e-3 off; of the other 99 none by more than 6e-4).
+ROUND_TRIPS = {"fasterrcnn_mobilenet_v3_large_320_fpn": 0, "fasterrcnn_resnet50_fpn_v2": 1}
 
 
 @pytest.mark.slow
@@ -80,7 +82,8 @@ def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golde
     detections = load(path).detect(golden["image"])
     found = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
     assert len(detections.scores) == len(golden["scores"]) == 100
-    assert unmatched({**found, "num_detections": [100]}, golden, SCORE_TOLERANCE[name]) == 0
+    alone = unmatched({**found, "num_detections": [100]}, golden, SCORE_TOLERANCE[name])
+    assert alone <= 2 * ROUND_TRIPS[name]
 
 
 @pytest.mark.parametrize("implementation", ["crop_and_resize", "gather"])
