@@ -9,13 +9,14 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.training.optimizer import SGD, WarmupSchedule, make_optimizer
 
 
-def test_weight_decay_goes_through_the_momentum_and_spares_vectors():
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_weight_decay_goes_through_the_momentum_and_spares_vectors(momentum):
     kernel, bias = keras.Variable([[1.0]]), keras.Variable([1.0])
-    sgd = SGD(0.1, momentum=0.9, coupled_weight_decay=0.5)
+    sgd = SGD(0.1, momentum=momentum, coupled_weight_decay=0.5)
     w, v = 1.0, 0.0
     for gradient in (0.2, -0.3, 0.1):
         sgd.apply([tf.constant([[gradient]]), tf.constant([0.0])], [kernel, bias])
-        v = 0.9 * v - 0.1 * (gradient + 0.5 * w)
+        v = momentum * v - 0.1 * (gradient + 0.5 * w)
         w = w + v
     np.testing.assert_allclose(kernel.numpy(), [[w]], rtol=1e-6)
     np.testing.assert_array_equal(bias.numpy(), [1.0])

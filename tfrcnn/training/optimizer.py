@@ -84,22 +84,26 @@ class SGD(keras.optimizers.SGD):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # the bookkeeping by index: Keras hands out TensorFlow's variables, whose names it has changed
         index = self._get_variable_index(variable)
-        gradient = tf.cast(gradient, variable.dtype)
-        if self.coupled_weight_decay and len(variable.shape) > 1:  # biases and norms are vectors, kernels are not
-            gradient = gradient + self.coupled_weight_decay * tf.convert_to_tensor(variable)
+        decay = self.coupled_weight_decay if len(variable.shape) > 1 else 0.0  # biases and norms are vectors
         if self._trainable_variables[index].name == "bias":
             learning_rate = learning_rate * self.bias_learning_rate_scale
-        if not self.momentum:
-            super().update_step(gradient, variable, learning_rate)
+        if not self.momentum or self.nesterov:
+            super().update_step(gradient + decay * tf.convert_to_tensor(variable), variable, learning_rate)
             return
-        # Keras' own equation as one operator, in place: its several would hold two more copies of the largest kernel
+        # Two operators that work in place, v = v - (rate decay / momentum) w and v = momentum v - rate gradient, w = w
+        # + v: Keras' own make several copies of the largest kernel, a tenth of the memory of a step of ResNet-50.
+        rate, momentum = (tf.cast(value, variable.dtype) for value in (learning_rate, self.momentum))
+        velocity = self.momentums[index].value.handle
+        if decay:
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=velocity, alpha=rate * decay / momentum, delta=tf.convert_to_tensor(variable)
+            )
         tf.raw_ops.ResourceApplyKerasMomentum(
             var=variable.handle,
-            accum=self.momentums[index].value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=gradient,
-            momentum=tf.cast(self.momentum, variable.dtype),
-            use_nesterov=self.nesterov,
+            accum=velocity,
+            lr=rate,
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=momentum,
         )
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
