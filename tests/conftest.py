@@ -1,6 +1,9 @@
 """Fixtures shared by all tests."""
 
+import ctypes
+import gc
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,3 +20,12 @@ def data_root() -> Path:
     if not root:
         pytest.skip("TFRCNN_TEST_DATA is not set: this test needs the real data sets")
     return Path(root)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_is_given_back():
+    """What a file's tests held goes back to the system: the converters take gigabytes, and one process runs many."""
+    yield
+    gc.collect()
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
