@@ -56,19 +56,22 @@ def test_every_stage_is_torchvisions(name, golden_root, detectors):
         assert stage.difference <= limit, stage
 
 
+# How many of the 100 detections of either library may be where float32 does not reach: torchvision's own float32 and
+# float64 agree on 99 of v2's, and on all of the others'. Which one it is depends on the processor's order of sums.
+WITHOUT_PARTNER = {"fasterrcnn_resnet50_fpn_v2": 1}
+
+
 @pytest.mark.parametrize("case", ["landscape", "portrait_downscaled"])
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detectors):
     golden = Golden(golden_root / name, case)
     found = {key: value.numpy() for key, value in detectors(name)(golden["image"][None].astype(np.float32)).items()}
     assert found["num_detections"][0] == len(golden["scores"]) == 100
-    assert unmatched(found, golden, SCORE_TOLERANCE[name]) == 0
+    assert unmatched(found, golden, SCORE_TOLERANCE[name]) <= 2 * WITHOUT_PARTNER.get(name, 0)
 
 
-# Between them, both bodies, both heads, and batch norm in pyramid and head; and how many detections of each library may
-# have no partner. One of v2's 100 is where float32 does not reach: torchvision's own differs from its float64 in one
-# (by more than 1e-3), and LiteRT's in one (its score is 2.2e-3 off; of the other 99 none by more than 6e-4).
-ROUND_TRIPS = {"fasterrcnn_mobilenet_v3_large_320_fpn": 0, "fasterrcnn_resnet50_fpn_v2": 1}
+# Between them, both bodies, both heads, and batch norm in pyramid and head
+ROUND_TRIPS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn_v2")
 
 
 @pytest.mark.slow
@@ -83,7 +86,7 @@ def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golde
     found = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
     assert len(detections.scores) == len(golden["scores"]) == 100
     alone = unmatched({**found, "num_detections": [100]}, golden, SCORE_TOLERANCE[name])
-    assert alone <= 2 * ROUND_TRIPS[name]
+    assert alone <= 2 * WITHOUT_PARTNER.get(name, 0)
 
 
 @pytest.mark.parametrize("implementation", ["crop_and_resize", "gather"])
