@@ -4,6 +4,7 @@ import ctypes
 import gc
 import os
 import sys
+import warnings
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -26,6 +27,8 @@ def data_root() -> Path:
 def _memory_is_given_back():
     """What a file's tests held goes back to the system: the converters take gigabytes, and one process runs many."""
     yield
-    gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a library left open, which no test of the next file is to blame for
+        gc.collect()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
