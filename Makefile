@@ -20,7 +20,8 @@ export TF_CPP_MIN_LOG_LEVEL TFRCNN_TENSORFLOW
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --durations=10
+# A worker that died, of memory say, ends the run: with another in its place pytest-xdist waits for ever.
+PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
 
 .PHONY: demo notebooks test test-all test-wheel lint types format install clean
 

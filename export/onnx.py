@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,12 +151,42 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
     onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with native_operators(**onnx_operators.NATIVE):
+    with native_operators(**onnx_operators.NATIVE), _uncopied_weights():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
         )
     return model
+
+
+@contextmanager
+def _uncopied_weights() -> Iterator[None]:
+    """tf2onnx, which within leaves weights where they are.
+
+    It goes over the graph with its optimizers some 25 times, and each time writes every node anew into its protobuf
+    message, which never gives memory back: of a ResNet-50 that is 4 GB. Constants need not be written, as the file has
+    them as initializers. Nor is the graph copied before each optimizer, to be had again should that fail: a failure is
+    an error of the export.
+    """
+    from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
+    from tf2onnx.graph import Node
+
+    write, catch = Node.update_proto, os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
+
+    def write_operators(node: Any, *args: Any, **options: Any) -> None:
+        if not node.is_const():
+            write(node, *args, **options)
+
+    Node.update_proto = write_operators
+    os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
+    try:
+        yield
+    finally:
+        Node.update_proto = write
+        if catch is None:
+            del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
+        else:
+            os.environ[ENV_TF2ONNX_CATCH_ERRORS] = catch
 
 
 def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
