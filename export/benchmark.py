@@ -28,6 +28,7 @@ from .stages import STAGES
 
 WARM_UP = 2
 ANSWER = "ANSWER "
+EAGER = "Keras, eager"  # `detector(images)` as it stands; "Keras" is a `Predictor`, which compiles it
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def serve(path: str, runtime: str, threads: int) -> None:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.run_functions_eagerly(runtime == EAGER)
     started = time.perf_counter()
     predictor = load(path, threads, runtime=runtime)
     _say({"load_ms": 1000 * (time.perf_counter() - started)})
@@ -123,7 +125,8 @@ def _say(answer: dict[str, Any]) -> None:
 def benchmark(
     paths: list[Path], pictures: list[Path], threads: tuple[int, ...] = (1, 2), rounds: int = 10, stages: bool = True
 ) -> list[Latency]:
-    """Run every artefact on every picture, in turns; an ONNX file in OpenVINO too, where that is installed.
+    """Run every artefact on every picture, in turns; an ONNX file in OpenVINO too, where that is installed, and a Keras
+    detector both compiled and called as it stands.
 
     Args:
         paths: artefacts and run folders.
@@ -154,7 +157,7 @@ def benchmark(
             load_ms=process.load_ms,
             size_mb=_size_mb(process.path),
             peak_mb=process.peak_mb(),
-            stages=process.stages(pictures[0], rounds) if stages else {},
+            stages=process.stages(pictures[0], rounds) if stages and process.runtime != EAGER else {},
         )
         for process, own in zip(processes, times)
     ]
@@ -165,8 +168,11 @@ def benchmark(
 
 def _installed(path: Path) -> list[str]:
     """The runtimes that run an artefact here."""
+    form = form_of(path)
+    if form == "keras":
+        return [*RUNTIMES[form], EAGER]
     missing = set() if importlib.util.find_spec("openvino") else {"OpenVINO"}
-    return [runtime for runtime in RUNTIMES[form_of(path)] if runtime not in missing]
+    return [runtime for runtime in RUNTIMES[form] if runtime not in missing]
 
 
 def render(results: list[Latency]) -> str:

@@ -23,6 +23,7 @@ from .runtimes import load
 from .stages import STAGES, stage_of
 
 WARM_UP = 2
+_EAGER = "EagerLocalExecute"  # a call of the whole graph from Python, too
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile")
 
 
@@ -84,7 +85,7 @@ def _tensorflow_operators(predictor: Any, picture: np.ndarray) -> list[tuple[str
             for event in line.events:
                 name, _, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
                 # "node:Kind"; TensorFlow's own doings have "::", and a call holds other operators
-                if name and not name.endswith(":") and kind not in _CALLS:
+                if name not in ("", _EAGER) and not name.endswith(":") and kind not in _CALLS:
                     began = line.timestamp_ns * 1000 + event.offset_ps
                     found.append((began, name, event.duration_ps / 1e9))
     return [(name, milliseconds) for _, name, milliseconds in sorted(found)]
