@@ -17,6 +17,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.export import contract, onnx_runtime
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.onnx import to_onnx
+from tfrcnn.export.onnx_precision import stem_nodes
 from tfrcnn.export.onnx_runtime import OnnxRuntime
 from tfrcnn.models import build_detector, preset
 
@@ -289,12 +290,23 @@ def test_int8_has_8_bit_weights_in_a_third_of_the_size_and_finds_much_the_same(d
     images = [picture(1, 96 + 16 * i, 128, seed=i)[0] for i in range(6)]
     small = to_onnx(detector, tmp_path / "int8.onnx", precision="int8", representative=images)
     assert small.stat().st_size < 0.4 * path.stat().st_size
-    assert onnx.TensorProto.UINT8 in types_of_weights(small, "DequantizeLinear")
+    assert onnx.TensorProto.INT8 in types_of_weights(small, "DequantizeLinear")
     runtime = OnnxRuntime(small)
     assert runtime.description["precision"] == "int8"
     found, wanted = runtime.run(images[2][None]), OnnxRuntime(path).run(images[2][None])
     assert abs(found["num_detections"][0] / wanted["num_detections"][0] - 1) < 0.3
     assert {entry.key for entry in onnx.load(small).metadata_props} == {"tfrcnn", "categories"}
+
+
+def test_convolutions_of_the_stem_are_known_by_their_kernels_whatever_tf2onnx_calls_them():
+    make, tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
+    kernel = np.zeros((1, 1, 1, 1), np.float32)
+    nodes = [make("Conv", [f"x{i}", f"a/backbone/conv{i}/convolution"], [f"x{i + 1}"], f"Conv__{i}") for i in range(5)]
+    nodes.append(make("Conv", ["x5", "a/fpn/lateral0/convolution"], ["x6"], "Conv__5"))
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 8, 8]) for name in ("x0", "x6")]
+    weights = [tensor(kernel, node.input[1]) for node in nodes]
+    graph = onnx.helper.make_graph(nodes, "a", ends[:1], ends[1:], weights)
+    assert stem_nodes(onnx.helper.make_model(graph)) == {"Conv__0", "Conv__1", "Conv__2"}
 
 
 @pytest.mark.parametrize(
