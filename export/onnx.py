@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,7 +150,7 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
     onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with native_operators(**onnx_operators.NATIVE), _uncopied_weights():
+    with native_operators(**onnx_operators.NATIVE), _mended_tf2onnx():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
@@ -160,33 +159,34 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
 
 
 @contextmanager
-def _uncopied_weights() -> Iterator[None]:
-    """tf2onnx, which within leaves weights where they are.
+def _mended_tf2onnx() -> Iterator[None]:
+    """tf2onnx with two of its faults mended, as long as this lasts.
 
     It goes over the graph with its optimizers some 25 times, and each time writes every node anew into its protobuf
     message, which never gives memory back: of a ResNet-50 that is 4 GB. Constants need not be written, as the file has
-    them as initializers. Nor is the graph copied before each optimizer, to be had again should that fail: a failure is
-    an error of the export.
+    them as initializers. And where a number is added to a convolution without a bias (a hard swish behind a batch norm
+    that does nothing), its optimizer of transposes fails, and all of them stay in the graph.
     """
-    from tf2onnx.constants import ENV_TF2ONNX_CATCH_ERRORS
     from tf2onnx.graph import Node
+    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
-    write, catch = Node.update_proto, os.environ.get(ENV_TF2ONNX_CATCH_ERRORS)
+    write, add = Node.update_proto, TransposeOptimizer._add_handler
 
     def write_operators(node: Any, *args: Any, **options: Any) -> None:
         if not node.is_const():
             write(node, *args, **options)
 
-    Node.update_proto = write_operators
-    os.environ[ENV_TF2ONNX_CATCH_ERRORS] = "FALSE"
+    def add_to_convolution(optimizer: Any, transpose: Any, node: Any) -> Any:
+        added = node.inputs[1]
+        if added.is_const() and not added.get_tensor_value(as_list=False).shape:
+            return optimizer._handle_node_having_branches(transpose, node)
+        return add(optimizer, transpose, node)
+
+    Node.update_proto, TransposeOptimizer._add_handler = write_operators, add_to_convolution
     try:
         yield
     finally:
-        Node.update_proto = write
-        if catch is None:
-            del os.environ[ENV_TF2ONNX_CATCH_ERRORS]
-        else:
-            os.environ[ENV_TF2ONNX_CATCH_ERRORS] = catch
+        Node.update_proto, TransposeOptimizer._add_handler = write, add
 
 
 def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
