@@ -91,6 +91,7 @@ def _half_a_pixel_off(self, boxes):
 _SAMPLES = RoIAlign._samples
 
 
+@pytest.mark.slow
 def test_an_export_half_a_pixel_off_in_roi_align_is_found_out(detector, tmp_path, monkeypatch):
     monkeypatch.setattr(RoIAlign, "_samples", _half_a_pixel_off)
     report = export(detector, tmp_path / "a.tflite", ExportOptions("tflite"))
@@ -103,7 +104,8 @@ def test_an_export_half_a_pixel_off_in_roi_align_is_found_out(detector, tmp_path
     assert "| first stage that diverges | roi_align |" in (tmp_path / "a.failed.tflite.report.md").read_text()
 
 
-@pytest.mark.parametrize("form", ["saved_model", pytest.param("onnx", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["saved_model", "onnx"])
 def test_a_head_with_other_weights_is_found_out_in_every_format(form, detector, tmp_path, monkeypatch):
     def spoilt(*args, **kwargs):
         copy = prepare(*args, **kwargs)
