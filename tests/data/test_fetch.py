@@ -123,6 +123,7 @@ def test_what_a_killed_process_left_takes_no_room(source, tmp_path, monkeypatch)
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=needed - left.exists()))
     plan(source, tmp_path)
+    assert not left.exists()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(source, tmp_path):
