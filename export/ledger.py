@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .runtimes import load
+from .runtimes import OPENVINO_ONE_SIZE, load
 from .stages import STAGES, stage_of
 
 WARM_UP = 2
@@ -41,8 +41,8 @@ def stage_milliseconds(
         return _litert(path, threads, picture, rounds)
     if runtime == "ONNX Runtime":
         return _onnx_runtime(path, threads, picture, rounds)
-    if runtime == "OpenVINO":
-        return _openvino(path, threads, picture, rounds)
+    if runtime in ("OpenVINO", OPENVINO_ONE_SIZE):
+        return _openvino(path, threads, picture, rounds, one_size=runtime == OPENVINO_ONE_SIZE)
     return _tensorflow(path, threads, picture, rounds)
 
 
@@ -108,10 +108,10 @@ def _onnx_runtime(path: Path, threads: int, picture: np.ndarray, rounds: int) ->
     return _medians([sum_by_stage(run) for run in runs[WARM_UP:]])
 
 
-def _openvino(path: Path, threads: int, picture: np.ndarray, rounds: int) -> dict[str, float]:
+def _openvino(path: Path, threads: int, picture: np.ndarray, rounds: int, one_size: bool) -> dict[str, float]:
     from .openvino_runtime import OpenVinoRuntime
 
-    runtime = OpenVinoRuntime(path, threads, profile=True)
+    runtime = OpenVinoRuntime(path, threads, profile=True, one_size=one_size)
     found = []
     for i in range(WARM_UP + rounds):
         runtime.run(picture[None])

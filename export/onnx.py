@@ -132,6 +132,7 @@ def _convert(
     """The ONNX model of a detector, whose weights are changed on the way."""
     model = _trace(detector, opset, serving)
     onnx_graph.fold_scales(model)
+    onnx_graph.fuse_hard_swish(model)
     onnx_graph.count_in_64_bits(model)
     if precision == "float16":
         from .onnx_precision import to_float16

@@ -17,10 +17,7 @@ def fold_scales(model: Any) -> None:
 
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    uses: dict[str, list[Any]] = {}
-    for node in graph.node:
-        for name in node.input:
-            uses.setdefault(name, []).append(node)
+    uses = _uses(graph)
     outputs = {value.name for value in graph.output}
 
     def value(name: str) -> np.ndarray:
@@ -61,6 +58,49 @@ def fold_scales(model: Any) -> None:
     drop_unused_weights(graph)
 
 
+def fuse_hard_swish(model: Any) -> None:
+    """Write relu6(x + 3) / 6 as ONNX's HardSigmoid, and x times that as its HardSwish, in place.
+
+    Runtimes compute those in one pass, in the layout that their convolutions leave; of the four operators that
+    TensorFlow has in their stead, each is a pass, and a change of layout.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    scalars = {t.name: float(numpy_helper.to_array(t).item()) for t in graph.initializer if _size(t) == 1}
+    uses = _uses(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def only_user(node: Any) -> Any:
+        users = uses.get(node.output[0], ())
+        return users[0] if len(users) == 1 else None
+
+    def with_scalar(node: Any, op_type: str, value: float) -> str | None:
+        """The other input of `x op value`."""
+        if node is None or node.op_type != op_type or len(node.input) != 2:
+            return None
+        for one, other in (tuple(node.input), tuple(reversed(node.input))):
+            if one not in scalars and abs(scalars.get(other, np.inf) - value) < 1e-6:
+                return str(one)
+        return None
+
+    for clip in [node for node in graph.node if node.op_type == "Clip"]:
+        if [scalars.get(name) for name in clip.input[1:]] != [0.0, 6.0]:
+            continue
+        added, scaled = makers.get(clip.input[0]), only_user(clip)
+        x = with_scalar(added, "Add", 3.0)
+        if x is None or with_scalar(scaled, "Mul", 1 / 6) is None:
+            continue
+        product = only_user(scaled)
+        if product is not None and product.op_type == "Mul" and sorted(product.input) == sorted([x, scaled.output[0]]):
+            last, fused = product, helper.make_node("HardSwish", [x], product.output, product.name)
+        else:
+            attributes = {"alpha": 1 / 6, "beta": 0.5}
+            last, fused = scaled, helper.make_node("HardSigmoid", [x], scaled.output, scaled.name, **attributes)
+        last.CopyFrom(fused)
+    _drop_unused_nodes(graph)
+
+
 def count_in_64_bits(model: Any) -> None:
     """Let min(n, size of the last axis), as a TopK's k, stay in ONNX's own int64, in place.
 
@@ -99,6 +139,19 @@ def count_in_64_bits(model: Any) -> None:
         graph.node.insert(position + 2, minimum)
         top_k.input[1] = f"{k}/min"
     _drop_unused_nodes(graph)
+
+
+def _uses(graph: Any) -> dict[str, list[Any]]:
+    """Of each tensor, the nodes that read it."""
+    uses: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            uses.setdefault(name, []).append(node)
+    return uses
+
+
+def _size(tensor: Any) -> int:
+    return int(np.prod(tensor.dims))
 
 
 def _drop_unused_nodes(graph: Any) -> None:

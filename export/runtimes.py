@@ -21,12 +21,13 @@ from ..models import load_detector
 from ..models.build import CONFIG
 from .contract import OUTPUTS
 
+OPENVINO_ONE_SIZE = "OpenVINO, one size"  # compiled for the size of the images it is given
 # What runs each form, the first where nothing else is asked for
 RUNTIMES = {
     "keras": ("Keras",),
     "saved_model": ("TensorFlow",),
     "tflite": ("LiteRT",),
-    "onnx": ("ONNX Runtime", "OpenVINO"),
+    "onnx": ("ONNX Runtime", "OpenVINO", OPENVINO_ONE_SIZE),
 }
 
 
@@ -116,10 +117,10 @@ def load_runtime(path: Path, form: str, threads: int | None = None, runtime: str
     """
     if runtime not in (None, *RUNTIMES[form]):
         raise InputError(f"{path}: runtime must be one of {', '.join(RUNTIMES[form])}, found {runtime!r}")
-    if runtime == "OpenVINO":
+    if runtime in ("OpenVINO", OPENVINO_ONE_SIZE):
         from .openvino_runtime import OpenVinoRuntime
 
-        return OpenVinoRuntime(path, threads)
+        return OpenVinoRuntime(path, threads, one_size=runtime == OPENVINO_ONE_SIZE)
     if form == "saved_model":
         from .saved_model_runtime import SavedModelRuntime
 

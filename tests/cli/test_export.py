@@ -79,8 +79,8 @@ def test_what_is_exported_is_evaluated_predicts_and_is_timed_like_its_run(
     once = ("--rounds", "1", "--threads", "1", "--no-stages", "--out", tmp_path / "latency")
     code, out, err = tfrcnn("benchmark", "--model", run, "--model", file, *once)
     assert code == 0, err
-    runtimes = [line.split(" | ")[1] for line in out.splitlines()[2:6]]
-    assert runtimes == ["Keras", "Keras, eager", "ONNX Runtime", "OpenVINO"]
+    runtimes = [line.split(" | ")[1] for line in out.splitlines()[2:7]]
+    assert runtimes == ["Keras", "Keras, eager", "ONNX Runtime", "OpenVINO", "OpenVINO, one size"]
     assert (tmp_path / "latency/latency.csv").is_file()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx_graph import count_in_64_bits, fold_scales
+from tfrcnn.export.onnx_graph import count_in_64_bits, fold_scales, fuse_hard_swish
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -68,6 +68,37 @@ def test_what_is_shared_or_not_a_channels_own_stays(nodes, weights):
     fold_scales(model)
     assert len(model.graph.node) == count
     np.testing.assert_array_equal(result(model), before)
+
+
+SHIFTED = ("Sub", "x nine", "s", {})  # -9 .. 8, on both sides of what is clipped
+HARD_SIGMOID = [SHIFTED, ("Add", "s three", "a", {}), ("Clip", "a zero six", "c", {}), ("Mul", "c sixth", "g", {})]
+NUMBERS = {"nine": 9.0, "three": 3.0, "zero": 0.0, "six": 6.0, "sixth": 1 / 6}
+
+
+@pytest.mark.parametrize(
+    ("behind", "expected"),
+    [
+        ([("Mul", "s g", "y", {})], ["HardSwish"]),
+        ([("Mul", "g s", "y", {})], ["HardSwish"]),
+        ([("Mul", "g g", "y", {})], ["HardSigmoid", "Mul"]),
+        ([("Mul", "x s", "d", {}), ("Mul", "d g", "y", {})], ["HardSigmoid", "Mul", "Mul"]),
+        ([("Mul", "s g", "d", {}), ("Add", "d g", "y", {})], ["HardSigmoid", "Mul", "Add"]),  # g is used twice
+        ([("Mul", "s g", "d", {}), ("Add", "d c", "y", {})], ["Add", "Clip", "Mul", "Mul", "Add"]),  # and here c
+    ],
+)
+def test_hard_swish_is_one_operator(behind, expected):
+    model = model_of(*HARD_SIGMOID, *behind, **NUMBERS)
+    before = result(model)
+    fuse_hard_swish(model)
+    assert sorted(node.op_type for node in model.graph.node) == sorted(["Sub", *expected])
+    np.testing.assert_allclose(result(model), before, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("changed", [{"three": 2.0}, {"six": 7.0}, {"sixth": 0.2}, {"zero": 1.0}])
+def test_what_is_no_hard_sigmoid_stays(changed):
+    model = model_of(*HARD_SIGMOID, ("Mul", "s g", "y", {}), **{**NUMBERS, **changed})
+    fuse_hard_swish(model)
+    assert [node.op_type for node in model.graph.node] == ["Sub", "Add", "Clip", "Mul", "Mul"]
 
 
 def test_the_k_of_a_top_k_is_counted_in_64_bits_and_is_the_same():
