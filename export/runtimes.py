@@ -61,7 +61,9 @@ class ArtefactPredictor:
         if isinstance(image, (str, Path)):
             image_id = image_id or Path(image).stem
             image = read_image(Path(image))
-        outputs = self.runtime.run(np.clip(np.rint(image), 0, 255).astype(np.uint8)[None])
+        if image.dtype != np.uint8:  # of which rint would make float16, and take longer than many a network
+            image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+        outputs = self.runtime.run(image[None])
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
         boxes = boxes[:count] * np.tile(np.array(image.shape[:2], np.float32), 2)

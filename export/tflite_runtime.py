@@ -102,12 +102,16 @@ def letterbox(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     sides = np.asarray(image.shape[:2], np.float64)
     height, width = np.maximum(np.floor(sides * np.min(np.asarray(size) / sides)).astype(int), 1)
-    frame = np.full((*size, 3), PADDING, np.float32)
     rows, next_rows, down = _taps(image.shape[0], height)
     columns, next_columns, right = _taps(image.shape[1], width)
-    upper, lower = (_mix(image[i][:, columns], image[i][:, next_columns], right[:, None]) for i in (rows, next_rows))
+    # each row that is needed, once; rows of numbers, as broadcasting over three channels is slow
+    needed, place = np.unique(np.concatenate([rows, next_rows]), return_inverse=True)
+    left, beside = (np.take(image[needed], taps, axis=1).reshape(len(needed), -1) for taps in (columns, next_columns))
+    across = _mix(left, beside, np.repeat(right, 3))
+    mixed = _mix(across[place[:height]], across[place[height:]], down[:, None])
+    frame = np.full((*size, 3), PADDING, np.float32)
     # resampling of a client's may have left pixels under 0, which would be taken for padding
-    frame[:height, :width] = np.maximum(_mix(upper, lower, down[:, None, None]), 0.0)
+    np.maximum(mixed.reshape(height, width, 3), 0.0, out=frame[:height, :width])
     return frame
 
 
