@@ -74,6 +74,7 @@ class Recorded:
 
     def run(self, images):
         assert images.dtype == np.uint8
+        self.images = images
         boxes = np.array([[[0.1, 0.1, 0.3, 0.2], [0, 0, 0, 0]]], np.float32)
         scores, count = np.array([[0.5, 0]], np.float32), np.array([1.0], np.float32)
         return dict(zip(OUTPUTS, (boxes, np.array([[self.values, 0]], np.float32), scores, count)))
@@ -87,6 +88,15 @@ def test_detections_of_a_file_are_labels_and_pixels(detector, classes, value):
     assert found.labels.tolist() == [1]
     assert found.image_id == "a"
     assert predictor.categories == CATEGORIES
+
+
+def test_a_file_gets_8_bit_pixels_as_they_are_and_others_rounded(detector):
+    runtime = Recorded(detector.config, "labels", 1)
+    picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    ArtefactPredictor(runtime).detect(picture)
+    assert np.shares_memory(runtime.images, picture)
+    ArtefactPredictor(runtime).detect(np.where(picture == 0, -3.0, picture + 0.4))
+    np.testing.assert_array_equal(runtime.images[0], picture)
 
 
 def test_an_export_has_its_own_limits_and_the_same_weights(detector):
