@@ -64,10 +64,11 @@ def fuse_hard_swish(model: Any) -> None:
     Runtimes compute those in one pass, in the layout that their convolutions leave; of the four operators that
     TensorFlow has in their stead, each is a pass, and a change of layout.
     """
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
-    scalars = {t.name: float(numpy_helper.to_array(t).item()) for t in graph.initializer if _size(t) == 1}
+    single = [tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT and _size(tensor) == 1]
+    scalars = {tensor.name: numpy_helper.to_array(tensor).item() for tensor in single}
     uses = _uses(graph)
     makers = {name: node for node in graph.node for name in node.output}
 
@@ -95,8 +96,8 @@ def fuse_hard_swish(model: Any) -> None:
         if product is not None and product.op_type == "Mul" and sorted(product.input) == sorted([x, scaled.output[0]]):
             last, fused = product, helper.make_node("HardSwish", [x], product.output, product.name)
         else:
-            attributes = {"alpha": 1 / 6, "beta": 0.5}
-            last, fused = scaled, helper.make_node("HardSigmoid", [x], scaled.output, scaled.name, **attributes)
+            last = scaled
+            fused = helper.make_node("HardSigmoid", [x], scaled.output, scaled.name, alpha=1 / 6, beta=0.5)
         last.CopyFrom(fused)
     _drop_unused_nodes(graph)
 

@@ -17,7 +17,7 @@ class OpenVinoRuntime:
 
     Attributes:
         description: what the file says about itself (`contract.describe`).
-        request: OpenVINO's own, for its profile.
+        request: OpenVINO's own, for its profile; with `one_size`, None until there were images.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class OpenVinoRuntime:
             threads: None leaves it to OpenVINO.
             profile: measure every operator.
             one_size: compile for the shape of the images that come first, and anew whenever another comes, which takes
-                about a second: the same numbers, faster, where all images have one size, as a camera's.
+                one to three seconds: the same numbers, faster, where all images have one size, as a camera's.
 
         Raises:
             InputError: no such file, not an ONNX model or one cut short, or none of `to_onnx`; OpenVINO is not
@@ -59,13 +59,14 @@ class OpenVinoRuntime:
         """As `OnnxRuntime.run`."""
         images = check_images(images)
         if self._shape not in (None, images.shape):
-            self._model.reshape(images.shape)
-            self.request, self._shape = self._compile(), images.shape
+            self.request, self._shape = self._compile(images.shape), images.shape
         found = self.request.infer({"images": images})
         return {output.any_name: np.array(value) for output, value in found.items()}
 
-    def _compile(self) -> Any:
+    def _compile(self, shape: tuple[int, ...] | None = None) -> Any:
         try:
+            if shape is not None:
+                self._model.reshape(shape)
             return self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
         except RuntimeError as error:
             raise self._unusable(error) from error

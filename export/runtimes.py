@@ -61,12 +61,13 @@ class ArtefactPredictor:
         if isinstance(image, (str, Path)):
             image_id = image_id or Path(image).stem
             image = read_image(Path(image))
-        if image.dtype != np.uint8:  # of which rint would make float16, and take longer than many a network
-            image = np.clip(np.rint(image), 0, 255).astype(np.uint8)
-        outputs = self.runtime.run(image[None])
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8:  # of which rint would make float16, slowly
+            pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        outputs = self.runtime.run(pixels[None])
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
-        boxes = boxes[:count] * np.tile(np.array(image.shape[:2], np.float32), 2)
+        boxes = boxes[:count] * np.tile(np.array(pixels.shape[:2], np.float32), 2)
         classes = np.rint(classes[:count]).astype(int)
         if self.runtime.description["classes"] != "labels":
             classes = np.array([self._label_of[value] for value in classes.tolist()], int)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tfrcnn.config import AnchorConfig, Category, DetectionConfig, HeadConfig
 from tfrcnn.errors import InputError
-from tfrcnn.export import contract, onnx_runtime
+from tfrcnn.export import contract, onnx_graph, onnx_runtime
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.onnx import _mended_tf2onnx, to_onnx
 from tfrcnn.export.onnx_precision import body_nodes, stem_nodes
@@ -384,6 +384,17 @@ def test_a_number_added_to_a_convolution_without_a_bias_leaves_no_transposes():
     with _mended_tf2onnx():
         model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=17)
     assert [node.op_type for node in model.graph.node].count("Transpose") == 3  # of input, output and kernel
+
+
+def test_tensorflows_hard_swish_becomes_onnxs():
+    def network(images):
+        return tf.stack([keras.activations.hard_silu(images), keras.activations.hard_sigmoid(-images)])
+
+    function = tf.function(network, input_signature=[tf.TensorSpec([None, None, None, 3])])
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=17)
+    onnx_graph.fuse_hard_swish(model)
+    operators = [node.op_type for node in model.graph.node]
+    assert (operators.count("HardSwish"), operators.count("HardSigmoid"), operators.count("Clip")) == (1, 1, 0)
 
 
 @pytest.mark.slow
