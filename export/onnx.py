@@ -7,6 +7,7 @@ bytes of float32. Outputs: `contract.OUTPUTS`, in that order. `metadata_props` h
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -161,17 +162,20 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
 
 @contextmanager
 def _mended_tf2onnx() -> Iterator[None]:
-    """tf2onnx with two of its faults mended, as long as this lasts.
+    """tf2onnx with three of its faults mended, as long as this lasts.
 
     It goes over the graph with its optimizers some 25 times, and each time writes every node anew into its protobuf
     message, which never gives memory back: of a ResNet-50 that is 4 GB. Constants need not be written, as the file has
-    them as initializers. And where a number is added to a convolution without a bias (a hard swish behind a batch norm
-    that does nothing), its optimizer of transposes fails, and all of them stay in the graph.
+    them as initializers. For each optimizer it copies the graph, weights included, and leaves the copies to Python's
+    collector of cycles, which counts objects, of which there are few, and not their 550 MB in VGG-16. And where a
+    number is added to a convolution without a bias (a hard swish behind a batch norm that does nothing), its optimizer
+    of transposes fails, and all of them stay in the graph.
     """
     from tf2onnx.graph import Node
+    from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
     from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
 
-    write, add = Node.update_proto, TransposeOptimizer._add_handler
+    write, add, optimize = Node.update_proto, TransposeOptimizer._add_handler, GraphOptimizerBase.optimize
 
     def write_operators(node: Any, *args: Any, **options: Any) -> None:
         if not node.is_const():
@@ -183,11 +187,17 @@ def _mended_tf2onnx() -> Iterator[None]:
             return optimizer._handle_node_having_branches(transpose, node)
         return add(optimizer, transpose, node)
 
+    def collect_and_optimize(*args: Any) -> Any:
+        gc.collect()
+        return optimize(*args)
+
     Node.update_proto, TransposeOptimizer._add_handler = write_operators, add_to_convolution
+    GraphOptimizerBase.optimize = collect_and_optimize
     try:
         yield
     finally:
         Node.update_proto, TransposeOptimizer._add_handler = write, add
+        GraphOptimizerBase.optimize = optimize
 
 
 def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
