@@ -193,11 +193,13 @@ def _mended_tf2onnx() -> Iterator[None]:
 
     Node.update_proto, TransposeOptimizer._add_handler = write_operators, add_to_convolution
     GraphOptimizerBase.optimize = collect_and_optimize
+    gc.freeze()  # what there was before is not gone through each time
     try:
         yield
     finally:
         Node.update_proto, TransposeOptimizer._add_handler = write, add
         GraphOptimizerBase.optimize = optimize
+        gc.unfreeze()
 
 
 def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
