@@ -29,6 +29,7 @@ def interrupted_then_finished(tmp_path_factory):
     return trained_on_digits(folder, SCENES, epochs=2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_gone_on_with_and_a_complete_one_found(interrupted_then_finished, capsys):
     run = interrupted_then_finished
     assert [row["epoch"] for row in run.history] == [1, 2]
@@ -41,6 +42,7 @@ def test_an_interrupted_run_is_gone_on_with_and_a_complete_one_found(interrupted
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_what_was_made_otherwise_is_refused(interrupted_then_finished):
     folder = interrupted_then_finished.folder.parent
     with pytest.raises(InputError, match=r"epochs=2, .* expected .*epochs=3, "):

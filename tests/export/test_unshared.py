@@ -52,6 +52,7 @@ def test_its_file_detects_what_keras_does_and_no_stage_diverges(form, detector, 
     assert first_divergent(found, "float32") is None, found
 
 
+@pytest.mark.slow
 def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(detector, tmp_path):
     images = [make_image(seed=seed)[0] for seed in range(4)]
     path = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=images)
@@ -63,6 +64,7 @@ def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(de
     assert 1e-5 < found["backbone"] < 0.1
 
 
+@pytest.mark.slow
 def test_both_its_stems_are_float32_in_an_onnx_file_of_8_bits(detector, tmp_path):
     import onnx
 

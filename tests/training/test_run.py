@@ -177,6 +177,7 @@ def test_the_precision_of_detector_and_training_must_agree(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_without_a_defined_score_the_newest_detector_is_the_best(data, tmp_path):
     without_objects = Dataset("empty", CATEGORIES, data[1].examples[:1])
     run = train(fresh_detector(), data[0], without_objects, tmp_path / "run", settings().replace(epochs=2))

@@ -194,6 +194,7 @@ def proposing(data, tmp_path_factory):
     return train(fresh_detector(), *data, tmp_path_factory.mktemp("runs") / "rpn", settings(scheme="rpn-only"))
 
 
+@pytest.mark.slow
 def test_an_rpn_alone_is_chosen_by_its_validation_loss_and_leaves_the_box_head(proposing):
     losses = [row["val_rpn_loss"] for row in proposing.history]
     assert read_json(proposing.folder / "config.json")["extra"]["validation"]["rpn_loss"] == min(losses)
