@@ -113,6 +113,28 @@ def test_what_round_off_decides_is_a_tie_and_nothing_else(blind):
     assert count_ties(blind, picture, moved, theirs, [0, 1], []) == 0
 
 
+def test_which_of_two_sure_scores_a_softmax_rounds_down_is_a_tie(monkeypatch):
+    detector = make_detector(sharpness=20.0, seed=2)
+    picture, limits = make_image()[0], DetectionConfig(score_threshold=0.0, max_detections=61)
+    theirs = Predictor(detector).detect(picture)
+    assert np.sum(theirs.scores == 1.0) >= 5
+    softmax = tf.nn.softmax
+
+    def another(logits):
+        """Every other 1 is the next number below."""
+        odd = tf.range(tf.shape(logits)[1])[:, None] % 2 == 1
+        probabilities = softmax(logits)
+        return tf.where(odd & (probabilities == 1.0), 1.0 - 2.0**-24, probabilities)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.nn, "softmax", another)
+        ours = Predictor(detector).detect(picture)
+    np.testing.assert_allclose(ours.scores[:5], 1.0, rtol=0, atol=2.0**-24)
+    indices = match(ours, theirs, 150, limits, -1.0)[2:]
+    assert len(indices[0]) >= 1
+    assert count_ties(detector, picture, ours, theirs, *indices) == sum(map(len, indices))
+
+
 def test_replays_are_repeatable(blind):
     one, other = (list(replays(blind, edge_cases()[0], tries=2)) for _ in range(2))
     for a, b in zip(one, other):

@@ -52,20 +52,26 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
             boxes [B, D, 4] yxyx pixels of the network input, scores [B, D] in (0, 1) descending, labels [B, D] int32 in
             0..C-1, num_detections [B] int32. Slots from num_detections on hold zeros.
         """
+        scores = tf.nn.softmax(class_logits)[..., :-1]
+        return self.from_scores(scores, deltas, proposals, valid, image_sizes)
+
+    def from_scores(
+        self, scores: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, valid: tf.Tensor, image_sizes: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """As `call`, of the classes' probabilities [B, P, C]."""
         config = self.config
-        batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
+        batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2], scores.shape[0]
         boxes = box_ops.decode(deltas, proposals[:, :, None], self.box_weights)
         boxes = box_ops.clip(tf.reshape(boxes, [batch, count * classes, 4]), image_sizes)
         boxes = tf.reshape(boxes, [batch, count, classes, 4])
-        scores = tf.nn.softmax(class_logits)[..., :-1]
         good = valid[..., None] & tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
         scores = tf.where(good, scores, ABSENT)
 
         # [B, P, C] -> one set of boxes for each image and class
         boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [batch * classes, count, 4])
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
-        if class_logits.shape[0] is not None:  # so that NMS knows its sets
-            sets = class_logits.shape[0] * classes
+        if images is not None:  # so that NMS knows its sets
+            sets = images * classes
             boxes, scores = tf.ensure_shape(boxes, [sets, None, 4]), tf.ensure_shape(scores, [sets, None])
         # NMS by rank: softmax saturates, and runtimes differ in which of two equals they take first
         scores, order = tf.math.top_k(scores, k=count)
