@@ -1,6 +1,6 @@
 """pipeline.py: batches by hand, padding, order, determinism, and what happens to bad data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -271,6 +271,15 @@ def test_missing_image_is_named(tmp_path: Path) -> None:
     one.examples[0].path.unlink()
     with pytest.raises(tf.errors.NotFoundError, match=r"a\.png"):
         take(training_data(one, CONFIG, PLAIN), 1)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda data: training_data(data, CONFIG, PLAIN).batches(), lambda data: inference_data(data, CONFIG)]
+)
+def test_no_iterator_waits_for_a_tuning_thread_that_sleeps(
+    mixed: Dataset, make: Callable[[Dataset], tf.data.Dataset]
+) -> None:
+    assert make(mixed).options().autotune.enabled is False
 
 
 def test_empty_data_set_is_refused() -> None:

@@ -202,7 +202,7 @@ class _CachedPixels(_Pixels):
         flat = np.empty(starts[-1], np.uint8)
         positions = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
         decoded = positions.map(super().__call__, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        for start, image in zip(starts, decoded.as_numpy_iterator()):
+        for start, image in zip(starts, decoded.with_options(_options()).as_numpy_iterator()):
             flat[start : start + image.size] = image.ravel()
         with tf.device("CPU:0"):
             self._flat = tf.constant(flat)
@@ -247,4 +247,7 @@ def _options() -> tf.data.Options:
     # The pipeline is parallel and prefetched by hand. What TensorFlow's rewriting would add is one more copy of all
     # captured tensors, the cache among them.
     options.experimental_optimization.apply_default_optimizations = False
+    # Its tuning would find no better numbers, and its thread sleeps for up to a minute: an iterator that is given up
+    # waits for it, and with it all of Python. AUTOTUNE without it is as many threads as there are cores.
+    options.autotune.enabled = False
     return options

@@ -58,6 +58,13 @@ class TrainingModel(keras.Model):
     def build(self, input_shape: Any) -> None:
         """The detector's layers are built already."""
 
+    def make_train_function(self, force: bool = False) -> Any:
+        # Keras builds it within the first step, and TensorFlow traces once more what has made variables
+        if not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
     def call(self, batch: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:
         """
         Returns:
