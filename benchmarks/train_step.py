@@ -59,7 +59,7 @@ def main() -> None:
     original = model.compute_loss
 
     def counted(*args: Any, **kwargs: Any) -> tf.Tensor:
-        watch.count += 1  # Python runs this when Keras builds the model, and once for each trace
+        watch.count += 1  # Python runs this once for each trace
         return original(*args, **kwargs)
 
     model.compute_loss = counted
@@ -68,6 +68,7 @@ def main() -> None:
     step, batch = statistics.median(watch.steps[WARM_UP:]), statistics.median(watch.pipeline)
     size, later = options.batch_size, watch.memory[WARM_UP:]
     print(f"{options.model}, {options.image_size} px, batch {size}, {options.steps} steps, {len(watch.shapes)} shapes")
+    print(f"first step: {watch.steps[0]:.1f} s, with {watch.traces[0]} trace of it")
     print(f"step:     {step * 1000:7.0f} ms  {size / step:7.1f} images/s (median after {WARM_UP} steps)")
     print(f"pipeline: {batch * 1000:7.0f} ms  {size / batch:7.1f} images/s (median)")
     print(f"the pipeline feeds {step / batch:.1f} x what the step eats")

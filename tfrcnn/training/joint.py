@@ -59,7 +59,7 @@ class TrainingModel(keras.Model):
         """The detector's layers are built already."""
 
     def make_train_function(self, force: bool = False) -> Any:
-        # Keras builds it within the first step, and TensorFlow traces once more what has made variables
+        # Keras would build the optimizer within the first step, and TensorFlow trace again a step that makes variables
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
