@@ -134,6 +134,7 @@ def _convert(
     model = _trace(detector, opset, serving)
     onnx_graph.fold_scales(model)
     onnx_graph.fuse_hard_swish(model)
+    onnx_graph.fold_pads(model)
     onnx_graph.count_in_64_bits(model)
     if precision == "float16":
         from .onnx_precision import to_float16
@@ -152,7 +153,7 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
     onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with native_operators(**onnx_operators.NATIVE), _mended_tf2onnx():
+    with native_operators(**onnx_operators.native_of(detector)), _mended_tf2onnx():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)

@@ -102,6 +102,42 @@ def fuse_hard_swish(model: Any) -> None:
     _drop_unused_nodes(graph)
 
 
+def fold_pads(model: Any) -> None:
+    """Let a MaxPool pad by itself, in place, where zeros are put around what a ReLU made.
+
+    ONNX pads with -inf: the same maximum, as long as each window holds a number of the map, and none is below zero.
+    The padded copy, which is not made, is of the largest map that a ResNet has.
+    """
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    uses = _uses(graph)
+    makers = {name: node for node in graph.node for name in node.output}
+
+    def value(name: str) -> np.ndarray:
+        return numpy_helper.to_array(weights[name])
+
+    for pool in [node for node in graph.node if node.op_type == "MaxPool"]:
+        pad, options = makers.get(pool.input[0]), {option.name: option for option in pool.attribute}
+        if pad is None or pad.op_type != "Pad" or len(uses[pad.output[0]]) > 1 or {"pads", "auto_pad"} & set(options):
+            continue
+        # data, pads, value, axes; the last two may be left out, and so may be the mode
+        _, widths, filling, axes = [*pad.input, "", ""][:4]
+        before, modes = makers.get(pad.input[0]), [option.s for option in pad.attribute if option.name == "mode"]
+        if before is None or before.op_type != "Relu" or modes not in ([], [b"constant"]) or axes:
+            continue
+        if widths not in weights or (filling and (filling not in weights or value(filling).any())):
+            continue
+        pads = value(widths).reshape(2, 4)  # of batch, channels, rows and columns, before and behind
+        inside = (pads[:, 2:] >= 0) & (pads[:, 2:] < options["kernel_shape"].ints)
+        if pads[:, :2].any() or not inside.all():
+            continue
+        pool.attribute.append(helper.make_attribute("pads", pads[:, 2:].flatten().tolist()))
+        pool.input[0] = pad.input[0]
+    _drop_unused_nodes(graph)
+
+
 def count_in_64_bits(model: Any) -> None:
     """Let min(n, size of the last axis), as a TopK's k, stay in ONNX's own int64, in place.
 

@@ -10,8 +10,10 @@ p pool_size, C channels.
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from ..config import HeadConfig, ImageConfig
@@ -146,8 +148,12 @@ def normalize(images: tf.Tensor, image_sizes: tf.Tensor, config: ImageConfig) ->
     return tf.transpose(tf.where(rows & columns, normalized, 0.0), [0, 2, 3, 1])
 
 
-def upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
-    """The feature pyramid's repetition, cut to the rows and columns of `like`, as one Resize."""
+def upsample(x: tf.Tensor, factor: int, like: tf.Tensor, cut: bool = True) -> tf.Tensor:
+    """The feature pyramid's repetition, cut to the rows and columns of `like`, as one Resize.
+
+    Without `cut` it is as large as `like` by itself. A cut is a pass over the largest maps, and keeps ONNX Runtime
+    from leaving them in the layout of its convolutions.
+    """
     if factor == 1:
         return x
     scales = tf.constant([1, 1, factor, factor], tf.float32)
@@ -159,9 +165,10 @@ def upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
-    shape = tf.shape(like)
-    channels = x.shape[-1]
-    resized = tf.ensure_shape(resized, [None, channels, None, None])[:, :, : shape[1], : shape[2]]
+    resized = tf.ensure_shape(resized, [None, x.shape[-1], None, None])
+    if cut:
+        shape = tf.shape(like)
+        resized = resized[:, :, : shape[1], : shape[2]]
     return tf.transpose(resized, [0, 2, 3, 1])
 
 
@@ -190,11 +197,25 @@ def prepare_weights(detector: FasterRCNN) -> None:
         kernel.assign(values.transpose(2, 0, 1, 3).reshape(inputs, units))
 
 
-# for `native_operators`
-NATIVE: dict[str, Any] = {
-    "nms": nms,
-    "roi_align": roi_align,
-    "roi_pool": roi_pool,
-    "normalize": normalize,
-    "upsample": upsample,
-}
+def native_of(detector: FasterRCNN) -> dict[str, Any]:
+    """What takes the place of TensorFlow's operators while this detector is traced, for `native_operators`."""
+    return {
+        "nms": nms,
+        "roi_align": roi_align,
+        "roi_pool": roi_pool,
+        "normalize": normalize,
+        "upsample": partial(upsample, cut=not _halves_exactly(detector)),
+    }
+
+
+def _halves_exactly(detector: FasterRCNN) -> bool:
+    """Whether no map of the backbone is rounded, whatever the image: of padded convolutions, if the network's input is
+    a multiple of the coarsest stride."""
+    if detector.fpn is None:
+        return False
+    side, strides = detector.config.image.divisor, detector.fpn.strides
+    if side % max(strides):
+        return False
+    side *= 8  # unpadded convolutions take something off, of small maps perhaps all
+    maps = detector.backbone(keras.Input((side, side, 3)))
+    return all(feature.shape[1] * stride == side for feature, stride in zip(maps, strides))

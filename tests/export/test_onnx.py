@@ -12,9 +12,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfrcnn.config import AnchorConfig, Category, DetectionConfig, HeadConfig
+from tfrcnn.config import AnchorConfig, Category, DetectionConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.export import contract, onnx_graph, onnx_runtime
+from tfrcnn.export import contract, onnx_graph, onnx_operators, onnx_runtime
 from tfrcnn.export.contract import OUTPUTS
 from tfrcnn.export.onnx import _mended_tf2onnx, to_onnx
 from tfrcnn.export.onnx_precision import body_nodes, stem_nodes
@@ -32,7 +32,7 @@ def make_detector(image_size=None, **changes):
     config = preset("tiny_fpn", CATEGORIES, image_size).detector
     detections = DetectionConfig(score_threshold=0.2, max_detections=100)
     image = config.image if image_size else config.image.replace(min_size=128, max_size=256)
-    detector = build_detector(config.replace(detections=detections, image=image, **changes))
+    detector = build_detector(config.replace(**{"detections": detections, "image": image, **changes}))
     rng = np.random.default_rng(0)
     detector.rpn_head.objectness.kernel.assign(rng.normal(0, 0.2, detector.rpn_head.objectness.kernel.shape))
     detector.rpn_head.deltas.kernel.assign(rng.normal(0, 0.02, detector.rpn_head.deltas.kernel.shape))
@@ -184,6 +184,33 @@ def test_every_kind_of_head_takes_the_crops_in_its_own_order(tmp_path, head):
     wanted = expected(detector, images, [3, 90, 7])
     assert wanted["num_detections"].min() > 5
     assert_same_detections(runtime.run(images), wanted, images.shape[1:3])
+
+
+@pytest.mark.parametrize(("divisor", "cut"), [(32, False), (16, False), (4, True)])
+def test_a_coarse_map_is_cut_only_where_maps_are_rounded(tmp_path, divisor, cut):
+    """Strides 4, 8 and 16: of 100 x 132 pixels, in multiples of 4, maps of 25 x 33, 13 x 17 and 7 x 9."""
+    image = ImageConfig(100, 256, divisor=divisor)
+    detector = make_detector(image=image)
+    assert detector.fpn.strides == (4, 8, 16)
+    path = to_onnx(detector, tmp_path / "a.onnx")
+    graph = onnx.load(path).graph
+    users = {name: node.op_type for node in graph.node for name in node.input}
+    doubled = [node for node in graph.node if node.op_type == "Resize" and "fpn" in node.name]
+    assert [users[node.output[0]] for node in doubled] == 2 * ["Slice" if cut else "Add"]
+    images = picture(2, 100, 132)
+    wanted = expected(detector, images, [3, 90, 7])
+    assert wanted["num_detections"].min() > 5
+    assert_same_detections(OnnxRuntime(path).run(images), wanted, images.shape[1:3])
+
+
+def test_maps_of_unpadded_convolutions_are_cut():
+    detector = make_detector()
+    assert onnx_operators._halves_exactly(detector)
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(2, 3, 4)(inputs)  # of 256 rows 64, but then 31
+    maps = [x, keras.layers.Conv2D(2, 3, 2)(x), keras.layers.Conv2D(2, 3, 4, "same")(x)]
+    detector.backbone = keras.Model(inputs, maps)
+    assert not onnx_operators._halves_exactly(detector)
 
 
 def test_roi_pool_is_one_max_roi_pool_that_finds_what_keras_finds(tmp_path):

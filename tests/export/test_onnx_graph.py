@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx_graph import count_in_64_bits, fold_scales, fuse_hard_swish
+from tfrcnn.export.onnx_graph import count_in_64_bits, fold_pads, fold_scales, fuse_hard_swish
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -99,6 +99,53 @@ def test_what_is_no_hard_sigmoid_stays(changed):
     model = model_of(*HARD_SIGMOID, ("Mul", "s g", "y", {}), **{**NUMBERS, **changed})
     fuse_hard_swish(model)
     assert [node.op_type for node in model.graph.node] == ["Sub", "Add", "Clip", "Mul", "Mul"]
+
+
+ROW_BEHIND = [0, 0, 0, 0, 0, 0, 1, 0]  # before, then behind, of batch, channels, rows and columns
+POOL = ("MaxPool", "p", "y", {"kernel_shape": [3, 3], "strides": [2, 2]})
+
+
+def padded_pool(widths, first=(("Relu", "s", "r", {}),), pad="r widths", pool=POOL, **weights):
+    """A pooling of what a ReLU makes of -9 .. 8, with zeros around it."""
+    model = model_of(("Sub", "x nine", "s", {}), *first, ("Pad", pad, "p", {}), pool, nine=9.0, zero=0.0, **weights)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(widths, np.int64), "widths"))
+    return model
+
+
+@pytest.mark.parametrize("widths", [[0, 0, 1, 1, 0, 0, 1, 1], ROW_BEHIND, [0, 0, 2, 0, 0, 0, 0, 2]])
+@pytest.mark.parametrize("pad", ["r widths", "r widths zero"])
+def test_the_zeros_around_a_relus_output_are_left_to_the_pooling(widths, pad):
+    model = padded_pool(widths, pad=pad)
+    before = result(model)
+    fold_pads(model)
+    assert [node.op_type for node in model.graph.node] == ["Sub", "Relu", "MaxPool"]
+    np.testing.assert_array_equal(result(model), before)
+
+
+def test_the_padded_maximum_by_hand():
+    model = padded_pool([0, 0, 1, 1, 0, 0, 1, 1])
+    fold_pads(model)
+    np.testing.assert_array_equal(result(model), [[[[0, 0], [0, 0]], [[4, 5], [7, 8]]]])
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"first": [("Neg", "s", "r", {})]},  # below zero, where zeros are the maximum
+        {"pad": "r widths one", "one": 1.0},
+        {"widths": [0, 1, 1, 1, 0, 0, 1, 1]},  # another channel
+        {"widths": [0, 0, -1, 1, 0, 0, 1, 1]},  # a row less
+        {"widths": [0, 0, 3, 1, 0, 0, 1, 1]},  # a window of nothing but padding
+        {"pool": ("MaxPool", "p", "y", {**POOL[3], "pads": [1, 1, 1, 1]})},
+        {"pool": ("AveragePool", "p", "y", POOL[3])},
+    ],
+)
+def test_padding_that_a_pooling_does_otherwise_stays(changed):
+    model = padded_pool(**{"widths": [0, 0, 1, 1, 0, 0, 1, 1], **changed})
+    before = result(model)
+    fold_pads(model)
+    assert "Pad" in [node.op_type for node in model.graph.node]
+    np.testing.assert_array_equal(result(model), before)
 
 
 def test_the_k_of_a_top_k_is_counted_in_64_bits_and_is_the_same():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrcnn.config import FPNConfig
 from tfrcnn.models.fpn import FeaturePyramid
@@ -28,6 +29,13 @@ def test_a_coarse_cell_is_added_to_its_four_fine_ones_also_where_the_map_is_odd(
     expected = [[1, 1, 2, 2, 3], [1, 1, 2, 2, 3], [4, 4, 5, 5, 6]]
     np.testing.assert_array_equal(levels[0][0, ..., 0], expected)
     np.testing.assert_array_equal(levels[1][0, ..., 0], coarse[0, ..., 0])
+
+
+def test_every_level_has_as_many_images_as_the_maps_it_is_made_of(pyramid):
+    """One image plus an unknown number of them is an unknown number, to TensorFlow."""
+    maps = [tf.TensorSpec([1, None, None, 1]), tf.TensorSpec([1, None, None, 1])]
+    function = tf.function(pyramid).get_concrete_function(maps)
+    assert [shape.as_list() for shape in function.output_shapes] == 3 * [[1, None, None, 1]]
 
 
 def test_the_coarsest_level_is_every_second_cell_of_the_one_before(pyramid):

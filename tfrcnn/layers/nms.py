@@ -44,11 +44,13 @@ def batched_nms(
             score_threshold=score_threshold,
             pad_to_max_output_size=True,
         )
-        return tf.ensure_shape(tf.pad(indices, [[0, max_output_size - kept]]), [max_output_size]), count
+        if kept < max_output_size:
+            indices = tf.pad(indices, [[0, max_output_size - kept]])
+        return tf.ensure_shape(indices, [max_output_size]), count
 
     sets = boxes.shape[0]
     if sets is not None and sets <= MOST_UNROLLED:  # no loop in the graph of an export for single images
-        each = [one_set((boxes[i], scores[i])) for i in range(sets)]
+        each = [one_set(one) for one in zip(tf.unstack(boxes), tf.unstack(scores))]
         return tf.stack([indices for indices, _ in each]), tf.stack([count for _, count in each])
     signature = (tf.TensorSpec([max_output_size], tf.int32), tf.TensorSpec([], tf.int32))
     return tf.map_fn(one_set, (boxes, scores), fn_output_signature=signature)

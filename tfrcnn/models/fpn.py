@@ -81,7 +81,8 @@ def _upsample(x: tf.Tensor, factor: int, like: tf.Tensor) -> tf.Tensor:
     batch, rows, columns = tf.unstack(tf.shape(x)[:3])
     x = tf.reshape(tf.concat([x] * factor, axis=-1), [batch, rows, factor * columns * x.shape[-1]])
     x = tf.reshape(tf.concat([x] * factor, axis=-1), [batch, factor * rows, factor * columns, like.shape[-1]])
-    if like.shape[1] is not None and like.shape[1:3] == x.shape[1:3]:
-        return x
-    shape = tf.shape(like)
-    return x[:, : shape[1], : shape[2]]
+    if like.shape[1] is None or like.shape[1:3] != x.shape[1:3]:
+        shape = tf.shape(like)
+        x = x[:, : shape[1], : shape[2]]
+    x.set_shape(like.shape)  # the number of images too, or NMS does not know its sets
+    return x
