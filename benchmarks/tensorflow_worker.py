@@ -24,7 +24,7 @@ class TensorFlowSide:
     ) -> dict[str, Any]:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         # one operator at a time, each on all threads, as torch runs them; TensorFlow's own choice, as many as there are
-        # threads, is 1 to 2 % faster, with up to 8 % more memory
+        # threads, is 1 to 2 % faster, with up to 12 % more memory
         tf.config.threading.set_inter_op_parallelism_threads(1)
         self.detector = import_weights(weights, name)
         pixels = np.load(image).astype(np.float32)
