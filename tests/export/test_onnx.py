@@ -260,8 +260,8 @@ def test_the_native_nms_is_the_layers_own(data):
     sets, count, limit = (data.draw(st.integers(1, most)) for most in (4, 12, 8))
     corners = rng.integers(0, 20, (sets, count, 2))
     boxes = tf.constant(np.concatenate([corners, corners + 8], -1), tf.float32)
-    scores = tf.constant(rng.random((sets, count)), tf.float32)
-    indices, counts = (value.numpy() for value in batched_nms(boxes, scores, limit, 0.4, 0.3))
+    scores = tf.constant(np.sort(rng.random((sets, count)))[:, ::-1], tf.float32)
+    indices, counts = (value.numpy() for value in batched_nms(boxes, scores > 0.3, limit, 0.4))
     rows = [(s, 0, indices[s, k]) for s in range(sets) for k in range(counts[s])]
 
     def operator(op_type, inputs, dtype, **_):

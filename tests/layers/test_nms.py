@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.layers.nms import batched_nms
+from tfrcnn.layers.nms import IMPLEMENTATIONS, batched_nms
+
+implementations = pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 
 
-def reference(boxes, scores, limit, iou_threshold, score_threshold):
-    """Greedy NMS as torchvision defines it: stable order by score, suppressed if IoU > threshold."""
+def reference(boxes, present, limit, iou_threshold):
+    """Greedy NMS as torchvision defines it, of boxes in the order of their scores: suppressed if IoU > threshold."""
     kept = []
-    for i in np.argsort(-scores, kind="stable"):
-        if scores[i] <= score_threshold or len(kept) == limit:
+    for i in range(len(boxes)):
+        if not present[i] or len(kept) == limit:
             continue
         if all(overlap(boxes[i], boxes[j]) <= iou_threshold for j in kept):
             kept.append(i)
@@ -26,37 +28,73 @@ def overlap(a, b):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_random_boxes_with_tied_scores_are_kept_as_the_reference_keeps_them(seed):
+@implementations
+def test_random_boxes_are_kept_as_the_reference_keeps_them(seed, implementation):
+    """Of whole coordinates, so that many an IoU is the threshold's; some boxes of no area, some the same."""
     rng = np.random.default_rng(seed)
     corners = rng.integers(0, 40, (3, 60, 2))
-    boxes = np.concatenate([corners, corners + rng.integers(1, 30, (3, 60, 2))], -1).astype(np.float32)
-    scores = rng.integers(0, 8, (3, 60)).astype(np.float32) / 8  # many ties
-    indices, counts = batched_nms(tf.constant(boxes), tf.constant(scores), 20, 0.5, 0.1)
-    for s in range(3):
-        assert indices[s, : counts[s]].numpy().tolist() == reference(boxes[s], scores[s], 20, 0.5, 0.1)
+    boxes = np.concatenate([corners, corners + rng.integers(0, 30, (3, 60, 2))], -1).astype(np.float32)
+    boxes[:, 30:40] = boxes[:, 10:20]
+    present = rng.random((3, 60)) < 0.8
+    for limit in (5, 20, 100):
+        indices, counts = batched_nms(tf.constant(boxes), tf.constant(present), limit, 0.5, implementation)
+        assert indices.shape == (3, limit)
+        assert indices.dtype == counts.dtype == tf.int32
+        for s in range(3):
+            expected = reference(boxes[s], present[s], limit, 0.5)
+            assert indices[s].numpy().tolist() == expected + [0] * (limit - len(expected))
+            assert counts[s] == len(expected)
 
 
-def test_an_iou_of_exactly_the_threshold_is_kept():
-    boxes = tf.constant([[[0.0, 0, 4, 4], [0, 0, 4, 2]]])  # IoU 0.5
-    assert batched_nms(boxes, tf.constant([[0.9, 0.8]]), 5, 0.5, 0.0)[1].numpy().tolist() == [2]
-    assert batched_nms(boxes, tf.constant([[0.9, 0.8]]), 5, 0.49, 0.0)[1].numpy().tolist() == [1]
+@implementations
+def test_an_iou_of_exactly_the_threshold_is_kept(implementation):
+    boxes, present = tf.constant([[[0.0, 0, 4, 4], [0, 0, 4, 2]]]), tf.constant([[True, True]])  # IoU 0.5
+    assert batched_nms(boxes, present, 5, 0.5, implementation)[1].numpy().tolist() == [2]
+    assert batched_nms(boxes, present, 5, 0.49, implementation)[1].numpy().tolist() == [1]
 
 
-def test_sets_do_not_suppress_each_other_and_no_box_gives_none():
+@implementations
+def test_sets_do_not_suppress_each_other_and_no_box_gives_none(implementation):
     boxes = tf.tile(tf.constant([[[0.0, 0, 5, 5]]]), [2, 3, 1])
-    indices, counts = batched_nms(boxes, tf.constant([[0.9, 0.8, 0.7], [0.0, 0.0, 0.0]]), 4, 0.5, 0.0)
+    indices, counts = batched_nms(boxes, tf.constant([[True] * 3, [False] * 3]), 4, 0.5, implementation)
     assert counts.numpy().tolist() == [1, 0]
-    assert indices.shape == (2, 4)
+    assert indices.numpy().tolist() == [[0] * 4] * 2
 
 
-def test_it_is_the_same_inside_a_traced_function_of_unknown_batch_and_for_one_set():
+@implementations
+def test_boxes_outside_the_unit_square_and_sets_of_none_at_all(implementation):
+    """TensorFlow's kernel for many sets clips its boxes to 0..1 unless told not to."""
+    boxes = tf.constant([[[-30.0, -30, -10, -10], [500, 500, 900, 900], [500, 500, 900, 890]]])
+    indices, counts = batched_nms(boxes, tf.constant([[True] * 3]), 3, 0.5, implementation)
+    assert (indices.numpy().tolist(), counts.numpy().tolist()) == ([[0, 1, 0]], [2])
+    empty = batched_nms(tf.zeros([2, 0, 4]), tf.zeros([2, 0], tf.bool), 3, 0.5, implementation)
+    assert [value.numpy().tolist() for value in empty] == [[[0] * 3] * 2, [0, 0]]
+
+
+@implementations
+def test_it_is_the_same_inside_a_traced_function_of_unknown_batch_and_for_one_set(implementation):
     rng = np.random.default_rng(1)
     corners = rng.uniform(0, 40, (1, 30, 2))
     boxes = np.concatenate([corners, corners + 15], -1).astype(np.float32)
-    scores = rng.random((1, 30), np.float32)
+    present = rng.random((1, 30)) < 0.9
     traced = tf.function(
-        lambda b, s: batched_nms(b, s, 10, 0.4, 0.0),
-        input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None])],
+        lambda b, s: batched_nms(b, s, 10, 0.4, implementation),
+        input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.bool)],
     )
-    for one, other in zip(traced(boxes, scores), batched_nms(tf.constant(boxes), tf.constant(scores), 10, 0.4, 0.0)):
+    direct = batched_nms(tf.constant(boxes), tf.constant(present), 10, 0.4, implementation)
+    for one, other in zip(traced(boxes, present), direct):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_one_for_many_sets_has_no_loop_and_the_other_compiles():
+    specs = [tf.TensorSpec([None, 30, 4]), tf.TensorSpec([None, 30], tf.bool)]
+    traced = tf.function(lambda b, s: batched_nms(b, s, 10, 0.4)).get_concrete_function(*specs)
+    assert not [op for op in traced.graph.get_operations() if "While" in op.type]
+    boxes = tf.tile(tf.constant([[[0.0, 0, 5, 5]]]), [2, 3, 1])
+    compiled = tf.function(lambda b, s: batched_nms(b, s, 4, 0.5, "padded"), jit_compile=True)
+    assert compiled(boxes, tf.ones([2, 3], tf.bool))[1].numpy().tolist() == [1, 1]
+
+
+def test_an_unknown_implementation_is_refused():
+    with pytest.raises(ValueError, match="must be one of combined, padded, found 'soft'"):
+        batched_nms(tf.zeros([1, 1, 4]), tf.ones([1, 1], tf.bool), 1, 0.5, "soft")

@@ -27,11 +27,21 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
     config_class: type[Config] = DetectionConfig
 
     def __init__(
-        self, config: DetectionConfig | dict[str, Any], box_weights: tuple[float, ...] | list[float], **kwargs: Any
+        self,
+        config: DetectionConfig | dict[str, Any],
+        box_weights: tuple[float, ...] | list[float],
+        nms: str = "combined",
+        **kwargs: Any,
     ) -> None:
-        """box_weights: (y, x, h, w) that the head's deltas were multiplied with."""
+        """
+        Args:
+            box_weights: (y, x, h, w) that the head's deltas were multiplied with.
+            nms: implementation, see `tfrcnn.layers.nms.batched_nms`.
+        """
         super().__init__(config, **kwargs)
         self.box_weights = tuple(box_weights)
+        self.nms = nms
+        self.supports_jit = nms != "combined"
 
     def call(
         self,
@@ -73,12 +83,10 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         if images is not None:  # so that NMS knows its sets
             sets = images * classes
             boxes, scores = tf.ensure_shape(boxes, [sets, None, 4]), tf.ensure_shape(scores, [sets, None])
-        # NMS by rank: softmax saturates, and runtimes differ in which of two equals they take first
         scores, order = tf.math.top_k(scores, k=count)
         boxes = tf.gather(boxes, order, batch_dims=1)
-        ranks = tf.where(scores > config.score_threshold, tf.cast(tf.range(count, 0, -1), tf.float32), ABSENT)
         limit = config.max_detections
-        kept, counts = batched_nms(boxes, ranks, limit, config.nms_iou, 0.0)
+        kept, counts = batched_nms(boxes, scores > config.score_threshold, limit, config.nms_iou, self.nms)
         present = tf.range(limit)[None] < counts[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         boxes = tf.gather(boxes, kept, batch_dims=1)
@@ -95,7 +103,7 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         }
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "box_weights": list(self.box_weights)}
+        return {**super().get_config(), "box_weights": list(self.box_weights), "nms": self.nms}
 
 
 @register

@@ -5,10 +5,13 @@ Legend: B batch, A_l anchors at level l, P = post_nms_top_n.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import ProposalConfig
+from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
 from tfrcnn.layers.nms import batched_nms
 
@@ -26,7 +29,13 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
     stage (approximate joint training, paper section 3.2).
     """
 
-    config_class = ProposalConfig
+    config_class: type[Config] = ProposalConfig
+
+    def __init__(self, config: ProposalConfig | dict[str, Any], nms: str = "combined", **kwargs: Any) -> None:
+        """nms: implementation, see `tfrcnn.layers.nms.batched_nms`."""
+        super().__init__(config, **kwargs)
+        self.nms = nms
+        self.supports_jit = nms != "combined"
 
     def call(
         self, logits: list[tf.Tensor], deltas: list[tf.Tensor], anchors: list[tf.Tensor], image_sizes: tf.Tensor
@@ -77,12 +86,13 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         scores = tf.where(good, scores, ABSENT)
         if config.nms_iou == 1:  # no IoU is above it
             return boxes, scores
-        # NMS by rank: sigmoids of large logits are equal, and runtimes differ in which of two equals they take first
-        ranks = tf.where(good, tf.cast(tf.range(tf.shape(scores)[1], 0, -1), tf.float32), ABSENT)
-        kept, count = batched_nms(boxes, ranks, config.post_nms_top_n, config.nms_iou, PRESENT_ABOVE)
+        kept, count = batched_nms(boxes, good, config.post_nms_top_n, config.nms_iou, self.nms)
         present = tf.range(config.post_nms_top_n)[None] < count[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         return tf.gather(boxes, kept, batch_dims=1), scores
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "nms": self.nms}
 
 
 def _random_like(logits: tf.Tensor, seed: tuple[int, int]) -> tf.Tensor:

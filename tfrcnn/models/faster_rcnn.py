@@ -66,7 +66,8 @@ class FasterRCNN(keras.Model):
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`; behind VGG-16 the box head takes its
                 fully connected layers from them too, see `load_classifier`.
-            roi_align: implementation of `RoIAlign`, where the head has that.
+            roi_align: implementation of `RoIAlign`, where the head has that; with any but "crop_and_resize" all layers
+                take operators that XLA and TFLite have, NMS too.
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
 
         Raises:
@@ -92,11 +93,12 @@ class FasterRCNN(keras.Model):
             raise InputError(f"AnchorConfig.sizes must have {expected}, found {len(config.anchors.sizes)}")
         anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
         rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
-        proposal_layer = ProposalLayer(config.test_proposals, name="proposals")
+        nms = "combined" if roi_align == "crop_and_resize" else "padded"  # what XLA and TFLite take
+        proposal_layer = ProposalLayer(config.test_proposals, nms, name="proposals")
         roi_strides = _pooled_strides(backbone.strides) if fpn else backbone.strides[-1:]
         roi_pooling = _roi_pooling(config, roi_strides, roi_align)
         box_head = BoxHead(config.head, config.num_classes, name="box_head")
-        decoder = DetectionDecoder(config.detections, config.head.box_weights, name="decoder")
+        decoder = DetectionDecoder(config.detections, config.head.box_weights, nms, name="decoder")
         rescaler = DetectionRescaler(name="rescaler")
 
         # === Functional model ===
@@ -165,7 +167,9 @@ class FasterRCNN(keras.Model):
         image_sizes [B, 2] -> proposals as of `ProposalLayer`, in pixels of the network input."""
         anchors, outputs = (tf.nest.flatten(self.network.get_layer(name).output) for name in ("anchors", "rpn_head"))
         logits, deltas = outputs[: len(anchors)], outputs[len(anchors) :]
-        proposals = ProposalLayer(config, name="proposals")(logits, deltas, anchors, self.network.inputs[1])
+        proposals = ProposalLayer(config, self.proposal_layer.nms, name="proposals")(
+            logits, deltas, anchors, self.network.inputs[1]
+        )
         return keras.Model(self.network.inputs, proposals, name="proposer", autocast=False)
 
     def get_config(self) -> dict[str, Any]:

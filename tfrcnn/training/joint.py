@@ -52,7 +52,9 @@ class TrainingModel(keras.Model):
         self.detector = detector
         self.seed = seed
         self.active = tuple(losses)
-        self.proposal_layer = ProposalLayer(detector.config.train_proposals, name="train_proposals")
+        self.proposal_layer = ProposalLayer(
+            detector.config.train_proposals, detector.proposal_layer.nms, name="train_proposals"
+        )
         self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
 
     def build(self, input_shape: Any) -> None:
