@@ -24,7 +24,8 @@ def native_operators(**operators: Callable[..., Any]) -> Iterator[None]:
     """Whatever this thread traces within has these.
 
     Args:
-        nms: in place of `batched_nms`, with its arguments.
+        nms: of `batched_nms`' kernel, with boxes [S, P, 4], ranks [S, P], max_output_size, iou_threshold and
+            score_threshold; only ranks above that take part.
         roi_align, roi_pool: of `RoIAlign._gather` and `RoIPool._pool`, with the layer before their arguments.
         normalize: of `Normalizer.call`, with the layer's configuration behind its arguments.
         upsample: of the feature pyramid's, with its arguments.
