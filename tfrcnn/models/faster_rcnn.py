@@ -99,7 +99,6 @@ class FasterRCNN(keras.Model):
         roi_pooling = _roi_pooling(config, roi_strides, roi_align)
         box_head = BoxHead(config.head, config.num_classes, name="box_head")
         decoder = DetectionDecoder(config.detections, config.head.box_weights, nms, name="decoder")
-        rescaler = DetectionRescaler(name="rescaler")
 
         # === Functional model ===
         size = config.image.static_size or (None, None)
@@ -120,7 +119,7 @@ class FasterRCNN(keras.Model):
         raw = keras.Input((None, None, 3), name="images", dtype="float32")
         prepared = preprocessor(raw)
         detections = network([prepared["images"], prepared["image_sizes"]])
-        detections = rescaler(detections, prepared["image_sizes"], prepared["original_sizes"])
+        detections = DetectionRescaler(name="rescaler")(detections, prepared["image_sizes"], prepared["original_sizes"])
         super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
 
         # === Config ===
@@ -141,7 +140,7 @@ class FasterRCNN(keras.Model):
         self.roi_align_implementation = roi_align
         self.box_head = box_head
         self.decoder = decoder
-        self.rescaler = rescaler
+        self.rescaler = self.get_layer("rescaler")
         self.level_strides = level_strides
         self.weights_note = load_classifier(box_head, backbone_weights) if config.backbone.name == "VGG16" else ""
 
