@@ -33,6 +33,10 @@ from tfrcnn.export.runtimes import RUNTIMES
 from tfrcnn.weights.importing import import_weights
 
 TORCH_FORMS = ("eager", "compiled", "onnx")
+WAYS = (
+    *(f"torchvision {form}" for form in TORCH_FORMS),
+    *(f"tfrcnn {runtime}" for form in SUFFIXES for runtime in RUNTIMES[form]),
+)
 WARM_UP = 2
 
 
@@ -52,6 +56,7 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
         for runtime in RUNTIMES[{v: k for k, v in SUFFIXES.items()}[path.suffix]]:
             workers.append(Process(path, runtime, options.threads))
             runners["tfrcnn", runtime] = lambda process=workers[-1]: process.run(picture)
+    runners = {key: run for key, run in runners.items() if " ".join(key) in options.only}
     rounds = [{key: turn(run) for key, run in runners.items()} for _ in range(WARM_UP + options.rounds)][WARM_UP:]
     medians = {key: statistics.median(one[key] for one in rounds) for key in runners}
     floor = eager.ask("floor")["ms"]
@@ -93,6 +98,9 @@ def main() -> None:
     parser.add_argument("--torch-python", required=True, metavar="FILE", help="a Python that has torchvision")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="a folder of NAME.npz")
     parser.add_argument("--names", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument(
+        "--only", nargs="+", default=WAYS, choices=WAYS, metavar="WAY", help="columns, of both libraries"
+    )
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
