@@ -6,8 +6,7 @@ VENV has torch, torchvision, onnx and onnxruntime. torchvision runs eagerly, com
 backbone, RPN head and box head, frozen) and as the ONNX file of torch.onnx.export in ONNX Runtime; tfrcnn as
 SavedModel, TFLite file in LiteRT, and ONNX file in ONNX Runtime and OpenVINO. Each is a process of its own, and they
 take turns, of two detections, the second of which counts. Detection is of scikit-learn's photograph of 427 x 640 at
-the network's own size, preprocessing included. The floor is what convolutions and fully connected layers would take at
-the speed of a product of large matrices.
+the network's own size, preprocessing included.
 About 20 minutes on 2 cores, which should have nothing else to do.
 """
 
@@ -51,7 +50,6 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
         worker.ask("load", **case, train=False, size=0, classes=91, form=form)
         workers.append(worker)
         runners["torchvision", form] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
-    eager = workers[0]
     for path in export(name, weights, folder):
         for runtime in RUNTIMES[{v: k for k, v in SUFFIXES.items()}[path.suffix]]:
             workers.append(Process(path, runtime, options.threads))
@@ -59,7 +57,6 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
     runners = {key: run for key, run in runners.items() if " ".join(key) in options.only}
     rounds = [{key: turn(run) for key, run in runners.items()} for _ in range(WARM_UP + options.rounds)][WARM_UP:]
     medians = {key: statistics.median(one[key] for one in rounds) for key in runners}
-    floor = eager.ask("floor")["ms"]
     for worker in workers:
         worker.close()
     ours, theirs = (
@@ -68,9 +65,9 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
     ratio = statistics.median(one[ours] / one[theirs] for one in rounds)  # a machine that slows down slows both
     cells = " | ".join(f"{ms:.0f}" for ms in medians.values())
     if name == options.names[0]:
-        print(f"| network | {' | '.join(' '.join(key) for key in medians)} | best / best | floor |")
-        print("|---" * (len(medians) + 3) + "|")
-    print(f"| {name} | {cells} | **{ratio:.2f}** | {floor:.0f} |", flush=True)
+        print(f"| network | {' | '.join(' '.join(key) for key in medians)} | best / best |")
+        print("|---" * (len(medians) + 2) + "|")
+    print(f"| {name} | {cells} | **{ratio:.2f}** |", flush=True)
 
 
 def turn(run: Callable[[], float]) -> float:

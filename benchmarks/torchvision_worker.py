@@ -149,22 +149,6 @@ class TorchSide:
             "all": total,
         }
 
-    def floor(self) -> dict[str, float]:
-        """Milliseconds that convolutions and fully connected layers take if each is as fast as a product of two
-        matrices: their operations, of one detection, over the best of many products of 2048 x 2048."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            self.model(self.images)
-        matrix = torch.randn(2048, 2048)
-        seconds = []
-        for _ in range(30):
-            started = time.perf_counter()
-            matrix @ matrix
-            seconds.append(time.perf_counter() - started)
-        rate = 2 * 2048**3 / min(seconds)
-        return {"ms": 1000 * counter.get_total_flops() / rate}
-
     def memory(self) -> dict[str, float]:
         return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
