@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from ..config import DetectorConfig
 from ..errors import InputError
-from ..models import FasterRCNN, build_detector
+from ..models import FasterRCNN, build_blank_detector
 from ..models.build import package_version
 
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
@@ -54,7 +54,7 @@ def prepare(
     changes = {"max_detections": max_detections, "score_threshold": score_threshold}
     asked = {name: value for name, value in changes.items() if value is not None}
     config = config.replace(detections=config.detections.replace(**asked))
-    copy = build_detector(config, "none", "float32", roi_align)
+    copy = build_blank_detector(config, roi_align=roi_align)
     copy.set_weights(detector.get_weights())
     return copy
 

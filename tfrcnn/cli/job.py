@@ -245,14 +245,14 @@ def _detector(job: Job, config: DetectorConfig, has_state: bool) -> FasterRCNN:
     --proposals names it, where the scheme has two networks."""
     import keras
 
-    from tfrcnn.models import build_detector, load_detector
+    from tfrcnn.models import build_blank_detector, build_detector, load_detector
     from tfrcnn.models.transfer import unshare, with_categories
 
     keras.utils.set_random_seed(job.seed)  # what has no weights to start from starts from the same random ones
     two_networks = job.scheme in ("unshared", "fast-rcnn-only")
     if has_state:
         config = config.replace(shared_features=config.shared_features and not two_networks)
-        return build_detector(config, "none", job.precision)
+        return build_blank_detector(config, job.precision)
     if job.init is None:
         config = config.replace(shared_features=True)  # also where --proposals names a detector of two networks
         detector = build_detector(config, job.backbone_weights, job.precision)

@@ -1,7 +1,16 @@
 """Detectors: backbones, feature pyramid, the assembly, presets, saving and loading."""
 
-from tfrcnn.models.build import build_detector, load_detector, save_detector
+from tfrcnn.models.build import build_blank_detector, build_detector, load_detector, save_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.models.presets import Preset, preset, preset_names
 
-__all__ = ["FasterRCNN", "Preset", "build_detector", "load_detector", "preset", "preset_names", "save_detector"]
+__all__ = [
+    "FasterRCNN",
+    "Preset",
+    "build_blank_detector",
+    "build_detector",
+    "load_detector",
+    "preset",
+    "preset_names",
+    "save_detector",
+]

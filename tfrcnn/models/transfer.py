@@ -8,7 +8,7 @@ import numpy as np
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones.applications import finalize_normalization
-from tfrcnn.models.build import build_detector
+from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 
@@ -66,7 +66,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != found:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
-    new = build_detector(config, "none", detector.dtype_policy.name, detector.roi_align_implementation)
+    new = build_blank_detector(config, detector.dtype_policy.name, detector.roi_align_implementation)
     for name in ("backbone", "fpn", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"

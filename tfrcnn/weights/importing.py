@@ -12,7 +12,7 @@ import numpy as np
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
-from tfrcnn.models import FasterRCNN, build_detector, preset
+from tfrcnn.models import FasterRCNN, build_blank_detector, preset
 from tfrcnn.weights import detectron2, torchvision
 from tfrcnn.weights.coco_names import coco_categories
 from tfrcnn.weights.read import read_checkpoint
@@ -110,7 +110,7 @@ def import_weights(
     config = found.adapt(preset(preset_name, categories).detector, state)
     if norm_epsilon is not None:
         config = config.replace(backbone=config.backbone.replace(norm_epsilon=norm_epsilon))
-    detector = build_detector(config)
+    detector = build_blank_detector(config)
     try:
         assign(detector.weights, found.assignments(detector), state)
     except InputError as error:

@@ -1,0 +1,49 @@
+"""A blank detector is the one that build_detector makes, less the random values."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfrcnn
+from tfrcnn.models import build_blank_detector
+from tfrcnn.models.build import _zeros
+
+
+@pytest.mark.parametrize("preset", ["tiny_fpn", "zf", "fasterrcnn_mobilenet_v3_large_320_fpn"])
+def test_a_blank_detector_has_the_same_weights_all_zero(preset):
+    config = tfrcnn.preset(preset, (tfrcnn.Category(1, "cell"),)).detector
+    made, blank = tfrcnn.build_detector(config), build_blank_detector(config)
+    assert [each.path for each in blank.weights] == [each.path for each in made.weights]
+    assert [each.shape for each in blank.weights] == [each.shape for each in made.weights]
+    assert [each.trainable for each in blank.weights] == [each.trainable for each in made.weights]
+    assert not any(np.any(value) for value in blank.get_weights())
+    assert any(np.any(value) for value in made.get_weights())
+
+
+def test_no_initial_value_of_a_blank_detector_is_computed(monkeypatch):
+    eager = []
+    initialize = keras.initializers.VarianceScaling.__call__
+
+    def watched(self, shape, dtype=None, **options):
+        eager.append(tf.executing_eagerly())
+        return initialize(self, shape, dtype, **options)
+
+    monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", watched)
+    config = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(1, "cell"),)).detector
+    build_blank_detector(config)
+    assert eager and not any(eager)
+    tfrcnn.build_detector(config)
+    assert eager[-1]  # so that this test can fail
+
+
+def test_a_blank_detector_keeps_what_is_no_weight():
+    class Noise(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(7)
+
+    with tf.variable_creator_scope(_zeros):
+        layer = Noise()
+    np.testing.assert_array_equal(layer.seeds.state, Noise().seeds.state)
+    assert np.any(layer.seeds.state)
