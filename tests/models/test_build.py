@@ -32,7 +32,8 @@ def test_no_initial_value_of_a_blank_detector_is_computed(monkeypatch):
     monkeypatch.setattr(keras.initializers.VarianceScaling, "__call__", watched)
     config = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(1, "cell"),)).detector
     build_blank_detector(config)
-    assert eager and not any(eager)
+    assert eager
+    assert not any(eager)
     tfrcnn.build_detector(config)
     assert eager[-1]  # so that this test can fail
 
