@@ -132,7 +132,6 @@ def _convert(
 ) -> Any:
     """The ONNX model of a detector, whose weights are changed on the way."""
     model = _trace(detector, opset, serving)
-    onnx_graph.fold_scales(model)
     onnx_graph.fuse_hard_swish(model)
     onnx_graph.fold_pads(model)
     onnx_graph.count_in_64_bits(model)

@@ -1,9 +1,9 @@
-"""Folding of what follows a convolution, on graphs small enough to compute by hand."""
+"""Changes to a graph, on graphs small enough to compute by hand."""
 
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx_graph import count_in_64_bits, fold_pads, fold_scales, fuse_hard_swish
+from tfrcnn.export.onnx_graph import count_in_64_bits, fold_pads, fuse_hard_swish
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -28,46 +28,6 @@ def model_of(*nodes, **weights):
 def result(model):
     session = onnxruntime.InferenceSession(model.SerializeToString())
     return session.run(None, {"x": np.arange(18, dtype=np.float32).reshape(1, 2, 3, 3)})[0]
-
-
-KERNEL = np.arange(18).reshape(2, 1, 3, 3) / 9
-PER_CHANNEL = np.reshape([2.0, -1.0], (1, 2, 1, 1))
-DEPTHWISE = ("Conv", "x w", "c", {"group": 2})
-
-
-@pytest.mark.parametrize("bias", [{}, {"b": [1.0, 5.0]}])
-def test_the_batch_norm_of_a_depthwise_convolution_goes_into_its_weights(bias):
-    conv = DEPTHWISE if not bias else ("Conv", "x w b", "c", {"group": 2})
-    scale, shift = ("Mul", "c s", "m", {}), ("Add", "m t", "y", {})
-    model = model_of(conv, scale, shift, w=KERNEL, s=PER_CHANNEL, t=PER_CHANNEL + 1, **bias)
-    before = result(model)
-    fold_scales(model)
-    assert [node.op_type for node in model.graph.node] == ["Conv"]
-    assert len(model.graph.initializer) == 2
-    np.testing.assert_allclose(result(model), before, rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("nodes", "weights"),
-    [
-        # along the columns; an output used twice; weights used twice
-        ([DEPTHWISE, ("Mul", "c s", "y", {})], {"s": np.ones((1, 1, 1, 2))}),
-        ([DEPTHWISE, ("Mul", "c s", "m", {}), ("Add", "m c", "y", {})], {"s": PER_CHANNEL}),
-        (
-            [DEPTHWISE, ("Conv", "x w", "d", {"group": 2}), ("Mul", "c s", "m", {}), ("Add", "m d", "y", {})],
-            {"s": PER_CHANNEL},
-        ),
-    ],
-)
-def test_what_is_shared_or_not_a_channels_own_stays(nodes, weights):
-    if weights["s"].shape[-1] == 2:
-        weights["w"] = KERNEL[:, :, :, :2]  # two columns remain
-    model = model_of(*nodes, **{"w": KERNEL, **weights})
-    before = result(model)
-    count = len(model.graph.node)
-    fold_scales(model)
-    assert len(model.graph.node) == count
-    np.testing.assert_array_equal(result(model), before)
 
 
 SHIFTED = ("Sub", "x nine", "s", {})  # -9 .. 8, on both sides of what is clipped

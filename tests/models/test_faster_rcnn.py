@@ -113,7 +113,7 @@ def test_a_kill_between_the_two_writes_leaves_the_old_detector_loadable(detector
         (lambda f: next(f.glob("*.h5")).unlink(), "there is no such file beside it"),
         (lambda f: next(f.glob("*.h5")).write_bytes(b"half"), "does not hold the weights"),
         (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
-        (lambda f: (f / "config.json").write_text('{"format": 7}'), "format must be 1"),
+        (lambda f: (f / "config.json").write_text('{"format": 7}'), "format must be 2"),
     ],
 )
 def test_a_spoilt_folder_is_an_error_that_says_what_is_wrong(detector, tmp_path, spoil, message):

@@ -20,7 +20,7 @@ from tfrcnn.files import atomic, read_json, write_json
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 CONFIG = "config.json"
-FORMAT = 1
+FORMAT = 2  # 1: before MobileNets were `FoldedModel`s, whose name is in the weights file
 
 
 def build_detector(
