@@ -22,6 +22,7 @@ from ..config import DetectorConfig
 from ..errors import InputError
 from ..models import FasterRCNN, build_blank_detector
 from ..models.build import package_version
+from ..models.transfer import copy_weights
 
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 FORMAT = 1  # of the description inside each file
@@ -55,7 +56,7 @@ def prepare(
     asked = {name: value for name, value in changes.items() if value is not None}
     config = config.replace(detections=config.detections.replace(**asked))
     copy = build_blank_detector(config, roi_align=roi_align)
-    copy.set_weights(detector.get_weights())
+    copy_weights(detector, copy)
     return copy
 
 

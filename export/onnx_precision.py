@@ -170,7 +170,7 @@ def stem_nodes(model: Any, body: list[Any]) -> set[str]:
 
 
 def _layer(node: Any, weights: set[str]) -> str | None:
-    """The layer of a node. tf2onnx names some nodes anew; a kernel keeps its name."""
+    """The layer of a node. tf2onnx names some nodes anew, and some weights, but not both."""
     names = (node.name, *node.output, *(name for name in node.input if name in weights))
     return next((layer for name in names if (layer := layer_of(name))), None)
 

@@ -147,7 +147,7 @@ def operators(model):
 
 def test_a_folded_model_has_the_layers_and_weights_of_the_one_that_was_written():
     inputs, outputs = small()
-    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs, "folds")
+    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
     assert [layer.name for layer in folded.layers] == [layer.name for layer in plain.layers]
     assert [id(weight) for weight in folded.weights] == [id(weight) for weight in plain.weights]
     assert any("batchnorm" in name for name in operators(plain))
@@ -156,7 +156,7 @@ def test_a_folded_model_has_the_layers_and_weights_of_the_one_that_was_written()
 
 def test_a_folded_model_sees_weights_and_freezing_that_come_later(maps):
     inputs, outputs = small()
-    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs, "folds")
+    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
     rng = np.random.default_rng(2)
     folded.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in folded.weights])
     images = maps[..., :3]
@@ -171,19 +171,81 @@ def test_a_folded_model_sees_weights_and_freezing_that_come_later(maps):
 
 def test_what_a_convolution_gives_to_others_too_is_still_there(maps):
     inputs, outputs = small(tap_the_convolution=True)
-    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs, "folds")
+    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
     for expected, found in zip(plain(maps[..., :3]), folded(maps[..., :3])):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
     norms = {name.split("/")[2] for name in operators(folded) if "batchnorm" in name}
     assert len(norms) == 1  # the second is folded all the same
 
 
-def test_a_model_that_uses_a_layer_twice_is_computed_as_it_is(maps):
+def conv(**options):
+    return layers.Conv2D(4, 3, padding="same", use_bias=False, **options)
+
+
+def one_norm_behind_two(x):
+    norm = layers.BatchNormalization()
+    return [norm(conv()(x)), norm(conv()(x))]
+
+
+def normalised_at_the_first_use(x):
+    twice = conv()
+    return [twice(layers.BatchNormalization()(twice(x)))]
+
+
+def normalised_at_the_second_use(x):
+    twice = conv()
+    return [layers.BatchNormalization()(twice(twice(x)))]
+
+
+def one_convolution_with_two_norms(x):
+    twice = conv()
+    return [layers.BatchNormalization()(twice(layers.BatchNormalization()(twice(x))))]
+
+
+def added_to_what_was_normalised(x):
+    y = conv()(x)
+    return [layers.BatchNormalization()(y) + y]
+
+
+def gated_by_what_was_normalised(x):
+    y = conv()(x)
+    return [layers.BatchNormalization()(y) * keras.ops.sigmoid(y)]
+
+
+def penalised(x):
+    return [layers.BatchNormalization()(conv(activity_regularizer="l2")(x))]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        one_norm_behind_two,
+        normalised_at_the_first_use,
+        normalised_at_the_second_use,
+        one_convolution_with_two_norms,
+        added_to_what_was_normalised,
+        gated_by_what_was_normalised,
+        penalised,
+    ],
+)
+def test_what_is_used_more_than_once_is_computed_as_it_is(network, maps):
     inputs = keras.Input((None, None, 4))
-    conv = layers.Conv2D(4, 3, padding="same")
-    x = layers.BatchNormalization()(conv(conv(inputs)))
-    plain, twice = keras.Model(inputs, x), FoldedModel(inputs, x, "twice")
-    np.testing.assert_array_equal(twice(maps), plain(maps))
+    outputs = network(inputs)
+    plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
+    rng = np.random.default_rng(2)
+    plain.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in plain.weights])
+    for expected, found in zip(tf.nest.flatten(plain(maps)), tf.nest.flatten(folded(maps))):
+        np.testing.assert_array_equal(found, expected)
+    assert len(folded.losses) == len(plain.losses)
+
+
+def test_a_folded_model_is_saved_and_loaded_as_any_other(tmp_path, maps):
+    model = FoldedModel(*small(), name="folds")
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(loaded, FoldedModel)
+    assert not any("batchnorm" in name for name in operators(loaded))
+    np.testing.assert_array_equal(loaded(maps[..., :3]), model(maps[..., :3]))
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "MobileNetV2", "EfficientNetB0"])

@@ -48,8 +48,13 @@ def build_blank_detector(
 ) -> FasterRCNN:
     """Make a detector whose weights are zero, for those who then set every one of them.
 
-    Random values are not computed first, which takes two and three times the memory of the largest kernel, 411 MB in
-    VGG-16. Arguments and errors as of `build_detector`.
+    Random values are not computed first: that takes up to three times the memory of the largest kernel, which in VGG-16
+    has 411 MB. Variables that are no floating point, such as the state of random numbers, are as ever.
+
+    Set the weights by `load_weights`, `copy_weights` or `restore_state`: Keras' Normalization computes with copies of
+    its statistics, which `set_weights` does not renew.
+
+    Arguments and errors as of `build_detector`.
     """
     with tf.variable_creator_scope(_zeros):
         return build_detector(config, "none", precision, roi_align)
@@ -60,7 +65,7 @@ def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Varia
     initialize = options["initial_value"]
     if callable(initialize):
         with tf.Graph().as_default():  # where it computes nothing
-            like = initialize()
+            like = tf.convert_to_tensor(initialize())
         if like.dtype.is_floating:  # the others, such as the state of random numbers, are no weights
             options["initial_value"] = lambda: tf.zeros(like.shape, like.dtype)
     return next_creator(**options)

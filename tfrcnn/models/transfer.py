@@ -76,6 +76,14 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
     return new
 
 
+def copy_weights(source: FasterRCNN, target: FasterRCNN) -> None:
+    """Give a detector all weights of another of the same form."""
+    target.set_weights(source.get_weights())
+    for backbone in (target.backbone, target.rpn_backbone):
+        if backbone is not None:
+            finalize_normalization(backbone)
+
+
 def copy_part(source: FasterRCNN, name: str, target: FasterRCNN, target_name: str) -> None:
     """Give a part of one detector, e.g. "fpn", the weights of a part of another; nothing where neither has it."""
     part, target_part = getattr(source, name), getattr(target, target_name)

@@ -28,7 +28,7 @@ class Backbone:
 
     Attributes:
         model: normalised images [B, N_h, N_w, 3] -> list of feature maps, finest first; a `FoldedModel` where there are
-            depthwise convolutions.
+            `DepthwiseConv2D`s.
         strides: pixels of the input that a cell of each map spans.
         stages: names of the last layer of each stage, input side first: what `frozen_stages` counts.
     """

@@ -1,16 +1,18 @@
 """Batch norm folded into the convolution before it, wherever its statistics are fixed.
 
 TensorFlow adds a bias, and computes an activation behind it, within the convolution; a batch norm is two passes over
-the feature map of its own. A folded kernel is rounded once more: numbers differ by about half as much again as those of
-two orders of summation in float32 do.
+the feature map of its own. The price is that a folded kernel is rounded once more: docs/performance.md has figures.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfrcnn.layers.base import register
 
 
 def convolve_and_normalize(
@@ -59,6 +61,7 @@ def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
         and conv.data_format == "channels_last"
         and getattr(conv, "depth_multiplier", 1) == 1
         and conv.dtype_policy == norm.dtype_policy
+        and conv.activity_regularizer is norm.activity_regularizer is None
     )
 
 
@@ -83,16 +86,18 @@ class FoldedNorm(keras.layers.Layer):
         return x
 
 
+@register
 class FoldedModel(keras.Model):
     """A functional model that computes each batch norm within the convolution before it.
 
     Layers, their names and weights are those of the model as it was written. It is computed by a second one, in which
-    a convolution whose output nothing but a batch norm takes is a `FoldedConv` of both; freezing a layer, or giving it
-    weights, is seen by it. A model that uses a layer twice is computed as it is.
+    a convolution whose output nothing but a batch norm takes is a `FoldedConv` of both, if the model uses each of them
+    once; freezing a layer, or giving it weights, is seen by it.
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str) -> None:
-        super().__init__(inputs=inputs, outputs=outputs, name=name)
+    # these arguments, or Keras does not save it as the functional model that it is
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         folded = _folded(keras.Model(inputs, outputs, name="folded"))
         self._compute = lambda x, training: folded(x, training=training)  # a function, lest Keras count layers twice
 
@@ -116,17 +121,19 @@ def _folded(model: keras.Model) -> keras.Model:
 
 def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """The batch norm to fold into a convolution, by the convolution's name."""
-    layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
-    try:
-        taken = [tensor for layer in layers for tensor in tf.nest.flatten(layer.input)]
-        makers = {id(layer.output): layer for layer in layers}
-    except AttributeError:  # a layer that is used more than once has no one input
-        return {}
-    uses = [id(tensor) for tensor in [*taken, *tf.nest.flatten(model.outputs)]]
+    # the calls that make up the model, of layers and of Keras' operations; it has no public list of them
+    calls = [call for depth in model._nodes_by_depth.values() for call in depth]
+    used = Counter(id(call.operation) for call in calls)
+    taken = Counter(id(tensor) for call in calls for tensor in call.input_tensors)
+    taken.update(id(tensor) for tensor in model.outputs)
+    makers = {id(tensor): call.operation for call in calls for tensor in call.output_tensors}
     found = {}
-    for norm in layers:
-        conv = makers.get(id(norm.input))
-        if conv is not None and can_fold(conv, norm) and uses.count(id(norm.input)) == 1:
+    for call in calls:
+        if not call.input_tensors:  # where the model's input comes in
+            continue
+        norm, given = call.operation, call.input_tensors[0]
+        conv = makers[id(given)]
+        if can_fold(conv, norm) and used[id(conv)] == used[id(norm)] == taken[id(given)] == 1:
             found[conv.name] = norm
     return found
 
