@@ -5,6 +5,7 @@
 Beside each difference stands torchvision's own: its float32 against its float64. That is the error of one order of
 summation, and another order has its own, so the two may differ by about as much. End to end these errors add up, and
 boxes of nearly equal scores change places; so the detections are compared as sets.
+Of v2's 100, torchvision's own float32 and float64 have 99 in common.
 """
 
 from __future__ import annotations
