@@ -72,13 +72,12 @@ def test_a_truncated_model_computes_what_is_wanted_and_what_that_needs(models):
     [("run", "Keras"), ("a.tflite", "LiteRT"), *(("a.onnx", runtime) for runtime in RUNTIMES["onnx"])],
 )
 def test_every_runtime_says_where_its_time_goes(name, runtime, models):
-    found = stage_milliseconds(models / name, runtime, 1, edge_cases()[-1], rounds=2)
+    # medians of many runs: with two, a machine that has more to do can hide a layer of LiteRT, which is a difference
+    found = stage_milliseconds(models / name, runtime, 1, edge_cases()[-1], rounds=25)
     assert tuple(found) == STAGES
+    # the geometry of this tiny network may be too quick to measure by differences, its layers are not
+    assert all(found[stage] > 0 for stage in ("backbone", "rpn", "head"))
     assert all(milliseconds >= 0 for milliseconds in found.values())
-    if runtime == "LiteRT":  # by differences, of which any may be nothing on a machine that has more to do
-        assert sum(found.values()) > 0
-    else:  # from a profile, in which the geometry of this tiny network may be nothing
-        assert all(found[stage] > 0 for stage in ("backbone", "rpn", "head"))
 
 
 def test_a_call_of_the_graph_is_no_operator_of_tensorflows(models):

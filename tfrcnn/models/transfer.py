@@ -79,7 +79,12 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
 def copy_weights(source: FasterRCNN, target: FasterRCNN) -> None:
     """Give a detector all weights of another of the same form."""
     target.set_weights(source.get_weights())
-    for backbone in (target.backbone, target.rpn_backbone):
+    renew_statistics(target)
+
+
+def renew_statistics(detector: FasterRCNN) -> None:
+    """Let a detector normalise with the statistics it was given, see `finalize_normalization`."""
+    for backbone in (detector.backbone, detector.rpn_backbone):
         if backbone is not None:
             finalize_normalization(backbone)
 

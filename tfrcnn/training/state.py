@@ -11,7 +11,7 @@ import numpy as np
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
-from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.models.transfer import renew_statistics
 from tfrcnn.training.joint import TrainingModel
 
 META = "meta.json"
@@ -59,9 +59,7 @@ def restore_state(path: Path, model: TrainingModel) -> None:
                 )
         for key, variable in variables.items():
             variable.assign(values[key])
-    for backbone in (model.detector.backbone, model.detector.rpn_backbone):
-        if backbone is not None:
-            finalize_normalization(backbone)
+    renew_statistics(model.detector)
 
 
 def seed_dropout(model: keras.Model, *seed: int) -> None:

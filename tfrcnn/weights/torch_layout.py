@@ -142,10 +142,9 @@ def assign(
     unused = sorted(key for key in state if key not in used and not is_bookkeeping(key))
     if missing or unused:
         raise InputError(f"weights of another network: {_list('missing', missing)}, {_list('not used', unused)}")
-    for each in assignments:  # do all of them fit? Not kept: a converted kernel can be a copy
-        _converted(each, state[each.key])
-    for each in assignments:
-        each.variable.assign(_converted(each, state[each.key]))
+    values = [_converted(each, state[each.key]) for each in assignments]
+    for each, value in zip(assignments, values):
+        each.variable.assign(value)
 
 
 def _converted(assignment: Assignment, array: np.ndarray) -> np.ndarray:
