@@ -74,12 +74,13 @@ def normalize(images: tf.Tensor, image_sizes: tf.Tensor, config: ImageConfig) ->
     """
     if config.channel_order == "BGR":
         images = tf.reverse(images, axis=[-1])
+    # a row as one vector: broadcasting along the three channels instead takes four times as long
     shape = tf.shape(images)
+    width = 3 * shape[2]
+    mean, std = (tf.tile(tf.constant(values), [shape[2]]) for values in (config.mean, config.std))
     sizes = tf.cast(image_sizes, tf.int32)
     rows = tf.cast(tf.range(shape[1])[None] < sizes[:, :1], tf.float32)  # [B, N_h]
-    columns = tf.cast(tf.range(shape[2])[None] < sizes[:, 1:], tf.float32)  # [B, N_w]
-    # a row as one vector: broadcasting along the three channels instead takes four times as long
-    mean, std = (tf.tile(tf.constant(values), [shape[2]]) for values in (config.mean, config.std))
-    inside = rows[:, :, None] * tf.repeat(columns, 3, axis=1)[:, None]
-    normalized = (tf.reshape(images, [shape[0], shape[1], 3 * shape[2]]) - mean) / std * inside
+    columns = tf.cast(tf.range(width)[None] < 3 * sizes[:, 1:], tf.float32)  # [B, 3 N_w]
+    scale = rows[:, :, None] * (columns / std)[:, None]
+    normalized = (tf.reshape(images, [shape[0], shape[1], width]) - mean) * scale
     return tf.ensure_shape(tf.reshape(normalized, shape), images.shape)

@@ -1,6 +1,7 @@
 """The final list of boxes, by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfrcnn.config import DetectionConfig
@@ -59,6 +60,27 @@ def test_padding_is_never_scored():
 def test_at_most_the_best_of_all_classes_are_returned():
     found = decode([[0.9, 0.05], [0.0, 0.0], [0.1, 0.8]], max_detections=2)
     np.testing.assert_allclose(found["scores"], [0.9, 0.8], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "looked_at"), [(0.6, 9), (0.999, 1)])
+def test_no_more_than_some_class_has_above_the_threshold_are_looked_at_and_give_what_all_give(threshold, looked_at):
+    rng = np.random.default_rng(0)
+    scores = rng.uniform(0.01, 0.5, (2, 40, 3)).astype(np.float32)
+    scores[0, :9, 1], scores[1, 30:33, 2] = np.linspace(0.7, 0.9, 9), [0.8, 0.95, 0.7]
+    corners = rng.uniform(0, 60, (2, 40, 2))
+    proposals = np.concatenate([corners, corners + rng.uniform(0, 30, (2, 40, 2))], -1).astype(np.float32)
+    deltas = rng.normal(size=(2, 40, 3, 4)).astype(np.float32)
+    valid = np.arange(40) != [[20], [31]]  # one that is sure of itself among them
+    found = []
+    for nms in ("combined", "padded"):
+        layer = DetectionDecoder(DetectionConfig(score_threshold=threshold, min_size=4.0), WEIGHTS, nms)
+        sets = tf.reshape(tf.transpose(scores, [0, 2, 1]), [6, 40])
+        assert layer._candidates(sets) == (looked_at if nms == "combined" else 40)
+        found.append(layer.from_scores(scores, deltas, proposals, valid, tf.tile(SIZE, [2, 1])))
+    few, every = found
+    assert (few["num_detections"].numpy() > 0).all() == (looked_at > 1)
+    for name, values in few.items():
+        np.testing.assert_array_equal(values, every[name], err_msg=name)
 
 
 def test_deltas_of_the_class_itself_move_its_box():

@@ -71,22 +71,19 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         """As `call`, of the classes' probabilities [B, P, C]."""
         config = self.config
         batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2], scores.shape[0]
-        boxes = box_ops.decode(deltas, proposals[:, :, None], self.box_weights)
-        boxes = box_ops.clip(tf.reshape(boxes, [batch, count * classes, 4]), image_sizes)
-        boxes = tf.reshape(boxes, [batch, count, classes, 4])
-        good = valid[..., None] & tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
-        scores = tf.where(good, scores, ABSENT)
-
-        # [B, P, C] -> one set of boxes for each image and class
-        boxes = tf.reshape(tf.transpose(boxes, [0, 2, 1, 3]), [batch * classes, count, 4])
+        # [B, P, C] -> one set of scores for each image and class
+        scores = tf.where(valid[..., None], scores, ABSENT)
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
         if images is not None:  # so that NMS knows its sets
-            sets = images * classes
-            boxes, scores = tf.ensure_shape(boxes, [sets, None, 4]), tf.ensure_shape(scores, [sets, None])
-        scores, order = tf.math.top_k(scores, k=count)
-        boxes = tf.gather(boxes, order, batch_dims=1)
+            scores = tf.ensure_shape(scores, [images * classes, None])
+        scores, order = tf.math.top_k(scores, k=self._candidates(scores))
+        boxes = self._decode(tf.reshape(order, [batch, classes, -1]), deltas, proposals, image_sizes)
+        boxes = tf.reshape(boxes, [*tf.unstack(tf.shape(scores)), 4])
+        boxes = tf.ensure_shape(boxes, [*scores.shape, 4])
+        good = tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
         limit = config.max_detections
-        kept, counts = batched_nms(boxes, scores > config.score_threshold, limit, config.nms_iou, self.nms)
+        present = good & (scores > config.score_threshold)
+        kept, counts = batched_nms(boxes, present, limit, config.nms_iou, self.nms)
         present = tf.range(limit)[None] < counts[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         boxes = tf.gather(boxes, kept, batch_dims=1)
@@ -101,6 +98,23 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
             "labels": tf.where(present, order // limit, 0),
             "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
         }
+
+    def _candidates(self, scores: tf.Tensor) -> tf.Tensor:
+        """How many of each set [S, P], the best first, are looked at: no more than some set has above the threshold,
+        a few of a thousand in a trained detector. All of them where a graph wants to know their number beforehand."""
+        count = tf.shape(scores)[1]
+        if self.nms != "combined":
+            return count
+        above = tf.reduce_sum(tf.cast(scores > self.config.score_threshold, tf.int32), axis=1)
+        return tf.minimum(tf.maximum(tf.reduce_max(above), 1), count)  # at least 1, as a kernel may want
+
+    def _decode(self, order: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
+        """Boxes [B, C K, 4] of the proposals order [B, C, K], each by the deltas for its class."""
+        batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
+        rows = tf.reshape(order * classes + tf.range(classes)[:, None], [batch, -1])
+        deltas = tf.gather(tf.reshape(deltas, [batch, count * classes, 4]), rows, batch_dims=1)
+        anchors = tf.gather(proposals, tf.reshape(order, [batch, -1]), batch_dims=1)
+        return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "box_weights": list(self.box_weights), "nms": self.nms}
