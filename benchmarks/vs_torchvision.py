@@ -107,15 +107,29 @@ def compare(name: str, train: bool, options: argparse.Namespace, weights: Path, 
     theirs.close()
 
 
+NEITHER = ("transform", "proposals", "RoIAlign", "detections")  # convolution nor fully connected layer
 LEDGERS: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
 
 def print_ledgers() -> None:
-    """Milliseconds by stage, tfrcnn / torchvision."""
+    """Milliseconds by stage, tfrcnn / torchvision, and what part of their sum is neither convolution nor fc."""
     stages = list(next(iter(LEDGERS.values()))[0])
-    print("\n| ms, tfrcnn / torchvision | " + " | ".join(stages) + " |\n|---" * 1 + "|---" * len(stages) + "|")
-    for name, (ours, theirs) in LEDGERS.items():
-        print(f"| {name} | " + " | ".join(f"{ours[stage]:.0f} / {theirs[stage]:.0f}" for stage in stages) + " |")
+    print(
+        "\n| ms, tfrcnn / torchvision | "
+        + " | ".join(stages)
+        + " | neither conv nor fc |\n"
+        + "|---" * (len(stages) + 2)
+        + "|"
+    )
+    for name, sides in LEDGERS.items():
+        shares = " / ".join(f"{100 * share(side):.0f} %" for side in sides)
+        cells = (" / ".join(f"{side[stage]:.{int(side[stage] < 10)}f}" for side in sides) for stage in stages)
+        print(f"| {name} | {' | '.join(cells)} | {shares} |")
+
+
+def share(ledger: dict[str, float]) -> float:
+    """What part of the sum of the stages is neither convolution nor fully connected layer."""
+    return sum(ledger[stage] for stage in NEITHER) / sum(ms for stage, ms in ledger.items() if stage != "all")
 
 
 def main() -> None:
