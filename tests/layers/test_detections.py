@@ -74,13 +74,25 @@ def test_no_more_than_some_class_has_above_the_threshold_are_looked_at_and_give_
     found = []
     for nms in ("combined", "padded"):
         layer = DetectionDecoder(DetectionConfig(score_threshold=threshold, min_size=4.0), WEIGHTS, nms)
-        sets = tf.reshape(tf.transpose(scores, [0, 2, 1]), [6, 40])
+        sets = tf.reshape(tf.transpose(tf.where(scores > threshold, scores, -1.0), [0, 2, 1]), [6, 40])
         assert layer._candidates(sets) == (looked_at if nms == "combined" else 40)
         found.append(layer.from_scores(scores, deltas, proposals, valid, tf.tile(SIZE, [2, 1])))
     few, every = found
     assert (few["num_detections"].numpy() > 0).all() == (looked_at > 1)
     for name, values in few.items():
         np.testing.assert_array_equal(values, every[name], err_msg=name)
+    for one in range(2):  # an image's are its own
+        own = (values[one : one + 1] for values in (scores, deltas, proposals, valid))
+        for name, values in layer.from_scores(*own, SIZE).items():
+            np.testing.assert_array_equal(values[0], few[name][one], err_msg=name)
+
+
+def test_a_score_that_is_no_number_hides_no_other():
+    deltas = tf.zeros([1, 3, 1, 4])
+    scores = tf.constant([[[np.nan], [0.9], [0.8]]])
+    found = DetectionDecoder(DetectionConfig(), WEIGHTS).from_scores(scores, deltas, PROPOSALS, ALL, SIZE)
+    np.testing.assert_allclose(found["scores"][0, :2], [0.9, 0.8])
+    assert found["num_detections"] == 2
 
 
 def test_deltas_of_the_class_itself_move_its_box():

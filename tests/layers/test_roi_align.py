@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers import RoIAlign
-from tfrcnn.layers.roi_align import _bordered
 
 IMPLEMENTATIONS = ("crop_and_resize", "gather", "matmul")
 RAMP = tf.reshape(tf.range(25.0), [1, 5, 5, 1])  # value 5 y + x
@@ -98,22 +97,6 @@ def test_all_implementations_agree_in_value_and_gradient_over_levels_and_images(
     for one, *others in zip(*results):
         for other in others:
             np.testing.assert_allclose(one, other, atol=2e-4)
-
-
-@pytest.mark.parametrize("shape", [(2, 5, 7, 3), (1, 1, 4, 2), (1, 6, 1, 1)])
-def test_the_border_is_what_symmetric_padding_makes_in_value_and_gradient(shape):
-    rng = np.random.default_rng(0)
-    feature = tf.constant(rng.normal(size=shape), tf.float32)
-    found = []
-    for border in (_bordered, lambda x: tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")):
-        with tf.GradientTape() as tape:
-            tape.watch(feature)
-            bordered = border(feature)
-            weights = tf.reshape(tf.range(tf.size(bordered), dtype=tf.float32), bordered.shape)
-            weighted = tf.reduce_sum(bordered * weights)
-        found.append((bordered, tape.gradient(weighted, feature)))
-    for ours, padded in zip(*found):
-        np.testing.assert_array_equal(ours, padded)
 
 
 def test_a_box_goes_to_the_level_of_its_size():

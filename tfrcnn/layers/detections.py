@@ -22,7 +22,7 @@ ABSENT = -1.0
 
 @register
 class DetectionDecoder(GeometryLayer[DetectionConfig]):
-    """Softmax, decode for every class, clip, score threshold, NMS within each class, the best D of all classes."""
+    """Softmax, score threshold, decode by the class, clip, NMS within each class, the best D of all classes."""
 
     config_class: type[Config] = DetectionConfig
 
@@ -69,21 +69,19 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         self, scores: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, valid: tf.Tensor, image_sizes: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """As `call`, of the classes' probabilities [B, P, C]."""
-        config = self.config
+        config, limit = self.config, self.config.max_detections
         batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2], scores.shape[0]
         # [B, P, C] -> one set of scores for each image and class
-        scores = tf.where(valid[..., None], scores, ABSENT)
+        scores = tf.where(valid[..., None] & (scores > config.score_threshold), scores, ABSENT)
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
         if images is not None:  # so that NMS knows its sets
             scores = tf.ensure_shape(scores, [images * classes, None])
         scores, order = tf.math.top_k(scores, k=self._candidates(scores))
-        boxes = self._decode(tf.reshape(order, [batch, classes, -1]), deltas, proposals, image_sizes)
-        boxes = tf.reshape(boxes, [*tf.unstack(tf.shape(scores)), 4])
-        boxes = tf.ensure_shape(boxes, [*scores.shape, 4])
-        good = tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
-        limit = config.max_detections
-        present = good & (scores > config.score_threshold)
-        kept, counts = batched_nms(boxes, present, limit, config.nms_iou, self.nms)
+        looked_at = tf.shape(scores)[1]
+        boxes = self._decode(tf.reshape(order, [batch, classes, looked_at]), deltas, proposals, image_sizes)
+        boxes = tf.ensure_shape(tf.reshape(boxes, [batch * classes, looked_at, 4]), [*scores.shape, 4])
+        large = tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
+        kept, counts = batched_nms(boxes, large & (scores > ABSENT), limit, config.nms_iou, self.nms)
         present = tf.range(limit)[None] < counts[:, None]
         scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
         boxes = tf.gather(boxes, kept, batch_dims=1)
@@ -100,20 +98,21 @@ class DetectionDecoder(GeometryLayer[DetectionConfig]):
         }
 
     def _candidates(self, scores: tf.Tensor) -> tf.Tensor:
-        """How many of each set [S, P], the best first, are looked at: no more than some set has above the threshold,
-        a few of a thousand in a trained detector. All of them where a graph wants to know their number beforehand."""
+        """How many of each set [S, P], the best first, are looked at: no more than some set has, a few of a thousand
+        in a trained detector. All of them where a graph wants to know their number beforehand."""
         count = tf.shape(scores)[1]
         if self.nms != "combined":
             return count
-        above = tf.reduce_sum(tf.cast(scores > self.config.score_threshold, tf.int32), axis=1)
-        return tf.minimum(tf.maximum(tf.reduce_max(above), 1), count)  # at least 1, as a kernel may want
+        present = tf.reduce_sum(tf.cast(scores > ABSENT, tf.int32), axis=1)
+        return tf.clip_by_value(tf.reduce_max(present), 1, count)  # the slots that are left empty point to the first
 
     def _decode(self, order: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
         """Boxes [B, C K, 4] of the proposals order [B, C, K], each by the deltas for its class."""
         batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
-        rows = tf.reshape(order * classes + tf.range(classes)[:, None], [batch, -1])
+        each = [batch, classes * tf.shape(order)[2]]
+        rows = tf.reshape(order * classes + tf.range(classes)[:, None], each)
         deltas = tf.gather(tf.reshape(deltas, [batch, count * classes, 4]), rows, batch_dims=1)
-        anchors = tf.gather(proposals, tf.reshape(order, [batch, -1]), batch_dims=1)
+        anchors = tf.gather(proposals, tf.reshape(order, each), batch_dims=1)
         return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)
 
     def get_config(self) -> dict[str, Any]:
