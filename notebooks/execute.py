@@ -63,9 +63,12 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 def main(names: list[str]) -> None:
     """Execute notebooks by name, or all of them, in their order."""
+    paths = [FOLDER / name for name in names] or sorted(FOLDER.glob("*.ipynb"))
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise SystemExit(f"error: no such notebook: {', '.join(missing)}")
     # first, so that no notebook stores how the training went that happens to be in the first of them
     subprocess.run([sys.executable, "-c", TRAIN], cwd=FOLDER, check=True)
-    for path in [FOLDER / name for name in names] or sorted(FOLDER.glob("*.ipynb")):
+    for path in paths:
         began = time.monotonic()
         notebook = executed(path, FOLDER)
         with atomic(path) as temporary:
