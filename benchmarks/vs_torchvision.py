@@ -114,13 +114,8 @@ LEDGERS: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 def print_ledgers() -> None:
     """Milliseconds by stage, tfrcnn / torchvision, and what part of their sum is neither convolution nor fc."""
     stages = list(next(iter(LEDGERS.values()))[0])
-    print(
-        "\n| ms, tfrcnn / torchvision | "
-        + " | ".join(stages)
-        + " | neither conv nor fc |\n"
-        + "|---" * (len(stages) + 2)
-        + "|"
-    )
+    columns = ["ms, tfrcnn / torchvision", *stages, "neither conv nor fc"]
+    print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for name, sides in LEDGERS.items():
         shares = " / ".join(f"{100 * share(side):.0f} %" for side in sides)
         cells = (" / ".join(f"{side[stage]:.{int(side[stage] < 10)}f}" for side in sides) for stage in stages)
