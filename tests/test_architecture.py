@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "config_base", "config_training", "errors", "files"}
+BASE = {"config", "config_base", "config_training", "deprecation", "errors", "files"}
 LEAVES = {*BASE, "boxes", "images"}
 LIBRARY = {
     *LEAVES,
@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "config_training": {"config_base"},
     "config_base": {"errors"},
     "errors": set(),
+    "deprecation": set(),
     "files": {"errors"},
     "boxes": BASE,
     "images": BASE,

@@ -1,0 +1,44 @@
+"""Detectors saved by earlier releases load and detect the same.
+
+`tests/saved/VERSION` holds a small detector that VERSION saved, and what VERSION detected with it in `picture`.
+"""
+
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import tfrcnn
+import tfrcnn.models
+
+SAVED = Path(__file__).resolve().parent.parent / "saved"
+VERSIONS = sorted(path.name for path in SAVED.iterdir())
+
+
+def assert_detects_as_before(detector, folder):
+    before = np.load(folder / "detections.npz")
+    after = {name: value.numpy()[0] for name, value in detector(before["picture"][None].astype(np.float32)).items()}
+    assert after["num_detections"] == before["num_detections"]
+    assert before["num_detections"] > 5
+    np.testing.assert_array_equal(after["labels"], before["labels"])
+    np.testing.assert_allclose(after["scores"], before["scores"], atol=1e-5)  # a score in (0, 1), summed in float32
+    np.testing.assert_allclose(after["boxes"], before["boxes"], atol=1e-3)  # pixels
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_folder_saved_by_an_earlier_version_detects_the_same(version):
+    detector = tfrcnn.load_detector(SAVED / version)
+    assert [(c.id, c.name) for c in detector.config.categories] == [(3, "cell"), (90, "Plättchen")]
+    assert_detects_as_before(detector, SAVED / version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_keras_file_saved_by_an_earlier_version_detects_the_same(version, tmp_path):
+    folder, path = SAVED / version, tmp_path / "detector.keras"
+    with zipfile.ZipFile(path, "w") as archive:  # a .keras file holds the same weights and two small descriptions
+        for name in ("config.json", "metadata.json"):
+            archive.write(folder / "keras" / name, name)
+        archive.write(folder / "model-0.weights.h5", "model.weights.h5")
+    assert_detects_as_before(keras.models.load_model(path), folder)
