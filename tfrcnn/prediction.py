@@ -17,11 +17,11 @@ from tqdm import tqdm
 from tfrcnn.data.checks import EXTENSIONS
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.drawing import draw_detections, save_png
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import write_coco_results
 from tfrcnn.files import is_free, write_json
 from tfrcnn.inference import Predictor
-from tfrcnn.visualize import draw_detections, save_png
 
 
 @dataclass(frozen=True, eq=False)

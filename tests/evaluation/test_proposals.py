@@ -15,9 +15,10 @@ from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, Example, ImageProposals
+from tfrcnn.drawing import plot_recall
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.proposals import THRESHOLDS, evaluate_proposals
-from tfrcnn.evaluation.report import plot_recall, render_proposals, write_json
+from tfrcnn.evaluation.report import render_proposals, write_json
 
 BOX = [0, 0, 100, 100]
 SHIFTED = [0, 25, 100, 125]  # IoU with BOX is 75 / 125 = 0.6
