@@ -126,7 +126,7 @@ def test_without_proposals_recall_is_zero_and_without_objects_it_is_not_defined(
         ([], (), r"limits must be .* positive numbers of proposals, found \[\]"),
         ([], (0, 5), r"found \[0, 5\]"),
         ([proposed(2, [BOX])], (5,), "proposals for hand: image_id 2: expected an image of the data set"),
-        ([proposed(1, [BOX]), proposed(1, [BOX])], (5,), "expected one entry for each image, found two"),
+        ([proposed(1, [BOX]), proposed(1, [BOX])], (5,), "expected one entry per image, found two"),
         ([proposed(1, [BOX], [np.nan])], (5,), r"scores\[0\]: expected finite numbers, found nan"),
         ([proposed(1, [BOX], [0.1, 0.2])], (5,), r"boxes \[N, 4\] and scores \[N\], found \[1, 4\] and \[2\]"),
     ],

@@ -36,7 +36,7 @@ def plot_precision_recall(evaluation: Evaluation, path: str | Path) -> None:
     """Draw precision against recall per class, at `evaluation.iou_threshold`.
 
     Precision is the best at the same or a higher recall: AP is the area under this curve. Up to ten classes have a
-    colour each. Of more classes, the three best and the three worst have one, and the others are grey.
+    colour each. If there are more, the three best and the three worst are coloured, and the others are grey.
 
     Args:
         evaluation: result of `tfrcnn.evaluate`.
