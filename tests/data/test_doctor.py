@@ -204,7 +204,7 @@ def test_the_doctor_reports_faults_of_annotations_and_of_pixels_together(tmp_pat
 def test_statistics_are_those_of_the_boxes(tmp_path: Path) -> None:
     path = coco(tmp_path, {f"{i}.jpg": encoded("JPEG") for i in range(4)})
     content = json.loads(Path(path).read_text())
-    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20, that of the others 6
+    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20; the others have 6
     content["annotations"][1]["image_id"] = 0
     Path(path).write_text(json.dumps(content))
 
@@ -225,7 +225,7 @@ def test_an_empty_data_set_is_diagnosed_too(tmp_path: Path) -> None:
 
 
 def detector(*sizes: tuple[float, ...], image: ImageConfig | None = None, **anchors: object) -> DetectorConfig:
-    """Square anchors of the given sizes a level; a network input of 64 x 64."""
+    """Square anchors of these sizes per level; a network input of 64 x 64."""
     options = {"ratios": (1.0,), **anchors}
     return DetectorConfig(
         BackboneConfig("any"),

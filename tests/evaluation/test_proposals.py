@@ -1,4 +1,4 @@
-"""Recall of proposals against hand-counted cases and pycocotools run by itself, without classes.
+"""Recall of proposals against hand-counted cases and pycocotools on its own, without classes.
 
 Boxes are [y1, x1, y2, x2].
 """
@@ -196,12 +196,12 @@ def test_average_recall_is_that_of_pycocotools_without_classes(seed):
     data, proposals = crowded(seed)
     limits = (10, 50, 150)
     expected = pycocotools_average_recall(data, proposals, limits)
-    found = evaluate_proposals(data, proposals, limits).average_recall
-    assert list(found) == list(expected)
-    assert 0.1 < found["AR@10"] < found["AR@50"] < found["AR@150"] < 1
-    # the same counts of found objects; what differs is the order in which ten quotients are added
+    actual = evaluate_proposals(data, proposals, limits).average_recall
+    assert list(actual) == list(expected)
+    assert 0.1 < actual["AR@10"] < actual["AR@50"] < actual["AR@150"] < 1
+    # both count the same objects; only the order in which ten quotients are added differs
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-12), name
+        assert actual[name] == pytest.approx(value, abs=1e-12), name
 
 
 def test_the_report_has_a_row_for_each_limit_and_json_all_of_it(tmp_path):

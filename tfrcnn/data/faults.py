@@ -83,7 +83,7 @@ class Fault:
 
     @property
     def action(self) -> Action:
-        """What the reader does about the fault."""
+        """The reader's action, see `Kind`."""
         return KINDS[self.kind].action
 
     def render(self) -> str:
