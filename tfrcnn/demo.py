@@ -45,9 +45,6 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
 
     Raises:
         InputError: the folder holds another number of scenes, or see `make_digit_scenes`.
-
-    Example:
-        digit_scenes("digits", {"train": 100, "val": 10, "test": 10})["train"]
     """
     paths = {split: Path(folder) / f"instances_{split}.json" for split in scenes}
     missing = [split for split, path in paths.items() if not path.is_file()]

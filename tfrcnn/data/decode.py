@@ -39,9 +39,6 @@ def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     Raises:
         tf.errors.InvalidArgumentError: the data cannot be decoded.
-
-    Example:
-        pixels = decode_image(tf.io.read_file("street.jpg"), tf.constant(1))
     """
     pixels = tf.case(
         [

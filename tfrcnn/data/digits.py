@@ -77,10 +77,6 @@ def make_digit_scenes(
 
     Raises:
         InputError: scikit-learn is not installed, or a number is not positive.
-
-    Example:
-        paths = make_digit_scenes("digits", train=100, val=10, test=10)
-        dataset = tfrcnn.load_dataset(str(paths["train"]))
     """
     sizes = {"train": train, "val": val, "test": test}
     for split, size in sizes.items():

@@ -173,9 +173,6 @@ def fetch(source: Source, out: Path) -> tuple[Dataset, Dataset]:
     Raises:
         InputError: see `plan`, `download` and `unpack`; also if an archive holds no data set, or a folder cannot be
             written.
-
-    Example:
-        train, test = fetch(DATASETS["voc2007"], Path("data"))
     """
     plan(source, out)
     with file_errors(out):

@@ -135,7 +135,7 @@ class _Reader:
         """Read the <annotation> of a file, or None after a fault."""
         kind = "syntax-error" if in_split else "unread-annotation"
         try:
-            tree = ElementTree.fromstring(path.read_bytes())
+            tree: Element = ElementTree.fromstring(path.read_bytes())
         except ElementTree.ParseError as error:
             line, column = error.position
             self.fault(kind, path, f"line {line}, column {column + 1}", f"expected XML, found: {error}")

@@ -42,9 +42,6 @@ def evaluate_coco(dataset: Dataset, detections: Sequence[ImageDetections]) -> Ev
 
     Raises:
         InputError: the detections do not fit the data set; see `tfrcnn.evaluation.inputs.align`.
-
-    Example:
-        evaluate_coco(dataset, detections).headline["AP"]
     """
     aligned = align(dataset, detections)
     image_ids = _ranks(dataset)
@@ -79,9 +76,6 @@ def to_coco_results(dataset: Dataset, detections: Sequence[ImageDetections]) -> 
 
     Raises:
         InputError: the detections do not fit the data set.
-
-    Example:
-        results = to_coco_results(dataset, predictor.detect_dataset(dataset))
     """
     image_ids = [example.image_id for example in dataset.examples]
     return _results(align(dataset, detections), image_ids, [category.id for category in dataset.categories])

@@ -33,10 +33,6 @@ def confusion_matrix(
 
     Raises:
         InputError: the detections do not fit the data set.
-
-    Example:
-        matrix = confusion_matrix(dataset, predictor.detect_dataset(dataset))
-        correct = matrix.diagonal().sum()
     """
     size = len(dataset.categories) + 1
     images = zip(dataset.examples, align(dataset, detections))

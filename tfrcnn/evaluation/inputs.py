@@ -5,7 +5,7 @@ Legend: N detections and M objects of one image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -23,22 +23,19 @@ def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[Image
         InputError: an image is unknown or has two entries, lengths differ, a label is out of range, a score or
             coordinate is not finite, or a box is inverted.
     """
-    by_image = _by_image(dataset, detections, "detections")
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
-    ids = [example.image_id for example in dataset.examples]
-    return [by_image.get(image_id) or ImageDetections(image_id, *nothing) for image_id in ids]
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    return _align(dataset, detections, "detections", lambda image_id: ImageDetections(image_id, *empty))
 
 
 def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> list[ImageProposals]:
-    """Check proposals and put them in the order of `dataset.examples`; an image without an entry gets an empty one.
+    """Do the same for proposals, which have no labels; see `align`."""
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    return _align(dataset, proposals, "proposals", lambda image_id: ImageProposals(image_id, *empty))
 
-    Raises:
-        InputError: see `align`; proposals have no labels.
-    """
-    by_image = _by_image(dataset, proposals, "proposals")
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    ids = [example.image_id for example in dataset.examples]
-    return [by_image.get(image_id) or ImageProposals(image_id, *nothing) for image_id in ids]
+
+def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    """Concatenate arrays [N] of images, of which there may be none."""
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
 def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
@@ -64,10 +61,9 @@ def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     return iou
 
 
-def _by_image(dataset: Dataset, entries: Sequence[Entry], what: str) -> dict[int | str, Entry]:
-    """Check the entries and return them by image id."""
-    known = {example.image_id for example in dataset.examples}
-    by_image: dict[int | str, Entry] = {}
+def _align(dataset: Dataset, entries: Sequence[Entry], what: str, empty: Callable[[int | str], Entry]) -> list[Entry]:
+    ids = [example.image_id for example in dataset.examples]
+    known, by_image = set(ids), {}
     for entry in entries:
         where = f"{what} for {dataset.source}: image_id {entry.image_id!r}"
         if entry.image_id not in known:
@@ -76,7 +72,7 @@ def _by_image(dataset: Dataset, entries: Sequence[Entry], what: str) -> dict[int
             raise InputError(f"{where}: expected one entry per image, found two")
         _check(entry, len(dataset.categories), where)
         by_image[entry.image_id] = entry
-    return by_image
+    return [by_image.get(image_id) or empty(image_id) for image_id in ids]
 
 
 def _check(entry: ImageProposals, num_classes: int, where: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageProposals
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align_proposals, pairwise_iou
+from tfrcnn.evaluation.inputs import align_proposals, joined, pairwise_iou
 
 # COCO's ten thresholds, whose mean is AR, and 1, where figure 4 ends
 THRESHOLDS = np.append(np.linspace(0.5, 0.95, 10), 1.0)
@@ -101,8 +101,8 @@ def evaluate_proposals(
     if not limits or limits[0] < 1:
         raise InputError(f"limits must be one or more positive numbers of proposals, found {list(limits)}")
     aligned = align_proposals(dataset, proposals)
-    ignored = _joined([example.crowd | example.difficult for example in dataset.examples], bool)
-    area = _joined([example.area for example in dataset.examples], np.float64)
+    ignored = joined([example.crowd | example.difficult for example in dataset.examples], bool)
+    area = joined([example.area for example in dataset.examples], np.float64)
     pairs = _pairs(dataset, aligned, limits[-1])
     recall, average = None, {}
     for name, (smallest, largest) in AREAS.items():
@@ -138,8 +138,8 @@ def _pairs(dataset: Dataset, proposals: Sequence[ImageProposals], limit: int) ->
         rank, truth = np.nonzero(iou >= THRESHOLDS[0])
         parts.append((number * limit + rank, first + truth, rank, iou[rank, truth]))
         first += len(example.boxes)
-    proposal, truth, rank = (_joined([part[i] for part in parts], np.int64) for i in range(3))
-    iou = _joined([part[3] for part in parts], np.float64)
+    proposal, truth, rank = (joined([part[i] for part in parts], np.int64) for i in range(3))
+    iou = joined([part[3] for part in parts], np.float64)
     order = np.lexsort((-truth, -iou, proposal))
     _, proposal = np.unique(proposal[order], return_inverse=True)
     return _Pairs(proposal, truth[order], rank[order], iou[order])
@@ -187,7 +187,3 @@ def _first_come_first_served(proposal: np.ndarray, truth: np.ndarray) -> np.ndar
             gone[ids[chosen[-1]]] = True
         left = left[~taken[0][proposal[left]] & ~taken[1][truth[left]]]
     return np.concatenate(chosen)
-
-
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)

@@ -21,7 +21,7 @@ import numpy as np
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align, pairwise_iou
+from tfrcnn.evaluation.inputs import align, joined, pairwise_iou
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 
 VOCMetric = Literal["voc", "voc07"]
@@ -53,19 +53,16 @@ def evaluate_voc(
     Raises:
         InputError: an argument is out of range, or the detections do not fit the data set; see
             `tfrcnn.evaluation.inputs.align`.
-
-    Example:
-        evaluate_voc(dataset, detections, metric="voc07").headline["mAP"]
     """
     if metric not in ("voc", "voc07"):
         raise InputError(f"metric must be 'voc' or 'voc07', found {metric!r}")
     if not 0 < iou_threshold <= 1:
         raise InputError(f"iou_threshold must be in (0, 1], found {iou_threshold!r}")
     aligned = align(dataset, detections)
-    labels = _joined([image.labels for image in aligned], np.int64)
-    scores = _joined([image.scores for image in aligned], np.float64)
-    object_labels = _joined([example.labels for example in dataset.examples], np.int64)
-    ignored = _joined([example.difficult | example.crowd for example in dataset.examples], bool)
+    labels = joined([image.labels for image in aligned], np.int64)
+    scores = joined([image.scores for image in aligned], np.float64)
+    object_labels = joined([example.labels for example in dataset.examples], np.int64)
+    ignored = joined([example.difficult | example.crowd for example in dataset.examples], bool)
     counted = np.bincount(object_labels[~ignored], minlength=len(dataset.categories))
     ious, objects = _nearest_objects(dataset, aligned)
     objects = np.where(ious >= iou_threshold, objects, -1)
@@ -111,10 +108,6 @@ def average_precision(recall: np.ndarray, precision: np.ndarray, metric: VOCMetr
     return float(np.sum(np.diff(recall, prepend=0.0) * ceiling[:-1]))
 
 
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-
-
 def _nearest_objects(dataset: Dataset, detections: Sequence[ImageDetections]) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest IoU of each detection with an object of its class, and the number of this object."""
     ious, objects, first = [], [], 0
@@ -128,7 +121,7 @@ def _nearest_objects(dataset: Dataset, detections: Sequence[ImageDetections]) ->
             ious.append(np.full(len(image.boxes), -1.0))
             objects.append(np.full(len(image.boxes), -1))
         first += len(example.boxes)
-    return _joined(ious, np.float64), _joined(objects, np.int64)
+    return joined(ious, np.float64), joined(objects, np.int64)
 
 
 def _class_result(
