@@ -57,8 +57,8 @@ def areas() -> dict[str, list[Path]]:
     """The files of each part: `tfrcnn/layers`, `export`, `tests/data`, `docs`, ..."""
     parts = defaultdict(list)
     for path in [p for s in SOURCES for p in sorted((ROOT / s).rglob("*"))] + sorted(ROOT.glob("*.md")):
-        if path.suffix in {".py", ".md", ".ipynb"} and not {".ipynb_checkpoints", "runs"} & set(path.parts):
-            folders = path.relative_to(ROOT).parts[:-1] or ("docs",)
+        folders = path.relative_to(ROOT).parts[:-1] or ("docs",)
+        if path.suffix in {".py", ".md", ".ipynb"} and not {".ipynb_checkpoints", "runs"} & set(folders):
             parts["/".join(folders[: 2 if folders[0] in {"tfrcnn", "tests"} else 1])].append(path)
     return dict(parts)
 
