@@ -149,7 +149,7 @@ def test_resuming_a_run_begun_from_python_is_refused(
         ),
         ("predict {data} --model no/run --out {out}", "no/run: expected a run folder, .* found nothing"),
         ("predict no.jpg --model {data} --out {out}", "no.jpg: expected an image or a folder of images"),
-        ("predict {empty} --model no/run --out {out}", r"empty: expected pictures \(\.bmp, .*\), found none"),
+        ("predict {empty} --model no/run --out {out}", r"empty: expected images \(\.bmp, .*\), found none"),
         ("predict {data} --model no/run --out {folder}", "exists and is not an empty folder"),
         ("doctor --data {data} --model resnet", "unknown model 'resnet'"),
         ("doctor --data {data} --image-size 7", "multiple of 32 .*found 7"),
