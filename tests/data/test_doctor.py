@@ -18,6 +18,7 @@ from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig
 from tfrcnn.data.checks import BadImageError, in_threads, read_header
 from tfrcnn.data.doctor import anchor_recall, diagnose
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.faults import KINDS
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -107,6 +108,13 @@ def test_an_image_that_cannot_be_used_is_refused_without_decoding_it(tmp_path: P
 def test_a_header_gives_format_and_stored_size(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
     (tmp_path / name).write_bytes(data)
     assert read_header(tmp_path / name) == (kind, (30, 40), 1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (action, _) in KINDS.items() if action == "refused"])
+def test_a_refused_fault_says_what_is_wrong_and_how_to_fix_it(kind: str) -> None:
+    problem, _, remedy = KINDS[kind].meaning.partition("; ")
+    assert problem
+    assert remedy
 
 
 def test_a_header_of_no_file_is_an_error_with_its_kind(tmp_path: Path) -> None:

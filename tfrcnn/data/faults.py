@@ -31,19 +31,21 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     # Refused: only the owner of the data knows what was meant.
     "syntax-error": Kind("refused", "the file is not valid JSON or XML; correct it at the position shown"),
-    "bad-value": Kind("refused", "a value is missing or has the wrong type"),
-    "empty-split": Kind("refused", "the split lists no image"),
+    "bad-value": Kind("refused", "a value is missing or has the wrong type; correct it as stated"),
+    "empty-split": Kind("refused", "the split lists no image; add some or choose another split"),
     "duplicate-image-id": Kind("refused", "an image id is used twice; give each image its own, or list it once"),
     "duplicate-annotation-id": Kind("refused", "two annotations have the same id; give each its own"),
     "duplicate-category": Kind("refused", "two categories have the same id or name; merge or rename them"),
-    "unknown-image": Kind("refused", "the annotation is for an image that is not listed; list it or delete this"),
+    "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
     "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
-    "missing-annotation": Kind("refused", "a listed image has no XML file; without objects it needs an empty one"),
+    "missing-annotation": Kind("refused", "a listed image has no XML file; add one, without objects if it shows none"),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
     "truncated-image": Kind("refused", "the image file is incomplete; copy or download it again"),
-    "image-size-differs": Kind("refused", "the annotated image size differs from the file's; correct it or the boxes"),
+    "image-size-differs": Kind(
+        "refused", "the annotated size is not the file's; use the annotated image or annotate again"
+    ),
     # Dropped: the box has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
     "inverted-box": Kind("dropped", "the box has a negative width or height"),
@@ -51,12 +53,14 @@ KINDS: dict[str, Kind] = {
     "box-outside-image": Kind("dropped", "the box lies outside the image"),
     # Clipped: the part inside the image is kept.
     "box-beyond-image": Kind("clipped", "the box extends beyond the image"),
-    "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but they count from 1"),
+    "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but coordinates start at 1"),
     # Kept: worth knowing.
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
     "extension-differs": Kind("kept", "the file extension does not match the image format"),
-    "filename-differs": Kind("kept", "<filename> and the name of the XML file name different images"),
+    "filename-differs": Kind(
+        "kept", "<filename> and the XML file's own name mean different images; <filename> is used"
+    ),
     "unread-annotation": Kind("kept", "an XML file outside the split cannot be read; its categories are unknown"),
     "annotations-renumbered": Kind("kept", "annotation ids are missing or not whole numbers; 1, 2, ... are used"),
     "category-without-boxes": Kind("kept", "the category has no box in this split"),
