@@ -44,7 +44,7 @@ KINDS: dict[str, Kind] = {
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
     "truncated-image": Kind("refused", "the image file is incomplete; copy or download it again"),
     "image-size-differs": Kind(
-        "refused", "the annotated size is not the file's; use the annotated image or annotate again"
+        "refused", "the annotated size is not the file's; use the original image, or correct it"
     ),
     # Dropped: the box has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
@@ -58,9 +58,7 @@ KINDS: dict[str, Kind] = {
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
     "extension-differs": Kind("kept", "the file extension does not match the image format"),
-    "filename-differs": Kind(
-        "kept", "<filename> and the XML file's own name mean different images; <filename> is used"
-    ),
+    "filename-differs": Kind("kept", "<filename> and the XML's name mean different images; <filename> is used"),
     "unread-annotation": Kind("kept", "an XML file outside the split cannot be read; its categories are unknown"),
     "annotations-renumbered": Kind("kept", "annotation ids are missing or not whole numbers; 1, 2, ... are used"),
     "category-without-boxes": Kind("kept", "the category has no box in this split"),
