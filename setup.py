@@ -28,6 +28,7 @@ setup(
         "tfrcnn",
         "tfrcnn.cli",
         "tfrcnn.data",
+        "tfrcnn.drawing",
         "tfrcnn.evaluation",
         "tfrcnn.export",
         "tfrcnn.export.serving",
