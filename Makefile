@@ -33,7 +33,7 @@ notebooks: install
 	$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
 
 docs: install
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "Open build/site/index.html"
 
 # The closing line of pytest is the last that is printed.

@@ -12,16 +12,20 @@ from typing import Any
 from griffe import Docstring, DocstringSectionKind
 from tables import row
 
+import tfrcnn
 from tfrcnn import config as configs
 from tfrcnn.models.presets import Preset, preset, preset_names
 
-PAGE = "configuration.md"
+PAGE, API_PAGE = "configuration.md", "api/configuration.md"
+CLASSES = "<!-- generated: classes -->"
 FIELDS = "<!-- generated: fields -->"
 PRESETS = "<!-- generated: presets -->"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Fill the page's two markers."""
+    """Fill the markers of the reference, and of the API page of the classes."""
+    if page.file.src_uri == API_PAGE:
+        return markdown.replace(CLASSES, "\n\n".join(f"::: tfrcnn.{kind.__name__}" for kind in classes()))
     if page.file.src_uri != PAGE:
         return markdown
     fields = "\n\n".join(describe(kind) for kind in classes())
@@ -30,8 +34,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def classes() -> list[type]:
-    """Every configuration class, the two that hold the others first."""
-    values = vars(configs).values()
+    """Every public configuration class, the two that hold the others first."""
+    values = [value for name, value in vars(configs).items() if name in tfrcnn.__all__]
     kinds = [kind for kind in values if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
     first = [configs.DetectorConfig, configs.TrainingConfig]
     return first + [kind for kind in kinds if kind not in first]

@@ -1,18 +1,24 @@
 """Lays the package out as users install it, so that the API reference finds `tfrcnn.export`.
 
 In the repository `tfrcnn.export` is the folder `export/`, next to `tfrcnn/` and not in it. The tool that reads the
-docstrings looks for packages in `build/api` (`mkdocs.yml`), where this hook puts a copy with `export/` inside.
+docstrings looks for packages in `build/api` (`mkdocs.yml`), where this hook puts a copy with `export/` inside. The
+copy's examples are fenced, since the tool takes the text under `Example:` for prose.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from mkdocs.plugins import event_priority
 
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc")
+EXAMPLE = re.compile(
+    r"^(?P<indent> *)Examples?:\n(?P<code>(?:(?P=indent) {4}.*\n|[ ]*\n(?=(?P=indent) {4}))+)", re.MULTILINE
+)
 
 
 @event_priority(100)
@@ -36,4 +42,19 @@ def copy_package(root: Path, folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(root / "tfrcnn", package, ignore=IGNORED)
     shutil.copytree(root / "export", package / "export", ignore=IGNORED)
+    for source in package.rglob("*.py"):
+        source.write_text(fence_examples(source.read_text(encoding="utf-8")), encoding="utf-8")
     return package
+
+
+def fence_examples(source: str) -> str:
+    """Make a block of code of each example in the docstrings of a source."""
+
+    def fence(match: re.Match[str]) -> str:
+        if match["code"].lstrip().startswith((">>>", "```")):
+            return match[0]
+        language = "sh" if match["code"].lstrip().startswith(("tfrcnn ", "python ")) else "python"
+        code = textwrap.indent(f"```{language}\n{textwrap.dedent(match['code'])}```\n", f"{match['indent']}    ")
+        return f"{match['indent']}Example:\n{code}"
+
+    return EXAMPLE.sub(fence, source)
