@@ -80,6 +80,12 @@ def test_examples_in_docstrings_become_code() -> None:
     assert package_tree.fence_examples(command) == command
 
 
+def test_entries_of_a_returned_dict_have_a_line_each() -> None:
+    source = "    Returns:\n        A dict:\n            boxes: [N, 4].\n            scores: [N].\n"
+    separated = "    Returns:\n        A dict:\n            <br>`boxes`: [N, 4].\n            <br>`scores`: [N].\n"
+    assert package_tree.break_returns(source) == separated
+
+
 @pytest.mark.parametrize("kind", configuration.classes(), ids=lambda kind: kind.__name__)
 def test_every_field_is_in_the_configuration_reference(kind: type, site: Path) -> None:
     page = (site / "configuration.html").read_text(encoding="utf-8")
