@@ -6,13 +6,13 @@ The meaning of a field is its entry under `Attributes:` in the docstring of its 
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from typing import Any
 
 from griffe import Docstring, DocstringSectionKind
 from tables import row
 
-import tfrcnn
 from tfrcnn import config as configs
 from tfrcnn.models.presets import Preset, preset, preset_names
 
@@ -34,11 +34,17 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def classes() -> list[type]:
-    """Every public configuration class, the two that hold the others first."""
-    values = [value for name, value in vars(configs).items() if name in tfrcnn.__all__]
-    kinds = [kind for kind in values if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
-    first = [configs.DetectorConfig, configs.TrainingConfig]
-    return first + [kind for kind in kinds if kind not in first]
+    """Every configuration class, each before the classes of its fields."""
+    return list(dict.fromkeys([*_with_parts(configs.DetectorConfig), *_with_parts(configs.TrainingConfig)]))
+
+
+def _with_parts(kind: type) -> Iterator[type]:
+    yield kind
+    hints = typing.get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        for part in (hints[field.name], *typing.get_args(hints[field.name])):
+            if isinstance(part, type) and dataclasses.is_dataclass(part):
+                yield from _with_parts(part)
 
 
 def describe(kind: type) -> str:
