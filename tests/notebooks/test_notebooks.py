@@ -70,13 +70,13 @@ def test_the_table_of_contents_lists_every_notebook_in_both_languages():
 
 
 @each
-def test_the_first_cell_has_two_titles_a_korean_summary_and_what_is_needed(path):
+def test_the_first_cell_has_two_titles_a_korean_summary_and_requirements(path):
     first = nbformat.read(path, as_version=4).cells[0]
     assert first.cell_type == "markdown"
     title, *paragraphs = first.source.split("\n\n")
     assert re.fullmatch(r"# .*[A-Za-z].* / .*[\uac00-\ud7a3].*", title)
     assert len(HANGUL.findall(paragraphs[0])) > 60
-    assert "**What it needs**" in first.source
+    assert "**Requirements**" in first.source
 
 
 @each
