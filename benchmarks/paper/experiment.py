@@ -71,7 +71,7 @@ class Experiment:
         self.test = tfrcnn.load_dataset(options.test, categories=categories)
         preset = tfrcnn.preset(options.model, categories, options.image_size)
         if preset.detector.fpn is not None:
-            raise tfrcnn.InputError(f"--model: expected one without a feature pyramid, found {options.model}")
+            raise tfrcnn.InputError(f"--model: expected a model without a feature pyramid, found {options.model}")
         overrides = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
         self.config = preset.detector
         training = preset.training.replace(**{name: value for name, value in overrides.items() if value is not None})

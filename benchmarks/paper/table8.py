@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     anchors = experiment.config.anchors
     (sizes,) = anchors.sizes
     if len(sizes) != 3:
-        raise tfrcnn.InputError(f"--model: expected one of three anchor sizes, found {len(sizes)} in {options.model}")
+        raise tfrcnn.InputError(
+            f"--model: expected a model with three anchor sizes, found {len(sizes)} in {options.model}"
+        )
     rows = []
     for scales, ratios, paper in SETTINGS:
         chosen = tuple(sizes[i] for i in scales)
