@@ -72,8 +72,8 @@ def pycocotools_numbers(annotations, results):
     return judge.stats
 
 
-# The share of detections without a partner, of both sides. With 150 proposals of random weights many scores are nearly
-# equal, and one that changes places moves others too: on these photographs 2,279 of torchvision's 13 thousand float32
+# The share of detections without a partner, of both sides. Random weights give 150 proposals with nearly equal scores,
+# and one that changes places moves others too: on these photographs 2,279 of torchvision's 13 thousand float32
 # detections have no partner in torchvision's float64, and 160 have none here.
 UNMATCHED = {"fasterrcnn_mobilenet_v3_large_320_fpn": 0.02, "fasterrcnn_mobilenet_v3_large_fpn": 0.001}
 
