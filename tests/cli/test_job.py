@@ -1,4 +1,4 @@
-"""Options of a run: what is filled in, and what a resumed run is held to."""
+"""Options of a run: their defaults, and the options that a resumed run must keep."""
 
 import json
 import re
@@ -19,7 +19,7 @@ DATA = {"train": "data/train.json", "val": "data/VOC@val"}
 
 
 def stored(folder: Path, job: Job) -> Path:
-    """A run folder that was begun with these options."""
+    """Make a run folder of a run with these options."""
     folder.mkdir()
     (folder / SETUP).write_text(json.dumps({"options": job.to_dict()}), encoding="utf-8")
     return folder
@@ -58,8 +58,8 @@ def test_the_seed_decides_the_weights_that_training_starts_from(tmp_path: Path) 
     category = (Category(1, "cell"),)
 
     def kernel(seed: int) -> np.ndarray:
-        asked = {"train": "a", "val": "b", "model": "tiny_fpn", "seed": seed}
-        job = make_job(tmp_path / "run", asked, resume=False)
+        options = {"train": "a", "val": "b", "model": "tiny_fpn", "seed": seed}
+        job = make_job(tmp_path / "run", options, resume=False)
         config = job.preset().detector.replace(categories=category)
         return _detector(job, config, has_state=False).trainable_variables[0].numpy()
 
@@ -86,8 +86,8 @@ def test_each_of_several_data_sets_is_absolute_and_so_is_a_preset_s_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.json").write_text('{"preset": "vgg16", "training": {"scheme": "alternating", "epochs": 32}}')
-    asked = {**DATA, "train": "07@train+12@train", "model": "mine.json"}
-    job = make_job(Path("run"), asked, resume=False)
+    options = {**DATA, "train": "07@train+12@train", "model": "mine.json"}
+    job = make_job(Path("run"), options, resume=False)
     assert job.train == f"{tmp_path}/07@train+{tmp_path}/12@train"
     assert (job.model, job.scheme, job.epochs) == (str(tmp_path / "mine.json"), "alternating", 32)
 
@@ -99,7 +99,7 @@ def test_a_preset_s_file_that_learns_from_given_proposals_needs_them(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("model", "asked", "ema"),
+    ("model", "options", "ema"),
     [
         ("mobilenet_v2_fpn", {}, preset("mobilenet_v2_fpn").training.ema),
         ("mobilenet_v2_fpn", {"ema": True}, preset("mobilenet_v2_fpn").training.ema),
@@ -109,9 +109,9 @@ def test_a_preset_s_file_that_learns_from_given_proposals_needs_them(tmp_path: P
     ],
 )
 def test_averaging_is_the_preset_s_unless_turned_on_or_off(
-    model: str, asked: dict[str, Any], ema: float | None, tmp_path: Path
+    model: str, options: dict[str, Any], ema: float | None, tmp_path: Path
 ) -> None:
-    assert make_job(tmp_path, {**DATA, "model": model, **asked}, resume=False).preset().training.ema == ema
+    assert make_job(tmp_path, {**DATA, "model": model, **options}, resume=False).preset().training.ema == ema
 
 
 def test_mixed_precision_is_what_suits_the_machine(tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ def test_mixed_precision_is_what_suits_the_machine(tmp_path: Path) -> None:
 
 
 def test_resumed_run_remembers_its_options(tmp_path: Path) -> None:
-    asked = {**DATA, "model": "tiny_fpn", "epochs": 5, "precision": True, "ema": True, "seed": 3, "image_size": 64}
-    job = make_job(tmp_path / "run", asked, resume=False)
+    options = {**DATA, "model": "tiny_fpn", "epochs": 5, "precision": True, "ema": True, "seed": 3, "image_size": 64}
+    job = make_job(tmp_path / "run", options, resume=False)
     out = stored(tmp_path / "run", job)
     assert make_job(out, {}, resume=True) == job
-    assert make_job(out, asked, resume=True) == job
+    assert make_job(out, options, resume=True) == job
 
 
 def test_resumed_run_keeps_the_precision_it_was_begun_with(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_training_json_of_another_form_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def imported(tmp_path: Path) -> Path:
-    """A run folder to start from."""
+    """Make a run folder to start from."""
     categories = (Category(1, "cell"), Category(2, "cat"))
     save_detector(build_detector(preset("tiny_fpn", categories).detector), tmp_path / "imported")
     return tmp_path / "imported"
@@ -173,42 +173,42 @@ def test_a_run_that_starts_from_another_has_its_network_and_its_preset_s_trainin
 
 
 @pytest.mark.parametrize(
-    "asked", [{"init": "mine"}, {"proposals": "mine", "scheme": "fast-rcnn-only"}], ids=["init", "proposals"]
+    "options", [{"init": "mine"}, {"proposals": "mine", "scheme": "fast-rcnn-only"}], ids=["init", "proposals"]
 )
 def test_a_run_of_a_preset_s_file_hands_its_training_on(
-    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     training = preset("tiny_fpn").training.replace(epochs=3, weight_decay=0.25)
     detector = build_detector(preset("tiny_fpn", (Category(1, "cell"),)).detector.replace(preset="mine"))
     save_detector(detector, "mine", {"training": training.to_dict()})
-    job = make_job(Path("run"), {**DATA, **asked}, resume=False)
-    expected = training.replace(scheme=asked.get("scheme", "joint"))
-    if "proposals" in asked:
-        job = job.replace(backbone_weights="imagenet")  # from random weights nothing is frozen
+    job = make_job(Path("run"), {**DATA, **options}, resume=False)
+    expected = training.replace(scheme=options.get("scheme", "joint"))
+    if "proposals" in options:
+        job = job.replace(backbone_weights="imagenet")  # nothing is frozen with random weights
     assert job.preset().training == expected
     save_detector(detector, "mine")
     assert make_job(Path("run"), {**DATA, "init": "mine"}, resume=False).preset().training == TrainingConfig()
 
 
 def test_network_and_weights_are_named_once(imported: Path, tmp_path: Path) -> None:
-    asked = {**DATA, "init": str(imported), "model": "vgg16", "backbone_weights": "imagenet"}
+    options = {**DATA, "init": str(imported), "model": "vgg16", "backbone_weights": "imagenet"}
     with pytest.raises(InputError, match=r"--init brings its own .*: leave --model and --backbone-weights out"):
-        make_job(tmp_path / "run", asked, resume=False)
+        make_job(tmp_path / "run", options, resume=False)
     with pytest.raises(InputError, match=r"no detector in .*nowhere"):
         make_job(tmp_path / "run", {**DATA, "init": str(tmp_path / "nowhere")}, resume=False)
 
 
 def test_a_detector_that_learns_from_proposals_has_the_network_that_gives_them(imported: Path, tmp_path: Path) -> None:
-    asked = {**DATA, "scheme": "fast-rcnn-only", "proposals": str(imported)}
-    job = make_job(tmp_path / "run", asked, resume=False)
+    options = {**DATA, "scheme": "fast-rcnn-only", "proposals": str(imported)}
+    job = make_job(tmp_path / "run", options, resume=False)
     assert (job.model, job.backbone_weights, job.proposals) == ("tiny_fpn", "none", str(imported))
     assert job.preset().detector == preset("tiny_fpn").detector
     assert job.preset().training == preset("tiny_fpn").training.replace(scheme="fast-rcnn-only")
     with pytest.raises(InputError, match="--proposals brings the network: leave --model and --init out"):
-        make_job(tmp_path / "run", {**asked, "model": "vgg16", "init": str(imported)}, resume=False)
+        make_job(tmp_path / "run", {**options, "model": "vgg16", "init": str(imported)}, resume=False)
     with pytest.raises(InputError, match=r"no detector in .*nowhere"):
-        make_job(tmp_path / "run", {**asked, "proposals": str(tmp_path / "nowhere")}, resume=False)
+        make_job(tmp_path / "run", {**options, "proposals": str(tmp_path / "nowhere")}, resume=False)
 
 
 def test_weights_have_to_be_named_where_there_are_none_to_download(tmp_path: Path) -> None:
@@ -217,8 +217,8 @@ def test_weights_have_to_be_named_where_there_are_none_to_download(tmp_path: Pat
 
 
 def test_random_weights_are_not_frozen(tmp_path: Path) -> None:
-    asked = {**DATA, "model": "resnet50_fpn"}
-    pretrained = make_job(tmp_path, asked, resume=False).preset().training
+    options = {**DATA, "model": "resnet50_fpn"}
+    pretrained = make_job(tmp_path, options, resume=False).preset().training
     assert (pretrained.frozen_stages, pretrained.freeze_batch_norm) == (2, True)
-    scratch = make_job(tmp_path, {**asked, "backbone_weights": "none"}, resume=False).preset().training
+    scratch = make_job(tmp_path, {**options, "backbone_weights": "none"}, resume=False).preset().training
     assert scratch == pretrained.replace(frozen_stages=0, freeze_batch_norm=False)

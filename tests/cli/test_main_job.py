@@ -1,4 +1,4 @@
-"""The main job by the command line, from boxes to pictures: the demo, made small, interrupted once, and looked into."""
+"""The main job by the command line, from boxes to pictures: a small demo, interrupted once and resumed."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ OPTIONS = ("--epochs", "2", "--batch-size", "4", "--ema", "--mixed-precision", "
 
 
 class Demo(NamedTuple):
-    """A demo interrupted after its first epoch and then gone on with: its folder, and what each half printed."""
+    """A demo interrupted after its first epoch and then resumed: its folder, and the output of each half."""
 
     folder: Path
     first_half: str
@@ -200,9 +200,9 @@ def test_predictions_are_drawn_and_written_with_ids_that_are_explained(
     assert [Path(image["file_name"]).name for image in images.values()] == ["test_00001.png", "test_00002.png"]
     names = {category["id"]: category["name"] for category in read(out / "images.json")["categories"]}
     assert names[10] == "zero"
-    found = json.loads((out / "detections.json").read_text(encoding="utf-8"))
-    assert found
-    for detection in found:
+    detections = json.loads((out / "detections.json").read_text(encoding="utf-8"))
+    assert detections
+    for detection in detections:
         image = images[detection["image_id"]]
         x, y, width, height = detection["bbox"]
         assert detection["category_id"] in names
