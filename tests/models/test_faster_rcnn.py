@@ -110,7 +110,7 @@ def test_a_kill_between_the_two_writes_leaves_the_old_detector_loadable(detector
     ("spoil", "message"),
     [
         (lambda f: (f / "config.json").unlink(), "no detector in"),
-        (lambda f: next(f.glob("*.h5")).unlink(), "there is no such file beside it"),
+        (lambda f: next(f.glob("*.h5")).unlink(), "there is no such file next to it"),
         (lambda f: next(f.glob("*.h5")).write_bytes(b"half"), "does not hold the weights"),
         (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
         (lambda f: (f / "config.json").write_text('{"format": 7}'), "format must be 2"),

@@ -84,7 +84,7 @@ class FasterRCNN(keras.Model):
 
         Raises:
             InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
-                ImageNet weights, anchors that do not fit the levels, RoIPool after a feature pyramid.
+                ImageNet weights, anchors that do not fit the levels, a pooling that `make_pooling` refuses.
         """
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
@@ -112,7 +112,7 @@ class FasterRCNN(keras.Model):
             rpn_head=RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head"),
             anchor_generator=AnchorGenerator(config.anchors, level_strides, name="anchors"),
             proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
-            roi_pooling=_roi_pooling(config, roi_strides, kernels),
+            roi_pooling=make_pooling(config, roi_strides, kernels),
             pooled_levels=len(roi_strides),
             box_head=BoxHead(config.head, config.num_classes, name="box_head"),
             decoder=DetectionDecoder(config.detections, config.head.box_weights, kernels, name="decoder"),
@@ -219,14 +219,40 @@ def _extractor(
     return backbone, Extractor(backbone.model, fpn)
 
 
-def _roi_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
+def make_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
+    """Make the layer that `HeadConfig.pooling` names: RoIAlign, RoIPool, or a Keras layer that is registered.
+
+    A layer of your own is constructed as `Layer(config.head, strides, name="roi_pooling")` and called as `RoIAlign`:
+    feature maps [B, H_l, W_l, C] per level and boxes [B, P, 4] -> [B, P, pool_size, pool_size, channels].
+
+    Args:
+        config: the detector.
+        strides: pixels of the network input per cell of each level that boxes are pooled from, finest first.
+        kernels: for RoIAlign and RoIPool.
+
+    Raises:
+        InputError: RoIPool after a feature pyramid, or a layer that is not registered.
+
+    Example:
+        @keras.saving.register_keras_serializable(package="mine")
+        class MeanPool(keras.layers.Layer): ...
+
+        head = tfrcnn.HeadConfig(pooling="mine>MeanPool")
+    """
     name = config.head.pooling
     if name == "roi_pool" and config.fpn:
         raise InputError(
             "HeadConfig.pooling 'roi_pool' takes boxes from one feature map: expected DetectorConfig.fpn None, or "
             "'roi_align' with a feature pyramid, found both"
         )
-    return POOLINGS[name](config.head, strides, kernels, name=name)
+    if name in POOLINGS:
+        return POOLINGS[name](config.head, strides, kernels, name=name)
+    layer = keras.saving.get_registered_object(name)
+    if layer is None:
+        raise InputError(
+            f"HeadConfig.pooling {name!r} is not a registered Keras layer: import the module that defines it"
+        )
+    return layer(config.head, strides, name="roi_pooling")
 
 
 def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:

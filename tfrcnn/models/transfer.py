@@ -37,7 +37,7 @@ def with_categories(
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image)
     new = build_detector(config, "none", precision, find_kernels(roi_align or kernels))
-    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
+    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head", "roi_pooling"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
         for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
@@ -71,7 +71,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
     new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels)
-    for name in ("backbone", "fpn", "box_head"):
+    for name in ("backbone", "fpn", "roi_pooling", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"
     for name in ("backbone", "fpn"):
