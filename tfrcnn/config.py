@@ -193,9 +193,10 @@ class HeadConfig(Config):
     """Fast R-CNN head: `pooling` to `pool_size` squared bins, 3x3 convolutions with batch norm of `convs` channels each
     (none in the paper), fully connected layers of `units`, then C + 1 class logits and 4 C deltas, encoded with
     `box_weights` (y, x, h, w). "roi_pool" is the paper's and takes one feature map, no `fpn`; "roi_align" has
-    `sampling_ratio` squared samples a bin, and `aligned` is its pixel model: see `RoIPool` and `RoIAlign`."""
+    `sampling_ratio` squared samples a bin, and `aligned` is its pixel model: see `RoIPool` and `RoIAlign`. Any other
+    pooling is a Keras layer's registered name, see `tfrcnn.models.faster_rcnn.make_pooling`."""
 
-    pooling: Literal["roi_align", "roi_pool"] = "roi_align"
+    pooling: str = "roi_align"
     pool_size: int = 7
     sampling_ratio: int = 2
     aligned: bool = False
@@ -206,6 +207,8 @@ class HeadConfig(Config):
     match: MatchConfig = MatchConfig(0.5, 0.5, 512, 0.25)
 
     def _check_ranges(self) -> None:
+        known = self.pooling in ("roi_align", "roi_pool") or ">" in self.pooling
+        self._require(known, "pooling", "roi_align, roi_pool or the registered name of a Keras layer ('package>Name')")
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
         self._require(min(self.convs, default=1) >= 1, "convs", "positive numbers")
