@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfrcnn.config import DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 CONFIG = "config.json"
@@ -28,6 +30,7 @@ def build_detector(
     backbone_weights: str | Path = "none",
     precision: str = "float32",
     roi_align: str = "crop_and_resize",
+    backbone: BackboneSpec | keras.Model | None = None,
 ) -> FasterRCNN:
     """Make a detector with fresh heads.
 
@@ -36,15 +39,21 @@ def build_detector(
             VGG-16 fc6 and fc7 start from them too, where they have a classifier (include_top=True).
         precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
         roi_align: implementation, see `tfrcnn.layers.RoIAlign`.
+        backbone: A backbone of your own: a `BackboneSpec`, or a functional `keras.Model`, which is copied with its
+            weights. Set `config.backbone.name` to a name that the library does not use, and pass the same backbone to
+            `load_detector`. See `tfrcnn.register_backbone`.
 
     Raises:
         InputError: see `FasterRCNN`.
     """
-    return FasterRCNN(config, backbone_weights, roi_align, precision)
+    return FasterRCNN(config, backbone_weights, roi_align, precision, backbone)
 
 
 def build_blank_detector(
-    config: DetectorConfig, precision: str = "float32", roi_align: str = "crop_and_resize"
+    config: DetectorConfig,
+    precision: str = "float32",
+    roi_align: str = "crop_and_resize",
+    backbone: BackboneSpec | keras.Model | None = None,
 ) -> FasterRCNN:
     """Make a detector whose weights are zero, for those who then set every one of them.
 
@@ -57,7 +66,7 @@ def build_blank_detector(
     Arguments and errors as of `build_detector`.
     """
     with tf.variable_creator_scope(_zeros):
-        return build_detector(config, "none", precision, roi_align)
+        return build_detector(config, "none", precision, roi_align, backbone)
 
 
 def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
@@ -96,19 +105,23 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
 
 
 def load_detector(
-    folder: str | Path, precision: str = "float32", roi_align: str = "crop_and_resize", **changes: Any
+    folder: str | Path,
+    precision: str = "float32",
+    roi_align: str = "crop_and_resize",
+    backbone: BackboneSpec | keras.Model | None = None,
+    **changes: Any,
 ) -> FasterRCNN:
     """Load a detector from a folder that `save_detector` or `train` wrote, on any machine.
 
     Args:
-        precision, roi_align: as of `build_detector`.
+        precision, roi_align, backbone: as of `build_detector`.
         changes: `DetectorConfig` fields to replace that hold no weights: image, test_proposals, detections.
 
     Raises:
         InputError: nothing to load there, or a file of another form; names the file and the field.
     """
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
-    detector = build_blank_detector(config, precision, roi_align)
+    detector = build_blank_detector(config, precision, roi_align, backbone)
     restore_detector(detector, folder)
     return detector
 

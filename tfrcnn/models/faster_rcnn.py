@@ -30,8 +30,7 @@ from tfrcnn.layers import (
     RPNHead,
 )
 from tfrcnn.layers.base import register
-from tfrcnn.models.backbones import Backbone, build_backbone
-from tfrcnn.models.backbones.classifier import load_classifier
+from tfrcnn.models.backbones import Backbone, BackboneSpec, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
 
 
@@ -50,6 +49,8 @@ class FasterRCNN(keras.Model):
 
     `weights_note` says which layers of a VGG-16's box head the backbone's weights came with, if weights were asked for.
 
+    `backbone_spec` is the spec of a backbone that was passed by `backbone=`, and None otherwise.
+
     Without `config.shared_features` the RPN has `rpn_backbone` and `rpn_fpn` of its own, which are None otherwise.
     """
 
@@ -59,16 +60,18 @@ class FasterRCNN(keras.Model):
         backbone_weights: str | Path = "none",
         roi_align: str = "crop_and_resize",
         precision: str = "float32",
+        backbone: BackboneSpec | keras.Model | None = None,
         **kwargs: Any,
     ) -> None:
         """
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`; behind VGG-16 the box head takes its
-                fully connected layers from them too, see `load_classifier`.
+                fully connected layers from them too, see `BackboneSpec.load_head`.
             roi_align: implementation of `RoIAlign`, where the head has that; with any but "crop_and_resize" all layers
                 take operators that XLA and TFLite have, NMS too.
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
+            backbone: A backbone that is not registered under `config.backbone.name`.
 
         Raises:
             InputError: no categories, an unknown backbone or weights, preprocessing that is not that of the ImageNet
@@ -79,14 +82,21 @@ class FasterRCNN(keras.Model):
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
         with _dtype_policy(precision):
-            self._assemble(config, backbone_weights, roi_align, kwargs)
+            self._assemble(config, backbone_weights, roi_align, backbone, kwargs)
 
-    def _assemble(self, config: DetectorConfig, backbone_weights: str | Path, roi_align: str, kwargs: Any) -> None:
+    def _assemble(
+        self,
+        config: DetectorConfig,
+        backbone_weights: str | Path,
+        roi_align: str,
+        custom: BackboneSpec | keras.Model | None,
+        kwargs: Any,
+    ) -> None:
         # === Layers ===
         preprocessor = Preprocessor(config.image, name="preprocessor")
         normalizer = Normalizer(config.image, name="normalizer")
-        backbone, fpn = _extractor(config, backbone_weights)
-        own = None if config.shared_features else _extractor(config, backbone_weights, "rpn_")
+        backbone, fpn = _extractor(config, backbone_weights, custom)
+        own = None if config.shared_features else _extractor(config, backbone_weights, custom, "rpn_")
         level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
             expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
@@ -128,8 +138,8 @@ class FasterRCNN(keras.Model):
         self.supports_jit = config.image.static_size is not None
         self.network = network
         self.normalizer = normalizer
-        self.backbone = backbone.model
-        self.backbone_stages = backbone.stages
+        self.backbone, self.backbone_stages = backbone.model, backbone.stages
+        self.backbone_spec = None if custom is None else backbone.spec
         self.fpn = fpn
         self.rpn_backbone = own[0].model if own else None
         self.rpn_fpn = own[1] if own else None
@@ -142,7 +152,7 @@ class FasterRCNN(keras.Model):
         self.decoder = decoder
         self.rescaler = self.get_layer("rescaler")
         self.level_strides = level_strides
-        self.weights_note = load_classifier(box_head, backbone_weights) if config.backbone.name == "VGG16" else ""
+        self.weights_note = backbone.spec.load_head(box_head, backbone_weights)
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
@@ -184,9 +194,11 @@ class FasterRCNN(keras.Model):
         return cls(**config)
 
 
-def _extractor(config: DetectorConfig, weights: str | Path, prefix: str = "") -> tuple[Backbone, FeaturePyramid | None]:
+def _extractor(
+    config: DetectorConfig, weights: str | Path, custom: BackboneSpec | keras.Model | None, prefix: str = ""
+) -> tuple[Backbone, FeaturePyramid | None]:
     """What makes feature maps of pixels; `prefix` tells the RPN's own from the box head's."""
-    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone")
+    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone", custom)
     return backbone, FeaturePyramid(config.fpn, backbone.strides, name=f"{prefix}fpn") if config.fpn else None
 
 

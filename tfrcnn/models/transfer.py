@@ -7,7 +7,7 @@ import numpy as np
 
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.models.backbones.loading import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
