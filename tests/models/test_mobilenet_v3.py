@@ -1,4 +1,4 @@
-"""MobileNetV3-Large: its form and its activations."""
+"""MobileNetV3-Large has torchvision's shape and torch's activations."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def tapped(model, names):
 
 def test_weights_are_as_many_as_torchvisions(model):
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
-    # the classifier's published count, less its two last layers
+    # the classifier's published count without its last two layers
     assert trainable == 5_483_032 - 1280 * (960 + 1) - 1000 * (1280 + 1) == 2_971_952
     assert model.count_params() == trainable + 24_400  # mean and variance of each normalised channel
 

@@ -1,4 +1,4 @@
-"""Receptive fields: the paper's, small ones by hand, and the gradient as a witness."""
+"""Receptive fields equal the paper's, small ones computed by hand, and the reach of the gradient."""
 
 import keras
 import numpy as np

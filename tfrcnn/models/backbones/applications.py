@@ -36,7 +36,7 @@ EFFICIENTNET: dict[str, Any] = {
 
 
 def is_application(name: str) -> bool:
-    """Whether keras.applications has a constructor of this name."""
+    """Return whether keras.applications has a constructor of this name."""
     return name[:1].isupper() and callable(getattr(keras.applications, name, None))
 
 

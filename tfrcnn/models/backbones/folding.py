@@ -7,6 +7,7 @@ feature map. The price of folding is one more rounding of the kernel: docs/perfo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ def convolve_and_normalize(
 ) -> tf.Tensor:
     """Compute norm(conv(x)) up to round-off.
 
-    With m, v the statistics and s = gamma / sqrt(v + epsilon): s (K x + b - m) + beta == (s K) x + s (b - m) + beta.
+    m and v are the statistics, s = gamma / sqrt(v + epsilon): s (K x + b - m) + beta == (s K) x + s (b - m) + beta.
     Gradients reach kernel, bias, gamma and beta, folded or not.
 
     Args:
@@ -53,7 +54,7 @@ def convolve_and_normalize(
 
 
 def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
-    """Whether `convolve_and_normalize` supports these two layers."""
+    """Return whether `convolve_and_normalize` supports these two layers."""
     if type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
     if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
@@ -101,9 +102,8 @@ class FoldedModel(keras.Model):
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         folded = _folded(keras.Model(inputs, outputs, name="folded"))
-        self._compute = lambda x, training: folded(
-            x, training=training
-        )  # a function hides the layers from Keras, which would count them twice
+        # A function hides the second model from Keras, which would count its layers twice.
+        self._compute: Callable[..., Any] = lambda x, training: folded(x, training=training)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> Any:
         return self._compute(inputs, training)

@@ -1,4 +1,4 @@
-"""Weights files of backbones: Keras' own, and torchvision's classifiers."""
+"""Load weights files into backbones: files of Keras, and torchvision's classifiers."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _refuse_imagenet(name: str, weights: str | Path, alternative: str) -> None:
 
 
 def _has_classifier(path: Path, model: keras.Model) -> bool:
-    """Whether a file of Keras 1 or 2 has all layers of a model, and those of a classifier too."""
+    """Return whether a file of Keras 1 or 2 has all layers of a model, and those of a classifier too."""
     if not h5py.is_hdf5(path):
         return False
     with h5py.File(path) as file:

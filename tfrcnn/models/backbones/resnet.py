@@ -27,8 +27,8 @@ def resnet(depth: int, stride_in_1x1: bool = False, norm_epsilon: float = NORM_E
 
     Args:
         depth: 50 or 101.
-        stride_in_1x1: Where the first block of a stage strides. True: in its first 1x1 convolution, as in the paper,
-            Caffe, keras.applications and Detectron2. False: in its 3x3 convolution, as in torchvision ("v1.5").
+        stride_in_1x1: The layer that strides in the first block of a stage. True: its first 1x1 convolution, as in the
+            paper, Caffe, keras.applications and Detectron2. False: its 3x3 convolution, as in torchvision ("v1.5").
         norm_epsilon: Epsilon of the batch norms. torchvision uses 0 with its `fasterrcnn_resnet50_fpn` weights.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What defines a backbone: a `BackboneSpec`."""
+"""`BackboneSpec`: the definition of a backbone."""
 
 from __future__ import annotations
 
