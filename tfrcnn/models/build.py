@@ -46,7 +46,7 @@ def build_detector(
     Raises:
         InputError: see `FasterRCNN`.
     """
-    return FasterRCNN(config, backbone_weights, roi_align, precision, backbone)
+    return FasterRCNN(config, backbone_weights, roi_align, precision, backbone=backbone)
 
 
 def build_blank_detector(
@@ -66,7 +66,7 @@ def build_blank_detector(
     Arguments and errors as of `build_detector`.
     """
     with tf.variable_creator_scope(_zeros):
-        return build_detector(config, "none", precision, roi_align, backbone)
+        return build_detector(config, "none", precision, roi_align, backbone=backbone)
 
 
 def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
@@ -121,7 +121,7 @@ def load_detector(
         InputError: nothing to load there, or a file of another form; names the file and the field.
     """
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
-    detector = build_blank_detector(config, precision, roi_align, backbone)
+    detector = build_blank_detector(config, precision, roi_align, backbone=backbone)
     restore_detector(detector, folder)
     return detector
 

@@ -32,7 +32,7 @@ def with_categories(
         the new detector, and the names of the categories that were kept.
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image)
-    new = build_detector(config, "none", precision, roi_align)
+    new = build_detector(config, "none", precision, roi_align, backbone=detector.backbone_spec)
     for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
@@ -66,7 +66,9 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != found:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
-    new = build_blank_detector(config, detector.dtype_policy.name, detector.roi_align_implementation)
+    new = build_blank_detector(
+        config, detector.dtype_policy.name, detector.roi_align_implementation, backbone=detector.backbone_spec
+    )
     for name in ("backbone", "fpn", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"
