@@ -7,7 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrcnn
-from tfrcnn.config import BackboneConfig, Category, DetectionConfig
+from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectionConfig
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.errors import InputError
 from tfrcnn.export import load, to_saved_model
@@ -15,6 +15,7 @@ from tfrcnn.models import build_detector, load_detector, preset, save_detector
 from tfrcnn.models.backbones import BACKBONES, BackboneSpec, build_backbone, default_weights
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.run import train
+from tfrcnn.training.schemes import freeze
 
 layers = keras.layers
 CATEGORIES = (Category(3, "cell"), Category(9, "dot"))
@@ -108,6 +109,16 @@ def test_a_model_within_a_model_is_one_layer(network):
     assert backbone.strides == (16,)
     x = np.full((1, 32, 32, 3), 255, np.float32)
     np.testing.assert_allclose(tf.nest.flatten(backbone.model(x))[0], network(x / 255), atol=1e-5)
+
+
+def test_batch_norms_of_a_model_within_a_model_are_frozen_too(network):
+    inputs = keras.Input((None, None, 3))
+    config = config_of().replace(fpn=None, anchors=AnchorConfig(sizes=((32.0,),)))
+    detector = build_detector(config, backbone=keras.Model(inputs, network(layers.Rescaling(1 / 255)(inputs))))
+    freeze(detector, preset("tiny_fpn").training.replace(freeze_batch_norm=True))
+    trained = {weight.name for weight in detector.backbone.trainable_weights}
+    assert "kernel" in trained
+    assert not trained & {"gamma", "beta"}
 
 
 class Subclassed(keras.Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
@@ -53,9 +54,16 @@ def load_torchvision_classifier(model: keras.Model, config: BackboneConfig, weig
 
 def finalize_normalization(model: keras.Model) -> None:
     """Let Keras' Normalization layers compute with the weights that were set, not with those they were built with."""
-    for layer in model.layers:
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()
+
+
+def all_layers(model: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model, and the layers of models within it. A layer yields itself only."""
+    yield model
+    for layer in getattr(model, "layers", ()):
+        yield from all_layers(layer)
 
 
 def _refuse_imagenet(name: str, weights: str | Path, alternative: str) -> None:
