@@ -1,4 +1,4 @@
-"""Each backbone has the documented feature maps and loads its weights."""
+"""Backbones: where their feature maps are, and their weights."""
 
 import keras
 import numpy as np
@@ -172,7 +172,7 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
 
 
 def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monkeypatch):
-    # Keras adds a layer to the network only if it loads the ImageNet weights.
+    # Keras adds a layer to this network when it loads ImageNet weights
     keras.utils.set_random_seed(0)
     path = tmp_path / "a.weights.h5"
     source = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(None, None, 3))

@@ -1,4 +1,4 @@
-"""Folded batch norms give the same numbers, gradients, layers and weights."""
+"""Batch norms folded into convolutions give the same numbers, gradients, layers and weights."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ PAIRS = {
 
 
 def pair(make_conv, channels=4, **options):
-    """Build a convolution and a batch norm with statistics that are far from 0 and 1."""
+    """Return a convolution and a batch norm with statistics far from 0 and 1."""
     conv, norm = make_conv(), layers.BatchNormalization(epsilon=1e-3, **options)
     conv.build((None, None, None, channels))
     norm.build(conv.compute_output_shape((1, 16, 16, channels)))
@@ -65,10 +65,10 @@ def test_by_hand():
 def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps):
     make_conv, options = PAIRS[kind]
     conv, norm = pair(make_conv, **options)
-    norm.trainable = not training  # a frozen batch norm uses its statistics in training too
+    norm.trainable = not training  # a frozen norm uses its statistics in training too
     assert can_fold(conv, norm)
     variables = [maps, *(weight.value for weight in conv.weights), *(weight.value for weight in norm.weights[:-2])]
-    weights = np.random.default_rng(3).normal(size=conv(maps).shape).astype(np.float32)
+    upstream = np.random.default_rng(3).normal(size=conv(maps).shape).astype(np.float32)
     results = []
     for compute in (
         lambda: norm(conv(maps), training=training),
@@ -77,10 +77,10 @@ def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps)
         with tf.GradientTape() as tape:
             tape.watch(variables)
             y = compute()
-            loss = tf.reduce_sum(y * weights)
+            loss = tf.reduce_sum(y * upstream)
         results.append([y, *tape.gradient(loss, variables)])
     for expected, actual in zip(*results):
-        # Both are sums of up to 100 products in float32, in different orders.
+        # float32 sums of up to 100 products, in different orders
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * float(tf.reduce_max(tf.abs(expected))))
 
 
@@ -175,7 +175,7 @@ def test_what_a_convolution_gives_to_others_too_is_still_there(maps):
     for expected, actual in zip(plain(maps[..., :3]), folded(maps[..., :3])):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     norms = {name.split("/")[2] for name in operators(folded) if "batchnorm" in name}
-    assert len(norms) == 1  # the second one is still folded
+    assert len(norms) == 1  # the second norm is still folded
 
 
 def conv(**options):

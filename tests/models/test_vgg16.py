@@ -1,4 +1,4 @@
-"""fc6 and fc7 start from VGG-16's classifier. The files have Keras' layouts and names, and few units."""
+"""fc6 and fc7 from VGG-16's classifier: files in Keras' layouts, with the real names and few units."""
 
 import shutil
 
@@ -20,7 +20,7 @@ UNITS = (8, 6)
 
 @pytest.fixture(scope="module")
 def network():
-    """Build VGG16(include_top=True) with 8 and 6 units instead of 4096, and weights that no later network has."""
+    """Return VGG16(include_top=True) with 8 and 6 units instead of 4096. Its seed differs from all later models."""
     keras.utils.set_random_seed(1)
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=(224, 224, 3))
     x = keras.layers.Flatten(name="flatten")(body.output)
@@ -31,7 +31,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def files(network, tmp_path_factory):
-    """Write weights files of Keras 3, of Keras 2, and of Keras 2 with a whole model."""
+    """Write weight files in the layouts of Keras 3 and Keras 2, and a whole model in the layout of Keras 2."""
     folder = tmp_path_factory.mktemp("weights")
     network.save_weights(folder / "new.weights.h5")
     with File(folder / "old.h5", "w") as file:
@@ -46,7 +46,7 @@ def files(network, tmp_path_factory):
 
 
 def head_of(units=UNITS):
-    """Build a box head behind VGG-16. It always has the same random weights."""
+    """Return a box head for VGG-16 with seeded weights."""
     keras.utils.set_random_seed(0)
     head = BoxHead(HeadConfig(units=units, dropout=0.5), 2)
     head.build((None, None, 7, 7, 512))
@@ -69,7 +69,7 @@ def test_a_box_head_computes_what_the_classifier_does_of_the_same_bins(name, fil
     )
     bins = np.random.default_rng(0).uniform(0, 9, (1, 3, 7, 7, 512)).astype(np.float32)
     hidden = keras.Model(network.get_layer("flatten").input, network.get_layer("fc2").output)(bins[0])
-    assert np.count_nonzero(hidden) > 3  # ReLU did not zero them all
+    assert np.count_nonzero(hidden) > 3  # ReLU does not zero everything
     np.testing.assert_allclose(head(bins)[0][0], head.classifier(hidden), atol=1e-5)
 
 
@@ -94,8 +94,8 @@ def test_a_file_that_lacks_a_convolution_is_refused_though_it_has_a_classifier(f
     [
         ("no_top.weights.h5", UNITS, "no_top.weights.h5 has none (it was made with include_top=False)."),
         ("no_top.h5", UNITS, "no_top.h5 has none (it was made with include_top=False)."),
-        ("new.weights.h5", (8, 5), "new.weights.h5 [(25088, 8), (8, 6)]."),
-        ("old.h5", (8,), "old.h5 [(25088, 8), (8, 6)]."),
+        ("new.weights.h5", (8, 5), "new.weights.h5 has [(25088, 8), (8, 6)]."),
+        ("old.h5", (8,), "old.h5 has [(25088, 8), (8, 6)]."),
     ],
 )
 def test_layers_that_find_none_of_their_shape_stay_random_and_the_note_says_why(name, units, message, files):
@@ -110,8 +110,8 @@ def test_layers_that_find_none_of_their_shape_stay_random_and_the_note_says_why(
 def test_imagenet_weights_bring_the_classifier_where_it_fits(network, monkeypatch):
     calls = []
     monkeypatch.setattr(keras.applications, "VGG16", lambda **options: calls.append(options) or network)
-    assert load_classifier(head_of(), "imagenet").endswith(f"those of ImageNet's VGG16 {vgg16.SHAPES}.")
-    assert not calls  # no download of half a gigabyte for layers that it does not fit
+    assert load_classifier(head_of(), "imagenet").endswith(f"but ImageNet's VGG16 has {vgg16.SHAPES}.")
+    assert not calls  # half a gigabyte is not downloaded for layers that do not fit
     monkeypatch.setattr(vgg16, "SHAPES", [(25088, 8), (8, 6)])
     head = head_of()
     assert load_classifier(head, "imagenet") == "The box head's fc6 and fc7 start from fc1 and fc2 of imagenet."

@@ -1,7 +1,7 @@
 """Stand-ins for the names in pickles of numpy arrays, as in Detectron2's model zoo: plain numbers only.
 
 numpy pickles an array as `_reconstruct(ndarray, (0,), b"b")`, followed by its state (version, shape, dtype, whether the
-order is Fortran's, bytes). With protocol 5 it writes `_frombuffer(bytes, dtype, shape, order)`. A dtype is
+order is Fortran's, bytes). Protocol 5 has `_frombuffer(bytes, dtype, shape, order)`. A dtype is
 `dtype("f4", ...)` with the state (version, byte order, ...).
 """
 

@@ -103,7 +103,7 @@ def build_backbone(
 
     Args:
         config: The backbone's name and options.
-        weights: What to load into the network: "none" loads nothing, "imagenet" downloads Keras' weights, else a
+        weights: The weights to load into the network: "none" loads nothing, "imagenet" downloads Keras' weights, else a
             file. A library network takes the file that `keras.applications.NAME(include_top=False).save_weights` wrote.
             resnet50, resnet101 and mobilenet_v3_large take torchvision's classifier (.pth, .safetensors, .npz).
         image: The preprocessing in front of the backbone. It is checked against what the ImageNet weights need. None

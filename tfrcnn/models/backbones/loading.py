@@ -72,7 +72,7 @@ def _refuse_imagenet(name: str, weights: str | Path, alternative: str) -> None:
 
 
 def _has_classifier(path: Path, model: keras.Model) -> bool:
-    """Return whether a file of Keras 1 or 2 has all layers of a model, and those of a classifier too."""
+    """Return whether a file of Keras 1 or 2 has all layers of a model, and a classifier's layers too."""
     if not h5py.is_hdf5(path):
         return False
     with h5py.File(path) as file:

@@ -42,7 +42,7 @@ def load_classifier(head: BoxHead, weights: str | Path) -> str:
     random = "The box head's fully connected layers start from random weights:"
     if str(weights) == "imagenet":
         if shapes != SHAPES:
-            return f"{random} they are {shapes}, those of ImageNet's VGG16 {SHAPES}."
+            return f"{random} their shapes are {shapes}, but ImageNet's VGG16 has {SHAPES}."
         published = build_pretrained("VGG16")
         arrays = [tuple(published.get_layer(name).get_weights()) for name in ("fc1", "fc2")]
     else:
@@ -50,7 +50,7 @@ def load_classifier(head: BoxHead, weights: str | Path) -> str:
     if not arrays:
         return f"{random} {weights} has none (it was made with include_top=False)."
     if (file_shapes := [kernel.shape for kernel, _ in arrays]) != shapes:
-        return f"{random} they are {shapes}, those of {weights} {file_shapes}."
+        return f"{random} their shapes are {shapes}, but {weights} has {file_shapes}."
     for layer, values in zip(layers, arrays):
         layer.set_weights([value.astype(np.float32) for value in values])
     return f"The box head's fc6 and fc7 start from fc1 and fc2 of {weights}."

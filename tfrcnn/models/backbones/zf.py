@@ -1,8 +1,8 @@
 """Zeiler and Fergus' network (arXiv 1311.2901) as the paper shares it: five convolutions, stride 16, 256 channels.
 
-The layers are those of py-faster-rcnn (models/pascal_voc/ZF), the fast version. Each side is padded so that cell i of
-the last map is centred at pixel 16 i. One thing differs: Caffe's pooling rounds sizes up, which adds a row and a column
-of cells beyond the image. Here 16 n pixels give n cells, as in all other backbones.
+The layers are the same as in py-faster-rcnn (models/pascal_voc/ZF), the fast version. Each side is padded so that cell
+i of the last map is centred at pixel 16 i. One thing differs: Caffe's pooling rounds sizes up, which adds a row and a
+column of cells beyond the image. Here 16 n pixels give n cells, as in all other backbones.
 """
 
 from __future__ import annotations
