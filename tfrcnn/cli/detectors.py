@@ -53,14 +53,11 @@ def starting_weights(given: str | None, model: str, backbone: BackboneConfig) ->
     Raises:
         InputError: nothing is given where it has to be.
     """
-    from tfrcnn.models.backbones import OWN
+    from tfrcnn.models.backbones import default_weights
 
-    if given is not None:
-        return given
-    if backbone.name == "tiny":
-        return "none"
-    if backbone.name not in OWN or backbone.stride_in_1x1:
-        return "imagenet"
+    weights = default_weights(backbone) if given is None else given
+    if weights is not None:
+        return weights
     raise InputError(
         f"there are no weights to download for {model}: give --backbone-weights FILE (for a torchvision network its "
         "classifier, .pth) or --backbone-weights none; or train with tfrcnn train --init RUN (of tfrcnn import-weights)"

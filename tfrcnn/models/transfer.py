@@ -8,7 +8,7 @@ import numpy as np
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.kernels import Kernels, find_kernels
-from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.models.backbones.loading import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -36,7 +36,7 @@ def with_categories(
         the new detector, and the names of the categories that were kept.
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image)
-    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels))
+    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)
     for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head", "roi_pooling"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
@@ -70,7 +70,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != found:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
-    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels)
+    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels, backbone=detector.backbone_spec)
     for name in ("backbone", "fpn", "roi_pooling", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"

@@ -52,12 +52,12 @@ def start_of(phase: Phase, phases: tuple[Phase, ...], given: FasterRCNN, out: Pa
             _keep_initial(given, out / INITIAL)
         return unshare(given) if needs_unsharing else given
     if needs_unsharing:
-        return load_detector(out / before.name, given.dtype_policy.name, given.kernels)
+        return load_detector(out / before.name, given.dtype_policy.name, given.kernels, backbone=given.backbone_spec)
     if before.shared == phase.shared:
         restore_detector(given, out / before.name)
     else:
         restore_detector(given, out / INITIAL)
-        _take_head_and_features(load_detector(out / before.name), given)
+        _take_head_and_features(load_detector(out / before.name, backbone=given.backbone_spec), given)
     return given
 
 

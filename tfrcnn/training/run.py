@@ -144,7 +144,7 @@ def train(
                 *(callbacks or []),
             ],
         )
-    best = load_detector(out, kernels=detector.kernels)
+    best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
     plot_curves(history, out / "curves.png")
     if validation is not None and _has_head(training.scheme):
         draw_sheet(Predictor(best), validation, out / "predictions.png")

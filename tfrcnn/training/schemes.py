@@ -33,6 +33,7 @@ import keras
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.models.backbones.loading import all_layers
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 RPN, HEAD = "rpn", "head"
@@ -148,7 +149,9 @@ def _freeze_stages(backbone: keras.Model, detector: FasterRCNN, training: Traini
     last_frozen = stages[training.frozen_stages - 1] if training.frozen_stages else None
     frozen = last_frozen is not None
     for layer in backbone.layers:
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not frozen and not (is_norm and training.freeze_batch_norm)
+        layer.trainable = not frozen
+        for part in all_layers(layer):
+            if isinstance(part, keras.layers.BatchNormalization) and training.freeze_batch_norm:
+                part.trainable = False
         if layer.name == last_frozen:
             frozen = False
