@@ -24,7 +24,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfrcnn.config import AnchorConfig as AnchorConfig
     from tfrcnn.config import BackboneConfig as BackboneConfig
     from tfrcnn.config import Category as Category
     from tfrcnn.config import DetectionConfig as DetectionConfig
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
-    from tfrcnn.config import MatchConfig as MatchConfig
-    from tfrcnn.config import ProposalConfig as ProposalConfig
-    from tfrcnn.config import RPNConfig as RPNConfig
+    from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
+    from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
+    from tfrcnn.config_rpn import MatchConfig as MatchConfig
+    from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
+    from tfrcnn.config_rpn import RPNConfig as RPNConfig
     from tfrcnn.config_training import TrainingConfig as TrainingConfig
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
@@ -73,7 +74,6 @@ __version__ = "0.1.0"  # setup.py reads it here
 # Where each public name lives; what type checkers see of it is above.
 _HOMES = {
     "tfrcnn.config": (
-        "AnchorConfig",
         "BackboneConfig",
         "Category",
         "DetectionConfig",
@@ -81,10 +81,8 @@ _HOMES = {
         "FPNConfig",
         "HeadConfig",
         "ImageConfig",
-        "MatchConfig",
-        "ProposalConfig",
-        "RPNConfig",
     ),
+    "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),

@@ -31,6 +31,7 @@ def assert_detects_as_before(detector, folder):
 def test_a_folder_saved_by_an_earlier_version_detects_the_same(version):
     detector = tfrcnn.load_detector(SAVED / version)
     assert [(c.id, c.name) for c in detector.config.categories] == [(3, "cell"), (90, "Plättchen")]
+    assert detector.config.rpn.box_loss == detector.config.head.box_loss == tfrcnn.BoxLossConfig("smooth_l1", 1 / 9)
     assert_detects_as_before(detector, SAVED / version)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from tfrcnn.config import (
     AnchorConfig,
     BackboneConfig,
+    BoxLossConfig,
     Category,
     DetectionConfig,
     DetectorConfig,
@@ -147,7 +148,8 @@ def _vgg16() -> Preset:
             pooling="roi_pool",
             units=(4096, 4096),
             dropout=0.5,
-            match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25, beta=1.0),
+            match=MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25),
+            box_loss=BoxLossConfig(beta=1.0),
         ),
         detections=DetectionConfig(nms_iou=0.3),
     )
