@@ -15,9 +15,10 @@ from PIL import ExifTags, Image
 
 from tfrcnn.boxes import base_anchors, grid_anchors, iou
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig, ImageConfig
-from tfrcnn.data.checks import BadImageError, in_threads, read_header
+from tfrcnn.data.checks import in_threads
 from tfrcnn.data.doctor import anchor_recall, diagnose
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.headers import BadImageError, read_header
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -211,7 +212,7 @@ def test_statistics_are_those_of_the_boxes(tmp_path: Path) -> None:
     summary = diagnose(path).summary
 
     assert summary["boxes_by_category"] == {"cat": 4}
-    assert summary["boxes_an_image"] == pytest.approx(
+    assert summary["boxes_per_image"] == pytest.approx(
         {"min": 0, "5%": 0.15, "25%": 0.75, "median": 1, "75%": 1.25, "95%": 1.85, "max": 2}
     )
     assert (summary["box_size_px"]["min"], summary["box_size_px"]["max"]) == (6, 20)

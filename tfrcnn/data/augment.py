@@ -49,7 +49,7 @@ def augmentations(training: TrainingConfig, image: ImageConfig) -> dict[str, Aug
         image: the network's frame.
 
     Returns:
-        The steps by name. The name is also that of the step's random stream (`tfrcnn.seeds.stream_seed`).
+        The steps by name. The name also names the step's random stream (`tfrcnn.seeds.stream_seed`).
     """
     steps: dict[str, Augmentation] = {}
     if training.horizontal_flip:
@@ -126,11 +126,12 @@ def random_crop(
     begin, extent = begin[:2], extent[:2]
     cut_boxes, keep = crop_boxes(boxes, begin, extent)
     crop = (tf.random.stateless_uniform([], whether) < probability) & _some_left(keep)
-    return tf.cond(
+    image, boxes, labels = tf.cond(
         crop,
         lambda: (_cut(image, begin, extent), tf.boolean_mask(cut_boxes, keep), tf.boolean_mask(labels, keep)),
         lambda: (image, boxes, labels),
     )
+    return image, boxes, labels
 
 
 def scale_jitter(
@@ -143,7 +144,7 @@ def scale_jitter(
 ) -> Sample:
     """Resize by the network's rule times a random factor; replaces `resize`.
 
-    With factors (0.1, 2.0) it is the large-scale jitter of Ghiasi et al. (arXiv 2012.07177). A result that is larger
+    The factors (0.1, 2.0) make it the large-scale jitter of Ghiasi et al. (arXiv 2012.07177). A result that is larger
     than the image's padded frame without jitter is cropped to that frame, at a random position, so that a batch never
     takes more memory than without jitter. Boxes are clipped and dropped as in `random_crop`.
 
@@ -162,11 +163,12 @@ def scale_jitter(
     positions = tf.cast(tf.shape(scaled)[:2] - extent + 1, tf.float32)
     begin = tf.cast(tf.floor(tf.random.stateless_uniform([2], position_seed) * positions), tf.int32)
     cut_boxes, keep = crop_boxes(scaled_boxes, begin, extent)
-    return tf.cond(
+    image, boxes, labels = tf.cond(
         _some_left(keep),
         lambda: (_cut(scaled, begin, extent), tf.boolean_mask(cut_boxes, keep), tf.boolean_mask(labels, keep)),
         lambda: (*resize(image, boxes, config), labels),
     )
+    return image, boxes, labels
 
 
 def color_jitter(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, strength: float) -> Sample:
@@ -190,8 +192,8 @@ def adjust_color(
 ) -> tf.Tensor:
     """Change brightness, contrast, saturation and hue in one linear map, then clip to 0..255.
 
-    With P the projection on grey (luma Y), m the mean luma and R(t) the turn of the chroma plane in YIQ,
-        x -> contrast * brightness * (P + saturation * R(2 pi hue) (1 - P)) x + (1 - contrast) * brightness * m.
+        x -> contrast * brightness * (P + saturation * R(2 pi hue) (1 - P)) x + (1 - contrast) * brightness * m,
+    where P is the projection on grey (luma Y), m the mean luma and R(t) the turn of the chroma plane in YIQ.
     Brightness, contrast and saturation act as in PIL.ImageEnhance; turning the hue in YIQ keeps the luma.
 
     Args:

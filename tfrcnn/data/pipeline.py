@@ -105,7 +105,7 @@ class TrainingData:
 
     def _epoch_batches(self, epoch: int | np.ndarray) -> np.ndarray:
         training = self._training
-        # With a static size every image is padded to the same frame: grouping would save nothing.
+        # a static size pads every image to the same frame: grouping would save nothing
         group_by_aspect = self._image.static_size is None
         seed = stream_seed(training.seed, "epoch_order")
         return epoch_batches(self._widths, self._heights, training.batch_size, seed, int(epoch), group_by_aspect)
