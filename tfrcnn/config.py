@@ -1,4 +1,4 @@
-"""What defines a detector and its training: frozen dataclasses, checked when they are made, stored as JSON.
+"""The configuration of a detector and its training: frozen dataclasses, checked when they are made, stored as JSON.
 
 `DetectorConfig` is everything needed to build the network. `TrainingConfig` is everything that only training needs.
 `to_dict` and `from_dict` are exact inverses, so `config.json` in a run folder is enough to rebuild the detector on

@@ -1,4 +1,4 @@
-"""What defines the first stage: anchors, matching, the RPN, its proposals. `tfrcnn.config` exports these names too.
+"""The configuration of the first stage: anchors, matching, RPN and proposals. `tfrcnn.config` exports these names too.
 
 Lengths are in pixels of the network input. IoU thresholds are in [0, 1].
 """
@@ -161,8 +161,8 @@ class RPNConfig(MatchedConfig):
 class ProposalConfig(Config):
     """From RPN outputs to proposals.
 
-    `use_scores` and `use_deltas` ablate one RPN output each, as table 2 of the paper does. With NMS and deltas off,
-    and as many proposals as anchors, the proposals are the dense sliding windows of table 10.
+    `use_scores` and `use_deltas` ablate one RPN output each, as table 2 of the paper does. If NMS and deltas are off,
+    and there are as many proposals as anchors, the proposals are the dense sliding windows of table 10.
 
     Attributes:
         pre_nms_top_n: boxes kept per level before NMS, best first.
