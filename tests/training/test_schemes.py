@@ -14,9 +14,10 @@ from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import load_detector
 from tfrcnn.models.transfer import unshare
+from tfrcnn.training.folder import is_complete
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.measures import RecallMeasure, RPNLossMeasure
-from tfrcnn.training.run import is_complete, train
+from tfrcnn.training.run import train
 from tfrcnn.training.schemes import SCHEMES, freeze
 
 from .test_joint import losses_of, make_batch
