@@ -25,10 +25,10 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _memory_is_given_back():
-    """What a file's tests held goes back to the system: the converters take gigabytes, and one process runs many."""
+    """Return the memory of each file's tests to the system: converters take gigabytes."""
     yield
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a library left open, which no test of the next file is to blame for
+        warnings.simplefilter("ignore")  # resources that a library left open are not the fault of the next file's tests
         gc.collect()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)

@@ -23,8 +23,8 @@ from tfrcnn.models.presets import preset, preset_names
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_survives_json(name):
-    found = preset(name, (Category(7, "cat"), Category(90, "dog")))
-    for config in (found.detector, found.training):
+    start = preset(name, (Category(7, "cat"), Category(90, "dog")))
+    for config in (start.detector, start.training):
         assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -62,8 +62,8 @@ def test_the_program_in_cpp_detects_what_python_detects(folder):
     subprocess.run(command, check=True)
     run = subprocess.run([folder / "detect", "cells.onnx", "picture.ppm"], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    found = np.array([[float(word) for word in line.split()] for line in run.stdout.splitlines()])
+    printed = np.array([[float(word) for word in line.split()] for line in run.stdout.splitlines()])
     expected = load(folder / "cells.onnx").detect(folder / "picture.jpg")
-    np.testing.assert_array_equal(found[:, 0], np.array([3, 90])[expected.labels])
-    np.testing.assert_allclose(found[:, 1], expected.scores, atol=1e-5)
-    np.testing.assert_allclose(found[:, 2:], expected.boxes, atol=1e-2)
+    np.testing.assert_array_equal(printed[:, 0], np.array([3, 90])[expected.labels])
+    np.testing.assert_allclose(printed[:, 1], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(printed[:, 2:], expected.boxes, atol=1e-2)

@@ -60,11 +60,11 @@ class Experiment:
         preset = tfrcnn.preset(options.model, categories, options.image_size)
         if preset.detector.fpn is not None:
             raise tfrcnn.InputError(f"--model: expected one without a feature pyramid, found {options.model}")
-        given = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
+        chosen = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
         self.config = preset.detector
         weights = starting_weights(options.backbone_weights, preset.detector)
         training = (unfrozen(preset) if weights == "none" else preset).training
-        self.training = training.replace(**{name: value for name, value in given.items() if value is not None})
+        self.training = training.replace(**{name: value for name, value in chosen.items() if value is not None})
         self.weights = weights if weights in NO_FILES else os.path.abspath(weights)
 
     def train(self, row: str, scheme: str = "joint", **changes: Any) -> Path:

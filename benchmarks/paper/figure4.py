@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from experiment import Experiment, parse, percent, run, table
 
 import tfrcnn
-from tfrcnn.evaluation.report import plot_recall
+from tfrcnn.drawing import plot_recall
 
 LIMITS = (300, 1000, 2000)
 

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: running it in this process, and a data set that is small."""
+"""Shared by the tests of the command line: running it in this process, and a small data set."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tfrcnn.cli.main import main
 
 
 class Result(NamedTuple):
-    """What a command printed, and its exit code."""
+    """The output of a command, and its exit code."""
 
     code: int
     out: str

@@ -40,7 +40,7 @@ def test_help_answers_without_importing_tensorflow(arguments: list[str]) -> None
 
 
 def test_help_answers_within_half_a_second() -> None:
-    """Of processor time, which other work on the machine does not lengthen."""
+    """Half a second of processor time, which other work on the machine does not lengthen."""
     before = os.times()
     python("from tfrcnn.cli.main import main; main(['--help'])")
     after = os.times()

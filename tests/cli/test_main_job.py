@@ -198,9 +198,9 @@ def test_predictions_are_drawn_and_written_with_ids_that_are_explained(
     assert [Path(image["file_name"]).name for image in images.values()] == ["test_00001.png", "test_00002.png"]
     names = {category["id"]: category["name"] for category in read(out / "images.json")["categories"]}
     assert names[10] == "zero"
-    found = json.loads((out / "detections.json").read_text(encoding="utf-8"))
-    assert found
-    for detection in found:
+    detections = json.loads((out / "detections.json").read_text(encoding="utf-8"))
+    assert detections
+    for detection in detections:
         image = images[detection["image_id"]]
         x, y, width, height = detection["bbox"]
         assert detection["category_id"] in names

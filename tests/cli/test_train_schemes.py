@@ -93,8 +93,8 @@ def test_a_detector_on_the_proposals_of_a_run(proposing: Path, data: Path, tmp_p
     assert f"Learning from the proposals of {proposing}" in result.out
     options = json.loads((run / "training.json").read_text(encoding="utf-8"))["options"]
     assert (options["model"], options["proposals"]) == (None, str(proposing))
-    given, found = load_detector(proposing), load_detector(run)
-    for part, own in (("backbone", "rpn_backbone"), ("fpn", "rpn_fpn"), ("rpn_head", "rpn_head")):
-        for one, other in zip(getattr(given, part).get_weights(), getattr(found, own).get_weights()):
+    proposer, trained = load_detector(proposing), load_detector(run)
+    for part, copy in (("backbone", "rpn_backbone"), ("fpn", "rpn_fpn"), ("rpn_head", "rpn_head")):
+        for one, other in zip(getattr(proposer, part).get_weights(), getattr(trained, copy).get_weights()):
             assert (one == other).all()
     check_use(run, data, tmp_path, tfrcnn)

@@ -18,6 +18,7 @@ from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig
 from tfrcnn.data.checks import in_threads
 from tfrcnn.data.doctor import anchor_recall, diagnose
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.faults import KINDS
 from tfrcnn.data.headers import BadImageError, read_header
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
@@ -108,6 +109,13 @@ def test_an_image_that_cannot_be_used_is_refused_without_decoding_it(tmp_path: P
 def test_a_header_gives_format_and_stored_size(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
     (tmp_path / name).write_bytes(data)
     assert read_header(tmp_path / name) == (kind, (30, 40), 1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (action, _) in KINDS.items() if action == "refused"])
+def test_a_refused_fault_says_what_is_wrong_and_how_to_fix_it(kind: str) -> None:
+    problem, _, remedy = KINDS[kind].meaning.partition("; ")
+    assert problem
+    assert remedy
 
 
 def test_a_header_of_no_file_is_an_error_with_its_kind(tmp_path: Path) -> None:
@@ -205,7 +213,7 @@ def test_the_doctor_reports_faults_of_annotations_and_of_pixels_together(tmp_pat
 def test_statistics_are_those_of_the_boxes(tmp_path: Path) -> None:
     path = coco(tmp_path, {f"{i}.jpg": encoded("JPEG") for i in range(4)})
     content = json.loads(Path(path).read_text())
-    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20, that of the others 6
+    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20; the others have 6
     content["annotations"][1]["image_id"] = 0
     Path(path).write_text(json.dumps(content))
 
@@ -226,7 +234,7 @@ def test_an_empty_data_set_is_diagnosed_too(tmp_path: Path) -> None:
 
 
 def detector(*sizes: tuple[float, ...], image: ImageConfig | None = None, **anchors: object) -> DetectorConfig:
-    """Square anchors of the given sizes a level; a network input of 64 x 64."""
+    """Square anchors of these sizes per level; a network input of 64 x 64."""
     options = {"ratios": (1.0,), **anchors}
     return DetectorConfig(
         BackboneConfig("any"),

@@ -321,20 +321,20 @@ class TestChecks:
         (tmp_path / "data/val_2.png").unlink()
         (tmp_path / "run").mkdir()
         (tmp_path / "run/notes.txt").write_text("mine")
-        said: list[str] = []
+        logged: list[str] = []
         recipe = Recipe(**data, model="tiny_fpn", changes={"training.epochs": 0})
         with pytest.raises(InputError) as error:
-            recipe.run(tmp_path / "run", log=said.append)
+            recipe.run(tmp_path / "run", log=logged.append)
         for text in ("not an empty folder", "epochs must be at least 1", "refused: .*val.json"):
             assert re.search(text, str(error.value)), text
-        (report,) = said  # of the data set with a fault alone
+        (report,) = logged  # of the data set with a fault alone
         assert "missing-image" in report
 
     def test_a_recipe_that_is_right_passes_and_its_data_are_reported_on(self, data: dict[str, str]) -> None:
-        said: list[str] = []
-        Recipe(**data, model="tiny_fpn").check(said.append)
-        assert len(re.findall("recall ceiling", said[-1])) == 2
-        assert "val.json" in said[-1]
+        logged: list[str] = []
+        Recipe(**data, model="tiny_fpn").check(logged.append)
+        assert len(re.findall("recall ceiling", logged[-1])) == 2
+        assert "val.json" in logged[-1]
 
     def test_more_frozen_stages_than_there_are_is_found_before_training(
         self, data: dict[str, str], tmp_path: Path

@@ -58,8 +58,9 @@ def evaluate(
     """
     load_tensorflow()
     from tfrcnn.data.read import load_dataset
+    from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.evaluation.evaluate import evaluate as judge
-    from tfrcnn.evaluation.report import plot_confusion, plot_precision_recall, render, write_json
+    from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import form_of, load
     from tfrcnn.models.build import read_description
     from tfrcnn.training.run import draw_sheet
@@ -92,8 +93,9 @@ def evaluate(
 def _evaluate_proposals(
     predictor: Predictor, dataset: Dataset, source: dict[str, str], json: Path | None, plots: Path | None
 ) -> None:
+    from tfrcnn.drawing import plot_recall
     from tfrcnn.evaluation.proposals import LIMITS, evaluate_proposals
-    from tfrcnn.evaluation.report import plot_recall, render_proposals, write_json
+    from tfrcnn.evaluation.report import render_proposals, write_json
 
     evaluation = evaluate_proposals(
         dataset, predictor.propose_dataset(dataset, LIMITS[-1], progress=sys.stderr.isatty())

@@ -26,9 +26,9 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
+from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric
-from tfrcnn.evaluation.report import plot_curves
 from tfrcnn.inference import Predictor
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
@@ -39,7 +39,6 @@ from tfrcnn.training.measures import Measure, measure_of
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
-from tfrcnn.visualize import contact_sheet, draw_comparison
 
 MAX_SHEET_IMAGES = 9
 
