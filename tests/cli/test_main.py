@@ -11,7 +11,6 @@ import pytest
 
 from tfrcnn import __version__
 from tfrcnn.cli import options, startup
-from tfrcnn.data.fetch import DATASETS
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.training.recipe import DEFAULT_MODEL
@@ -64,7 +63,6 @@ def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     assert preset_names() == options.PRESETS
     assert (options.DEFAULT_MODEL, options.DEFAULT_EMA) == (DEFAULT_MODEL, DEFAULT_EMA)
     assert set(get_args(options.Scheme)) == set(SCHEMES)
-    assert set(get_args(options.FetchedDataset)) == set(DATASETS)
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
 

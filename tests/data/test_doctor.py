@@ -303,8 +303,8 @@ def test_without_objects_there_is_no_recall() -> None:
     assert recall.faults(dataset_of(np.zeros([0, 4]))) == []
 
 
-def test_strides_are_one_a_level_and_come_with_a_config(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 1, one a level of anchors, found 2"):
+def test_strides_are_one_per_level_and_come_with_a_config(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected 1, one per level of anchors, found 2"):
         anchor_recall(dataset_of(), detector((32.0,)), (8, 16))
     with pytest.raises(InputError, match="config and strides together"):
         diagnose(str(tmp_path), config=detector((32.0,)))

@@ -198,8 +198,13 @@ class TestChanges:
         with pytest.raises(InputError) as error:
             resolved(changes=changes, image_size=7, backbone_weights="no/such.h5")
         lines = str(error.value).splitlines()
-        assert lines[0] == "3 faults:"
-        for text in ("image size must be", "TrainingConfig.epochs must be at least 1", "found none at "):
+        assert lines[0] == "4 faults:"
+        for text in (
+            "image size must be",
+            "TrainingConfig.epochs must be",
+            "TrainingConfig.ema must be",
+            "found none at ",
+        ):
             assert any(text in line for line in lines), text
 
 

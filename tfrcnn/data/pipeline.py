@@ -127,7 +127,8 @@ class TrainingData:
         }
         return indices, seeds
 
-    @tf.autograph.experimental.do_not_convert  # no Python branch here is over a tensor; starts sooner
+    # no Python branch here is over a tensor, so nothing has to be converted
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def _example(self, index: tf.Tensor, seeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         sample = (self._pixels(index), *self._targets(index))
         for name, augment in self._augmentations.items():
