@@ -118,7 +118,7 @@ def test_an_unknown_scheme_is_told_those_there_are():
 @pytest.mark.parametrize(
     ("scheme", "is_shared", "message"),
     [
-        ("unshared", True, "'unshared' trains a detector whose RPN has features of its own, found one that shares"),
+        ("unshared", True, "'unshared' trains a detector whose RPN has separate features, found one that shares"),
         ("fast-rcnn-only", True, r"found one that shares them: make it with tfrcnn\.unshare"),
         ("alternating", False, "'alternating' trains a detector that shares its features, found one whose RPN has"),
     ],
