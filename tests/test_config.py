@@ -23,8 +23,8 @@ from tfrcnn.models.presets import preset, preset_names
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_survives_json(name):
-    start = preset(name, (Category(7, "cat"), Category(90, "dog")))
-    for config in (start.detector, start.training):
+    options = preset(name, (Category(7, "cat"), Category(90, "dog")))
+    for config in (options.detector, options.training):
         assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

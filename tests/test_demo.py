@@ -1,4 +1,4 @@
-"""The embedded detector: trained once, continued, and loaded again."""
+"""The demo detector is trained once, resumed, and loaded again."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SCENES = {"train": 6, "val": 2, "test": 3}
 
 @pytest.fixture(scope="module")
 def interrupted_then_finished(tmp_path_factory):
-    """A run of two epochs that was interrupted after the first."""
+    """Return a run of two epochs that was interrupted after the first and resumed."""
     folder = tmp_path_factory.mktemp("demo")
     save_state = callbacks.save_state
 
@@ -54,7 +54,7 @@ def test_a_folder_made_with_other_arguments_is_refused(interrupted_then_finished
 def test_scenes_are_made_once(tmp_path):
     paths = digit_scenes(tmp_path, SCENES)
     written = {path: path.read_bytes() for path in paths.values()}
-    paths["train"].write_bytes(written[paths["train"]] + b"\n")  # as good, but not what a new file would be
+    paths["train"].write_bytes(written[paths["train"]] + b"\n")  # still valid, and different from a new file
     assert digit_scenes(tmp_path, SCENES) == paths
     assert paths["train"].read_bytes() != written[paths["train"]]
 

@@ -1,4 +1,4 @@
-"""Everything a user can get wrong: exit code 2, one line that begins with "error:" and names it, no traceback."""
+"""Every user error gives exit code 2 and one line that begins with "error:" and names the fault, no traceback."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tfrcnn.training.folder import FORMAT, SETUP
 
 
 def check(result: tuple[int, str, str], message: str) -> None:
-    """`message` is a pattern for the error's line."""
+    """Check the exit code and the error's line; `message` is its pattern."""
     code, out, err = result
     assert code == 2, out + err
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -26,7 +26,7 @@ def check(result: tuple[int, str, str], message: str) -> None:
 
 @pytest.fixture
 def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
-    """Arguments of `tfrcnn train` that are right."""
+    """Return valid arguments of `tfrcnn train`."""
     train, val = coco(tmp_path / "data", "train.json"), coco(tmp_path / "data", "val.json")
     return ["train", "--train", train, "--val", val, "--out", tmp_path / "run", "--model", "tiny_fpn"]
 

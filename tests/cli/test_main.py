@@ -39,7 +39,7 @@ def test_help_answers_without_importing_tensorflow(arguments: list[str]) -> None
 
 
 def test_help_answers_within_half_a_second() -> None:
-    """Half a second of processor time, which other work on the machine does not lengthen."""
+    """Measure CPU time, which other work on the machine does not lengthen."""
     before = os.times()
     python("from tfrcnn.cli.main import main; main(['--help'])")
     after = os.times()
@@ -97,7 +97,7 @@ def test_wrong_option_is_one_line_and_exit_code_2(arguments: list[str], message:
 
 
 def test_tensorflow_says_nothing() -> None:
-    """Neither at its import nor when ops run; with level 0 it does say something, so the test can fail."""
+    """It is quiet at import and when ops run. At log level 0 it prints something, so the test can fail."""
     code = """if True:
         from tfrcnn.cli.startup import load_tensorflow
         load_tensorflow()
@@ -131,7 +131,7 @@ def test_what_is_no_noise_is_shown_whatever_becomes_of_the_process(end: str) -> 
 
 
 def test_what_is_no_noise_is_shown_at_once() -> None:
-    """If the import hangs, what was said before it can be read."""
+    """A user can read earlier messages if the import hangs."""
     code = """if True:
         import os, time
         from tfrcnn.cli.startup import filter_stderr
@@ -146,7 +146,7 @@ def test_what_is_no_noise_is_shown_at_once() -> None:
 
 
 def test_python_s_errors_stay_on_the_terminal() -> None:
-    """A progress bar asks whether sys.stderr is one."""
+    """A progress bar checks if sys.stderr is a terminal."""
     code = """if True:
         import os, sys
         from tfrcnn.cli.startup import filter_stderr

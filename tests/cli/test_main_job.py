@@ -1,4 +1,4 @@
-"""The main job by the command line, from boxes to pictures: the demo, made small, interrupted once, and looked into."""
+"""The main job by the command line, from boxes to pictures: a small demo, interrupted once and resumed."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ OPTIONS = ("--epochs", "2", "--batch-size", "4", "--ema", "--mixed-precision", "
 
 
 class Demo(NamedTuple):
-    """A demo interrupted after its first epoch and then gone on with: its folder, and what each half printed."""
+    """A demo interrupted after its first epoch and then resumed: its folder, and the output of each half."""
 
     folder: Path
     first_half: str

@@ -172,7 +172,7 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
 
 
 def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monkeypatch):
-    # Keras' network with ImageNet weights has a layer that the one without them lacks
+    # Keras adds a layer to this network when it loads ImageNet weights
     keras.utils.set_random_seed(0)
     path = tmp_path / "a.weights.h5"
     source = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(None, None, 3))
@@ -180,10 +180,10 @@ def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monke
     statistics.adapt_mean.assign([0.485, 0.456, 0.406])
     source.save_weights(path)
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(path))
-    own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(None, None, 3))
+    reference = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(None, None, 3))
     backbone = build_backbone(BackboneConfig("EfficientNetB0"), "imagenet")
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     config = ImageConfig(**APPLICATIONS["EfficientNetB0"].image)
     prepared = image_ops.normalize(pixels, np.array([[64.0, 64.0]], np.float32), config)
-    expected = own(pixels).numpy()
+    expected = reference(pixels).numpy()
     np.testing.assert_allclose(backbone.model(prepared)[-1], expected, atol=1e-3 * np.abs(expected).max())

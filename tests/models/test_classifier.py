@@ -1,4 +1,4 @@
-"""fc6 and fc7 from VGG-16's classifier, by files in Keras' own layouts with the real names and few units."""
+"""fc6 and fc7 from VGG-16's classifier: files in Keras' layouts, with the real names and few units."""
 
 import shutil
 
@@ -20,7 +20,7 @@ UNITS = (8, 6)
 
 @pytest.fixture(scope="module")
 def vgg16():
-    """VGG16(include_top=True) with 8 and 6 units in place of twice 4096; other weights than any that is built later."""
+    """Return VGG16(include_top=True) with 8 and 6 units instead of 4096. Its seed differs from all later models."""
     keras.utils.set_random_seed(1)
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=(224, 224, 3))
     x = keras.layers.Flatten(name="flatten")(body.output)
@@ -31,7 +31,7 @@ def vgg16():
 
 @pytest.fixture(scope="module")
 def files(vgg16, tmp_path_factory):
-    """Of today's Keras, of earlier ones, and those of earlier ones that hold a whole model."""
+    """Write weight files in the layouts of Keras 3 and Keras 2, and a whole model in the layout of Keras 2."""
     folder = tmp_path_factory.mktemp("weights")
     vgg16.save_weights(folder / "new.weights.h5")
     with File(folder / "old.h5", "w") as file:
@@ -46,7 +46,7 @@ def files(vgg16, tmp_path_factory):
 
 
 def head_of(units=UNITS):
-    """A box head behind VGG-16, as the seed makes it."""
+    """Return a box head for VGG-16 with seeded weights."""
     keras.utils.set_random_seed(0)
     head = BoxHead(HeadConfig(units=units, dropout=0.5), 2)
     head.build((None, None, 7, 7, 512))
@@ -69,7 +69,7 @@ def test_a_box_head_computes_what_the_classifier_does_of_the_same_bins(name, fil
     )
     bins = np.random.default_rng(0).uniform(0, 9, (1, 3, 7, 7, 512)).astype(np.float32)
     hidden = keras.Model(vgg16.get_layer("flatten").input, vgg16.get_layer("fc2").output)(bins[0])
-    assert np.count_nonzero(hidden) > 3  # not all cut off by ReLU
+    assert np.count_nonzero(hidden) > 3  # ReLU does not zero everything
     np.testing.assert_allclose(head(bins)[0][0], head.classifier(hidden), atol=1e-5)
 
 
@@ -108,14 +108,14 @@ def test_layers_that_find_none_of_their_shape_stay_random_and_the_note_says_why(
 
 
 def test_imagenet_weights_bring_the_classifier_where_it_fits(vgg16, monkeypatch):
-    asked = []
-    monkeypatch.setattr(keras.applications, "VGG16", lambda **options: asked.append(options) or vgg16)
+    calls = []
+    monkeypatch.setattr(keras.applications, "VGG16", lambda **options: calls.append(options) or vgg16)
     assert load_classifier(head_of(), "imagenet").endswith(f"those of ImageNet's VGG16 {classifier.SHAPES}.")
-    assert not asked  # no half gigabyte for layers that it would not fit
+    assert not calls  # half a gigabyte is not downloaded for layers that do not fit
     monkeypatch.setattr(classifier, "SHAPES", [(25088, 8), (8, 6)])
     head = head_of()
     assert load_classifier(head, "imagenet") == "The box head's fc6 and fc7 start from fc1 and fc2 of imagenet."
-    assert asked == [{"weights": "imagenet"}]
+    assert calls == [{"weights": "imagenet"}]
     np.testing.assert_array_equal(head.hidden[1].kernel, vgg16.get_layer("fc2").kernel)
 
 

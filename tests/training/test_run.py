@@ -1,4 +1,4 @@
-"""Whole runs: what is written, exact resume, kills, faults."""
+"""Whole runs: their files, exact resume, kills, faults."""
 
 import csv
 import dataclasses
@@ -25,7 +25,7 @@ CATEGORIES = (Category(3, "bright"), Category(90, "dark"))
 
 
 def make_dataset(folder, count=6, seed=0):
-    """Grey images of 64 x 64 with one bright and one dark rectangle each; one image has none."""
+    """Make grey images of 64 x 64 with one bright and one dark rectangle each. One image has none."""
     rng = np.random.default_rng(seed)
     examples = []
     for i in range(count):
@@ -66,7 +66,7 @@ def fresh_detector():
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Ctrl-C in the middle of an epoch."""
+    """Raises Ctrl-C in the middle of an epoch."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -88,7 +88,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    """An uninterrupted run."""
+    """Return an uninterrupted run."""
     return train(fresh_detector(), *data, tmp_path_factory.mktemp("runs") / "whole", settings())
 
 
@@ -115,7 +115,7 @@ def test_the_best_detector_is_the_one_of_the_best_epoch(finished):
 def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(finished, data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(fresh_detector(), *data, tmp_path / "run", settings(), callbacks=[Interrupt(epoch=1)])
-    detector = build_detector(finished.detector.config)  # other random weights: all come from the state file
+    detector = build_detector(finished.detector.config)  # other random weights: the state file has all
     resumed = train(detector, *data, tmp_path / "run", settings(), resume=True)
     assert resumed.history == finished.history
     for one, other in zip(
@@ -243,11 +243,11 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_p
 def test_detections_of_a_data_set_are_those_of_its_images_one_by_one(finished, data):
     predictor = Predictor(finished.detector)
     together = predictor.detect_dataset(data[1], batch_size=2)
-    for example, found in zip(data[1].examples, together):
+    for example, detections in zip(data[1].examples, together):
         alone = predictor.detect(example.path)
-        assert found.image_id == example.image_id
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-2)
+        assert detections.image_id == example.image_id
+        np.testing.assert_allclose(detections.scores, alone.scores, atol=1e-4)
+        np.testing.assert_allclose(detections.boxes, alone.boxes, atol=1e-2)
 
 
 @pytest.mark.slow
@@ -263,7 +263,7 @@ def test_kill_9_at_any_moment_leaves_a_folder_that_loads_and_resumes(data, finis
         train(fresh_detector(), *data, folder / "run", settings(), resume=resume)
     """
     run = tmp_path / "run"
-    # in the middle of three writes: of the state, of the weights, and between two files
+    # during the write of the state, during the write of the weights, and between two files
     for after in (".training_state.tmp.npz", "last/.model-1.weights.tmp.weights.h5", "last/config.json"):
         before = _stamp(run / after)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

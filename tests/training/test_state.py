@@ -1,4 +1,4 @@
-"""What is written to resume from is all that there is."""
+"""The state file holds everything needed to resume."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def efficientnet_in_training():
 
 @pytest.mark.slow
 def test_a_network_that_normalizes_by_itself_is_restored_with_its_statistics(tmp_path):
-    # EfficientNet's Normalization computes with copies of its weights, which assigning the weights does not renew
+    # EfficientNet's Normalization computes with copies of its weights; assigning the weights does not update them
     model = efficientnet_in_training()
     statistics = next(layer for layer in model.detector.backbone.layers if layer.name.startswith("normalization"))
     statistics.adapt_mean.assign([0.5, 0.25, 0.75])
