@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "config_base", "config_training", "deprecation", "errors", "files"}
-LEAVES = {*BASE, "boxes", "images"}
+BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files"}
+LEAVES = {*BASE, "boxes", "images", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -33,12 +33,14 @@ LIBRARY = {
 
 # The other components that each component may import. Add a new component here, and think where it belongs.
 MAY_IMPORT = {
-    "config": {"config_base", "config_training"},
+    "config": {"config_base", "config_rpn", "config_training"},
+    "config_rpn": {"config_base", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
+    "seeds": set(),
     "boxes": BASE,
     "images": BASE,
     "matching": {*BASE, "boxes"},

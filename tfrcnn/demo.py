@@ -26,7 +26,8 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import build_detector, preset
-from tfrcnn.training.run import SETUP, Run, is_complete, load_run, train
+from tfrcnn.training.folder import SETUP, is_complete
+from tfrcnn.training.run import Run, load_run, train
 
 MODEL = "tiny_fpn"
 SCENES = {"train": 400, "val": 20, "test": 60}

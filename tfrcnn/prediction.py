@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfrcnn.data.checks import EXTENSIONS
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.drawing import draw_detections, save_png
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import write_coco_results

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import keras
 
 import tfrcnn
-from tfrcnn.cli.detectors import starting_weights, suited_to
-from tfrcnn.cli.job import NO_FILES
-from tfrcnn.training.run import SETUP
+from tfrcnn.training.folder import SETUP
+from tfrcnn.training.start import NO_FILES, starting_weights, unfrozen
 
 
 class Scores(NamedTuple):
@@ -74,9 +73,9 @@ class Experiment:
             raise tfrcnn.InputError(f"--model: expected a model without a feature pyramid, found {options.model}")
         overrides = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
         self.config = preset.detector
-        training = preset.training.replace(**{name: value for name, value in overrides.items() if value is not None})
-        weights = starting_weights(options.backbone_weights, options.model, preset.detector.backbone)
-        self.training = suited_to(weights, training)
+        weights = starting_weights(options.backbone_weights, preset.detector)
+        training = (unfrozen(preset) if weights == "none" else preset).training
+        self.training = training.replace(**{name: value for name, value in overrides.items() if value is not None})
         self.weights = weights if weights in NO_FILES else os.path.abspath(weights)
 
     def train(self, row: str, scheme: str = "joint", **changes: Any) -> Path:

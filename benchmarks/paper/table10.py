@@ -17,9 +17,9 @@ import tensorflow as tf
 from experiment import HEADER, Experiment, parse, row, run, table
 
 import tfrcnn
-from tfrcnn.cli.detectors import anchor_strides
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.images import padded_size, resized_size
+from tfrcnn.models.build import anchor_strides
 
 
 def dense_windows(config: DetectorConfig, data: Sequence[tfrcnn.Dataset]) -> ProposalConfig:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tfrcnn.cli.job import make_job
 from tfrcnn.data.sampler import steps_per_epoch
 from tfrcnn.models import preset
 from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.recipe import Recipe
 from tfrcnn.training.schemes import SCHEMES
 
 CONFIGS = Path(__file__).resolve().parents[2] / "benchmarks" / "paper" / "configs"
@@ -49,8 +49,7 @@ def test_all_else_is_the_paper_s_vgg16(name, sizes):
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
-def test_each_is_taken_by_tfrcnn_train(path, tmp_path):
-    options = {"train": "07@trainval+12@trainval", "val": "07@test", "model": str(path)}
-    job = make_job(tmp_path / "run", options, resume=False)
+def test_each_is_taken_by_tfrcnn_train(path):
+    recipe = Recipe("07@trainval+12@trainval", "07@test", model=str(path)).resolved()
     expected = preset(str(path))
-    assert (job.preset().training, job.preset().detector) == (expected.training, expected.detector)
+    assert (recipe.training, recipe.detector) == (expected.training, expected.detector)

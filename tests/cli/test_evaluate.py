@@ -46,14 +46,14 @@ def test_the_table_the_json_and_the_figure_are_of_the_proposals(
 def test_a_metric_of_detections_is_refused_beside_proposals(run: Path, tfrcnn: Callable) -> None:
     result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", "--proposals", "--metric", "coco")
     assert result.code == 2
-    assert result.err == "error: --metric coco is of detections: leave it out with --proposals\n"
+    assert result.err == "error: --metric cannot be combined with --proposals\n"
 
 
 def test_an_exported_file_has_no_proposals_to_judge(tmp_path: Path, tfrcnn: Callable) -> None:
     (tmp_path / "a.onnx").write_bytes(b"anything")
     result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", "--proposals")
     assert result.code == 2
-    assert result.err.startswith("error: --proposals needs a run folder, whose RPN can be asked; ")
+    assert result.err.startswith("error: --proposals needs a run folder; ")
 
 
 def test_proposals_are_judged_on_objects_of_any_class(

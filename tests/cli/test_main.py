@@ -13,6 +13,9 @@ from tfrcnn import __version__
 from tfrcnn.cli import options, startup
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
+from tfrcnn.training.recipe import DEFAULT_MODEL
+from tfrcnn.training.schemes import SCHEMES
+from tfrcnn.training.start import DEFAULT_EMA
 from tfrcnn.weights.importing import SOURCES
 
 COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "fetch", "demo")
@@ -57,7 +60,9 @@ def test_help_of_a_command_has_an_example_that_the_command_takes(command: str, t
 def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     listed = tfrcnn("--help").out.split("Commands:")[1]
     assert re.findall(r"^  ([\w-]+)", listed, re.M) == list(COMMANDS)
-    assert set(options.PRESETS) == set(preset_names())
+    assert preset_names() == options.PRESETS
+    assert (options.DEFAULT_MODEL, options.DEFAULT_EMA) == (DEFAULT_MODEL, DEFAULT_EMA)
+    assert set(get_args(options.Scheme)) == set(SCHEMES)
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
 

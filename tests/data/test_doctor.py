@@ -15,10 +15,11 @@ from PIL import ExifTags, Image
 
 from tfrcnn.boxes import base_anchors, grid_anchors, iou
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig, ImageConfig
-from tfrcnn.data.checks import BadImageError, in_threads, read_header
+from tfrcnn.data.checks import in_threads
 from tfrcnn.data.doctor import anchor_recall, diagnose
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import KINDS
+from tfrcnn.data.headers import BadImageError, read_header
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -219,7 +220,7 @@ def test_statistics_are_those_of_the_boxes(tmp_path: Path) -> None:
     summary = diagnose(path).summary
 
     assert summary["boxes_by_category"] == {"cat": 4}
-    assert summary["boxes_an_image"] == pytest.approx(
+    assert summary["boxes_per_image"] == pytest.approx(
         {"min": 0, "5%": 0.15, "25%": 0.75, "median": 1, "75%": 1.25, "95%": 1.85, "max": 2}
     )
     assert (summary["box_size_px"]["min"], summary["box_size_px"]["max"]) == (6, 20)
@@ -302,8 +303,8 @@ def test_without_objects_there_is_no_recall() -> None:
     assert recall.faults(dataset_of(np.zeros([0, 4]))) == []
 
 
-def test_strides_are_one_a_level_and_come_with_a_config(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 1, one a level of anchors, found 2"):
+def test_strides_are_one_per_level_and_come_with_a_config(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected 1, one per level of anchors, found 2"):
         anchor_recall(dataset_of(), detector((32.0,)), (8, 16))
     with pytest.raises(InputError, match="config and strides together"):
         diagnose(str(tmp_path), config=detector((32.0,)))

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfrcnn import images as image_ops
 from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig, MatchConfig, RPNConfig
 from tfrcnn.layers import AnchorGenerator
-from tfrcnn.training.losses import head_losses
+from tfrcnn.training.losses import box_loss, head_losses
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
 from .stages import swap
@@ -95,6 +95,6 @@ def test_regions_sampled_labels_targets_and_losses_are_torchvisions(mobilenet_tr
     order = np.concatenate(order)
     logits = np.roll(golden["class_logits"], -1, axis=-1)[order].reshape(2, 512, 91)
     deltas = swap(golden["box_regression"].reshape(1024, 91, 4))[order, 1:].reshape(2, 512, 90, 4)
-    classifier, box = head_losses(logits, deltas, targets, config.match.beta)
+    classifier, box = head_losses(logits, deltas, targets, box_loss(config.box_loss, config.box_weights))
     np.testing.assert_allclose(classifier, figures["losses"]["loss_classifier"], rtol=1e-5)
     np.testing.assert_allclose(box, figures["losses"]["loss_box_reg"], rtol=1e-5)

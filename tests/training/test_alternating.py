@@ -14,7 +14,8 @@ import pytest
 from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.training.run import is_complete, train
+from tfrcnn.training.folder import is_complete
+from tfrcnn.training.run import train
 
 from .test_run import CATEGORIES, make_dataset
 

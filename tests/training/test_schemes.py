@@ -14,9 +14,10 @@ from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import load_detector
 from tfrcnn.models.transfer import unshare
+from tfrcnn.training.folder import is_complete
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.measures import RecallMeasure, RPNLossMeasure
-from tfrcnn.training.run import is_complete, train
+from tfrcnn.training.run import train
 from tfrcnn.training.schemes import SCHEMES, freeze
 
 from .test_joint import losses_of, make_batch
@@ -117,7 +118,7 @@ def test_an_unknown_scheme_is_told_those_there_are():
 @pytest.mark.parametrize(
     ("scheme", "is_shared", "message"),
     [
-        ("unshared", True, "'unshared' trains a detector whose RPN has features of its own, found one that shares"),
+        ("unshared", True, "'unshared' trains a detector whose RPN has separate features, found one that shares"),
         ("fast-rcnn-only", True, r"found one that shares them: make it with tfrcnn\.unshare"),
         ("alternating", False, "'alternating' trains a detector that shares its features, found one whose RPN has"),
     ],

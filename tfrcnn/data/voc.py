@@ -20,8 +20,9 @@ from xml.etree.ElementTree import Element
 from defusedxml import DefusedXmlException, ElementTree
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import EXTENSIONS, BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.faults import Fault
+from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, read_json, write_json
 from tfrcnn.kernels import Kernels, find_kernels
@@ -189,6 +189,16 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         if key not in description:
             raise InputError(f"{path}: {key} is missing")
     return description
+
+
+def anchor_strides(config: DetectorConfig) -> tuple[int, ...]:
+    """Return the strides of a detector's anchor levels; its categories may be empty.
+
+    Args:
+        config: of the detector, which is built to find out.
+    """
+    blank = build_blank_detector(config.replace(categories=config.categories or (Category(1, "object"),)))
+    return blank.level_strides
 
 
 def package_version(package: str) -> str | None:

@@ -13,7 +13,8 @@ import tensorflow as tf
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.training.losses import head_losses, rpn_losses
+from tfrcnn.seeds import stream_seed
+from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
@@ -147,30 +148,30 @@ class TrainingModel(keras.Model):
 
     def _rpn_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
         config, logits = self.detector.config.rpn, outputs["rpn_logits"]
-        priority = self._draw(0, tf.shape(logits), training)
+        priority = self._draw("rpn_samples", tf.shape(logits), training)
         targets = rpn_targets(
             outputs["anchors"], batch["boxes"], batch["labels"], batch["image_sizes"], config, priority
         )
-        return rpn_losses(logits, outputs["rpn_deltas"], targets, config.match.beta, config.box_loss_weight)
+        return rpn_losses(logits, outputs["rpn_deltas"], targets, box_loss(config.box_loss), config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
         detector, config = self.detector, self.detector.config
         proposals, gt_boxes, gt_labels = outputs["proposals"], batch["boxes"], batch["labels"]
         candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
-        priority = self._draw(1, [tf.shape(gt_boxes)[0], candidates], training)
+        priority = self._draw("roi_samples", [tf.shape(gt_boxes)[0], candidates], training)
         targets = roi_targets(
             proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
         )
         pooled = detector.stages.pool(outputs["features"], targets.boxes)
         class_logits, deltas = detector.stages.classify(pooled, training=training)
-        return head_losses(class_logits, deltas, targets, config.head.match.beta)
+        return head_losses(class_logits, deltas, targets, box_loss(config.head.box_loss, config.head.box_weights))
 
-    def _draw(self, stream: int, shape: Any, training: bool | None) -> tf.Tensor:
-        """Uniform numbers for this step."""
+    def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
+        """Draw this step's uniform numbers of a named stream."""
         counted = training and self.compiled  # only a compiled model has an optimizer that counts steps
         step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
         # a named generator: by default TensorFlow takes another under XLA, and the samples would differ
-        return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step], alg="philox")
+        return tf.random.stateless_uniform(shape, seed=[stream_seed(self.seed, stream), step], alg="philox")
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

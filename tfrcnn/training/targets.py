@@ -15,10 +15,17 @@ from tfrcnn.matching import Samples, match, sample
 
 
 class RPNTargets(NamedTuple):
-    """samples of S anchors, and deltas [B, S, 4] to the ground truth of the positive ones (0 for the others)."""
+    """What the RPN is trained towards.
+
+    Attributes:
+        samples: of S anchors per image.
+        deltas: [B, S, 4] from the anchors to the ground truth; 0 for anchors that are not positive.
+        boxes: [B, S, 4] the sampled anchors, yxyx pixels.
+    """
 
     samples: Samples
     deltas: tf.Tensor
+    boxes: tf.Tensor
 
 
 class RoITargets(NamedTuple):
@@ -66,8 +73,9 @@ def rpn_targets(
     labels, ground_truth = match(anchors, inside, gt_boxes, gt_labels >= 0, config.match)
     samples = sample(labels, config.match, priority)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
-    deltas = box_ops.encode(target, tf.gather(anchors, samples.index))
-    return RPNTargets(samples, tf.where(samples.positive[..., None], deltas, 0.0))
+    sampled = tf.gather(anchors, samples.index)
+    deltas = box_ops.encode(target, sampled)
+    return RPNTargets(samples, tf.where(samples.positive[..., None], deltas, 0.0), sampled)
 
 
 def roi_targets(

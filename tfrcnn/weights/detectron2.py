@@ -24,7 +24,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import BoxLossConfig, DetectorConfig
 from tfrcnn.models import FasterRCNN
 from tfrcnn.weights.torch_layout import (
     Assignment,
@@ -57,9 +57,9 @@ def adapted(config: DetectorConfig) -> DetectorConfig:
         backbone=config.backbone.replace(stride_in_1x1=True, norm_epsilon=1e-5),
         image=config.image.replace(channel_order="BGR", mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0)),
         anchors=config.anchors.replace(rounding="none", nominal_strides=True),
-        rpn=config.rpn.replace(match=config.rpn.match.replace(beta=0.0)),
+        rpn=config.rpn.replace(box_loss=BoxLossConfig(beta=0.0)),
         train_proposals=dataclasses.replace(config.train_proposals, pre_nms_top_n=2000, post_nms_top_n=1000),
-        head=config.head.replace(aligned=True, match=config.head.match.replace(beta=0.0)),
+        head=config.head.replace(aligned=True, box_loss=BoxLossConfig(beta=0.0)),
     )
 
 

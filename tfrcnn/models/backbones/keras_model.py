@@ -37,7 +37,7 @@ def model_spec(model: keras.Model) -> BackboneSpec:
         finalize_normalization(copy)
         return copy
 
-    return BackboneSpec(build, taps)
+    return BackboneSpec(build, taps, pretrained=True)
 
 
 def tapped(model: keras.Model, taps: tuple[str, ...], name: str) -> keras.Model:

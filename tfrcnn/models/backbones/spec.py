@@ -30,6 +30,8 @@ class BackboneSpec:
         load: Loads "imagenet" or a file into the network. By default a file that `save_weights` wrote.
         default_weights: The weights to start from when the user names none: "imagenet", "none", or None if the user
             has to choose.
+        pretrained: True if `build` returns trained weights, as a `keras.Model` of yours has. `tfrcnn.Recipe` freezes no
+            random weights.
         load_head: Loads the classifier's dense layers into a box head. It takes the head and the weights ("none",
             "imagenet" or a file), and returns a note for the user, which may be empty.
 
@@ -44,4 +46,5 @@ class BackboneSpec:
     image: Mapping[str, Any] = field(default_factory=dict)
     load: Callable[[keras.Model, BackboneConfig, str | Path], None] = load_keras_file
     default_weights: Callable[[BackboneConfig], str | None] = lambda config: "none"
+    pretrained: bool = False
     load_head: Callable[[BoxHead, str | Path], str] = lambda head, weights: ""
