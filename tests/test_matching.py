@@ -101,3 +101,11 @@ def test_every_negative_is_equally_likely_over_seeds():
         counts[index[valid]] += 1
     # 400 draws of 8 among 20: 160 each, standard deviation 9.8
     assert np.all(np.abs(counts - 160) < 5 * 9.8)
+
+
+def test_a_box_is_positive_at_the_foreground_iou_and_not_yet_negative_at_the_background_iou():
+    # overlaps with [0, 0, 8, 8]: 1/2 and 1/4, exact in float32, and each a little less
+    boxes = tf.constant([[0.0, 0, 8, 4], [0, 0, 8, 3.999], [0, 0, 8, 2], [0, 0, 8, 1.999]])
+    config = MatchConfig(foreground_iou=0.5, background_iou=0.25, samples=8, positive_fraction=0.5)
+    labels, _ = match(boxes, ALL[:, :4], tf.constant([[[0.0, 0, 8, 8]]]), YES, config)
+    np.testing.assert_array_equal(labels[0], [POSITIVE, IGNORED, IGNORED, NEGATIVE])

@@ -53,6 +53,27 @@ def test_a_score_of_the_threshold_is_not_above_it():
     assert len(decode([[0.5], [0.0], [0.0]], score_threshold=0.5001)["scores"]) == 0
 
 
+def test_a_detection_whose_score_equals_the_threshold_is_not_shown():
+    # two equal logits: each class has a probability of exactly 1/2
+    layer = DetectionDecoder(DetectionConfig(score_threshold=0.5), WEIGHTS)
+    detections = layer(tf.zeros([1, 3, 2]), tf.zeros([1, 3, 1, 4]), PROPOSALS, ALL, SIZE)
+    assert detections["num_detections"].numpy().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("min_size", "kept"),
+    [(8.0, [0, 1, 2]), (8.01, [1, 2]), (9.0, [1, 2]), (9.01, [2]), (11.01, [])],
+)
+def test_a_box_with_a_side_under_the_minimum_is_not_shown(min_size, kept):
+    # 8 high and 40 wide; 40 high and 9 wide; 40 high and, clipped to the image, 11 wide. A class each: no NMS
+    proposals = tf.constant([[[0.0, 0, 8, 40], [20, 0, 60, 9], [0, 69, 40, 99]]])
+    probabilities = logits([0.9, 0, 0], [0, 0.8, 0], [0, 0, 0.7])
+    layer = DetectionDecoder(DetectionConfig(min_size=min_size), WEIGHTS)
+    detections = layer(probabilities, tf.zeros([1, 3, 3, 4]), proposals, ALL, SIZE)
+    assert detections["num_detections"].numpy().tolist() == [len(kept)]
+    assert detections["labels"][0, : len(kept)].numpy().tolist() == kept
+
+
 def test_padding_is_never_scored():
     assert len(decode([[0.9], [0.9], [0.9]], valid=tf.constant([[False, False, False]]))["scores"]) == 0
 

@@ -102,3 +102,16 @@ def test_random_scores_are_those_of_the_level_wherever_an_image_is_in_its_batch(
     for values in found.values():
         np.testing.assert_array_equal(values[0], values[1])
     assert len(set(found["scores"][0].numpy().tolist())) == 8  # one level's are not the other's
+
+
+def test_a_proposal_exactly_as_small_as_the_minimum_is_kept():
+    # sides of 10 x 10 and, in the second, 10 x 9
+    proposals = propose(ProposalConfig(10, 5, min_size=10.0, nms_iou=1.0), [[3.0, 2.0, -9.0, -9.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][:2], [[0, 0, 10, 10], [20, 20, 40, 40]])
+
+
+def test_a_proposal_whose_score_equals_the_threshold_is_kept():
+    # sigmoid(0) is exactly 1/2
+    config = ProposalConfig(10, 5, score_threshold=0.5, nms_iou=1.0)
+    proposals = propose(config, [[0.0, -0.001, 1.0, -5.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][proposals["valid"][0]], [[20, 20, 40, 40], [0, 0, 10, 10]])
