@@ -1,6 +1,7 @@
 """The four losses, by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfrcnn.matching import Samples
@@ -75,3 +76,24 @@ def test_what_is_in_an_empty_slot_has_no_influence_and_no_gradient():
     for gradient in tape.gradient(total, [logits, deltas]):
         assert np.any(gradient[0, 0] != 0)
         np.testing.assert_array_equal(gradient[0, 2], np.zeros_like(gradient[0, 2]))
+
+
+def test_a_prediction_is_compared_with_its_target_and_not_added_to_it():
+    # 2.0 predicted for a target of 0.5: L1 of 1.5 in both losses
+    samples = Samples(tf.constant([[0]]), tf.constant([[True]]), tf.constant([[True]]))
+    target, predicted = tf.constant([[[0.5, 0, 0, 0]]]), tf.constant([[[2.0, 0, 0, 0]]])
+    assert rpn_losses(tf.zeros([1, 1]), predicted, RPNTargets(samples, target), beta=0.0)[1] == 1.5
+    targets = RoITargets(tf.zeros([1, 1, 4]), tf.constant([[0]]), target, samples)
+    assert head_losses(tf.zeros([1, 1, 2]), predicted[:, :, None], targets, beta=0.0)[1] == 1.5
+
+
+@pytest.mark.parametrize("filled", [0, 1])
+def test_a_batch_with_one_sample_or_none_is_divided_by_one(filled):
+    # the samples are background, of a detector of one class: -log of 1/2 each where they are there
+    valid = tf.constant([[filled == 1, False]])
+    samples = Samples(tf.constant([[0, 0]]), tf.constant([[False, False]]), valid)
+    deltas = tf.zeros([1, 2, 4])
+    rpn = rpn_losses(tf.zeros([1, 3]), tf.ones([1, 3, 4]), RPNTargets(samples, deltas), beta=1.0)
+    targets = RoITargets(tf.zeros([1, 2, 4]), tf.constant([[1, 1]]), deltas, samples)
+    head = head_losses(tf.zeros([1, 2, 2]), tf.ones([1, 2, 1, 4]), targets, beta=1.0)
+    np.testing.assert_allclose([rpn, head], [[filled * np.log(2.0), 0.0]] * 2, rtol=1e-6)
