@@ -109,3 +109,26 @@ def test_a_box_is_positive_at_the_foreground_iou_and_not_yet_negative_at_the_bac
     config = MatchConfig(foreground_iou=0.5, background_iou=0.25, samples=8, positive_fraction=0.5)
     labels, _ = match(boxes, ALL[:, :4], tf.constant([[[0.0, 0, 8, 8]]]), YES, config)
     np.testing.assert_array_equal(labels[0], [POSITIVE, IGNORED, IGNORED, NEGATIVE])
+
+
+def test_positive_negative_and_ignored_are_1_0_and_minus_1():
+    assert (POSITIVE, NEGATIVE, IGNORED) == (1, 0, -1)
+
+
+def test_each_image_has_boxes_and_objects_of_its_own():
+    # image 0: a box on the first object, one with 0.4 of the second, its best, and one on nothing
+    # image 1: a box on nothing, one with 0.2 of the only object and one with 0.5 of it, its best; then padding
+    boxes = tf.constant(
+        [[[0.0, 0, 10, 10], [20, 20, 30, 24], [50, 50, 60, 60]], [[0.0, 0, 1, 1], [50, 50, 60, 52], [50, 50, 60, 55]]]
+    )
+    objects = tf.constant([[[0.0, 0, 10, 10], [20, 20, 30, 30]], [[50.0, 50, 60, 60], [0, 0, 0, 0]]])
+    present = tf.constant([[True, True], [True, False]])
+    labels, ground_truth = match(boxes, tf.ones([2, 3], tf.bool), objects, present, RPN)
+    np.testing.assert_array_equal(labels, [[POSITIVE, POSITIVE, NEGATIVE], [NEGATIVE, NEGATIVE, POSITIVE]])
+    assert ground_truth.numpy()[labels.numpy() == POSITIVE].tolist() == [0, 1, 0]
+
+
+def test_a_box_that_draws_0_is_chosen_before_one_that_is_ignored():
+    labels = tf.constant([[IGNORED, POSITIVE, IGNORED, NEGATIVE]])
+    samples = sample(labels, MatchConfig(0.5, 0.5, samples=2, positive_fraction=0.5), tf.zeros([1, 4]))
+    assert samples.index.numpy().tolist() == [[1, 3]]
