@@ -132,3 +132,20 @@ def test_a_box_that_draws_0_is_chosen_before_one_that_is_ignored():
     labels = tf.constant([[IGNORED, POSITIVE, IGNORED, NEGATIVE]])
     samples = sample(labels, MatchConfig(0.5, 0.5, samples=2, positive_fraction=0.5), tf.zeros([1, 4]))
     assert samples.index.numpy().tolist() == [[1, 3]]
+
+
+def test_an_image_without_objects_is_background_even_at_a_background_iou_of_0():
+    config = MatchConfig(0.5, background_iou=0.0, samples=8, positive_fraction=0.5)
+    labels, _ = match(STAIRS, ALL, BOX, tf.constant([[False]]), config)
+    np.testing.assert_array_equal(labels, [[NEGATIVE] * 5])
+
+
+def test_each_image_is_sampled_by_its_own_labels():
+    labels = tf.constant([[POSITIVE] * 3 + [NEGATIVE] * 3, [POSITIVE] + [NEGATIVE] * 5, [POSITIVE] * 6])
+    config = MatchConfig(0.5, 0.5, samples=4, positive_fraction=0.5)
+    samples = sample(labels, config, tf.tile(tf.linspace(0.9, 0.1, 6)[None], [3, 1]))
+    np.testing.assert_array_equal(
+        samples.positive, [[True] * 2 + [False] * 2, [True] + [False] * 3, [True] * 2 + [False] * 2]
+    )
+    np.testing.assert_array_equal(samples.valid, [[True] * 4, [True] * 4, [True] * 2 + [False] * 2])
+    np.testing.assert_array_equal(samples.index[:2], [[0, 1, 3, 4], [0, 1, 2, 3]])

@@ -1,7 +1,7 @@
 """Count the mutants of a module that its tests kill: docs/testing.md has the commands and the scores.
 
 cosmic-ray changes one place of the module at a time, in a copy of the checkout, and runs the module's tests. The
-copy, with a file of results and the server's log, stays in `--folder`; a second run goes on where the first stopped.
+copy, with the results in session.sqlite and the server's log, stays in `--folder`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -35,11 +36,10 @@ def main() -> None:
     folder = options.folder.resolve() / options.module.replace("/", "-")
     source = Path(f"tfrcnn/{options.module}.py")
     session = folder / "session.sqlite"
-    if not session.exists():
-        copy_checkout(folder)
-        tests = SETTINGS["tests"][options.module]
-        write_config(folder, source, tests, options.timeout)
-        cosmic_ray(folder, "init", "cosmic-ray.toml", session)
+    shutil.rmtree(folder, ignore_errors=True)
+    copy_checkout(folder)
+    write_config(folder, source, SETTINGS["tests"][options.module], options.timeout)
+    cosmic_ray(folder, "init", "cosmic-ray.toml", session)
     with use_db(session) as database:
         skip(database, (folder / source).read_text(encoding="utf-8"))
     with (folder / "server.log").open("w") as log:
@@ -60,7 +60,6 @@ def main() -> None:
 
 def copy_checkout(folder: Path) -> None:
     """Copy the files that git lists; export/ goes where an installation has it."""
-    folder.mkdir(parents=True, exist_ok=True)
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
     for name in files.decode().split("\0")[:-1]:
         if name.endswith((".py", ".toml", ".json")):
