@@ -23,7 +23,7 @@ from cosmic_ray.work_item import WorkerOutcome, WorkResult
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SETTINGS = tomllib.loads((HERE / "modules.toml").read_text(encoding="utf-8"))
-SKIPPED = re.compile("|".join(SETTINGS["skipped_operators"]))
+OPERATORS = re.compile(f"core/({'|'.join(SETTINGS['operators'])})$")
 
 
 def main() -> None:
@@ -94,7 +94,7 @@ def skip(database: WorkDB, source: str) -> None:
     for item in database.pending_work_items:
         (mutation,) = item.mutations
         within = any(start <= mutation.start_pos < end for start, end in spans)
-        if within or SKIPPED.search(mutation.operator_name):
+        if within or not OPERATORS.match(mutation.operator_name):
             result = WorkResult(output="skipped", worker_outcome=WorkerOutcome.SKIPPED)
             database.set_result(item.job_id, result)
 
@@ -103,12 +103,15 @@ Span = tuple[tuple[int, int], tuple[int, int]]
 
 
 def meaningless(tree: ast.Module) -> Iterator[Span]:
-    """Yield start and end of annotations, decorators and f-strings."""
+    """Yield start and end of annotations, decorators, f-strings and the stars of {**values}."""
     for node in ast.walk(tree):
         parts: list[ast.expr | None] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         parts += getattr(node, "decorator_list", [])
         if isinstance(node, ast.JoinedStr):
             parts.append(node)
+        if isinstance(node, ast.Dict):
+            unpacked = (value for key, value in zip(node.keys, node.values) if key is None)
+            yield from (((v.lineno, v.col_offset - 2), (v.lineno, v.col_offset)) for v in unpacked)
         for part in parts:
             if part is not None:
                 end = part.end_lineno or part.lineno, part.end_col_offset or part.col_offset

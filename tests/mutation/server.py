@@ -33,6 +33,13 @@ class Handler(socketserver.StreamRequestHandler):
         self.wfile.write(json.dumps({"code": code, "output": output}).encode() + b"\n")
 
 
+class ExamplesFirst:
+    """A plugin of pytest that runs the tests of properties last: they take longest, and examples fail sooner."""
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        items.sort(key=lambda item: hasattr(item.function, "hypothesis"))
+
+
 def run(tests: list[str], timeout: float) -> tuple[int, str]:
     """Run tests in a child process.
 
@@ -69,7 +76,7 @@ def _child(tests: list[str], log: Path) -> Any:
         os.dup2(file, 1)
         os.dup2(file, 2)
         sys.path.insert(0, os.getcwd())
-        code = int(import_module("pytest").main([*PYTEST, "-m", "not slow", *tests]))
+        code = int(import_module("pytest").main([*PYTEST, "-m", "not slow", *tests], [ExamplesFirst()]))
     except BaseException:
         traceback.print_exc()
     sys.stdout.flush()
