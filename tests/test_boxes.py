@@ -42,7 +42,7 @@ def test_iou_of_two_boxes(a, b, expected):
 
 
 def test_area_is_height_times_width_and_0_for_inverted_boxes_at_every_shape():
-    areas = box_ops.area(tf.constant([[[1.0, 2, 4, 7], [0, 0, 0.5, 0.25]], [[5.0, 5, 1, 1], [5, 1, 1, 5]]]))
+    areas = box_ops.area(tf.constant([[[1.0, 2, 4, 7], [0, 0, 0.5, 0.25]], [[5.0, 1, 1, 5], [1, 5, 5, 1]]]))
     np.testing.assert_array_equal(areas, [[15.0, 0.125], [0.0, 0.0]])
 
 
@@ -81,9 +81,9 @@ def test_encode_of_a_box_half_a_width_to_the_right_and_twice_as_high():
 
 
 def test_the_deltas_of_a_box_that_moved_and_changed_both_sides_go_there_and_back():
-    # anchor: centre (8, 4), 16 high and 8 wide; box: centre (12, 8), twice as high and half as wide
-    anchor, box = tf.constant([[0.0, 0, 16, 8]]), tf.constant([[-4.0, 6, 28, 10]])
-    deltas = [[4 / 16, 4 / 8, math.log(2), -math.log(2)]]
+    # anchor: centre (8, 4), 16 high and 8 wide; box: centre (12, 8), twice as high and half as wide; a batch of 1 x 1
+    anchor, box = tf.constant([[[0.0, 0, 16, 8]]]), tf.constant([[[-4.0, 6, 28, 10]]])
+    deltas = [[[4 / 16, 4 / 8, math.log(2), -math.log(2)]]]
     np.testing.assert_allclose(box_ops.encode(box, anchor), deltas, rtol=1e-6)
     np.testing.assert_allclose(box_ops.decode(tf.constant(deltas, tf.float32), anchor), box, rtol=1e-6)
 

@@ -60,7 +60,12 @@ def main() -> None:
 
 def copy_checkout(folder: Path) -> None:
     """Copy the files that git lists; export/ goes where an installation has it."""
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    ).stdout
     for name in files.decode().split("\0")[:-1]:
         if name.endswith((".py", ".toml", ".json")):
             target = folder / (f"tfrcnn/{name}" if name.startswith("export/") else name)
