@@ -108,7 +108,7 @@ def test_one_id_that_is_no_whole_number_renumbers_all_wherever_it_stands(tmp_pat
     assert [fault.kind for fault in parsed.faults] == ["annotations-renumbered"]
 
 
-@pytest.mark.parametrize("area", [float("inf"), -float("inf"), 10**400])
+@pytest.mark.parametrize("area", [float("inf"), -float("inf"), pytest.param(10**400, id="googol^4")])
 def test_an_endless_area_is_none(tmp_path: Path, area: Any) -> None:
     assert [box.area for box in parse(tmp_path, **with_value("annotations", "area", area)).boxes] == [None]
 
