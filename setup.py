@@ -31,6 +31,7 @@ setup(
         "tfrcnn.evaluation",
         "tfrcnn.export",
         "tfrcnn.export.serving",
+        "tfrcnn.kernels",
         "tfrcnn.layers",
         "tfrcnn.models",
         "tfrcnn.models.backbones",
