@@ -32,6 +32,7 @@ def decode(probabilities, valid=ALL, deltas=None, **config):
     count = int(found["num_detections"][0])
     assert np.all(found["scores"][0, count:] == 0)
     assert np.all(found["boxes"][0, count:] == 0)
+    assert np.all(found["labels"][0, count:] == 0)
     return {key: value[0, :count].numpy() for key, value in found.items() if key != "num_detections"}
 
 
@@ -77,6 +78,15 @@ def test_a_box_with_a_side_under_the_minimum_is_not_shown(min_size, kept):
     detections = layer(probabilities, tf.zeros([1, 3, 3, 4]), proposals, ALL, SIZE)
     assert detections["num_detections"].numpy().tolist() == [len(kept)]
     assert detections["labels"][0, : len(kept)].numpy().tolist() == kept
+
+
+@pytest.mark.parametrize(("batch", "loops"), [(1, False), (None, True)])
+def test_a_portable_graph_has_no_loop_over_the_classes_of_a_single_image(batch, loops):
+    layer = DetectionDecoder(DetectionConfig(max_detections=2), WEIGHTS, "portable")
+    specs = [tf.TensorSpec([batch, *shape]) for shape in ((3, 3), (3, 2, 4), (3, 4))]
+    specs += [tf.TensorSpec([batch, 3], tf.bool), tf.TensorSpec([batch, 2])]
+    graph = tf.function(layer, input_signature=specs).get_concrete_function().graph
+    assert any("While" in operation.type for operation in graph.get_operations()) == loops
 
 
 def test_padding_is_never_scored():
