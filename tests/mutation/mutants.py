@@ -50,6 +50,7 @@ def main() -> None:
             time.sleep(0.1)
         cosmic_ray(folder, "baseline", "cosmic-ray.toml")
         cosmic_ray(folder, "exec", "cosmic-ray.toml", session)
+        cosmic_ray(folder, "baseline", "cosmic-ray.toml")  # a full disk, say, would have killed every mutant
     finally:
         server.terminate()
         server.wait()
