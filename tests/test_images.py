@@ -29,6 +29,12 @@ def test_a_side_that_is_met_exactly_is_not_lost_to_rounding(side):
     assert image_ops.resized_size(tf.constant([side, side]), ImageConfig(800, 1333)).numpy().tolist() == [800, 800]
 
 
+def test_a_full_hd_image_fills_the_longest_side_to_the_last_pixel():
+    # the scale is 1000 / 1920: in float32, 1920 times it is 999.99994, and the image would be 999 wide
+    size = image_ops.resized_size(tf.constant([1080, 1920]), ImageConfig(600, 1000))
+    assert size.numpy().tolist() == [562, 1000]
+
+
 def test_resize_samples_at_half_pixel_centres_without_antialiasing():
     # half the size: output centre 0.5 is input 1.0, the mean of pixels 0 and 1 (aligned corners would give 0)
     ramp = tf.tile(tf.range(4.0)[None, :, None], [4, 1, 3])

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
+from tfrcnn.training import joint
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.schemes import freeze
@@ -149,6 +150,28 @@ def test_the_samples_of_a_step_are_a_function_of_seed_and_step():
     model = make_model(0)
     model.optimizer.iterations.assign(5)
     assert losses_of(model, batch) != one
+
+
+def test_no_two_samplings_draw_the_same_numbers(monkeypatch):
+    # of one seed, the draws of anchors and of RoIs; and those of the next seed, which must not repeat either
+    drawn = []
+    for name in ("rpn_targets", "roi_targets"):
+        original = getattr(joint, name)
+
+        def record(*arguments, original=original):
+            drawn.append(tuple(arguments[-1].numpy().ravel()[:8].tolist()))
+            return original(*arguments)
+
+        monkeypatch.setattr(joint, name, record)
+    batch, model = make_batch(), make_model(0)
+    outputs = model(batch, training=True)
+    for seed in (0, 1):
+        model.seed = seed
+        for step in (0, 1):
+            model.optimizer.iterations.assign(step)
+            model.losses_of(batch, outputs)
+    assert len(drawn) == 8
+    assert len(set(drawn)) == 8
 
 
 def test_batches_of_many_sizes_are_trained_with_one_trace():

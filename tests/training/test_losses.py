@@ -12,6 +12,7 @@ from tfrcnn.training.losses import BOX_LOSSES, box_loss, head_losses, rpn_losses
 from tfrcnn.training.targets import RoITargets, RPNTargets
 
 SMOOTH_L1 = box_loss(BoxLossConfig(beta=1.0))
+L1 = box_loss(BoxLossConfig(beta=0.0))
 
 
 def test_smooth_l1_is_quadratic_below_beta_and_linear_above():
@@ -108,3 +109,24 @@ def test_a_box_loss_is_a_function_of_deltas_targets_and_boxes_and_takes_one_line
 def test_a_box_loss_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(InputError, match=r"BoxLossConfig\.name must be one of smooth_l1, found 'giou'"):
         box_loss(BoxLossConfig("giou"))
+
+
+def test_a_prediction_is_compared_with_its_target_and_not_added_to_it():
+    # 2.0 predicted for a target of 0.5: L1 of 1.5 in both losses
+    samples = Samples(tf.constant([[0]]), tf.constant([[True]]), tf.constant([[True]]))
+    target, predicted = tf.constant([[[0.5, 0, 0, 0]]]), tf.constant([[[2.0, 0, 0, 0]]])
+    assert rpn_losses(tf.zeros([1, 1]), predicted, RPNTargets(samples, target, tf.zeros([1, 1, 4])), L1)[1] == 1.5
+    targets = RoITargets(tf.zeros([1, 1, 4]), tf.constant([[0]]), target, samples)
+    assert head_losses(tf.zeros([1, 1, 2]), predicted[:, :, None], targets, L1)[1] == 1.5
+
+
+@pytest.mark.parametrize("filled", [0, 1])
+def test_a_batch_with_one_sample_or_none_is_divided_by_one(filled):
+    # the samples are background, of a detector of one class: -log of 1/2 each where they are there
+    valid = tf.constant([[filled == 1, False]])
+    samples = Samples(tf.constant([[0, 0]]), tf.constant([[False, False]]), valid)
+    deltas = tf.zeros([1, 2, 4])
+    rpn = rpn_losses(tf.zeros([1, 3]), tf.ones([1, 3, 4]), RPNTargets(samples, deltas, deltas), SMOOTH_L1)
+    targets = RoITargets(tf.zeros([1, 2, 4]), tf.constant([[1, 1]]), deltas, samples)
+    head = head_losses(tf.zeros([1, 2, 2]), tf.ones([1, 2, 1, 4]), targets, SMOOTH_L1)
+    np.testing.assert_allclose([rpn, head], [[filled * np.log(2.0), 0.0]] * 2, rtol=1e-6)
