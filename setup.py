@@ -35,6 +35,7 @@ setup(
         "tfrcnn.evaluation",
         "tfrcnn.export",
         "tfrcnn.export.serving",
+        "tfrcnn.kernels",
         "tfrcnn.layers",
         "tfrcnn.models",
         "tfrcnn.models.backbones",

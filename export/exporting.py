@@ -139,7 +139,7 @@ def _verified(detector: FasterRCNN, path: Path, options: ExportOptions, images: 
         tuple(static) if static else None,
         options.max_detections,
         options.score_threshold,
-        roi_align="crop_and_resize",
+        kernels="tensorflow",
     )
     report = verify(Predictor(reference), artefact, path, images)
     if report.passed:

@@ -58,7 +58,7 @@ def to_saved_model(
     """
     path = Path(path)
     # Sizes are dynamic here: crop_and_resize is several times as fast as the gathers, and TensorFlow has its kernel.
-    prepared = prepare(detector, image_size, max_detections, score_threshold, roi_align="crop_and_resize")
+    prepared = prepare(detector, image_size, max_detections, score_threshold, kernels="tensorflow")
     with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as written:
         config = prepared.config
         description = json.dumps(describe(config, "saved_model", "float32"), indent=2, ensure_ascii=False)
@@ -81,7 +81,7 @@ def stage_outputs(
         precision, representative: float32, None: there is no other; here as of the other formats.
         picture: [H, W, 3] uint8.
     """
-    copy = prepare(detector, roi_align="crop_and_resize")
+    copy = prepare(detector, kernels="tensorflow")
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         prepared = copy.get_layer("preprocessor")(tf.cast(images, tf.float32))

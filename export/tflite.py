@@ -20,6 +20,7 @@ import tensorflow as tf
 from ..config import ImageConfig
 from ..errors import InputError
 from ..files import atomic
+from ..kernels import PORTABLE, PORTABLE_MATMUL, Kernels
 from ..models import FasterRCNN
 from . import tflite_model
 from .contract import OUTPUTS, PRECISIONS, describe, prepare, to_contract
@@ -68,7 +69,7 @@ def to_tflite(
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, found {precision!r}")
     size = image_size or static_size(detector.config.image)
-    copy = prepare(detector, size, max_detections, score_threshold, _roi_align(detector, size))
+    copy = prepare(detector, size, max_detections, score_threshold, _kernels(detector, size))
     if precision == "int8" and representative is None:
         raise InputError("int8 needs representative images, from which the ranges of its numbers are measured")
     model = _convert(copy, precision, representative)
@@ -85,10 +86,11 @@ def static_size(config: ImageConfig) -> tuple[int, int]:
     return config.static_size or (side, side)
 
 
-def _roi_align(detector: FasterRCNN, size: tuple[int, int]) -> str:
-    """The faster implementation in LiteRT, by the cells that boxes are pooled from."""
-    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_pooling.strides)
-    return "matmul" if cells <= MOST_CELLS else "gather"
+def _kernels(detector: FasterRCNN, size: tuple[int, int]) -> Kernels:
+    """Choose the kernels whose RoIAlign is faster in LiteRT, by the cells that boxes are pooled from."""
+    strides = detector.level_strides[: detector.stages.pooled_levels]
+    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in strides)
+    return PORTABLE_MATMUL if cells <= MOST_CELLS else PORTABLE
 
 
 def stage_outputs(
@@ -103,7 +105,7 @@ def stage_outputs(
     from ai_edge_litert.interpreter import Interpreter
 
     size = static_size(detector.config.image)
-    model = _convert(prepare(detector, roi_align=_roi_align(detector, size)), precision, representative, run_stages)
+    model = _convert(prepare(detector, kernels=_kernels(detector, size)), precision, representative, run_stages)
     interpreter, image = Interpreter(model_content=model), letterbox(picture, size)[None]
     return dict(interpreter.get_signature_runner("serving_default")(image=image))
 

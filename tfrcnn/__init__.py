@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
     from tfrcnn.inference import Predictor as Predictor
+    from tfrcnn.models.backbones import register_backbone as register_backbone
+    from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
     from tfrcnn.models.build import build_detector as build_detector
     from tfrcnn.models.build import load_detector as load_detector
     from tfrcnn.models.build import save_detector as save_detector
@@ -99,6 +101,8 @@ _HOMES = {
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
     "tfrcnn.inference": ("Predictor",),
+    "tfrcnn.models.backbones": ("register_backbone",),
+    "tfrcnn.models.backbones.spec": ("BackboneSpec",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
     "tfrcnn.models.faster_rcnn": ("FasterRCNN",),
     "tfrcnn.models.preset_table": ("Preset",),

@@ -130,6 +130,7 @@ class HeadConfig(MatchedConfig):
 
     Attributes:
         pooling: "roi_pool" is the paper's and needs a single feature map (no `fpn`); "roi_align" interpolates.
+            Any other pooling is the registered name of a Keras layer, see `tfrcnn.models.faster_rcnn.make_pooling`.
         pool_size: a region is pooled to this many bins squared.
         sampling_ratio: `roi_align` averages this many samples squared per bin.
         aligned: pixel model of `roi_align`, see `tfrcnn.layers.RoIAlign`.
@@ -144,7 +145,7 @@ class HeadConfig(MatchedConfig):
         tfrcnn.HeadConfig(units=(256,), match=tfrcnn.MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25))
     """
 
-    pooling: Literal["roi_align", "roi_pool"] = "roi_align"
+    pooling: str = "roi_align"
     pool_size: int = 7
     sampling_ratio: int = 2
     aligned: bool = False
@@ -156,6 +157,8 @@ class HeadConfig(MatchedConfig):
     box_loss: BoxLossConfig = BoxLossConfig()
 
     def _check_ranges(self) -> None:
+        known = self.pooling in ("roi_align", "roi_pool") or ">" in self.pooling
+        self._require(known, "pooling", "roi_align, roi_pool or the registered name of a Keras layer ('package>Name')")
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
         self._require(min(self.convs, default=1) >= 1, "convs", "positive numbers")

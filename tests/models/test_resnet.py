@@ -8,7 +8,7 @@ import pytest
 
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones import output_strides
-from tfrcnn.models.backbones.applications import find_taps
+from tfrcnn.models.backbones.keras_model import find_taps
 from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON, load_applications_resnet, resnet, stages, taps
 
 CHANNELS = (256, 512, 1024, 2048)

@@ -5,7 +5,7 @@ import pytest
 
 from tfrcnn.config import BackboneConfig, Category, TrainingConfig
 from tfrcnn.models import build_detector, preset
-from tfrcnn.models.backbones.applications import APPLICATIONS
+from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.state import read_meta, restore_state, save_state
@@ -13,7 +13,7 @@ from tfrcnn.training.state import read_meta, restore_state, save_state
 
 def efficientnet_in_training():
     config = preset("mobilenet_v2_fpn", (Category(1, "a"),), 64).detector
-    image = config.image.replace(**APPLICATIONS["EfficientNetB0"].image)
+    image = config.image.replace(**BACKBONES["EfficientNetB0"].image)
     detector = build_detector(config.replace(backbone=BackboneConfig("EfficientNetB0"), image=image))
     model = TrainingModel(detector)
     model.compile(optimizer=make_optimizer(TrainingConfig(), 1), jit_compile=False)

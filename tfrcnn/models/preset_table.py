@@ -29,7 +29,8 @@ from tfrcnn.config import (
     RPNConfig,
     TrainingConfig,
 )
-from tfrcnn.models.backbones.applications import APPLICATIONS, CAFFE
+from tfrcnn.models.backbones import BACKBONES
+from tfrcnn.models.backbones.applications import CAFFE
 from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON
 
 
@@ -62,7 +63,7 @@ def _vgg16() -> Preset:
     detector = DetectorConfig(
         preset="vgg16",
         backbone=BackboneConfig("VGG16", taps=("block5_conv3",)),
-        image=ImageConfig(600, 1000, divisor=16, **APPLICATIONS["VGG16"].image),
+        image=ImageConfig(600, 1000, divisor=16, **BACKBONES["VGG16"].image),
         fpn=None,
         anchors=AnchorConfig(sizes=((128.0, 256.0, 512.0),), rounding="paper", offset=0.5),
         rpn=RPNConfig(
@@ -155,7 +156,7 @@ def _mobilenet_v2_fpn() -> Preset:
     detector = DetectorConfig(
         preset="mobilenet_v2_fpn",
         backbone=BackboneConfig("MobileNetV2"),
-        image=ImageConfig(320, 640, **APPLICATIONS["MobileNetV2"].image),
+        image=ImageConfig(320, 640, **BACKBONES["MobileNetV2"].image),
         fpn=FPNConfig(128),
         anchors=AnchorConfig(sizes=((16.0,), (32.0,), (64.0,), (128.0,), (256.0,))),
         train_proposals=ProposalConfig(1000, 1000),

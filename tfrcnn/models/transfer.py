@@ -9,7 +9,8 @@ import numpy as np
 
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.kernels import Kernels, find_kernels
+from tfrcnn.models.backbones.loading import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -19,7 +20,8 @@ def with_categories(
     categories: tuple[Category, ...],
     image: ImageConfig | None = None,
     precision: str = "float32",
-    roi_align: str = "crop_and_resize",
+    kernels: Kernels | str = "tensorflow",
+    roi_align: str | None = None,
     **changes: Any,
 ) -> tuple[FasterRCNN, tuple[str, ...]]:
     """Make a detector for other categories, with the weights of this one.
@@ -32,7 +34,8 @@ def with_categories(
         categories: what the new detector detects.
         image: other preprocessing, for example another size; None keeps it.
         precision: as in `build_detector`.
-        roi_align: as in `build_detector`.
+        kernels: as in `build_detector`.
+        roi_align: deprecated name of `kernels`.
         changes: other `DetectorConfig` fields to replace, which must not change the shape of a weight.
 
     Returns:
@@ -46,8 +49,8 @@ def with_categories(
         detector, kept = tfrcnn.with_categories(tfrcnn.load_detector("runs/coco"), dataset.categories)
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image, **changes)
-    new = build_detector(config, "none", precision, roi_align)
-    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
+    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)
+    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head", "roi_pooling"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
         for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
@@ -87,8 +90,8 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != actual:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {actual}")
     config = detector.config.replace(shared_features=False)
-    new = build_blank_detector(config, detector.dtype_policy.name, detector.roi_align_implementation)
-    for name in ("backbone", "fpn", "box_head"):
+    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels, backbone=detector.backbone_spec)
+    for name in ("backbone", "fpn", "roi_pooling", "box_head"):
         copy_part(detector, name, new, name)
     prefix = "" if proposer.config.shared_features else "rpn_"
     for name in ("backbone", "fpn"):

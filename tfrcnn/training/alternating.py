@@ -52,12 +52,14 @@ def start_of(phase: Phase, phases: tuple[Phase, ...], detector: FasterRCNN, out:
             _keep_initial(detector, out / INITIAL)
         return unshare(detector) if needs_unsharing else detector
     if needs_unsharing:
-        return load_detector(out / before.name, detector.dtype_policy.name, detector.roi_align_implementation)
+        return load_detector(
+            out / before.name, detector.dtype_policy.name, detector.kernels, backbone=detector.backbone_spec
+        )
     if before.shared == phase.shared:
         restore_detector(detector, out / before.name)
     else:
         restore_detector(detector, out / INITIAL)
-        _take_head_and_features(load_detector(out / before.name), detector)
+        _take_head_and_features(load_detector(out / before.name, backbone=detector.backbone_spec), detector)
     return detector
 
 

@@ -129,7 +129,7 @@ class Recipe(Config):
             starting.check_scheme(start.training.scheme, self.proposals is not None)
         with errors.collect():
             weights = None if self.init else starting.starting_weights(self.backbone_weights, start.detector)
-        if weights == "none" and changed:
+        if changed and starting.is_random(weights, changed.detector):
             with errors.collect():
                 start = self._changed(starting.unfrozen(changed))
                 starting.check_unfrozen(start.training)

@@ -165,7 +165,7 @@ def train(
                 *(callbacks or []),
             ],
         )
-    best = load_detector(out, roi_align=detector.roi_align_implementation)
+    best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
     plot_curves(history, out / "curves.png")
     if validation is not None and has_head(training.scheme):
         draw_sheet(Predictor(best), validation, out / "predictions.png")

@@ -35,6 +35,7 @@ import numpy as np
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.models.backbones.loading import all_layers
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 RPN, HEAD = "rpn", "head"
@@ -182,8 +183,10 @@ def _is_untrained(layers: list[keras.layers.Layer]) -> bool:
 def _freeze_stages(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> None:
     frozen = _frozen_layers(backbone, detector, training)
     for i, layer in enumerate(backbone.layers):
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = i >= len(frozen) and not (is_norm and training.freeze_batch_norm)
+        layer.trainable = i >= len(frozen)
+        for part in all_layers(layer):
+            if isinstance(part, keras.layers.BatchNormalization) and training.freeze_batch_norm:
+                part.trainable = False
 
 
 def _frozen_layers(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:

@@ -18,7 +18,7 @@ from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
-from tfrcnn.models.backbones import OWN
+from tfrcnn.models.backbones import default_weights, find_spec
 from tfrcnn.models.presets import SUFFIX
 from tfrcnn.models.transfer import unshare, with_categories
 
@@ -40,11 +40,7 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
     Raises:
         InputError: there is no such file, or there are no usual weights.
     """
-    backbone = config.backbone
-    if weights is None and backbone.name == "tiny":
-        return "none"
-    if weights is None and (backbone.name not in OWN or backbone.stride_in_1x1):
-        return "imagenet"
+    weights = weights or default_weights(config.backbone)
     if weights is None:
         raise InputError(
             f"there are no weights to download for {config.preset}: set backbone_weights to a file (for a torchvision "
@@ -55,6 +51,11 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
             f"backbone_weights: expected imagenet, none or a file, found none at {os.path.abspath(weights)}"
         )
     return weights
+
+
+def is_random(weights: str | None, config: DetectorConfig) -> bool:
+    """Return whether the backbone of a detector starts from random weights; `weights` as in `starting_weights`."""
+    return weights == "none" and not find_spec(config.backbone.name).pretrained
 
 
 def unfrozen(start: Preset) -> Preset:
