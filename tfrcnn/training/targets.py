@@ -15,7 +15,7 @@ from tfrcnn.matching import Samples, match, sample
 
 
 class RPNTargets(NamedTuple):
-    """What the RPN is trained towards.
+    """The targets of the RPN.
 
     Attributes:
         samples: of S anchors per image.
