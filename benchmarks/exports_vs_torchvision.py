@@ -26,8 +26,8 @@ from vs_torchvision import BUSY, MAKE_WEIGHTS, NAMES, Worker
 
 from tfrcnn import images as image_ops
 from tfrcnn.export import ExportOptions
-from tfrcnn.export.benchmark import Process
 from tfrcnn.export.exporting import SUFFIXES, write
+from tfrcnn.export.measure.benchmark import Process
 from tfrcnn.export.runtimes import RUNTIMES
 from tfrcnn.weights.importing import import_weights
 

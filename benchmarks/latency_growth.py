@@ -18,8 +18,8 @@ import numpy as np
 import tfrcnn
 from tfrcnn.config import Category
 from tfrcnn.export import ExportOptions
-from tfrcnn.export.benchmark import benchmark
 from tfrcnn.export.exporting import SUFFIXES, write
+from tfrcnn.export.measure.benchmark import benchmark
 
 SIZE, PROPOSALS, CLASSES = 320, 300, 20  # where nothing else is said
 SERIES = {

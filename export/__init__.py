@@ -12,22 +12,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check.verification import verify as verify
     from .exporting import ExportOptions as ExportOptions
     from .exporting import export as export
-    from .onnx import to_onnx as to_onnx
+    from .onnx.writer import to_onnx as to_onnx
     from .runtimes import load as load
-    from .saved_model import to_saved_model as to_saved_model
-    from .tflite import to_tflite as to_tflite
-    from .verification import verify as verify
+    from .saved_model.writer import to_saved_model as to_saved_model
+    from .tflite.writer import to_tflite as to_tflite
 
 _HOME_OF = {
     "ExportOptions": "exporting",
     "export": "exporting",
     "load": "runtimes",
-    "to_onnx": "onnx",
-    "to_saved_model": "saved_model",
-    "to_tflite": "tflite",
-    "verify": "verification",
+    "to_onnx": "onnx.writer",
+    "to_saved_model": "saved_model.writer",
+    "to_tflite": "tflite.writer",
+    "verify": "check.verification",
 }
 __all__ = sorted(_HOME_OF)
 

@@ -15,10 +15,10 @@ from ..data.example import Dataset
 from ..errors import InputError
 from ..inference import Predictor
 from ..models import FasterRCNN
+from .check.verification import Report, edge_cases, verify
 from .contract import FORMATS, PRECISIONS, prepare
 from .runtimes import ArtefactPredictor, load_runtime
 from .stages import differences, first_divergent, run_stages
-from .verification import Report, edge_cases, verify
 
 SUFFIXES = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
 PRECISIONS_OF = {
@@ -116,17 +116,17 @@ def write(detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
         "score_threshold": options.score_threshold,
     }
     if options.form == "saved_model":
-        from .saved_model import to_saved_model
+        from .saved_model.writer import to_saved_model
 
         to_saved_model(detector, path, **limits)
         return
     limits.update(precision=options.precision, representative=options.representative)
     if options.form == "tflite":
-        from .tflite import to_tflite
+        from .tflite.writer import to_tflite
 
         to_tflite(detector, path, **limits)
     else:
-        from .onnx import to_onnx
+        from .onnx.writer import to_onnx
 
         to_onnx(detector, path, **limits)
 
@@ -153,11 +153,11 @@ def _verified(detector: FasterRCNN, path: Path, options: ExportOptions, images: 
 def _stage_differences(reference: FasterRCNN, options: ExportOptions, picture: np.ndarray) -> dict[str, float]:
     """How far each stage is off on a picture, in the same runtime by the same conversion."""
     if options.form == "saved_model":
-        from .saved_model import stage_outputs
+        from .saved_model.writer import stage_outputs
     elif options.form == "tflite":
-        from .tflite import stage_outputs
+        from .tflite.writer import stage_outputs
     else:
-        from .onnx import stage_outputs
+        from .onnx.writer import stage_outputs
 
     ours = stage_outputs(reference, options.precision, options.representative, picture)
     prepared = reference.get_layer("preprocessor")(picture[None].astype(np.float32))

@@ -121,18 +121,18 @@ def load_runtime(path: Path, form: str, threads: int | None = None, runtime: str
     if runtime not in (None, *RUNTIMES[form]):
         raise InputError(f"{path}: runtime must be one of {', '.join(RUNTIMES[form])}, found {runtime!r}")
     if runtime in ("OpenVINO", OPENVINO_ONE_SIZE):
-        from .openvino_runtime import OpenVinoRuntime
+        from .onnx.openvino import OpenVinoRuntime
 
         return OpenVinoRuntime(path, threads, one_size=runtime == OPENVINO_ONE_SIZE)
     if form == "saved_model":
-        from .saved_model_runtime import SavedModelRuntime
+        from .saved_model.runtime import SavedModelRuntime
 
         return SavedModelRuntime(path, threads)
     if form == "tflite":
-        from .tflite_runtime import TFLiteRuntime
+        from .tflite.runtime import TFLiteRuntime
 
         return TFLiteRuntime(path, threads)
-    from .onnx_runtime import OnnxRuntime
+    from .onnx.runtime import OnnxRuntime
 
     return OnnxRuntime(path, threads)
 

@@ -11,8 +11,8 @@ import pytest
 from tfrcnn.cli.export import parse_size
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
+from tfrcnn.export.check.verification import TOLERANCES, Tolerance
 from tfrcnn.export.stages import STAGES
-from tfrcnn.export.verification import TOLERANCES, Tolerance
 from tfrcnn.models import build_detector, preset, save_detector
 
 

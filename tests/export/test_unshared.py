@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.export.check.ties import replays
+from tfrcnn.export.check.verification import match
 from tfrcnn.export.exporting import SUFFIXES, ExportOptions, _stage_differences, export
-from tfrcnn.export.onnx import to_onnx
+from tfrcnn.export.onnx.writer import to_onnx
 from tfrcnn.export.stages import first_divergent, run_stages
-from tfrcnn.export.tflite import to_tflite
-from tfrcnn.export.tflite_model import operators
-from tfrcnn.export.ties import replays
-from tfrcnn.export.verification import match
+from tfrcnn.export.tflite.flatbuffer import operators
+from tfrcnn.export.tflite.writer import to_tflite
 from tfrcnn.inference import Predictor
 from tfrcnn.models.transfer import unshare
 

@@ -13,7 +13,7 @@ import pytest
 from tfrcnn.config import HeadConfig
 from tfrcnn.export.contract import prepare
 from tfrcnn.export.exporting import SUFFIXES, ExportOptions, write
-from tfrcnn.export.onnx import stage_outputs
+from tfrcnn.export.onnx.writer import stage_outputs
 from tfrcnn.export.runtimes import load
 from tfrcnn.export.stages import differences, first_divergent, run_stages
 from tfrcnn.layers import RoIAlign

@@ -46,9 +46,9 @@ def benchmark(
 
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.benchmark import benchmark as measure
-    from tfrcnn.export.benchmark import plot, render, render_stages, write_csv
-    from tfrcnn.export.verification import edge_cases
+    from tfrcnn.export.check.verification import edge_cases
+    from tfrcnn.export.measure.benchmark import benchmark as measure
+    from tfrcnn.export.measure.benchmark import plot, render, render_stages, write_csv
 
     arrays = edge_cases()[-1:]
     if data is not None:

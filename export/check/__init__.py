@@ -1,0 +1,1 @@
+"""Whether an exported file detects what the Keras model does."""

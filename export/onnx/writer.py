@@ -1,0 +1,223 @@
+"""A detector as one ONNX file: preprocessing, network, NMS and categories inside; any batch and image size.
+
+The input `images` is uint8 [batch, height, width, 3], RGB: what decoders give and what a client sends, a quarter of the
+bytes of float32. Outputs: `contract.OUTPUTS`, in that order. `metadata_props` holds `tfrcnn`, the description of
+`contract.describe` as JSON, and `categories`, {category id: name} as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ...config import DetectorConfig
+from ...errors import InputError
+from ...files import atomic
+from ...layers.native import native_operators
+from ...models import FasterRCNN
+from ..contract import OUTPUTS, category_ids, describe, prepare, to_contract
+from ..stages import run_stages
+from . import graph as onnx_graph
+from . import kernels as onnx_operators
+
+OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
+PRECISIONS = ("float32", "float16", "int8")
+INPUT = "images"
+Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]  # images as the file takes them -> its outputs
+AXES = {INPUT: ("batch", "height", "width"), **dict.fromkeys(OUTPUTS, ("batch",))}
+
+
+def to_onnx(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    precision: str = "float32",
+    representative: Iterable[np.ndarray] | None = None,
+    opset: int = 17,
+) -> Path:
+    """Write a detector to an ONNX file.
+
+    Args:
+        path: the file; there must be none yet.
+        image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
+            Batch, height and width of the file's input are dynamic either way.
+        max_detections, score_threshold: None keeps the detector's.
+        precision: "float32"; "float16" (convolutions and fully connected layers, the rest float32); "int8" (the same
+            in 8 bits, QDQ).
+        representative: images [H, W, 3] or [B, H, W, 3], uint8, that int8 takes its ranges from; a hundred are plenty.
+        opset: of the default domain, one of `OPSETS`.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: a path that exists, an option out of range, int8 without images, tf2onnx not installed.
+    """
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"{path} exists already; an export overwrites nothing")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision of ONNX must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+    if opset not in OPSETS:
+        raise InputError(f"opset must be one of {', '.join(map(str, OPSETS))}, found {opset}")
+    if precision == "int8" and representative is None:
+        raise InputError("precision int8 needs representative images, to measure the ranges of activations")
+    try:
+        import onnx
+        import tf2onnx  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
+
+    copy = prepare(detector, image_size, max_detections, score_threshold)
+    model = _convert(copy, precision, representative, opset)
+    _finish(model, copy.config, precision)
+    onnx.checker.check_model(model, full_check=True)
+    with atomic(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+    return path
+
+
+def stage_outputs(
+    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What each stage of a detector gives in ONNX Runtime: `run_stages` converted as `to_onnx` converts, and run.
+
+    Args:
+        picture: [H, W, 3] uint8.
+    """
+    import onnxruntime
+
+    model = _convert(prepare(detector), precision, representative, serving=_staging)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {INPUT: picture[None]})))
+
+
+def _detection(detector: FasterRCNN) -> Serve:
+    # a constant that a function captures is not frozen by tf2onnx and breaks the session; a variable is
+    ids = tf.Variable(category_ids(detector.config), trainable=False)
+
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        shape = tf.shape(images)
+        sizes = tf.tile(tf.cast(shape[1:3], tf.float32)[None], [shape[0], 1])
+        return to_contract(detector(tf.cast(images, tf.float32)), sizes, ids)
+
+    return serve
+
+
+def _staging(detector: FasterRCNN) -> Serve:
+    def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared = detector.get_layer("preprocessor")(tf.cast(images, tf.float32))
+        stages = run_stages(detector, prepared["images"], prepared["image_sizes"])
+        return {**stages, "roi_align_0": onnx_operators.in_order(stages["roi_align_0"], detector.config.head)}
+
+    return serve
+
+
+def _convert(
+    detector: FasterRCNN,
+    precision: str,
+    representative: Iterable[np.ndarray] | None,
+    opset: int = OPSETS[1],
+    serving: Callable[[FasterRCNN], Serve] = _detection,
+) -> Any:
+    """The ONNX model of a detector, whose weights are changed on the way."""
+    model = _trace(detector, opset, serving)
+    onnx_graph.fuse_hard_swish(model)
+    onnx_graph.fold_pads(model)
+    onnx_graph.count_in_64_bits(model)
+    if precision == "float16":
+        from .precision import to_float16
+
+        return to_float16(model)
+    if precision == "int8":
+        from .precision import to_int8
+
+        return to_int8(model, representative or ())
+    return model
+
+
+def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Serve]) -> Any:
+    import tf2onnx
+
+    onnx_operators.prepare_weights(detector)
+    signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with native_operators(**onnx_operators.native_of(detector)), _mended_tf2onnx():
+        function = tf.function(serving(detector), input_signature=signature, autograph=False)
+        model, _ = tf2onnx.convert.from_function(
+            function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
+        )
+    return model
+
+
+@contextmanager
+def _mended_tf2onnx() -> Iterator[None]:
+    """tf2onnx with three of its faults mended, as long as this lasts.
+
+    It goes over the graph with its optimizers some 25 times, and each time writes every node anew into its protobuf
+    message, which never gives memory back: of a ResNet-50 that is 4 GB. Constants need not be written, as the file has
+    them as initializers. For each optimizer it copies the graph, weights included, and leaves the copies to Python's
+    collector of cycles, which counts objects, of which there are few, and not their 550 MB in VGG-16. And where a
+    number is added to a convolution without a bias (a hard swish behind a batch norm that does nothing), its optimizer
+    of transposes fails, and all of them stay in the graph.
+    """
+    from tf2onnx.graph import Node
+    from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
+    from tf2onnx.optimizer.transpose_optimizer import TransposeOptimizer
+
+    write, add, optimize = Node.update_proto, TransposeOptimizer._add_handler, GraphOptimizerBase.optimize
+
+    def write_operators(node: Any, *args: Any, **options: Any) -> None:
+        if not node.is_const():
+            write(node, *args, **options)
+
+    def add_to_convolution(optimizer: Any, transpose: Any, node: Any) -> Any:
+        added = node.inputs[1]
+        if added.is_const() and not added.get_tensor_value(as_list=False).shape:
+            return optimizer._handle_node_having_branches(transpose, node)
+        return add(optimizer, transpose, node)
+
+    def collect_and_optimize(*args: Any) -> Any:
+        gc.collect()
+        return optimize(*args)
+
+    Node.update_proto, TransposeOptimizer._add_handler = write_operators, add_to_convolution
+    GraphOptimizerBase.optimize = collect_and_optimize
+    gc.freeze()  # what there was before is not gone through each time
+    try:
+        yield
+    finally:
+        Node.update_proto, TransposeOptimizer._add_handler = write, add
+        GraphOptimizerBase.optimize = optimize
+        gc.unfreeze()
+
+
+def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
+    """Names of outputs' order and axes, and the description, in place."""
+    import onnx
+
+    outputs = {output.name: output for output in model.graph.output}
+    ordered = [outputs[name] for name in OUTPUTS]
+    del model.graph.output[:]
+    model.graph.output.extend(ordered)
+    for value in (*model.graph.input, *model.graph.output):
+        for dimension, name in zip(value.type.tensor_type.shape.dim, AXES[value.name]):
+            dimension.dim_param = name
+    del model.graph.value_info[:]  # named after other axes; whoever wants them infers them
+    model.graph.name = model.producer_name = "tfrcnn"
+    description = describe(config, "onnx", precision)
+    model.producer_version = description["versions"]["tfrcnn"] or ""
+    categories = {str(category.id): category.name for category in config.categories}
+    properties = {"tfrcnn": description, "categories": categories}
+    onnx.helper.set_model_props(model, {k: json.dumps(v, ensure_ascii=False) for k, v in properties.items()})

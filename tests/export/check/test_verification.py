@@ -1,0 +1,172 @@
+"""Matching detections one to one, and what is out of tolerance."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.data.example import ImageDetections
+from tfrcnn.export.check.ties import replays
+from tfrcnn.export.check.verification import TOLERANCES, Report, _faults, count_ties, edge_cases, match
+from tfrcnn.inference import Predictor
+from tfrcnn.models import build_detector, preset
+
+from ..random_detectors import make_detector, make_image
+
+LIMITS = DetectionConfig(score_threshold=0.05, max_detections=100)
+BOXES = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [22, 20, 60, 60]], np.float32)
+
+
+def found(boxes=BOXES, scores=(0.9, 0.8, 0.3), labels=(0, 1, 1)):
+    return ImageDetections(0, np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(labels))
+
+
+def alone(ours, theirs, limits):
+    """How many have no partner."""
+    return sum(map(len, match(ours, theirs, 640, limits, 1e-3)[2:]))
+
+
+def nothing():
+    return found(np.zeros((0, 4)), (), ())
+
+
+def test_nothing_and_nothing_agree():
+    assert match(nothing(), nothing(), 640, LIMITS, 1e-3) == (0, 0, [], [])
+
+
+def test_equal_detections_have_no_errors_in_any_order():
+    other = found(BOXES[[0, 2, 1]], (0.9, 0.3, 0.8))
+    assert match(other, found(), 640, LIMITS, 1e-3) == (0, 0, [], [])
+
+
+def test_errors_are_the_largest_of_the_pairs_in_pixels_at_640():
+    other = found(BOXES + np.array([[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0.25]]), (0.9, 0.75, 0.3))
+    score, box, *alone = match(other, found(), 320, LIMITS, 1e-3)
+    np.testing.assert_allclose([score, box], [0.05, 1.0], rtol=1e-6)
+    assert alone == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("ours", "count"),
+    [
+        (found(labels=(1, 1, 1)), 2),  # a shifted label: one of each is alone
+        (found(BOXES + np.array([[0, 0, 0, 0], [0, 5, 0, 5], [0, 0, 0, 0]])), 2),
+        (found(BOXES[:2], (0.9, 0.8), (0, 1)), 1),
+        (nothing(), 3),
+    ],
+)
+def test_what_has_no_partner_is_counted(ours, count):
+    assert alone(ours, found(), LIMITS) == count
+
+
+def test_two_detections_need_two_partners():
+    twice = found(BOXES[[0, 0]], (0.9, 0.9), (0, 0))
+    assert match(twice, found(BOXES[:1], (0.9,), (0,)), 640, LIMITS, 1e-3)[2:] == ([1], [])
+
+
+def test_round_off_may_decide_what_is_at_the_threshold_or_last_in_a_full_list():
+    below = found(BOXES, (0.9, 0.8, 0.0505))
+    assert alone(found(BOXES[:2], (0.9, 0.8), (0, 1)), below, LIMITS) == 0
+    full = DetectionConfig(score_threshold=0.05, max_detections=2)
+    one, other = found(BOXES[:2], (0.9, 0.3), (0, 1)), found(BOXES[[0, 2]] + 30, (0.9, 0.3), (0, 1))
+    assert alone(one, other, full) == 2  # 0.9 of both, not the 0.3
+
+
+def test_faults_are_said_in_numbers():
+    limit = TOLERANCES["float32"]
+    assert list(_faults(limit, 1e-4, 0.01, 0, 0.5, 0.5)) == []
+    assert len(list(_faults(limit, 2e-3, 0.06, 1, 0.4, 0.5))) == 4
+    assert list(_faults(TOLERANCES["int8"], 0.5, 9.0, 7, 0.495, 0.5)) == []
+    (fault,) = _faults(TOLERANCES["int8"], 0, 0, 0, 0.48, 0.5)
+    assert fault == "AP falls from 0.5000 to 0.4800, allowed 0.01"
+
+
+@pytest.fixture(scope="module")
+def blind():
+    """A detector whose features are all zero, so that every anchor of a level has the same logits."""
+    keras.utils.set_random_seed(0)
+    config = preset("tiny_fpn", (Category(1, "a"), Category(2, "b"))).detector
+    config = config.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=20))
+    detector = build_detector(config)
+    for layer in detector.rpn_head.convs:
+        layer.kernel.assign(tf.zeros_like(layer.kernel))
+    bias = detector.rpn_head.objectness.bias  # of each anchor of a cell another
+    bias.assign(tf.range(bias.shape[0], dtype=tf.float32))
+    return detector
+
+
+def test_what_round_off_decides_is_a_tie_and_nothing_else(blind):
+    picture = edge_cases()[0]
+    replayed = list(replays(blind, picture, tries=8))
+    assert not np.array_equal(replayed[0].boxes, replayed[1].boxes)  # equal scores, in another order
+    theirs = Predictor(blind).detect(picture)
+    ours = replayed[3]
+    indices = match(ours, theirs, 320, DetectionConfig(score_threshold=0.0, max_detections=21), -1.0)[2:]
+    assert len(indices[0]) >= 1
+    assert count_ties(blind, picture, ours, theirs, *indices) == sum(map(len, indices))
+    # a box that is nowhere, and one whose label is another
+    moved = ImageDetections(0, ours.boxes + np.float32(500), ours.scores, ours.labels)
+    assert count_ties(blind, picture, moved, theirs, [0, 1], []) == 0
+
+
+def test_which_of_two_sure_scores_a_softmax_rounds_down_is_a_tie(monkeypatch):
+    detector = make_detector(sharpness=20.0, seed=2)
+    picture, limits = make_image()[0], DetectionConfig(score_threshold=0.0, max_detections=61)
+    theirs = Predictor(detector).detect(picture)
+    assert np.sum(theirs.scores == 1.0) >= 5
+    softmax = tf.nn.softmax
+
+    def another(logits):
+        """Every other 1 is the next number below."""
+        odd = tf.range(tf.shape(logits)[1])[:, None] % 2 == 1
+        probabilities = softmax(logits)
+        return tf.where(odd & (probabilities == 1.0), 1.0 - 2.0**-24, probabilities)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.nn, "softmax", another)
+        ours = Predictor(detector).detect(picture)
+    np.testing.assert_allclose(ours.scores[:5], 1.0, rtol=0, atol=2.0**-24)
+    indices = match(ours, theirs, 150, limits, -1.0)[2:]
+    assert len(indices[0]) >= 1
+    assert count_ties(detector, picture, ours, theirs, *indices) == sum(map(len, indices))
+
+
+def test_replays_are_repeatable(blind):
+    one, other = (list(replays(blind, edge_cases()[0], tries=2)) for _ in range(2))
+    for a, b in zip(one, other):
+        np.testing.assert_array_equal(a.boxes, b.boxes)
+
+
+def test_replays_are_what_the_detector_finds_where_nothing_is_a_tie():
+    detector = make_detector()
+    expected = Predictor(detector).detect(make_image()[0])
+    assert len(expected.scores) > 10
+    for replay in replays(detector, make_image()[0], tries=4):
+        score, box, *alone = match(replay, expected, 150, detector.config.detections, 1e-3)
+        assert alone == [[], []]
+        # the predictors of this detector are sharp: a logit of 10 that is off by 1e-4
+        assert 0 < score < 1e-3
+        assert 0 < box < 0.05
+
+
+def test_the_report_is_written_for_people_and_for_programs(tmp_path):
+    report = Report("onnx", "float32", 3, 12, 1e-5, 1e-3, 0, 0, 12345678, 10.0, 20.0, None, None, ())
+    report.write(tmp_path / "a.onnx")
+    assert json.loads((tmp_path / "a.onnx.report.json").read_text())["detections"] == 12
+    text = (tmp_path / "a.onnx.report.md").read_text()
+    assert "| size bytes | 12,345,678 |" in text
+    assert "| verdict | within tolerance |" in text
+    assert not replace(report, faults=("bad",)).passed
+
+
+def test_edge_cases_are_pictures_of_every_awkward_kind():
+    pictures = edge_cases()
+    assert all(p.dtype == np.uint8 and p.shape[2] == 3 for p in pictures)
+    assert min(p.shape[0] for p in pictures) == 1
+    assert max(p.shape[1] / p.shape[0] for p in pictures) >= 15
+    assert any(np.all(p == 0) for p in pictures)
+    assert any(np.all(p[..., 0] == p[..., 2]) and p.std() > 0 for p in pictures)
