@@ -25,16 +25,15 @@ from sklearn.datasets import load_sample_image
 from vs_torchvision import BUSY, MAKE_WEIGHTS, NAMES, Worker
 
 from tfrcnn import images as image_ops
-from tfrcnn.export import ExportOptions
-from tfrcnn.export.exporting import SUFFIXES, write
+from tfrcnn.export import TARGETS, ExportOptions
 from tfrcnn.export.measure.benchmark import Process
-from tfrcnn.export.runtimes import RUNTIMES
+from tfrcnn.export.target import Target
 from tfrcnn.weights.importing import import_weights
 
 TORCH_FORMS = ("eager", "compiled", "onnx")
 WAYS = (
     *(f"torchvision {form}" for form in TORCH_FORMS),
-    *(f"tfrcnn {runtime}" for form in SUFFIXES for runtime in RUNTIMES[form]),
+    *(f"tfrcnn {runtime}" for target in TARGETS.values() for runtime in target.runtimes),
 )
 WARM_UP = 2
 
@@ -50,8 +49,8 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
         worker.ask("load", **case, train=False, size=0, classes=91, form=form)
         workers.append(worker)
         runners["torchvision", form] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
-    for path in export(name, weights, folder):
-        for runtime in RUNTIMES[{v: k for k, v in SUFFIXES.items()}[path.suffix]]:
+    for path, target in export(name, weights, folder).items():
+        for runtime in target.runtimes:
             workers.append(Process(path, runtime, options.threads))
             runners["tfrcnn", runtime] = lambda process=workers[-1]: process.run(picture)
     runners = {key: run for key, run in runners.items() if " ".join(key) in options.only}
@@ -76,17 +75,16 @@ def turn(run: Callable[[], float]) -> float:
     return run()
 
 
-def export(name: str, weights: Path, folder: Path) -> list[Path]:
+def export(name: str, weights: Path, folder: Path) -> dict[Path, Target]:
     """The files of a network: any size for SavedModel and ONNX, the size that the photograph gets for TFLite."""
     detector = import_weights(weights, name)
     height, width, _ = load_sample_image("china.jpg").shape
     config = detector.config.image
     frame = image_ops.padded_size(image_ops.resized_size(np.array([height, width], np.int32), config), config)
     sizes = {"tflite": tuple(int(side) for side in frame)}
-    paths = []
-    for form, suffix in SUFFIXES.items():
-        paths.append(folder / f"{name}-{form}{suffix}")
-        write(detector, paths[-1], ExportOptions(form, image_size=sizes.get(form)))
+    paths = {folder / f"{name}-{target.name}{target.suffix}": target for target in TARGETS.values()}
+    for path, target in paths.items():
+        target.write(detector, path, ExportOptions(target.name, image_size=sizes.get(target.name)))
     return paths
 
 

@@ -5,23 +5,30 @@
     export(detector, "cells.onnx", ExportOptions("onnx"))    # writes, runs and verifies it
     load("cells.onnx").detect("picture.jpg")
 
-Names are imported when they are used, and with them TensorFlow and the runtimes.
+`TARGETS` lists the formats. All other names are imported on first use, and TensorFlow and the runtimes with them.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .onnx import Onnx
+from .saved_model import SavedModel
+from .target import Target
+from .tflite import TFLite
+
 if TYPE_CHECKING:
     from .check.verification import verify as verify
-    from .exporting import ExportOptions as ExportOptions
     from .exporting import export as export
     from .onnx.writer import to_onnx as to_onnx
+    from .options import ExportOptions as ExportOptions
     from .runtimes import load as load
     from .saved_model.writer import to_saved_model as to_saved_model
     from .tflite.writer import to_tflite as to_tflite
 
+TARGETS: dict[str, Target] = {target.name: target for target in (SavedModel(), TFLite(), Onnx())}
+
 _HOME_OF = {
-    "ExportOptions": "exporting",
+    "ExportOptions": "options",
     "export": "exporting",
     "load": "runtimes",
     "to_onnx": "onnx.writer",

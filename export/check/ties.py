@@ -1,11 +1,12 @@
-"""Detections that round-off decides: which of two candidates of equal score is the last to be kept, or suppresses the
-other.
+"""Ties: detections that round-off decides, because two candidates have equal scores.
 
-Where a network sees nothing, as beyond the border of an image, its features are zero and the logits of many anchors are
-equal to the bit. Which of them are the last of the proposals depends on the order of a runtime's additions, and so may
-the detections. No noise in the image shows such ties, since it does not come through to there; noise in the RPN's and
-the head's outputs, as small as round-off, does. Where a head is sure, scores are 1 or the next number below, whichever
-a runtime's softmax rounds to; no noise in the logits changes that, and noise in the scores' last bits does.
+A network sees nothing beyond the border of an image. Its features are zero there, and the logits of many anchors are
+equal to the bit. The order of a runtime's additions decides which of them are the last proposals, and so may change the
+detections. Noise in the image does not reach these anchors and shows no ties. Noise as small as round-off in the
+outputs of the RPN and the head does.
+
+If a head is certain, scores are 1 or the next number below, depending on how a runtime's softmax rounds. Noise in the
+logits does not change that; noise in the scores' last bits does.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import tensorflow as tf
 from ...data.example import ImageDetections
 from ...models import FasterRCNN
 
-ROUND_OFF = 1e-5  # of the largest value: a few times what formats' logits and deltas were seen to differ by
-LAST_BITS = 2.0**-23  # of a score: as far as softmaxes round apart
-TRIES = 32  # among ten equal candidates for one place, each gets it in one of these but for a chance of 3 %
+ROUND_OFF = 1e-5  # of the largest value: a few times the differences of logits and deltas measured between formats
+LAST_BITS = 2.0**-23  # of a score: the largest difference between two softmaxes
+TRIES = 32  # each of ten equal candidates for one place wins in one of these with a probability of 97 %
 
 
 def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> Iterator[ImageDetections]:
-    """Detections in a picture [H, W, 3], with the outputs of RPN and head and the scores off by round-off, each time
-    another; the same ones in every call."""
+    """Detect in a picture [H, W, 3] with noise of round-off in the outputs of the RPN and the head and in the scores.
+
+    Each result has another noise; every call repeats the same ones.
+    """
     image = tf.cast(picture, tf.float32)[None]
     prepared = detector.get_layer("preprocessor")(image)
     sizes = prepared["image_sizes"]

@@ -1,14 +1,13 @@
-"""Latency of artefacts side by side: each in a process of its own, taking turns.
+"""Latency of detectors side by side: each in a separate process, taking turns.
 
-A process holds one artefact in one runtime, so that load time and peak memory are its own; turns, so that a machine
-that slows down slows all alike. A turn is two detections, the second of which counts. A ledger of the stages (`ledger`)
-follows, from the same processes.
+A process runs one detector in one runtime, so that its load time and peak memory are separate. They take turns, so
+that a machine that slows down slows all of them. A turn is two detections; the second counts. The same processes then
+measure the stages (`ledger`).
 """
 
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import resource
@@ -23,19 +22,32 @@ import numpy as np
 
 from ...errors import InputError
 from ...files import atomic
-from ..runtimes import RUNTIMES, form_of, load
+from ...models.build import CONFIG
+from .. import TARGETS
+from ..runtimes import KERAS, format_of, load
 from ..stages import STAGES
-from .ledger import stage_milliseconds
+from .ledger import WARM_UP, stage_milliseconds
 
-WARM_UP = 2
 ANSWER = "ANSWER "
-EAGER = "Keras, eager"  # `detector(images)` as it stands; "Keras" is a `Predictor`, which compiles it
+COMPILED, EAGER = "Keras", "Keras, eager"  # a `Predictor`, which compiles the detector; `detector(images)` as it is
+TENSORFLOW = ("TensorFlow", COMPILED, EAGER)  # runtimes that take their threads from TensorFlow's configuration
 
 
 @dataclass(frozen=True)
 class Latency:
-    """One artefact: milliseconds an image (median, 95th percentile) and to load, megabytes on disk and in memory, and
-    milliseconds of each stage (empty where they were not measured)."""
+    """The timings of one detector in one runtime.
+
+    Attributes:
+        model: Its path.
+        runtime: The runtime's name.
+        threads: Number of threads.
+        median_ms: Milliseconds per image, median.
+        p95_ms: Milliseconds per image, 95th percentile.
+        load_ms: Milliseconds to load.
+        size_mb: Megabytes on disk.
+        peak_mb: Megabytes of memory at the peak.
+        stages: Milliseconds by stage; empty if they were not measured.
+    """
 
     model: str
     runtime: str
@@ -49,7 +61,7 @@ class Latency:
 
 
 class Process:
-    """A process that runs one artefact in one runtime on one thread count."""
+    """A process that runs one detector in one runtime with one number of threads."""
 
     def __init__(self, path: Path, runtime: str, threads: int) -> None:
         self.path, self.runtime, self.threads = path, runtime, threads
@@ -66,19 +78,19 @@ class Process:
         self.load_ms = float(self._answer()["load_ms"])
 
     def run(self, picture: Path) -> float:
-        """Milliseconds of one detection in an .npy picture."""
+        """Return the milliseconds of one detection in an .npy picture."""
         return float(self._ask(picture=str(picture))["ms"])
 
     def stages(self, picture: Path, rounds: int) -> dict[str, float]:
-        """Milliseconds of each stage of a detection in an .npy picture."""
+        """Return the milliseconds of each stage of a detection in an .npy picture."""
         return dict(self._ask(picture=str(picture), stages=rounds)["stages"])
 
     def peak_mb(self) -> float:
-        """The most resident megabytes so far."""
+        """Return the peak of its resident memory in megabytes."""
         return float(self._ask(picture=None)["peak_mb"])
 
     def close(self) -> None:
-        """End the process."""
+        """Stop the process."""
         self.process.communicate()
 
     def _ask(self, **question: Any) -> dict[str, Any]:
@@ -91,13 +103,13 @@ class Process:
         assert self.process.stdout
         for line in self.process.stdout:
             if line.startswith(ANSWER):
-                return json.loads(line.removeprefix(ANSWER))
+                return dict(json.loads(line.removeprefix(ANSWER)))
         raise InputError(f"{self.path}: its process ended with {self.process.wait()}; tfrcnn predict shows why")
 
 
 def serve(path: str, runtime: str, threads: int) -> None:
-    """The process's side: a line with a question, a line with its answer."""
-    if form_of(Path(path)) in ("keras", "saved_model"):
+    """Run in the process: read a line with a question, print a line with its answer."""
+    if runtime in TENSORFLOW:
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -126,19 +138,22 @@ def _say(answer: dict[str, Any]) -> None:
 def benchmark(
     paths: list[Path], pictures: list[Path], threads: tuple[int, ...] = (1, 2), rounds: int = 10, stages: bool = True
 ) -> list[Latency]:
-    """Run every artefact on every picture, in turns; an ONNX file in OpenVINO too, where that is installed, and a Keras
-    detector both compiled and called as it stands.
+    """Time detectors on the same pictures, in all runtimes that are installed.
 
     Args:
-        paths: artefacts and run folders.
+        paths: Run folders and exported files. A run folder is timed compiled and eager.
         pictures: .npy files [H, W, 3] uint8.
-        threads: thread counts; each artefact is run with each.
-        stages: measure the stages too, on the first picture.
+        threads: Numbers of threads; each detector runs with each.
+        rounds: Detections per picture that count.
+        stages: Measure the stages too, on the first picture.
+
+    Returns:
+        The timings, by path, runtime and threads.
 
     Raises:
-        InputError: a path that is no artefact, or an artefact that does not run.
+        InputError: A path is not a detector, or a detector does not run.
     """
-    runtimes = [(path, runtime) for path in paths for runtime in _installed(path)]
+    runtimes = [(path, runtime) for path in paths for runtime in _runtimes(path)]
     processes = [Process(path, runtime, count) for path, runtime in runtimes for count in threads]
     for process in processes:
         for _ in range(WARM_UP):
@@ -146,39 +161,35 @@ def benchmark(
     times: list[list[float]] = [[] for _ in processes]
     for _ in range(rounds):
         for picture in pictures:
-            for process, own in zip(processes, times):
+            for process, milliseconds in zip(processes, times):
                 process.run(picture)  # not counted: the caches hold what ran before
-                own.append(process.run(picture))
+                milliseconds.append(process.run(picture))
     results = [
         Latency(
             model=str(process.path),
             runtime=process.runtime,
             threads=process.threads,
-            median_ms=float(np.median(own)),
-            p95_ms=float(np.percentile(own, 95)),
+            median_ms=float(np.median(milliseconds)),
+            p95_ms=float(np.percentile(milliseconds, 95)),
             load_ms=process.load_ms,
             size_mb=_size_mb(process.path),
             peak_mb=process.peak_mb(),
             stages=process.stages(pictures[0], rounds) if stages and process.runtime != EAGER else {},
         )
-        for process, own in zip(processes, times)
+        for process, milliseconds in zip(processes, times)
     ]
     for process in processes:
         process.close()
     return results
 
 
-def _installed(path: Path) -> list[str]:
-    """The runtimes that run an artefact here."""
-    form = form_of(path)
-    if form == "keras":
-        return [*RUNTIMES[form], EAGER]
-    has_openvino = importlib.util.find_spec("openvino") is not None
-    return [runtime for runtime in RUNTIMES[form] if has_openvino or not runtime.startswith("OpenVINO")]
+def _runtimes(path: Path) -> tuple[str, ...]:
+    format = format_of(path)
+    return (COMPILED, EAGER) if format == KERAS else TARGETS[format].installed_runtimes()
 
 
 def render(results: list[Latency]) -> str:
-    """A Markdown table; the ratio is that of the medians to the first row's of the same thread count."""
+    """Render a Markdown table; `ratio` compares medians with the first row of the same number of threads."""
     lines = [
         "| model | runtime | threads | median ms | p95 ms | ratio | load ms | on disk MB | peak MB |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -193,7 +204,7 @@ def render(results: list[Latency]) -> str:
 
 
 def render_stages(results: list[Latency]) -> str:
-    """A Markdown table of the stages' milliseconds."""
+    """Render a Markdown table of the milliseconds by stage; empty if none were measured."""
     measured = [result for result in results if result.stages]
     lines = [f"| model | runtime | threads | {' | '.join(STAGES)} | sum |", "|---" * (len(STAGES) + 4) + "|"]
     for r in measured:
@@ -204,7 +215,7 @@ def render_stages(results: list[Latency]) -> str:
 
 
 def write_csv(results: list[Latency], path: Path) -> None:
-    """The same numbers as a table for programs."""
+    """Write the results as CSV."""
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         rows = [{**asdict(r), **{f"{stage}_ms": r.stages.get(stage) for stage in STAGES}} for r in results]
         writer = csv.DictWriter(file, [name for name in rows[0] if name != "stages"], extrasaction="ignore")
@@ -213,7 +224,7 @@ def write_csv(results: list[Latency], path: Path) -> None:
 
 
 def plot(results: list[Latency], path: Path) -> None:
-    """Bars of the medians, with the 95th percentile."""
+    """Draw bars of the medians, with the 95th percentile."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 0.5 * len(results) + 1.2), layout="constrained")
@@ -224,16 +235,16 @@ def plot(results: list[Latency], path: Path) -> None:
     bars = axes.barh(names, medians, xerr=[[0.0] * len(results), above], capsize=3)
     axes.bar_label(bars, fmt="%.0f", label_type="center", color="white")
     axes.invert_yaxis()
-    axes.set_xlabel("milliseconds an image: median, and 95th percentile")
+    axes.set_xlabel("milliseconds per image: median, and 95th percentile")
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 
 def _size_mb(path: Path) -> float:
-    """Of a file; of a run folder, its detector alone."""
+    """Return the size of a file or folder; for a run folder, of its detector alone."""
     if path.is_file():
         return path.stat().st_size / 1e6
     files = [f for f in path.rglob("*") if f.is_file()]
-    if form_of(path) == "keras":
-        files = [*path.glob("model-*.weights.h5"), path / "config.json"]
+    if format_of(path) == KERAS:
+        files = [*path.glob("model-*.weights.h5"), path / CONFIG]
     return sum(file.stat().st_size for file in files) / 1e6

@@ -1,4 +1,4 @@
-"""What tf2onnx leaves to be done in an ONNX graph."""
+"""Simplifications of an ONNX graph that tf2onnx leaves undone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 
 def fuse_hard_swish(model: Any) -> None:
-    """Write relu6(x + 3) / 6 as ONNX's HardSigmoid, and x times that as its HardSwish, in place.
+    """Replace relu6(x + 3) / 6 by ONNX's HardSigmoid, and x times that by its HardSwish, in place.
 
-    Runtimes compute those in one pass, in the layout that their convolutions leave; of the four operators that
-    TensorFlow has in their stead, each is a pass, and a change of layout.
+    Runtimes compute these in one pass, in the layout of their convolutions. TensorFlow's four operators are four
+    passes and a change of layout.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -26,7 +26,7 @@ def fuse_hard_swish(model: Any) -> None:
         return users[0] if len(users) == 1 else None
 
     def with_scalar(node: Any, op_type: str, value: float) -> str | None:
-        """The other input of `x op value`."""
+        """Return the other input of `x op value`."""
         if node is None or node.op_type != op_type or len(node.input) != 2:
             return None
         for one, other in (tuple(node.input), tuple(reversed(node.input))):
@@ -52,10 +52,10 @@ def fuse_hard_swish(model: Any) -> None:
 
 
 def fold_pads(model: Any) -> None:
-    """Let a MaxPool pad by itself, in place, where zeros are put around what a ReLU made.
+    """Fold zero padding after a ReLU into the MaxPool that follows, in place.
 
-    ONNX pads with -inf: the same maximum, as long as each window holds a number of the map, and none is below zero.
-    The padded copy, which is not made, is of the largest map that a ResNet has.
+    ONNX pads with -inf. The maximum is the same if each window contains a value of the map and no value is below zero.
+    This saves a padded copy of the largest map of a ResNet.
     """
     from onnx import helper, numpy_helper
 
@@ -71,14 +71,14 @@ def fold_pads(model: Any) -> None:
         pad, options = makers.get(pool.input[0]), {option.name: option for option in pool.attribute}
         if pad is None or pad.op_type != "Pad" or len(uses[pad.output[0]]) > 1 or {"pads", "auto_pad"} & set(options):
             continue
-        # data, pads, value, axes; the last two may be left out, and so may be the mode
+        # data, pads, value, axes; the last two and the mode are optional
         _, widths, filling, axes = [*pad.input, "", ""][:4]
-        before, modes = makers.get(pad.input[0]), [option.s for option in pad.attribute if option.name == "mode"]
-        if before is None or before.op_type != "Relu" or modes not in ([], [b"constant"]) or axes:
+        source, modes = makers.get(pad.input[0]), [option.s for option in pad.attribute if option.name == "mode"]
+        if source is None or source.op_type != "Relu" or modes not in ([], [b"constant"]) or axes:
             continue
         if widths not in weights or (filling and (filling not in weights or value(filling).any())):
             continue
-        pads = value(widths).reshape(2, 4)  # of batch, channels, rows and columns, before and behind
+        pads = value(widths).reshape(2, 4)  # batch, channels, rows, columns; before and after
         inside = (pads[:, 2:] >= 0) & (pads[:, 2:] < options["kernel_shape"].ints)
         if pads[:, :2].any() or not inside.all():
             continue
@@ -88,10 +88,10 @@ def fold_pads(model: Any) -> None:
 
 
 def count_in_64_bits(model: Any) -> None:
-    """Let min(n, size of the last axis), as a TopK's k, stay in ONNX's own int64, in place.
+    """Compute a TopK's k = min(n, size of the last axis) in ONNX's int64, in place.
 
-    tf2onnx takes it through TensorFlow's int32. OpenVINO, when it loads the file, follows the bounds of a size that is
-    not known yet, up to 2^63 - 1, which is -1 in 32 bits, and gives up.
+    tf2onnx casts it to TensorFlow's int32. When OpenVINO loads the file, it follows the bounds of an unknown size up to
+    2^63 - 1, which is -1 in 32 bits, and fails.
     """
     from onnx import helper, numpy_helper
 
@@ -100,7 +100,7 @@ def count_in_64_bits(model: Any) -> None:
     makers = {name: node for node in graph.node for name in node.output}
 
     def origin(name: str, *passing: str) -> Any:
-        """The node that `name` comes from, through nodes that keep its value."""
+        """Return the node that computes `name`, looking through nodes that keep its value."""
         node = makers.get(name)
         while node is not None and node.op_type in passing:
             node = makers.get(node.input[0])
@@ -128,7 +128,7 @@ def count_in_64_bits(model: Any) -> None:
 
 
 def _uses(graph: Any) -> dict[str, list[Any]]:
-    """Of each tensor, the nodes that read it."""
+    """Return the nodes that read each tensor."""
     uses: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
@@ -153,6 +153,7 @@ def _drop_unused_nodes(graph: Any) -> None:
 
 
 def drop_unused_weights(graph: Any) -> None:
+    """Remove the initializers that no node reads, in place."""
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]

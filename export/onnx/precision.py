@@ -1,8 +1,8 @@
-"""Smaller numbers inside an exported ONNX model: float16 and int8, where they do no harm.
+"""ONNX models in float16 and int8.
 
-Both change the same part of the graph, the *body*: convolutions and fully connected layers with what lies between them.
-The input's resizing, anchors, decoding, RoIAlign, softmax and NMS stay float32, and so do the four layers whose outputs
-are scores and deltas, as under Keras' mixed precision.
+Both change the same part of the graph, the *body*: convolutions, fully connected layers and the operators between them.
+Resizing, anchors, decoding, RoIAlign, softmax and NMS stay float32. So do the four layers that compute scores and
+deltas, as in Keras' mixed precision.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...errors import InputError
 from ..stages import BACKBONES, layer_of
 from .graph import drop_unused_weights
 
-# Layers of the RPN and the head, by their names in the graph, that tell thousands of boxes apart by small differences.
+# Layers of the RPN and the head, by their names in the graph, that rank thousands of boxes by small differences.
 FLOAT_LAYERS = ("/objectness", "/deltas", "/class_logits", "/box_deltas")
 WEIGHTED = ("Conv", "MatMul", "Gemm")
-STEM = 3  # a backbone's convolutions that int8 leaves in float32, as in TensorFlow Lite files: `tflite_quantize.STEM`
-# What may stand between two of them; the first input holds the values, further float ones are converted with it.
+STEM = 3  # a backbone's first convolutions, which int8 leaves in float32; the reason is at `tflite.quantize.STEM`
+# Operators that may lie between two of them; the first input holds the values, other float inputs are converted too.
 BETWEEN = (
     "Add",
     "AveragePool",
@@ -50,10 +50,10 @@ BETWEEN = (
 
 
 def to_float16(model: Any) -> Any:
-    """The model with its body in float16; input and outputs keep their types.
+    """Convert a model's body to float16; input and outputs keep their types.
 
-    By hand: onnxconverter-common casts around each operator that is to stay float32, so that geometry goes through
-    float16 between any two of them, and at 1000 pixels that resolves half a pixel.
+    onnxconverter-common would cast around each operator that stays float32, so that geometry passes through float16
+    between any two of them. At 1000 pixels, float16 resolves half a pixel.
     """
     from onnx import TensorProto, helper, numpy_helper
 
@@ -61,14 +61,14 @@ def to_float16(model: Any) -> Any:
     inside = {name for node in body_nodes(model) for name in node.output}
     weights = {tensor.name: tensor for tensor in graph.initializer}
     floats = _float_tensors(model)
-    made: dict[str, str] = {}
+    converted_names: set[str] = set()
     nodes = []
 
     def converted(name: str, to: int) -> str:
-        """`name` in another type: a weight rewritten, another tensor through one Cast."""
+        """Convert a weight in place of the old one, another tensor by one Cast, and return the new name."""
         new = f"{name}_{'float16' if to == TensorProto.FLOAT16 else 'float32'}"
-        if new not in made:
-            made[new] = name
+        if new not in converted_names:
+            converted_names.add(new)
             if name in weights:
                 value = numpy_helper.to_array(weights[name])
                 limit = np.finfo(np.float16).max
@@ -94,18 +94,18 @@ def to_float16(model: Any) -> Any:
 
 
 def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
-    """The model with its body in QDQ form: weights int8 a channel, activations uint8, by ONNX Runtime's quantizer.
+    """Quantise a model's body with ONNX Runtime: int8 weights per channel, uint8 activations, in QDQ form.
 
-    Weights take -64..64 of int8: x86 CPUs without VNNI (Intel's before 2019, AMD's before 2022) add two products in 16
-    bits, which full ones can saturate. Nothing is lost by it (README, "Deploying"). Weights of the type uint8 cannot
-    saturate either, but ONNX Runtime 1.32 takes twice as long for them where there is VNNI.
+    Weights use -64..64 of int8: x86 CPUs without VNNI (Intel's before 2019, AMD's before 2022) add two products in 16
+    bits, which full weights can saturate. Accuracy is the same. Weights in uint8 cannot saturate either, but ONNX
+    Runtime 1.32 takes twice as long for them on CPUs with VNNI.
 
     Args:
-        images: [H, W, 3] or [B, H, W, 3] uint8; the range of an activation is the least and the greatest value it
-            takes on them.
+        model: The float32 model.
+        images: [H, W, 3] or [B, H, W, 3] uint8. The range of an activation spans its values on them.
 
     Raises:
-        InputError: no images, or of another form; onnxruntime is not installed.
+        InputError: No images, or images of another shape or type; or ONNX Runtime is not installed.
     """
     import onnx
 
@@ -117,7 +117,7 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
     stem, kinds = stem_nodes(model, body), (*WEIGHTED, "Add", "Clip", "Relu", "MaxPool")
     nodes = [node for node in body if node.op_type in kinds and node.name not in stem]
     with tempfile.TemporaryDirectory() as folder:
-        # what the quantizer asks its users to do first is done; without this it warns
+        # says that shapes are inferred and the graph is optimised; otherwise the quantizer warns
         onnx.helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})
         source, target = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(model, source)
@@ -137,10 +137,10 @@ def to_int8(model: Any, images: Iterable[np.ndarray]) -> Any:
 
 
 def body_nodes(model: Any) -> list[Any]:
-    """The nodes of the body, in order; see the top of this file."""
+    """Return the nodes of the body, in order; see the top of this file."""
     weights = {tensor.name for tensor in model.graph.initializer}
     floats = _float_tensors(model)
-    made: set[str] = set()
+    inside: set[str] = set()
     body = []
     for node in model.graph.node:
         data = [name for name in node.input if name in floats and name not in weights]
@@ -149,34 +149,34 @@ def body_nodes(model: Any) -> list[Any]:
                 layer in name for layer in FLOAT_LAYERS for name in (node.name, *node.output)
             )
         else:
-            member = node.op_type in BETWEEN and bool(data) and made.issuperset(data)
+            member = node.op_type in BETWEEN and bool(data) and inside.issuperset(data)
         if member:
             body.append(node)
-            made.update(node.output)
+            inside.update(node.output)
     return body
 
 
 def stem_nodes(model: Any, body: list[Any]) -> set[str]:
-    """The names of the body's nodes that are in front of the first convolution of each backbone that int8 takes."""
+    """Return the names of the body's nodes before the first convolution that int8 takes, in each backbone."""
     weights = {tensor.name for tensor in model.graph.initializer}
     layers = {node.name: _layer(node, weights) for node in body}
-    found: set[str] = set()
+    stem: set[str] = set()
     for layer in BACKBONES:
-        own = [node for node in body if layers[node.name] == layer]
-        convolutions = [i for i, node in enumerate(own) if node.op_type == "Conv"]
+        nodes = [node for node in body if layers[node.name] == layer]
+        convolutions = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
         end = convolutions[STEM] if len(convolutions) > STEM else None
-        found.update(node.name for node in own[:end])
-    return found
+        stem.update(node.name for node in nodes[:end])
+    return stem
 
 
 def _layer(node: Any, weights: set[str]) -> str | None:
-    """The layer of a node. tf2onnx names some nodes anew, and some weights, but not both."""
+    """Return the layer of a node. tf2onnx renames some nodes and some weights, but never both."""
     names = (node.name, *node.output, *(name for name in node.input if name in weights))
     return next((layer for name in names if (layer := layer_of(name))), None)
 
 
 def _float_tensors(model: Any) -> set[str]:
-    """The names of all float32 tensors, weights included."""
+    """Return the names of all float32 tensors, weights included."""
     import onnx
 
     inferred = onnx.shape_inference.infer_shapes(model)
@@ -186,7 +186,7 @@ def _float_tensors(model: Any) -> set[str]:
 
 
 class _Reader:
-    """The images one by one, as ONNX Runtime's calibration asks for them."""
+    """Hands the images to ONNX Runtime's calibration, one by one."""
 
     def __init__(self, images: Iterable[np.ndarray]) -> None:
         self._images = iter(_batches(images))
@@ -200,7 +200,7 @@ class _Reader:
 
 
 def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """[B, H, W, 3] uint8 of each image."""
+    """Yield each image as [B, H, W, 3] uint8."""
     count = 0
     for count, image in enumerate(images, start=1):
         batch = image[None] if image.ndim == 3 else image

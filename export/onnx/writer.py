@@ -1,8 +1,8 @@
-"""A detector as one ONNX file: preprocessing, network, NMS and categories inside; any batch and image size.
+"""Write ONNX files: preprocessing, network, NMS and categories inside, for any batch and image size.
 
-The input `images` is uint8 [batch, height, width, 3], RGB: what decoders give and what a client sends, a quarter of the
-bytes of float32. Outputs: `contract.OUTPUTS`, in that order. `metadata_props` holds `tfrcnn`, the description of
-`contract.describe` as JSON, and `categories`, {category id: name} as JSON.
+The input `images` is uint8 [batch, height, width, 3], RGB: as decoders return it, a quarter of the bytes of float32.
+The outputs are `artefact.OUTPUTS`, in that order. `metadata_props` holds, in JSON, `tfrcnn`, the description of
+`contract.describe`, and `categories`, {category id: name}.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from ...errors import InputError
 from ...files import atomic
 from ...layers.native import native_operators
 from ...models import FasterRCNN
-from ..contract import OUTPUTS, category_ids, describe, prepare, to_contract
+from .. import TARGETS
+from ..artefact import OUTPUTS
+from ..contract import category_ids, describe, prepare, to_contract
 from ..stages import run_stages
 from . import graph as onnx_graph
 from . import kernels as onnx_operators
 
 OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
-PRECISIONS = ("float32", "float16", "int8")
 INPUT = "images"
-Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]  # images as the file takes them -> its outputs
+Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]  # the file's input -> its outputs
 AXES = {INPUT: ("batch", "height", "width"), **dict.fromkeys(OUTPUTS, ("batch",))}
 
 
@@ -48,30 +49,29 @@ def to_onnx(
     """Write a detector to an ONNX file.
 
     Args:
-        path: the file; there must be none yet.
+        detector: The detector.
+        path: The file to write; it must not exist.
         image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
             Batch, height and width of the file's input are dynamic either way.
-        max_detections, score_threshold: None keeps the detector's.
-        precision: "float32"; "float16" (convolutions and fully connected layers, the rest float32); "int8" (the same
-            in 8 bits, QDQ).
-        representative: images [H, W, 3] or [B, H, W, 3], uint8, that int8 takes its ranges from; a hundred are plenty.
-        opset: of the default domain, one of `OPSETS`.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
+        precision: "float32"; "float16" for convolutions and fully connected layers; "int8" for the same in 8 bits.
+        representative: Images [H, W, 3] or [B, H, W, 3], uint8, on which int8 measures ranges; a hundred are plenty.
+        opset: ONNX's operator set, one of `OPSETS`.
 
     Returns:
         `path`.
 
     Raises:
-        InputError: a path that exists, an option out of range, int8 without images, tf2onnx not installed.
+        InputError: The path exists, an option is out of range, int8 without images, or tf2onnx is not installed.
+
+    Example:
+        to_onnx(detector, "cells.onnx", precision="float16")
     """
     path = Path(path)
-    if path.exists():
-        raise InputError(f"{path} exists already; an export overwrites nothing")
-    if precision not in PRECISIONS:
-        raise InputError(f"precision of ONNX must be one of {', '.join(PRECISIONS)}, found {precision!r}")
+    TARGETS["onnx"].check(path, precision, representative is not None)
     if opset not in OPSETS:
         raise InputError(f"opset must be one of {', '.join(map(str, OPSETS))}, found {opset}")
-    if precision == "int8" and representative is None:
-        raise InputError("precision int8 needs representative images, to measure the ranges of activations")
     try:
         import onnx
         import tf2onnx  # noqa: F401
@@ -90,11 +90,7 @@ def to_onnx(
 def stage_outputs(
     detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """What each stage of a detector gives in ONNX Runtime: `run_stages` converted as `to_onnx` converts, and run.
-
-    Args:
-        picture: [H, W, 3] uint8.
-    """
+    """Convert `run_stages` and run it in ONNX Runtime, see `Target.stage_outputs`."""
     import onnxruntime
 
     model = _convert(prepare(detector), precision, representative, serving=_staging)
@@ -104,7 +100,7 @@ def stage_outputs(
 
 
 def _detection(detector: FasterRCNN) -> Serve:
-    # a constant that a function captures is not frozen by tf2onnx and breaks the session; a variable is
+    # not a constant: tf2onnx does not freeze a captured constant, which breaks the session
     ids = tf.Variable(category_ids(detector.config), trainable=False)
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -131,7 +127,7 @@ def _convert(
     opset: int = OPSETS[1],
     serving: Callable[[FasterRCNN], Serve] = _detection,
 ) -> Any:
-    """The ONNX model of a detector, whose weights are changed on the way."""
+    """Convert a detector to an ONNX model; changes the detector's weights."""
     model = _trace(detector, opset, serving)
     onnx_graph.fuse_hard_swish(model)
     onnx_graph.fold_pads(model)
@@ -153,7 +149,7 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
     onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with native_operators(**onnx_operators.native_of(detector)), _mended_tf2onnx():
+    with native_operators(**onnx_operators.native_of(detector)), _fixed_tf2onnx():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
@@ -162,15 +158,18 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
 
 
 @contextmanager
-def _mended_tf2onnx() -> Iterator[None]:
-    """tf2onnx with three of its faults mended, as long as this lasts.
+def _fixed_tf2onnx() -> Iterator[None]:
+    """Fix three faults of tf2onnx inside the block.
 
-    It goes over the graph with its optimizers some 25 times, and each time writes every node anew into its protobuf
-    message, which never gives memory back: of a ResNet-50 that is 4 GB. Constants need not be written, as the file has
-    them as initializers. For each optimizer it copies the graph, weights included, and leaves the copies to Python's
-    collector of cycles, which counts objects, of which there are few, and not their 550 MB in VGG-16. And where a
-    number is added to a convolution without a bias (a hard swish behind a batch norm that does nothing), its optimizer
-    of transposes fails, and all of them stay in the graph.
+    Memory: tf2onnx runs its optimizers some 25 times, and each time writes every node into its protobuf message
+    again, which never frees memory: 4 GB for a ResNet-50. Constants need not be written, because the file has them as
+    initializers.
+
+    Memory: each optimizer copies the graph with its weights and leaves the copies to Python's cycle collector. That
+    counts the few objects, not the 550 MB of a VGG-16.
+
+    Transposes: if a number is added to a convolution without a bias (a hard swish after a batch norm that does
+    nothing), the optimizer of transposes fails and leaves all of them in the graph.
     """
     from tf2onnx.graph import Node
     from tf2onnx.optimizer.optimizer_base import GraphOptimizerBase
@@ -194,7 +193,7 @@ def _mended_tf2onnx() -> Iterator[None]:
 
     Node.update_proto, TransposeOptimizer._add_handler = write_operators, add_to_convolution
     GraphOptimizerBase.optimize = collect_and_optimize
-    gc.freeze()  # what there was before is not gone through each time
+    gc.freeze()  # the collector skips everything that exists already
     try:
         yield
     finally:
@@ -204,7 +203,7 @@ def _mended_tf2onnx() -> Iterator[None]:
 
 
 def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
-    """Names of outputs' order and axes, and the description, in place."""
+    """Order the outputs, name their axes and add the description, in place."""
     import onnx
 
     outputs = {output.name: output for output in model.graph.output}
@@ -214,7 +213,7 @@ def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
     for value in (*model.graph.input, *model.graph.output):
         for dimension, name in zip(value.type.tensor_type.shape.dim, AXES[value.name]):
             dimension.dim_param = name
-    del model.graph.value_info[:]  # named after other axes; whoever wants them infers them
+    del model.graph.value_info[:]  # they have other axis names; tools can infer them again
     model.graph.name = model.producer_name = "tfrcnn"
     description = describe(config, "onnx", precision)
     model.producer_version = description["versions"]["tfrcnn"] or ""

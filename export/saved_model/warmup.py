@@ -1,9 +1,9 @@
-"""Warm-up requests for TensorFlow Serving: it runs them when it loads a model, before it takes requests of others.
+"""Warm-up requests for TensorFlow Serving, which runs them when it loads a model, before it accepts clients.
 
-They are `tensorflow.serving.PredictionLog` messages in a TFRecord file. The Python classes of those messages are in
-tensorflow-serving-api, which asks for the package `tensorflow` by that name and would install it over tensorflow-cpu.
-Every field on the way to the tensor is length-delimited, so that a message is three things in a row: tag, length,
-content. That is written here, and a test reads it with the real classes.
+They are `tensorflow.serving.PredictionLog` messages in a TFRecord file. Their Python classes are in
+tensorflow-serving-api, which requires the package `tensorflow` by name and would install it over tensorflow-cpu. Every
+field on the way to the tensor is length-delimited: tag, length, content. This module writes the bytes, and a test reads
+them with the real classes.
 
 https://github.com/tensorflow/serving/blob/master/tensorflow_serving/apis/prediction_log.proto
 """
@@ -16,13 +16,13 @@ import tensorflow as tf
 
 from ...config import ImageConfig
 
-WARMUP = "tf_serving_warmup_requests"  # the name that TensorFlow Serving looks for in assets.extra
+WARMUP = "tf_serving_warmup_requests"  # the name TensorFlow Serving looks for in assets.extra
 
 
 def write_warmup(folder: Path, config: ImageConfig) -> None:
-    """Put one request of each signature, for a black image at the network's size, into a SavedModel."""
+    """Write one request per signature, with a black image of the network's size, into a SavedModel."""
     height, width = config.static_size or (config.min_size, config.min_size)
-    # one value that stands for all of them: a few bytes in the file
+    # one value repeats for the whole tensor: a few bytes in the file
     pixels = tf.make_tensor_proto(0, tf.uint8, [1, height, width, 3])
     file = tf.io.encode_png(tf.zeros([height, width, 3], tf.uint8)).numpy()
     requests = (
@@ -36,13 +36,15 @@ def write_warmup(folder: Path, config: ImageConfig) -> None:
 
 
 def predict_log(signature: str, name: str, tensor: bytes) -> bytes:
-    """A serialised PredictionLog.
+    """Serialise a PredictionLog.
 
     Args:
-        signature: of the model; name: of its input; tensor: a serialised TensorProto.
+        signature: The model's signature.
+        name: The signature's input.
+        tensor: A serialised TensorProto.
     """
     model_spec = _field(3, signature.encode())  # ModelSpec.signature_name
-    entry = _field(1, name.encode()) + _field(2, tensor)  # a map's entry: key, value
+    entry = _field(1, name.encode()) + _field(2, tensor)  # an entry of a map: key, value
     request = _field(1, model_spec) + _field(2, entry)  # PredictRequest.model_spec, .inputs
     return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
 
@@ -52,5 +54,5 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, lowest first; the eighth says that another follows."""
+    """Encode seven bits per byte, lowest first; the eighth bit says that another byte follows."""
     return bytes([value & 127 | 128]) + _varint(value >> 7) if value > 127 else bytes([value])

@@ -1,22 +1,21 @@
-"""SavedModel, for TensorFlow Serving and for TensorFlow itself: pixels of one size, or image files of many.
+"""Write SavedModels for TensorFlow Serving and TensorFlow.
 
     PATH/saved_model.pb, variables/                    the graph of two signatures and their weights
-    PATH/assets/tfrcnn.json                            what the file says of itself (`contract.describe`)
-    PATH/assets/labels.txt                             a line for each category: its id and its name
-    PATH/assets.extra/tf_serving_warmup_requests       requests that TensorFlow Serving runs before it takes others
+    PATH/assets/tfrcnn.json                            the description (`contract.describe`)
+    PATH/assets/labels.txt                             the id and name of each category, one per line
+    PATH/assets.extra/tf_serving_warmup_requests       requests that TensorFlow Serving runs when it loads the model
 
 Signatures, both with the outputs of `contract`:
 
     serving_default    images          uint8 [B, H, W, 3]
-    encoded            encoded_images  string [B], whole JPEG, PNG, BMP or GIF files, each of its own size; boxes are
-                                       relative to the upright image, a JPEG file's EXIF orientation applied
+    encoded            encoded_images  string [B], whole JPEG, PNG, BMP or GIF files of any sizes; boxes are relative to
+                                       the upright image (a JPEG file's EXIF orientation is applied)
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +28,11 @@ from ...data.decode import decode_image
 from ...data.orientation import jpeg_orientation
 from ...files import atomic_folder
 from ...models import FasterRCNN
+from .. import TARGETS
+from ..artefact import DESCRIPTION, LABELS
 from ..contract import category_ids, describe, prepare, to_contract
 from ..stages import run_stages
 from .warmup import write_warmup
-
-DESCRIPTION = "tfrcnn.json"
-LABELS = "labels.txt"
 
 
 def to_saved_model(
@@ -44,43 +42,43 @@ def to_saved_model(
     max_detections: int | None = None,
     score_threshold: float | None = None,
 ) -> Path:
-    """Write a detector as a SavedModel. TensorFlow Serving wants it in a folder whose name is a number, the version.
+    """Write a detector to a SavedModel. It takes images of any size.
 
     Args:
-        path: the folder to make.
-        image_size, max_detections, score_threshold: as of `prepare`; images of every size are taken with all of them.
+        detector: The detector.
+        path: The folder to write. TensorFlow Serving expects a number as its name, the version.
+        image_size: (height, width) of the network's input; None keeps the detector's.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
 
     Returns:
         `path`.
 
     Raises:
-        InputError: the path exists, or an option as of `prepare`.
+        InputError: The path exists, or an option is out of range.
+
+    Example:
+        to_saved_model(detector, "serving/cells/1")
     """
     path = Path(path)
+    TARGETS["saved_model"].check(path, "float32", has_representative=False)
     # Sizes are dynamic here: crop_and_resize is several times as fast as the gathers, and TensorFlow has its kernel.
     prepared = prepare(detector, image_size, max_detections, score_threshold, roi_align="crop_and_resize")
-    with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as written:
+    with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as assets_folder:
         config = prepared.config
         description = json.dumps(describe(config, "saved_model", "float32"), indent=2, ensure_ascii=False)
         assets = {DESCRIPTION: description + "\n", LABELS: _labels(config.categories)}
         for name, text in assets.items():
-            Path(written, name).write_text(text, encoding="utf-8")
-        served = Served(prepared, [Path(written, name) for name in assets])
+            Path(assets_folder, name).write_text(text, encoding="utf-8")
+        served = Served(prepared, [Path(assets_folder, name) for name in assets])
         signatures = {"serving_default": served.detect, "encoded": served.detect_encoded}
         tf.saved_model.save(served, folder, signatures=signatures)
         write_warmup(folder, config.image)
     return path
 
 
-def stage_outputs(
-    detector: FasterRCNN, precision: str, representative: Iterable[np.ndarray] | None, picture: np.ndarray
-) -> dict[str, np.ndarray]:
-    """What each stage of a detector gives in a SavedModel: `run_stages`, saved, loaded and run.
-
-    Args:
-        precision, representative: float32, None: there is no other; here as of the other formats.
-        picture: [H, W, 3] uint8.
-    """
+def stage_outputs(detector: FasterRCNN, picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute `run_stages` in a SavedModel, see `Target.stage_outputs`."""
     copy = prepare(detector, roi_align="crop_and_resize")
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -92,16 +90,15 @@ def stage_outputs(
     module.serve = tf.function(serve, [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder)
-        loaded = tf.saved_model.load(folder)  # it holds the variables as long as it is held
-        found = loaded.serve(tf.constant(picture[None]))
-    return {name: value.numpy() for name, value in found.items()}
+        loaded = tf.saved_model.load(folder)  # keep a reference: it owns the variables
+        outputs = loaded.serve(tf.constant(picture[None]))
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
 class Served(tf.Module):
-    """What a SavedModel is made of: the two functions, their variables and the files beside them.
+    """The content of a SavedModel: the two functions, their variables and the assets.
 
-    The variables are held in a list and not by way of the Keras model, which would bring the whole tree of its layers
-    into the file.
+    It keeps the variables in a list, because the Keras model would bring its whole tree of layers into the file.
     """
 
     def __init__(self, detector: FasterRCNN, assets: list[Path]) -> None:
@@ -115,13 +112,13 @@ class Served(tf.Module):
             shape = tf.shape(images)
             message = "images: expected [B, H, W, 3] of one image and one pixel at least, found"
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(shape > 0), [message, shape])]):
-                found = detector(tf.cast(images, tf.float32), training=False)
-            return to_contract(found, tf.tile(tf.cast(shape[1:3], tf.float32)[None], [shape[0], 1]), classes)
+                detections = detector(tf.cast(images, tf.float32), training=False)
+            return to_contract(detections, tf.tile(tf.cast(shape[1:3], tf.float32)[None], [shape[0], 1]), classes)
 
         def detect_encoded(encoded_images: tf.Tensor) -> dict[str, tf.Tensor]:
             images, sizes, original_sizes = decode_batch(encoded_images, config.image)
-            found = detect_each(detector, images, sizes)
-            return to_contract(detector.rescaler(found, sizes, original_sizes), original_sizes, classes)
+            detections = detect_each(detector, images, sizes)
+            return to_contract(detector.rescaler(detections, sizes, original_sizes), original_sizes, classes)
 
         pixels = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
         files = tf.TensorSpec([None], tf.string, name="encoded_images")
@@ -130,21 +127,23 @@ class Served(tf.Module):
 
 
 def decode_batch(encoded: tf.Tensor, config: ImageConfig) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Image files of many sizes as one batch for `FasterRCNN.network`.
+    """Decode image files of any sizes into one batch for `FasterRCNN.network`.
 
-    A decoder's error does not say which of the files it was. So the files are decoded by a tf.data pipeline that
-    leaves out those that fail, and the number that is missing is the answer. (It pads to a common frame, too, and
-    decodes in parallel.) A last element of no file keeps the batch from being empty.
+    A decoder's error does not name the file. So a tf.data pipeline decodes the files and drops those that fail, and the
+    missing index is the file's position. The pipeline also decodes in parallel and pads to a common frame. An extra
+    last element keeps the batch from being empty.
 
     Args:
         encoded: [B] string.
+        config: The detector's image sizes.
 
     Returns:
-        images [B, N_h, N_w, 3] float32 0..255, padded to a common frame; image_sizes [B, 2] float32 (h, w) within it;
-        original_sizes [B, 2] float32 (H, W), of the upright images.
+        images: [B, N_h, N_w, 3] float32 0..255, padded to a common frame.
+        image_sizes: [B, 2] float32 (h, w) inside the padding.
+        original_sizes: [B, 2] float32 (H, W) of the upright images.
 
     Raises:
-        tf.errors.InvalidArgumentError: a file that is not an image; names its position.
+        tf.errors.InvalidArgumentError: A file is not an image; the message has its position.
     """
 
     def read(index: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -164,7 +163,7 @@ def decode_batch(encoded: tf.Tensor, config: ImageConfig) -> tuple[tf.Tensor, tf
     indices, batch, sizes = every.padded_batch(tf.cast(count, tf.int64) + 1, shapes).get_single_element()
 
     read_all = tf.equal(tf.size(indices), count + 1)
-    # the first position that differs from what it would be, had all been read
+    # the first index that differs from its position
     failed = tf.argmax(tf.not_equal(indices, tf.range(tf.size(indices))), output_type=tf.int32)
     message = "encoded_images: expected whole JPEG, PNG, BMP or GIF images, cannot decode the one at position"
     some = tf.debugging.Assert(count > 0, ["encoded_images: expected one image at least, found none"])
@@ -173,27 +172,29 @@ def decode_batch(encoded: tf.Tensor, config: ImageConfig) -> tuple[tf.Tensor, tf
 
 
 def detect_each(detector: FasterRCNN, images: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What the network finds in each image by itself, in pixels of the network's input.
+    """Detect in each image of a batch, independently of the others.
 
-    Where frames differ, the images go through one after the other, each cut to its own frame. In one batch, the larger
-    frame of a neighbour would be more padding, whose activations are not zero behind the first layer: the trained BCCD
-    detector then finds other boxes near the border. What an image shows must not depend on who is served with it.
+    Unless the size is static, images run one by one, each cut to the frame it needs. In one batch, a larger
+    neighbour would add padding, and the activations of padding are not zero after the first layer: a trained detector
+    then returns other boxes near the border.
 
     Args:
-        images: [B, N_h, N_w, 3]; sizes: [B, 2], both as of `decode_batch`.
+        detector: The detector.
+        images: [B, N_h, N_w, 3], see `decode_batch`.
+        sizes: [B, 2] (h, w) inside the padding.
 
     Returns:
-        outputs of `FasterRCNN.network`.
+        The outputs of `FasterRCNN.network`, in pixels of its input.
     """
     config = detector.config
     if config.image.static_size is not None:
-        return detector.network([images, sizes], training=False)
+        return dict(detector.network([images, sizes], training=False))
 
     def detect(args: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         image, size = args
         height, width = tf.unstack(image_ops.padded_size(tf.cast(size, tf.int32), config.image))
-        found = detector.network([image[None, :height, :width], size[None]], training=False)
-        return {name: value[0] for name, value in found.items()}
+        detections = detector.network([image[None, :height, :width], size[None]], training=False)
+        return {name: value[0] for name, value in detections.items()}
 
     limit = config.detections.max_detections
     signature = {
@@ -202,8 +203,8 @@ def detect_each(detector: FasterRCNN, images: tf.Tensor, sizes: tf.Tensor) -> di
         "labels": tf.TensorSpec([limit], tf.int32),
         "num_detections": tf.TensorSpec([], tf.int32),
     }
-    # one at a time: a network takes every core by itself, and the memory is that of one image
-    return tf.map_fn(detect, (images, sizes), fn_output_signature=signature, parallel_iterations=1)
+    # one at a time: the network uses every core anyway, and this takes the memory of one image
+    return dict(tf.map_fn(detect, (images, sizes), fn_output_signature=signature, parallel_iterations=1))
 
 
 def _labels(categories: tuple[Category, ...]) -> str:

@@ -2,57 +2,62 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ..artefact import check_exists
+from ..check.operators import count, join_types
 from . import metadata
 
-# What a converted graph must not hold: operators that are not built in, and variables, with which batch norm is not
+# A converted graph must not contain operators that are not built in, nor variables: with variables, batch norm is not
 # folded into convolutions and XNNPACK does not take over (six to eight times slower, measured).
 FOREIGN = ("CUSTOM", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
 
 def sign(model: bytes, outputs: Sequence[str]) -> bytes:
-    """A converted model with a signature, by whose names its input and outputs are known from then on.
+    """Add a signature that names the input and the outputs of a converted model.
 
-    The results, and so the operators that make them, bear these names too: the converter's tell no layer to `quantize`.
+    The output tensors, and so the operators that compute them, get these names too: `quantize` reads layers from names.
 
     Args:
-        outputs: names of the converted function's results, in their order.
+        model: The converted model.
+        outputs: Names of the converted function's results, in their order.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
-    def entry(name: str, index: int) -> Any:
-        made = schema.TensorMapT()
-        made.name, made.tensorIndex = name.encode(), index
-        return made
+    def tensor_map(name: str, index: int) -> Any:
+        entry = schema.TensorMapT()
+        entry.name, entry.tensorIndex = name.encode(), index
+        return entry
 
     tree = _read(model)
     graph, signature = tree.subgraphs[0], schema.SignatureDefT()
-    # the converter keeps the results' names, Identity, Identity_1, ..., and may not keep their order
+    # the converter names the results Identity, Identity_1, ..., and may change their order
     order = {f"Identity_{i}" if i else "Identity": name for i, name in enumerate(outputs)}
     signature.signatureKey, signature.subgraphIndex, signature.outputs = b"serving_default", 0, []
-    signature.inputs = [entry("image", index) for index in graph.inputs]
+    signature.inputs = [tensor_map("image", index) for index in graph.inputs]
     for index in graph.outputs:
         name = order[graph.tensors[index].name.decode()]
         graph.tensors[index].name = name.encode()
-        signature.outputs.append(entry(name, index))
+        signature.outputs.append(tensor_map(name, index))
     tree.signatureDefs = [signature]
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], labels: Sequence[str]) -> bytes:
-    """A converted model as it is written to a file: outputs in order, with metadata and its files.
+    """Complete a converted model: put its outputs in order, and add metadata and files.
 
     Args:
-        outputs: names of the signature's outputs, in the order they shall have (the converter scrambles them).
+        model: The signed model, see `sign`.
+        outputs: Names of the signature's outputs in the order of the file (the converter scrambles them).
+        description: What the file says about itself.
+        labels: Names of the categories.
 
     Raises:
-        RuntimeError: the model needs more than TensorFlow Lite's built-in operators, or is not static: a bug here.
+        RuntimeError: The model needs more than TensorFlow Lite's built-in operators, or is not static: a bug here.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
@@ -73,82 +78,68 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
 
 
 def operators(path: str | Path) -> list[dict[str, Any]]:
-    """Every kind of operator in a .tflite file, the most frequent first: what it is, and in which numbers it computes.
-
-    Returns:
-        of each, op (TensorFlow Lite's name), count, and dtypes as "inputs -> outputs", constants in brackets; e.g.
-        {"op": "CONV_2D", "count": 52, "dtypes": "int8 [int8 int32] -> int8"}.
+    """Count the operators of a .tflite file, see `check.operators.count`.
 
     Raises:
-        InputError: no such file, or not one of TensorFlow Lite.
+        InputError: No such file, or not a TensorFlow Lite model.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_exists(path)
     try:
         tree = _read(path.read_bytes())
     except Exception as error:  # flatbuffers raises several kinds
         raise InputError(f"{path}: not a TensorFlow Lite model: {error}") from error
-    counted: Counter[tuple[str, str]] = Counter()
-    for graph in tree.subgraphs:
-        for operator in graph.operators:
-            counted[_kind(tree, operator), _dtypes(tree, graph, operator)] += 1
-    return [{"op": op, "count": count, "dtypes": dtypes} for (op, dtypes), count in counted.most_common()]
+    pairs = [(graph, operator) for graph in tree.subgraphs for operator in graph.operators]
+    return count((_kind(tree, operator), _types(tree, graph, operator)) for graph, operator in pairs)
 
 
-def truncate(model: bytes, belongs: Sequence[bool]) -> bytes:
-    """A model that computes only some of its operators and what they need; it gives what the others take from them.
-
-    Args:
-        belongs: for each operator of the graph, in its order, whether it is wanted.
-    """
+def truncate(model: bytes, selected: Sequence[bool]) -> bytes:
+    """Keep the selected operators of a graph and everything they need; outputs are the tensors the rest would read."""
     from tensorflow.lite.tools import flatbuffer_utils
 
     tree = _read(model)
     graph = tree.subgraphs[0]
     makers = {index: i for i, operator in enumerate(graph.operators) for index in operator.outputs}
-    # what depends on constants alone, as the weights of a float16 file that become float32, is kept for others only
+    # operators on constants alone, for example float16 weights that become float32, are kept only if others need them
     computed = {*makers, *graph.inputs}
-    wanted, waiting = (
-        set(),
-        [i for i, one in enumerate(belongs) if one and computed.intersection(graph.operators[i].inputs)],
-    )
+    waiting = [i for i, one in enumerate(selected) if one and computed.intersection(graph.operators[i].inputs)]
+    needed: set[int] = set()
     while waiting:
         i = waiting.pop()
-        if i not in wanted:
-            wanted.add(i)
+        if i not in needed:
+            needed.add(i)
             waiting += [makers[index] for index in graph.operators[i].inputs if index in makers]
-    kept = [graph.operators[i] for i in sorted(wanted)]
-    made = {index for operator in kept for index in operator.outputs}
-    taken = {index for operator in kept for index in operator.inputs}
+    kept = [graph.operators[i] for i in sorted(needed)]
+    written = {index for operator in kept for index in operator.outputs}
+    read = {index for operator in kept for index in operator.inputs}
     graph.operators = kept
-    graph.outputs = sorted((made - taken) | made.intersection(graph.outputs))
+    graph.outputs = sorted((written - read) | written.intersection(graph.outputs))
     tree.signatureDefs = []
     return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 def operator_names(model: bytes) -> list[str]:
-    """The name of each operator's first result, in the order of the graph."""
+    """Return the name of each operator's first output, in the graph's order."""
     graph = _read(model).subgraphs[0]
     return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
 
 
 def convolutions(model: bytes) -> list[str]:
-    """Names of the results of a model's convolutions, in the order of the graph."""
+    """Return the names of the convolutions' outputs, in the graph's order."""
     tree = _read(model)
     graph = tree.subgraphs[0]
-    found = [operator for operator in graph.operators if _kind(tree, operator).endswith("CONV_2D")]
-    return [graph.tensors[operator.outputs[0]].name.decode() for operator in found]
+    operators = [operator for operator in graph.operators if _kind(tree, operator).endswith("CONV_2D")]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in operators]
 
 
 def _read(model: bytes) -> Any:
-    """A model as a tree of objects, with the constants that are stored behind the flatbuffer put into it."""
+    """Parse a model into a tree of objects, including the constants that are stored after the flatbuffer."""
     import numpy as np
     from tensorflow.lite.tools import flatbuffer_utils
 
     tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
     for buffer in tree.buffers:
-        if buffer.offset > 1:  # ai-edge-quantizer stores them so; 0 and 1 mean that it does not
+        if buffer.offset > 1:  # ai-edge-quantizer stores them there; 0 and 1 mean inside
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)
             buffer.offset = buffer.size = 0
     return tree
@@ -158,8 +149,8 @@ def _check(tree: Any) -> None:
     kinds = {_kind(tree, operator) for graph in tree.subgraphs for operator in graph.operators}
     foreign = sorted(kind for kind in kinds if kind in FOREIGN or kind.startswith("Flex"))
     if foreign:
-        raise RuntimeError(f"the converted model holds {', '.join(foreign)}")
-    # a tensor whose size is known only when it runs keeps XNNPACK from every operator of the graph
+        raise RuntimeError(f"the converted model contains {', '.join(foreign)}")
+    # one tensor of unknown size keeps XNNPACK from every operator of the graph
     dynamic = [
         tensor.name.decode()
         for graph in tree.subgraphs
@@ -167,7 +158,7 @@ def _check(tree: Any) -> None:
         if tensor.shapeSignature is not None and -1 in list(tensor.shapeSignature)
     ]
     if dynamic:
-        raise RuntimeError(f"the converted model holds tensors of unknown size: {', '.join(dynamic[:5])}")
+        raise RuntimeError(f"the converted model contains tensors of unknown size: {', '.join(dynamic[:5])}")
 
 
 def _kind(tree: Any, operator: Any) -> str:
@@ -179,22 +170,21 @@ def _kind(tree: Any, operator: Any) -> str:
     return str(names[number])
 
 
-def _dtypes(tree: Any, graph: Any, operator: Any) -> str:
+def _types(tree: Any, graph: Any, operator: Any) -> str:
     from tensorflow.lite.python import schema_py_generated as schema
 
     names = {value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)}
 
-    def of(index: int) -> str:
-        return names[graph.tensors[index].type]
+    def types(indices: Iterable[int]) -> list[str]:
+        return [names[graph.tensors[index].type] for index in indices]
 
     def is_constant(index: int) -> bool:
         return tree.buffers[graph.tensors[index].buffer].data is not None
 
     inputs = [index for index in operator.inputs if index >= 0]
-    constants = sorted({of(index) for index in inputs if is_constant(index)})
-    parts = [*sorted({of(index) for index in inputs if not is_constant(index)})]
-    parts += [f"[{' '.join(constants)}]"] if constants else []
-    return f"{' '.join(parts)} -> {' '.join(sorted({of(index) for index in operator.outputs}))}"
+    constants = [index for index in inputs if is_constant(index)]
+    computed = [index for index in inputs if not is_constant(index)]
+    return join_types(types(computed), types(constants), types(operator.outputs))
 
 
 def _add_metadata(tree: Any, content: bytes) -> None:

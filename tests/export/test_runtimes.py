@@ -1,13 +1,18 @@
 """Which runtime a path needs, and the Keras one."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
 import tfrcnn.export
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
-from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
-from tfrcnn.export.runtimes import ArtefactPredictor, form_of, load
+from tfrcnn.export import TARGETS
+from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.contract import describe, prepare, to_contract
+from tfrcnn.export.runtimes import ArtefactPredictor, format_of, load
 from tfrcnn.models import build_detector, preset, save_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
@@ -30,12 +35,12 @@ def test_artefacts_are_told_apart(name, content, form, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    assert form_of(path if form != "saved_model" else path.parent) == form
+    assert format_of(path if form != "saved_model" else path.parent) == form
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "found nothing"), ("text.txt", "found another file"), ("empty", "found neither")],
+    [("nowhere", "no such file"), ("text.txt", "expected a run folder"), ("empty", "expected a run folder")],
 )
 def test_anything_else_is_one_clear_error(name, message, tmp_path):
     (tmp_path / "text.txt").write_text("notes, of some length")
@@ -115,3 +120,22 @@ def test_public_names_of_exports_are_there_and_explained(name):
     value = getattr(tfrcnn.export, name)
     assert value.__name__ == name
     assert value.__doc__
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [("tflite_runtime", "tflite.runtime", "letterbox"), ("verification", "check.verification", "match")],
+)
+def test_modules_that_moved_work_under_their_old_names_and_warn(old, new, name, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"tfrcnn.export.{old}", raising=False)
+    with pytest.warns(DeprecationWarning, match=rf"tfrcnn.export.{old} is deprecated.*use tfrcnn.export.{new} instead"):
+        moved = importlib.import_module(f"tfrcnn.export.{old}")
+    assert getattr(moved, name) is getattr(importlib.import_module(f"tfrcnn.export.{new}"), name)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_folder_of_a_format_has_its_writer(name):
+    folder = importlib.import_module(f"tfrcnn.export.{name}")
+    assert getattr(folder, f"to_{name}") is getattr(tfrcnn.export, f"to_{name}")
+    with pytest.raises(AttributeError, match="has no attribute 'to_nothing'"):
+        _ = folder.to_nothing

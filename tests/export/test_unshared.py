@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.export import TARGETS, ExportOptions, export
+from tfrcnn.export.check.differences import first_divergent, stage_differences
 from tfrcnn.export.check.ties import replays
 from tfrcnn.export.check.verification import match
-from tfrcnn.export.exporting import SUFFIXES, ExportOptions, _stage_differences, export
 from tfrcnn.export.onnx.writer import to_onnx
-from tfrcnn.export.stages import first_divergent, run_stages
+from tfrcnn.export.stages import run_stages
 from tfrcnn.export.tflite.flatbuffer import operators
 from tfrcnn.export.tflite.writer import to_tflite
 from tfrcnn.inference import Predictor
@@ -45,10 +46,10 @@ def test_its_replays_are_what_it_detects(detector):
 @pytest.mark.parametrize("form", ["tflite", "onnx"])
 def test_its_file_detects_what_keras_does_and_no_stage_diverges(form, detector, tmp_path):
     options = ExportOptions(form)
-    report = export(detector, tmp_path / f"a{SUFFIXES[form]}", options)
+    report = export(detector, tmp_path / f"a{TARGETS[form].suffix}", options)
     assert report.passed, report.faults
     assert report.detections > 10
-    found = _stage_differences(detector, options, make_image()[0])
+    found = stage_differences(detector, options, make_image()[0])
     assert first_divergent(found, "float32") is None, found
 
 
@@ -59,7 +60,7 @@ def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(de
     rows = [row for row in operators(path) if row["op"] == "CONV_2D"]
     in_float = sum(row["count"] for row in rows if row["dtypes"].endswith("float32"))
     assert in_float == 2 * 3 + 4 * 2  # and the objectness and deltas of four levels
-    found = _stage_differences(detector, ExportOptions("tflite", "int8", representative=images), images[0])
+    found = stage_differences(detector, ExportOptions("tflite", "int8", representative=images), images[0])
     assert found["preprocessing"] < 1e-5
     assert 1e-5 < found["backbone"] < 0.1
 

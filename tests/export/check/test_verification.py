@@ -1,8 +1,5 @@
 """Matching detections one to one, and what is out of tolerance."""
 
-import json
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
@@ -11,7 +8,7 @@ import tensorflow as tf
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.export.check.ties import replays
-from tfrcnn.export.check.verification import TOLERANCES, Report, _faults, count_ties, edge_cases, match
+from tfrcnn.export.check.verification import count_ties, edge_cases, match
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, preset
 
@@ -74,15 +71,6 @@ def test_round_off_may_decide_what_is_at_the_threshold_or_last_in_a_full_list():
     full = DetectionConfig(score_threshold=0.05, max_detections=2)
     one, other = found(BOXES[:2], (0.9, 0.3), (0, 1)), found(BOXES[[0, 2]] + 30, (0.9, 0.3), (0, 1))
     assert alone(one, other, full) == 2  # 0.9 of both, not the 0.3
-
-
-def test_faults_are_said_in_numbers():
-    limit = TOLERANCES["float32"]
-    assert list(_faults(limit, 1e-4, 0.01, 0, 0.5, 0.5)) == []
-    assert len(list(_faults(limit, 2e-3, 0.06, 1, 0.4, 0.5))) == 4
-    assert list(_faults(TOLERANCES["int8"], 0.5, 9.0, 7, 0.495, 0.5)) == []
-    (fault,) = _faults(TOLERANCES["int8"], 0, 0, 0, 0.48, 0.5)
-    assert fault == "AP falls from 0.5000 to 0.4800, allowed 0.01"
 
 
 @pytest.fixture(scope="module")
@@ -151,16 +139,6 @@ def test_replays_are_what_the_detector_finds_where_nothing_is_a_tie():
         # the predictors of this detector are sharp: a logit of 10 that is off by 1e-4
         assert 0 < score < 1e-3
         assert 0 < box < 0.05
-
-
-def test_the_report_is_written_for_people_and_for_programs(tmp_path):
-    report = Report("onnx", "float32", 3, 12, 1e-5, 1e-3, 0, 0, 12345678, 10.0, 20.0, None, None, ())
-    report.write(tmp_path / "a.onnx")
-    assert json.loads((tmp_path / "a.onnx.report.json").read_text())["detections"] == 12
-    text = (tmp_path / "a.onnx.report.md").read_text()
-    assert "| size bytes | 12,345,678 |" in text
-    assert "| verdict | within tolerance |" in text
-    assert not replace(report, faults=("bad",)).passed
 
 
 def test_edge_cases_are_pictures_of_every_awkward_kind():

@@ -19,7 +19,7 @@ from PIL import Image
 from tfrcnn.config import Category
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
-from tfrcnn.export.contract import OUTPUTS
+from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.saved_model.runtime import SavedModelRuntime
 from tfrcnn.export.saved_model.writer import to_saved_model
 from tfrcnn.models import build_detector
@@ -165,15 +165,21 @@ def test_a_corrupt_file_fails_its_request_and_is_named(runtime, position, spoil)
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((60, 80, 3), r"expected images \[B, H, W, 3\], found \[60, 80, 3\]"),
-        ((1, 60, 80, 4), r"expected images \[B, H, W, 3\], found"),
-        ((0, 60, 80, 3), "one image and one pixel at least"),
-        ((1, 0, 80, 3), "one image and one pixel at least"),
+        ((60, 80, 3), r"images must be \[B, H, W, 3\] and not empty, found \[60, 80, 3\]"),
+        ((1, 60, 80, 4), r"images must be \[B, H, W, 3\] and not empty, found"),
+        ((0, 60, 80, 3), r"found \[0, 60, 80, 3\]"),
     ],
 )
 def test_an_input_that_is_no_batch_of_images_is_refused(runtime, shape, message):
     with pytest.raises(InputError, match=message):
         runtime.run(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(0, 60, 80, 3), (1, 0, 80, 3)])
+def test_the_graph_itself_refuses_an_empty_batch(runtime, shape):
+    """A server has nothing else."""
+    with pytest.raises(tf.errors.InvalidArgumentError, match="one image and one pixel at least"):
+        runtime.model.signatures["serving_default"](images=tf.zeros(shape, tf.uint8))
 
 
 def test_a_request_of_no_file_is_refused(runtime):
@@ -281,9 +287,9 @@ def test_a_failure_leaves_nothing(detector, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda m: shutil.rmtree(m), "m: no such folder"),
-        (lambda m: (m / "saved_model.pb").unlink(), "no saved_model.pb"),
-        (lambda m: (m / "assets/tfrcnn.json").unlink(), "without assets/tfrcnn.json"),
+        (lambda m: shutil.rmtree(m), "m: no such file or folder"),
+        (lambda m: (m / "saved_model.pb").unlink(), "cannot be loaded"),
+        (lambda m: (m / "assets/tfrcnn.json").unlink(), "m: not exported by tfrcnn"),
         (lambda m: (m / "assets/tfrcnn.json").write_text("{"), "not JSON"),
         (lambda m: (m / "assets/tfrcnn.json").write_text("[]"), "expected tfrcnn_export 1"),
         (lambda m: (m / "saved_model.pb").write_bytes((m / "saved_model.pb").read_bytes()[:999]), "cannot be loaded"),

@@ -22,7 +22,7 @@ import tensorflow as tf
 from fastapi import HTTPException
 from PIL import Image
 
-from tfrcnn.export.contract import OUTPUTS
+from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.saved_model.runtime import SavedModelRuntime
 from tfrcnn.export.saved_model.warmup import WARMUP
 from tfrcnn.export.serving import load, rest_client, server

@@ -12,8 +12,9 @@ import tensorflow as tf
 from tfrcnn import images as image_ops
 from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.export.contract import OUTPUTS
-from tfrcnn.export.stages import LIMITS, differences, run_stages
+from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.check.differences import LIMITS, differences
+from tfrcnn.export.stages import run_stages
 from tfrcnn.export.tflite.flatbuffer import operators
 from tfrcnn.export.tflite.runtime import PADDING, TFLiteRuntime, letterbox
 from tfrcnn.export.tflite.writer import stage_outputs, static_size, to_tflite
@@ -212,7 +213,7 @@ def test_int8_without_representative_images_is_refused(detector, tmp_path, repre
 
 def test_what_exists_is_kept(detector, tmp_path):
     (tmp_path / "a.tflite").write_text("mine")
-    with pytest.raises(InputError, match=r"a\.tflite exists already"):
+    with pytest.raises(InputError, match=r"a\.tflite exists"):
         to_tflite(detector, tmp_path / "a.tflite")
     assert (tmp_path / "a.tflite").read_text() == "mine"
 
@@ -220,7 +221,7 @@ def test_what_exists_is_kept(detector, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int4"}, "precision must be one of float32, float16, dynamic, int8, found 'int4'"),
+        ({"precision": "int4"}, "precision of tflite must be one of float32, float16, dynamic, int8, found 'int4'"),
         ({"image_size": (100, 96)}, "multiples of 32"),
         ({"max_detections": 0}, "max_detections"),
     ],
@@ -250,7 +251,7 @@ def test_files_that_are_not_ours_are_refused_by_name(path, tmp_path):
     }
     for name, content in spoilt.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}: not a .tflite file of tfrcnn"):
+        with pytest.raises(InputError, match=f"{name}: not exported by tfrcnn, or truncated"):
             TFLiteRuntime(tmp_path / name)
     with pytest.raises(InputError, match="missing: no such file"):
         TFLiteRuntime(tmp_path / "missing")
@@ -267,7 +268,7 @@ def test_a_description_without_a_model_is_refused_by_name(tmp_path):
         TFLiteRuntime(tmp_path / "a.tflite")
     with zipfile.ZipFile(tmp_path / "b.tflite", "w") as files:
         files.writestr("tfrcnn.json", json.dumps({"tfrcnn_export": 2}))
-    with pytest.raises(InputError, match="tfrcnn_export must be 1"):
+    with pytest.raises(InputError, match="expected tfrcnn_export 1 in its description, found 2"):
         TFLiteRuntime(tmp_path / "b.tflite")
 
 

@@ -1,4 +1,4 @@
-"""Which stage of an export diverges first, and which stage an operator belongs to."""
+"""How far stages are apart, and which stage of an export diverges first."""
 
 import json
 from dataclasses import replace
@@ -9,10 +9,11 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.export.check.verification import Report
+from tfrcnn.export import TARGETS, ExportOptions, export
+from tfrcnn.export.check.differences import differences, first_divergent
+from tfrcnn.export.check.report import Report
 from tfrcnn.export.contract import prepare
-from tfrcnn.export.exporting import SUFFIXES, ExportOptions, export
-from tfrcnn.export.stages import STAGES, differences, first_divergent, run_stages, stage_of
+from tfrcnn.export.stages import STAGES, run_stages
 from tfrcnn.layers import RoIAlign
 from tfrcnn.models import build_detector, preset
 
@@ -31,27 +32,6 @@ def detector():
 def found(detector):
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)), tf.float32)
     return {name: value.numpy() for name, value in run_stages(detector, images, tf.constant([[96.0, 96.0]])).items()}
-
-
-@pytest.mark.parametrize(
-    ("name", "stage"),
-    [
-        ("faster_rcnn_1/network_1/backbone_1/Conv1_relu_1/Relu6", "backbone"),
-        ("network_1/fpn_1/lateral0_1/convolution;network_1/rpn_head_1/x", "backbone"),
-        ("faster_rcnn/network/rpn_head/conv0/Relu", "rpn"),
-        ("faster_rcnn_1/preprocessor_1/Shape", "preprocessing"),
-        ("network/anchors/add", "proposals"),
-        ("StatefulPartitionedCall/network/roi_align_2/cells", "roi_align"),
-        ("network/box_head/fc1/MatMul", "head"),
-        ("network_1/rpn_backbone_1/Conv1_relu_1/Relu6", "backbone"),
-        ("rpn_fpn/lateral0/convolution", "backbone"),
-        ("rescaler_12/mul", "detections"),
-        ("Transpose__49", None),
-        ("network/my_backbone/x", None),
-    ],
-)
-def test_an_operator_is_of_the_stage_of_its_layer(name, stage):
-    assert stage_of(name) == stage
 
 
 def test_the_stages_end_with_what_the_network_detects(detector, found):
@@ -114,7 +94,7 @@ def test_a_head_with_other_weights_is_found_out_in_every_format(form, detector, 
         return copy
 
     monkeypatch.setattr(f"tfrcnn.export.{form}.writer.prepare", spoilt)
-    report = export(detector, tmp_path / f"a{SUFFIXES[form]}", ExportOptions(form))
+    report = export(detector, tmp_path / f"a{TARGETS[form].suffix}", ExportOptions(form))
     assert not report.passed
     assert report.first_divergent == "head"
 
@@ -127,8 +107,8 @@ def test_representative_images_that_come_once_are_there_for_the_stages_too(detec
         path.touch()
         return Report("tflite", "int8", 1, 0, 0.0, 0.0, 0, 0, 1, 1.0, 1.0, None, None, ())
 
-    monkeypatch.setattr("tfrcnn.export.exporting.write", read_all)
-    monkeypatch.setattr("tfrcnn.export.exporting._verified", read_all)
+    monkeypatch.setattr(TARGETS["tflite"], "write", read_all)
+    monkeypatch.setattr("tfrcnn.export.exporting._verify", read_all)
     images = (np.zeros((8, 8, 3), np.uint8) for _ in range(3))
     export(detector, tmp_path / "a.tflite", ExportOptions("tflite", "int8", representative=images))
     assert read == [3, 3]
