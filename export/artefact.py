@@ -1,4 +1,4 @@
-"""What every exported file holds and takes, readable without TensorFlow.
+"""The description, inputs and outputs of exported files, readable without TensorFlow.
 
 The runtimes of all formats share these checks, so that they accept the same images and fail with the same messages.
 """
@@ -26,7 +26,7 @@ def check_exists(path: Path) -> None:
 
 
 def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
-    """Read what an exported file says about itself (`contract.describe`).
+    """Read the description of an exported file (`contract.describe`).
 
     Args:
         path: The file, for error messages.

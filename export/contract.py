@@ -93,7 +93,7 @@ def describe(
         config: The detector's.
         format: The name of the `Target`.
         precision: The file's precision.
-        classes: What `detection_classes` holds.
+        classes: The content of `detection_classes`.
 
     Returns:
         JSON values.

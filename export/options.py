@@ -1,4 +1,4 @@
-"""What to export, and how."""
+"""The options of an export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export, and how. None keeps the detector's own value.
+    """The options of an export. None keeps the detector's own value.
 
     Args:
         format: A name in `tfrcnn.export.TARGETS`: "saved_model", "tflite" or "onnx".
@@ -67,7 +67,7 @@ class ExportOptions:
 
         Args:
             path: The file or folder to write.
-            has_representative: Whether representative images will be there; None looks at `representative`.
+            has_representative: True if representative images will be there; None looks at `representative`.
 
         Raises:
             InputError: An unknown format or precision, a wrong suffix, int8 without representative images, or a path

@@ -1,4 +1,4 @@
-"""What an export format is.
+"""The definition of an export format.
 
 A new format takes two steps: a folder whose `__init__.py` defines a `Target`, and a line in `TARGETS`
 (`export/__init__.py`). Export, verification, benchmark and the command line read everything from there.
@@ -23,7 +23,7 @@ class Runtime(Protocol):
     """An exported file, loaded.
 
     Attributes:
-        description: What the file says about itself, see `contract.describe`.
+        description: The file's description, see `contract.describe`.
     """
 
     description: dict[str, Any]
@@ -50,7 +50,7 @@ class Target(abc.ABC):
 
     Attributes:
         name: The format, as in `ExportOptions` and `--format`.
-        summary: What runs it, for `tfrcnn export --help`.
+        summary: The software that runs it, for `tfrcnn export --help`.
         suffix: Ending of the file's name; empty for a folder.
         precisions: Precisions it offers.
         runtimes: Names of the runtimes; the first is the default.
@@ -84,7 +84,7 @@ class Target(abc.ABC):
         """
 
     def installed_runtimes(self) -> tuple[str, ...]:
-        """Return those of `runtimes` that are installed."""
+        """Return the installed ones among `runtimes`."""
         return self.runtimes
 
     def operators(self, path: Path) -> list[dict[str, Any]]:
@@ -95,12 +95,12 @@ class Target(abc.ABC):
         """Compute what each stage returns when it is exported, to find the one that makes a verification fail.
 
         Args:
-            detector: With the options of the export.
-            options: The export's; its precision and representative images count.
+            detector: The detector, prepared with the options of the export.
+            options: The options; only the precision and the representative images count.
             picture: [H, W, 3] uint8.
 
         Returns:
-            Outputs as of `run_stages`; empty if the format cannot tell.
+            Outputs as of `run_stages`; empty if the format cannot compute them.
         """
         return {}
 

@@ -1,1 +1,1 @@
-"""Whether an exported file detects what the Keras model does."""
+"""Checks that an exported file detects the same as the Keras model."""

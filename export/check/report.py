@@ -99,7 +99,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether the file is within tolerance."""
+        """True if the file is within tolerance."""
         return not self.faults
 
     @property

@@ -24,7 +24,7 @@ class Onnx(Target):
     """The ONNX format, run by ONNX Runtime or OpenVINO."""
 
     name = "onnx"
-    summary = "ONNX Runtime and OpenVINO; any batch and any image size"
+    summary = "ONNX Runtime and OpenVINO, for any batch and image size"
     suffix = ".onnx"
     precisions = ("float32", "float16", "int8")
     runtimes = (ONNX_RUNTIME, OPENVINO, OPENVINO_ONE_SIZE)

@@ -15,7 +15,7 @@ class OpenVinoRuntime:
     """An ONNX file, compiled by OpenVINO for the CPU in float32 (by default it takes bfloat16 where the CPU has it).
 
     Attributes:
-        description: What the file says about itself, see `contract.describe`.
+        description: The file's description, see `contract.describe`.
         request: OpenVINO's inference request, for its profile; with `one_size`, None before the first images.
     """
 

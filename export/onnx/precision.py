@@ -24,28 +24,9 @@ WEIGHTED = ("Conv", "MatMul", "Gemm")
 STEM = 3  # a backbone's first convolutions, which int8 leaves in float32; the reason is at `tflite.quantize.STEM`
 # Operators that may lie between two of them; the first input holds the values, other float inputs are converted too.
 BETWEEN = (
-    "Add",
-    "AveragePool",
-    "BatchNormalization",
-    "Clip",
-    "Div",
-    "GlobalAveragePool",
-    "HardSigmoid",
-    "HardSwish",
-    "MaxPool",
-    "Mul",
-    "Pad",
-    "ReduceMean",
-    "Relu",
-    "Reshape",
-    "Resize",
-    "Sigmoid",
-    "Slice",
-    "Squeeze",
-    "Sub",
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
+    *("Add", "AveragePool", "BatchNormalization", "Clip", "Div", "GlobalAveragePool", "HardSigmoid", "HardSwish"),
+    *("MaxPool", "Mul", "Pad", "ReduceMean", "Relu", "Reshape", "Resize", "Sigmoid", "Slice", "Squeeze", "Sub", "Tile"),
+    *("Transpose", "Unsqueeze"),
 )
 
 

@@ -15,7 +15,7 @@ class OnnxRuntime:
     """An ONNX file, loaded in ONNX Runtime.
 
     Attributes:
-        description: What the file says about itself, see `contract.describe`.
+        description: The file's description, see `contract.describe`.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None, profile: Path | None = None) -> None:

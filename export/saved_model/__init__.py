@@ -20,7 +20,7 @@ class SavedModel(Target):
     """The SavedModel format, run by TensorFlow."""
 
     name = "saved_model"
-    summary = "TensorFlow and TensorFlow Serving; images of any size, or encoded image files"
+    summary = "TensorFlow and TensorFlow Serving, for images of any size or encoded files"
     runtimes = ("TensorFlow",)
 
     def recognises(self, path: Path) -> bool:

@@ -16,7 +16,7 @@ class SavedModelRuntime:
     """A SavedModel, loaded.
 
     Attributes:
-        description: What the file says about itself, see `contract.describe`.
+        description: The file's description, see `contract.describe`.
         model: TensorFlow's object with the signatures.
     """
 

@@ -20,7 +20,7 @@ class TFLite(Target):
     """The TensorFlow Lite format, run by LiteRT."""
 
     name = "tflite"
-    summary = "LiteRT and MediaPipe, phones and boards; no custom operators"
+    summary = "LiteRT and MediaPipe, without custom operators"
     suffix = ".tflite"
     precisions = ("float32", "float16", "dynamic", "int8")
     runtimes = ("LiteRT",)

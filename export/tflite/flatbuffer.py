@@ -53,7 +53,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     Args:
         model: The signed model, see `sign`.
         outputs: Names of the signature's outputs in the order of the file (the converter scrambles them).
-        description: What the file says about itself.
+        description: The file's description.
         labels: Names of the categories.
 
     Raises:

@@ -3,7 +3,7 @@
 It is a `ModelMetadata` flatbuffer inside the model, and after the model's last byte a zip archive with the files it
 names: the labels, one per line, and tfrcnn's description. The schema (metadata_schema.fbs of tflite-support and
 MediaPipe) is small, so this module writes it by hand: MediaPipe 1.2.2's writer fails to import, and tflite-support is
-no longer maintained.
+unmaintained.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def model_metadata(name: str, description: str, size: tuple[int, int]) -> bytes:
         (1, builder.CreateString(description)),
         (3, _vector(builder, [graph])),
         (6, _vector(builder, [_file(builder, DESCRIPTION, "The detector's description in JSON.", _DESCRIPTIONS)])),
-        (7, builder.CreateString("1.3.0")),  # the first version of the schema that has all of the above
+        (7, builder.CreateString("1.3.0")),  # the oldest version of the schema that has all of the above
     )
     builder.Finish(root, file_identifier=b"M001")
     return bytes(builder.Output())

@@ -19,7 +19,7 @@ class TFLiteRuntime:
     """A .tflite file, loaded. Resizes and pads images of any size as the Keras model does.
 
     Attributes:
-        description: What the file says about itself, see `contract.describe`.
+        description: The file's description, see `contract.describe`.
         size: (height, width) of its input.
     """
 
