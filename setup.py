@@ -36,6 +36,7 @@ setup(
         "tfrcnn.export.saved_model",
         "tfrcnn.export.serving",
         "tfrcnn.export.tflite",
+        "tfrcnn.kernels",
         "tfrcnn.layers",
         "tfrcnn.models",
         "tfrcnn.models.backbones",

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfrcnn
+from tfrcnn.models.stages import RPNOutputs
 from tfrcnn.weights.importing import import_weights
 
 
@@ -64,7 +65,7 @@ class TensorFlowSide:
     def stages(self) -> dict[str, float]:
         """Milliseconds of one detection by stage, each a function of its own on the real inputs, less what calling any
         function takes; "all" is of one."""
-        detector, spent, call = self.detector, {}, 0.0
+        detector, stages, spent, call = self.detector, self.detector.stages, {}, 0.0
 
         def timed(name: str, function: Callable[..., Any], *inputs: Any) -> Any:
             compiled = tf.function(function, reduce_retracing=True)
@@ -89,13 +90,12 @@ class TensorFlowSide:
 
         def propose(logits: Any, deltas: Any, features: Any) -> Any:
             anchors = detector.anchor_generator(features, normalized)
-            return detector.proposal_layer(logits, deltas, anchors, sizes)
+            return stages.propose(RPNOutputs(logits, deltas, anchors), sizes)
 
         proposals = timed("proposals", propose, logits, deltas, features)
-        pooled_from = features[: len(detector.roi_pooling.strides)]
-        pooled = timed("RoIAlign", detector.roi_pooling, pooled_from, proposals["boxes"])
-        class_logits, box_deltas = timed("box head", lambda x: detector.box_head(x, training=False), pooled)
-        timed("detections", detector.decoder, class_logits, box_deltas, proposals["boxes"], proposals["valid"], sizes)
+        pooled = timed("RoIAlign", stages.pool, features, proposals["boxes"])
+        class_logits, box_deltas = timed("box head", lambda x: stages.classify(x, training=False), pooled)
+        timed("detections", stages.decode, class_logits, box_deltas, proposals, sizes)
         spent["all"] = 1000 * min(self.run()["seconds"] for _ in range(5))
         return spent
 

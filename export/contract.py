@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from ..config import DetectorConfig
 from ..errors import InputError
+from ..kernels import Kernels
 from ..models import FasterRCNN, build_blank_detector
 from ..models.build import package_version
 from ..models.transfer import copy_weights
@@ -31,14 +32,14 @@ def prepare(
     image_size: tuple[int, int] | None = None,
     max_detections: int | None = None,
     score_threshold: float | None = None,
-    roi_align: str = "gather",
+    kernels: Kernels | str = "portable",
 ) -> FasterRCNN:
     """A float32 copy of a detector, with the options of an export.
 
     Args:
         image_size: (height, width) makes the network's input static (letterbox); None keeps the detector's.
         max_detections, score_threshold: None keeps the detector's.
-        roi_align: implementation, see `RoIAlign`.
+        kernels: the copy's operators, see `tfrcnn.kernels`.
 
     Raises:
         InputError: a size that is not a positive multiple of the detector's divisor, or an option out of range.
@@ -51,7 +52,7 @@ def prepare(
     changes = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes = {name: value for name, value in changes.items() if value is not None}
     config = config.replace(detections=config.detections.replace(**changes))
-    copy = build_blank_detector(config, roi_align=roi_align)
+    copy = build_blank_detector(config, kernels=kernels)
     copy_weights(detector, copy)
     return copy
 

@@ -69,7 +69,7 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
         tuple(static) if static else None,
         options.max_detections,
         options.score_threshold,
-        roi_align="crop_and_resize",
+        kernels="tensorflow",
     )
     report = verify(Predictor(reference), artefact, path, images)
     if report.passed:

@@ -58,21 +58,20 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
         proposals; their pooled features [B, P, p, p, C]; class logits [B, P, C + 1] and deltas [B, P, C, 4]; boxes
         [B, D, 4] and scores [B, D] of the detections.
     """
-    normalized = detector.normalizer(images, image_sizes)
-    features = detector.extract_features(images, image_sizes, training=False)
-    own = [] if detector.config.shared_features else detector.extract_rpn_features(images, image_sizes, training=False)
-    logits, deltas = detector.rpn_head(own or features)
-    proposals = detector.proposal_layer(logits, deltas, detector.anchor_generator(features, images), image_sizes)
-    pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"])
-    class_logits, box_deltas = detector.box_head(pooled, training=False)
-    found = detector.decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
-    given: dict[str, Sequence[tf.Tensor]] = {
-        "preprocessing": [normalized],
-        "backbone": [*features, *own],
-        "rpn": [tf.concat(logits, axis=1), tf.concat(deltas, axis=1)],
+    stages = detector.stages
+    features = stages.features(images, image_sizes, training=False)
+    rpn = stages.rpn(features.rpn, images)
+    proposals = stages.propose(rpn, image_sizes)
+    pooled = stages.pool(features.head, proposals["boxes"])
+    class_logits, deltas = stages.classify(pooled, training=False)
+    detections = stages.decode(class_logits, deltas, proposals, image_sizes)
+    outputs: dict[str, Sequence[tf.Tensor]] = {
+        "preprocessing": [features.pixels],
+        "backbone": [*features.head, *([] if features.rpn is features.head else features.rpn)],
+        "rpn": [tf.concat(rpn.logits, axis=1), tf.concat(rpn.deltas, axis=1)],
         "proposals": [proposals["boxes"]],
         "roi_align": [pooled],
-        "head": [class_logits, box_deltas],
-        "detections": [found["boxes"], found["scores"]],
+        "head": [class_logits, deltas],
+        "detections": [detections["boxes"], detections["scores"]],
     }
-    return {f"{stage}_{i}": tensor for stage, tensors in given.items() for i, tensor in enumerate(tensors)}
+    return {f"{stage}_{i}": tensor for stage, tensors in outputs.items() for i, tensor in enumerate(tensors)}

@@ -18,6 +18,7 @@ LIBRARY = {
     *LEAVES,
     "data",
     "evaluation",
+    "kernels",
     "models",
     "inference",
     "prediction",
@@ -42,14 +43,15 @@ MAY_IMPORT = {
     "matching": {*BASE, "boxes"},
     "data": LEAVES,
     "evaluation": {*LEAVES, "data.example"},
-    "layers": LEAVES,
-    "models": {*LEAVES, "layers", "weights.read", "weights.torch_layout"},
+    "kernels": LEAVES,
+    "layers": {*LEAVES, "kernels"},
+    "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
     "visualize": {*BASE, "data.example", "evaluation.inputs"},
-    "inference": {*LEAVES, "data", "models"},
+    "inference": {*LEAVES, "data", "layers", "models"},
     "prediction": {*LEAVES, "data", "evaluation", "inference", "visualize"},
     "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "inference", "visualize"},
     "weights": {*LEAVES, "layers", "models"},
-    "export": {*LEAVES, "data", "evaluation", "layers", "models", "inference", "visualize"},
+    "export": {*LEAVES, "data", "evaluation", "kernels", "layers", "models", "inference", "visualize"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
     "cli": {"__version__", *LIBRARY},
@@ -110,7 +112,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
 
 def test_layers_and_models_use_tensorflow_not_keras_ops() -> None:
     for path, module in modules():
-        if within(module, {"tfrcnn.layers", "tfrcnn.models"}):
+        if within(module, {"tfrcnn.kernels", "tfrcnn.layers", "tfrcnn.models"}):
             assert "keras.ops" not in [*imported(ast.walk(parsed(path))), *attributes(path)], path
 
 

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.pipeline import inference_data
+from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 
@@ -31,7 +32,7 @@ class Predictor:
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
         )
-        self._network = self._traced(detector.network)
+        self._network = self._traced(lambda images, sizes: detector.network([images, sizes], training=False))
         self._proposer = lru_cache(maxsize=4)(self._make_proposer)
 
     def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
@@ -92,15 +93,19 @@ class Predictor:
         if count is not None:
             before = max(config.pre_nms_top_n, count)
             config = config.replace(pre_nms_top_n=before, post_nms_top_n=count, score_threshold=0.0)
-        return self._traced(self.detector.proposer(config))
+        stages, layer = self.detector.stages, ProposalLayer(config, self.detector.kernels, name="proposals")
 
-    def _traced(self, network: Callable[..., dict[str, tf.Tensor]]) -> Any:
+        def propose(images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+            features = stages.features(images, image_sizes, training=False, head=False)
+            return stages.propose(stages.rpn(features.rpn, images), image_sizes, layer)
+
+        return self._traced(propose)
+
+    def _traced(self, network: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]) -> Any:
         """A part of the detector as one function for batches of all sizes, with boxes in pixels of the originals."""
         height, width = self.detector.config.image.static_size or (None, None)
         return tf.function(
-            lambda images, sizes, original_sizes: self.detector.rescaler(
-                network([images, sizes], training=False), sizes, original_sizes
-            ),
+            lambda images, sizes, original_sizes: self.detector.rescaler(network(images, sizes), sizes, original_sizes),
             input_signature=[
                 tf.TensorSpec([None, height, width, 3], tf.float32),
                 tf.TensorSpec([None, 2], tf.float32),

@@ -32,19 +32,18 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
     image = tf.cast(picture, tf.float32)[None]
     prepared = detector.get_layer("preprocessor")(image)
     sizes = prepared["image_sizes"]
-    features = detector.extract_features(prepared["images"], sizes, training=False)
-    logits, deltas = detector.rpn_head(detector.extract_rpn_features(prepared["images"], sizes, training=False))
-    anchors = detector.anchor_generator(features, prepared["images"])
+    stages = detector.stages
+    features = stages.features(prepared["images"], sizes, training=False)
+    rpn = stages.rpn(features.rpn, prepared["images"])
     for seed in range(tries):
         noise = tf.random.Generator.from_seed(seed)
-        proposals = detector.proposal_layer(
-            [_off(level, noise) for level in logits], [_off(level, noise) for level in deltas], anchors, sizes
-        )
-        pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals["boxes"])
-        class_logits, box_deltas = (_off(values, noise) for values in detector.box_head(pooled, training=False))
-        scores = tf.nn.softmax(class_logits)[..., :-1]
+        logits, deltas = ([_off(level, noise) for level in levels] for levels in (rpn.logits, rpn.deltas))
+        proposals = stages.propose(rpn._replace(logits=logits, deltas=deltas), sizes)
+        pooled = stages.pool(features.head, proposals["boxes"])
+        class_logits, box_deltas = (_off(values, noise) for values in stages.classify(pooled, training=False))
+        scores = tf.nn.softmax(class_logits)
         scores = tf.minimum(scores * (1.0 + noise.uniform(tf.shape(scores), -LAST_BITS, LAST_BITS)), 1.0)
-        found = detector.decoder.from_scores(scores, box_deltas, proposals["boxes"], proposals["valid"], sizes)
+        found = stages.decode(scores, box_deltas, proposals, sizes, from_logits=False)
         found = detector.rescaler(found, sizes, prepared["original_sizes"])
         count = int(found["num_detections"][0])
         boxes, scores, labels = (found[name][0, :count].numpy() for name in ("boxes", "scores", "labels"))

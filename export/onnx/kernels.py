@@ -17,7 +17,8 @@ import keras
 import tensorflow as tf
 
 from ...config import HeadConfig, ImageConfig
-from ...layers import RoIAlign, RoIPool
+from ...kernels import Bins, Crops, Kernels
+from ...kernels.nms import by_rank
 from ...models import FasterRCNN
 
 
@@ -53,24 +54,23 @@ def _to_where(graph: Any, node: Any, name: str, args: Any) -> None:
 HANDLERS: dict[str, Any] = {"PyFunc": (_to_operator, []), "SelectV2": (_to_where, [])}
 
 
-def nms(
-    boxes: tf.Tensor, scores: tf.Tensor, max_output_size: int, iou_threshold: float, score_threshold: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """`batched_nms` as one ONNX NonMaxSuppression of S batches of one class; no Loop."""
+@by_rank
+def nms(boxes: tf.Tensor, ranks: tf.Tensor, max_output_size: int, iou_threshold: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Suppress all sets by one ONNX NonMaxSuppression of S batches of one class; no Loop."""
     selected = operator(
         "NonMaxSuppression",
         [
             boxes,
-            scores[:, None],
+            ranks[:, None],
             tf.constant([max_output_size], tf.int64),
             tf.constant([iou_threshold], tf.float32),
-            tf.constant([score_threshold], tf.float32),
+            tf.constant([0.0], tf.float32),
         ],
         tf.int64,
     )
     # [N, 3] rows (set, class, box), set after set, the best first
     selected = tf.cast(tf.ensure_shape(selected, [None, 3]), tf.int32)
-    sets = tf.range(tf.shape(scores)[0])
+    sets = tf.range(tf.shape(ranks)[0])
     counts = tf.reduce_sum(tf.cast(selected[None, :, 0] == sets[:, None], tf.int32), axis=1)
     first = tf.cumsum(counts, exclusive=True)
     slot = tf.range(max_output_size)[None]
@@ -79,9 +79,7 @@ def nms(
     return tf.gather(tf.pad(selected[:, 2], [[0, 1]]), row), counts
 
 
-def roi_align(
-    layer: RoIAlign, features: list[tf.Tensor], boxes: tf.Tensor, levels: tf.Tensor, images: tf.Tensor
-) -> tf.Tensor:
+def roi_align(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], config: HeadConfig) -> tf.Tensor:
     """RoIAlign as one ONNX RoiAlign a level, each on the boxes of that level, like torchvision's export.
 
     Returns:
@@ -89,17 +87,17 @@ def roi_align(
         memory is [R, C, p, p], as ONNX's operator leaves it: `prepare_weights` has permuted that layer's weights
         instead of 15 MB (300 boxes of 128 channels) in every run.
     """
-    config, channels = layer.config, features[0].shape[-1]
-    boxes = tf.gather(boxes, [1, 0, 3, 2], axis=-1)  # ONNX: x1, y1, x2, y2
+    channels = features[0].shape[-1]
+    boxes = tf.gather(crops.boxes, [1, 0, 3, 2], axis=-1)  # ONNX: x1, y1, x2, y2
     pooled, members = [], []
-    for level, (feature, stride) in enumerate(zip(features, layer.strides)):
-        index = tf.where(levels == level)[:, 0]
+    for level, (feature, stride) in enumerate(zip(features, strides)):
+        index = tf.where(crops.levels == level)[:, 0]
         one = operator(
             "RoiAlign",
             [
                 tf.transpose(feature, [0, 3, 1, 2]),
                 tf.gather(boxes, index),
-                tf.cast(tf.gather(images, index), tf.int64),
+                tf.cast(tf.gather(crops.images, index), tf.int64),
             ],
             tf.float32,
             output_height=config.pool_size,
@@ -114,16 +112,16 @@ def roi_align(
     return _channels_last(tf.gather(tf.concat(pooled, axis=0), tf.math.invert_permutation(order)), config)
 
 
-def roi_pool(layer: RoIPool, feature: tf.Tensor, boxes: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+def roi_pool(feature: tf.Tensor, bins: Bins, stride: int, config: HeadConfig) -> tf.Tensor:
     """RoIPool as ONNX's MaxRoiPool, which is Caffe's; returned as by `roi_align`."""
-    config, channels = layer.config, feature.shape[-1]
-    boxes = tf.gather(boxes, [1, 0, 3, 2], axis=-1)  # ONNX: image, x1, y1, x2, y2
+    channels = feature.shape[-1]
+    boxes = tf.gather(bins.boxes, [1, 0, 3, 2], axis=-1)  # ONNX: image, x1, y1, x2, y2
     crops = operator(
         "MaxRoiPool",
-        [tf.transpose(feature, [0, 3, 1, 2]), tf.concat([tf.cast(images, tf.float32)[:, None], boxes], axis=1)],
+        [tf.transpose(feature, [0, 3, 1, 2]), tf.concat([tf.cast(bins.images, tf.float32)[:, None], boxes], axis=1)],
         tf.float32,
         pooled_shape=[config.pool_size, config.pool_size],
-        spatial_scale=1.0 / layer.strides[0],
+        spatial_scale=1.0 / stride,
     )
     return _channels_last(tf.ensure_shape(crops, [None, channels, config.pool_size, config.pool_size]), config)
 
@@ -197,15 +195,17 @@ def prepare_weights(detector: FasterRCNN) -> None:
         kernel.assign(values.transpose(2, 0, 1, 3).reshape(inputs, units))
 
 
-def native_of(detector: FasterRCNN) -> dict[str, Any]:
-    """What takes the place of TensorFlow's operators while this detector is traced, for `native_operators`."""
-    return {
-        "nms": nms,
-        "roi_align": roi_align,
-        "roi_pool": roi_pool,
-        "normalize": normalize,
-        "upsample": partial(upsample, cut=not _halves_exactly(detector)),
-    }
+def onnx_kernels(detector: FasterRCNN) -> Kernels:
+    """The kernels for a copy of this detector that tf2onnx converts; the copy computes nothing by itself."""
+    return Kernels(
+        name="onnx",
+        nms=nms,
+        roi_align=roi_align,
+        roi_pool=roi_pool,
+        normalize=normalize,
+        upsample=partial(upsample, cut=not _halves_exactly(detector)),
+        compiles=True,
+    )
 
 
 def _halves_exactly(detector: FasterRCNN) -> bool:

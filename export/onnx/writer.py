@@ -21,7 +21,6 @@ import tensorflow as tf
 from ...config import DetectorConfig
 from ...errors import InputError
 from ...files import atomic
-from ...layers.native import native_operators
 from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import OUTPUTS
@@ -78,7 +77,8 @@ def to_onnx(
     except ImportError as error:
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
-    copy = prepare(detector, image_size, max_detections, score_threshold)
+    kernels = onnx_operators.onnx_kernels(detector)
+    copy = prepare(detector, image_size, max_detections, score_threshold, kernels)
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)
     onnx.checker.check_model(model, full_check=True)
@@ -93,7 +93,9 @@ def stage_outputs(
     """Convert `run_stages` and run it in ONNX Runtime, see `Target.stage_outputs`."""
     import onnxruntime
 
-    model = _convert(prepare(detector), precision, representative, serving=_staging)
+    model = _convert(
+        prepare(detector, kernels=onnx_operators.onnx_kernels(detector)), precision, representative, serving=_staging
+    )
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {INPUT: picture[None]})))
@@ -149,7 +151,7 @@ def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Ser
     onnx_operators.prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with native_operators(**onnx_operators.native_of(detector)), _fixed_tf2onnx():
+    with _fixed_tf2onnx():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
         model, _ = tf2onnx.convert.from_function(
             function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)

@@ -63,7 +63,7 @@ def to_saved_model(
     path = Path(path)
     TARGETS["saved_model"].check(path, "float32", has_representative=False)
     # Sizes are dynamic here: crop_and_resize is several times as fast as the gathers, and TensorFlow has its kernel.
-    prepared = prepare(detector, image_size, max_detections, score_threshold, roi_align="crop_and_resize")
+    prepared = prepare(detector, image_size, max_detections, score_threshold, kernels="tensorflow")
     with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as assets_folder:
         config = prepared.config
         description = json.dumps(describe(config, "saved_model", "float32"), indent=2, ensure_ascii=False)
@@ -79,7 +79,7 @@ def to_saved_model(
 
 def stage_outputs(detector: FasterRCNN, picture: np.ndarray) -> dict[str, np.ndarray]:
     """Compute `run_stages` in a SavedModel, see `Target.stage_outputs`."""
-    copy = prepare(detector, roi_align="crop_and_resize")
+    copy = prepare(detector, kernels="tensorflow")
 
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         prepared = copy.get_layer("preprocessor")(tf.cast(images, tf.float32))

@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from ...config import ImageConfig
 from ...files import atomic
+from ...kernels import PORTABLE, PORTABLE_MATMUL, Kernels
 from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import OUTPUTS
@@ -70,7 +71,7 @@ def to_tflite(
     path = Path(path)
     TARGETS["tflite"].check(path, precision, representative is not None)
     size = image_size or static_size(detector.config.image)
-    copy = prepare(detector, size, max_detections, score_threshold, _roi_align(detector, size))
+    copy = prepare(detector, size, max_detections, score_threshold, _kernels(detector, size))
     model = _convert(copy, precision, representative)
     description = describe(copy.config, "tflite", precision, classes="labels")
     labels = [category.name for category in copy.config.categories]
@@ -85,10 +86,10 @@ def static_size(config: ImageConfig) -> tuple[int, int]:
     return config.static_size or (side, side)
 
 
-def _roi_align(detector: FasterRCNN, size: tuple[int, int]) -> str:
-    """The faster implementation in LiteRT, by the cells that boxes are pooled from."""
+def _kernels(detector: FasterRCNN, size: tuple[int, int]) -> Kernels:
+    """Choose the kernels whose RoIAlign is faster in LiteRT, by the cells that boxes are pooled from."""
     cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_pooling.strides)
-    return "matmul" if cells <= MAX_CELLS else "gather"
+    return PORTABLE_MATMUL if cells <= MAX_CELLS else PORTABLE
 
 
 def stage_outputs(
@@ -98,7 +99,7 @@ def stage_outputs(
     from ai_edge_litert.interpreter import Interpreter
 
     size = static_size(detector.config.image)
-    model = _convert(prepare(detector, roi_align=_roi_align(detector, size)), precision, representative, run_stages)
+    model = _convert(prepare(detector, kernels=_kernels(detector, size)), precision, representative, run_stages)
     interpreter, image = Interpreter(model_content=model), letterbox(picture, size)[None]
     return dict(interpreter.get_signature_runner("serving_default")(image=image))
 

@@ -19,6 +19,11 @@ def logits(*probabilities):
     return tf.math.log(np.concatenate([p, 1 - p.sum(-1, keepdims=True)], -1) + 1e-9)
 
 
+def with_background(scores):
+    """[B, P, C] -> [B, P, C + 1]; what the background has does not matter."""
+    return tf.pad(tf.constant(scores), [[0, 0], [0, 0], [0, 1]])
+
+
 def decode(probabilities, valid=ALL, deltas=None, **config):
     classes = len(probabilities[0])
     deltas = tf.zeros([1, 3, classes, 4]) if deltas is None else deltas
@@ -72,25 +77,26 @@ def test_no_more_than_some_class_has_above_the_threshold_are_looked_at_and_give_
     deltas = rng.normal(size=(2, 40, 3, 4)).astype(np.float32)
     valid = np.arange(40) != [[20], [31]]  # one that is sure of itself among them
     found = []
-    for nms in ("combined", "padded"):
-        layer = DetectionDecoder(DetectionConfig(score_threshold=threshold, min_size=4.0), WEIGHTS, nms)
+    for kernels in ("tensorflow", "portable"):
+        layer = DetectionDecoder(DetectionConfig(score_threshold=threshold, min_size=4.0), WEIGHTS, kernels)
         sets = tf.reshape(tf.transpose(tf.where(scores > threshold, scores, -1.0), [0, 2, 1]), [6, 40])
-        assert layer._candidates(sets) == (looked_at if nms == "combined" else 40)
-        found.append(layer.from_scores(scores, deltas, proposals, valid, tf.tile(SIZE, [2, 1])))
+        assert layer._candidates(sets) == (looked_at if kernels == "tensorflow" else 40)
+        found.append(layer(with_background(scores), deltas, proposals, valid, tf.tile(SIZE, [2, 1]), from_logits=False))
     few, every = found
     assert (few["num_detections"].numpy() > 0).all() == (looked_at > 1)
     for name, values in few.items():
         np.testing.assert_array_equal(values, every[name], err_msg=name)
     for one in range(2):  # an image's are its own
-        own = (values[one : one + 1] for values in (scores, deltas, proposals, valid))
-        for name, values in layer.from_scores(*own, SIZE).items():
+        alone = (values[one : one + 1] for values in (with_background(scores), deltas, proposals, valid))
+        for name, values in layer(*alone, SIZE, from_logits=False).items():
             np.testing.assert_array_equal(values[0], few[name][one], err_msg=name)
 
 
 def test_a_score_that_is_no_number_hides_no_other():
     deltas = tf.zeros([1, 3, 1, 4])
     scores = tf.constant([[[np.nan], [0.9], [0.8]]])
-    found = DetectionDecoder(DetectionConfig(), WEIGHTS).from_scores(scores, deltas, PROPOSALS, ALL, SIZE)
+    layer = DetectionDecoder(DetectionConfig(), WEIGHTS)
+    found = layer(with_background(scores), deltas, PROPOSALS, ALL, SIZE, from_logits=False)
     np.testing.assert_allclose(found["scores"][0, :2], [0.9, 0.8])
     assert found["num_detections"] == 2
 
@@ -100,6 +106,16 @@ def test_deltas_of_the_class_itself_move_its_box():
     deltas[0, 0, 1] = [10 * 0.5, 0, 0, 0]  # class 1: half a height down
     found = decode([[0.45, 0.5], [0.0, 0.0], [0.0, 0.0]], deltas=deltas)
     np.testing.assert_allclose(found["boxes"], [[20, 10, 40, 30], [10, 10, 30, 30]])
+
+
+def test_from_scores_of_earlier_versions_takes_probabilities_without_background():
+    scores, deltas = tf.constant([[[0.9], [0.1], [0.8]]]), tf.zeros([1, 3, 1, 4])
+    layer = DetectionDecoder(DetectionConfig(), WEIGHTS)
+    with pytest.warns(DeprecationWarning, match="from_logits=False"):
+        old = layer.from_scores(scores, deltas, PROPOSALS, ALL, SIZE)
+    new = layer(with_background(scores), deltas, PROPOSALS, ALL, SIZE, from_logits=False)
+    np.testing.assert_array_equal(old["scores"], new["scores"])
+    np.testing.assert_allclose(old["scores"][0, :2], [0.9, 0.8])
 
 
 def test_rescaling_multiplies_by_the_true_ratio_of_each_axis():

@@ -1,4 +1,4 @@
-"""RoIAlign against tables, a plain reference, and its other implementation."""
+"""RoIAlign by each set of kernels, against tables, a plain reference, and each other."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers import RoIAlign
 
-IMPLEMENTATIONS = ("crop_and_resize", "gather", "matmul")
+KERNELS = ("tensorflow", "portable", "portable_matmul")
 RAMP = tf.reshape(tf.range(25.0), [1, 5, 5, 1])  # value 5 y + x
 
 
@@ -38,58 +38,58 @@ def reference(feature, box, pool, ratio):
     return out
 
 
-def align(implementation, features, boxes, pool=4, ratio=1, strides=(1,)):
-    layer = RoIAlign(HeadConfig(pool_size=pool, sampling_ratio=ratio), strides, implementation)
+def align(kernels, features, boxes, pool=4, ratio=1, strides=(1,)):
+    layer = RoIAlign(HeadConfig(pool_size=pool, sampling_ratio=ratio), strides, kernels)
     return layer(features, tf.constant(boxes, tf.float32)).numpy()
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+@pytest.mark.parametrize("kernels", KERNELS)
 class TestTables:
-    def test_box_1_1_3_3_of_the_5x5_ramp(self, implementation):
-        row = align(implementation, [RAMP], [[[1, 1, 3, 3]]])[0, 0, 0, :, 0]
+    def test_box_1_1_3_3_of_the_5x5_ramp(self, kernels):
+        row = align(kernels, [RAMP], [[[1, 1, 3, 3]]])[0, 0, 0, :, 0]
         np.testing.assert_allclose(row, [7.5, 8.0, 8.5, 9.0], rtol=1e-6)
 
-    def test_aligned_the_row_is_the_published_one_and_a_small_box_is_not_enlarged(self, implementation):
+    def test_aligned_the_row_is_the_published_one_and_a_small_box_is_not_enlarged(self, kernels):
         config = HeadConfig(pool_size=4, sampling_ratio=1, aligned=True)
         boxes = tf.constant([[[1.0, 1, 3, 3], [1.5, 1.5, 1.5, 1.5]]])
-        pooled = RoIAlign(config, (1,), implementation)([RAMP], boxes)
+        pooled = RoIAlign(config, (1,), kernels)([RAMP], boxes)
         np.testing.assert_allclose(pooled[0, 0, 0, :, 0], [4.5, 5.0, 5.5, 6.0], rtol=1e-6)
         np.testing.assert_allclose(pooled[0, 1, ..., 0], np.full((4, 4), 6.0), rtol=1e-6)
 
-    def test_two_by_two_samples_average_to_the_middle_of_each_bin(self, implementation):
-        row = align(implementation, [RAMP], [[[0, 0, 4, 4]]], pool=2, ratio=2)[0, 0, :, :, 0]
+    def test_two_by_two_samples_average_to_the_middle_of_each_bin(self, kernels):
+        row = align(kernels, [RAMP], [[[0, 0, 4, 4]]], pool=2, ratio=2)[0, 0, :, :, 0]
         np.testing.assert_allclose(row, [[6, 8], [16, 18]], rtol=1e-6)  # bins centred at (1, 1), (1, 3), ...
 
-    def test_samples_beyond_the_last_row_are_clamped_to_it(self, implementation):
-        column = align(implementation, [RAMP], [[[3, 2, 5, 4]]], pool=4, ratio=1)[0, 0, :, 0, 0]
+    def test_samples_beyond_the_last_row_are_clamped_to_it(self, kernels):
+        column = align(kernels, [RAMP], [[[3, 2, 5, 4]]], pool=4, ratio=1)[0, 0, :, 0, 0]
         # y = 3.25, 3.75, 4.25, 4.75 at x = 2.25: the last two lie beyond row 4
         np.testing.assert_allclose(column, [18.5, 21.0, 22.25, 22.25], rtol=1e-6)
 
-    def test_a_box_of_no_size_is_taken_as_one_cell(self, implementation):
-        value = align(implementation, [RAMP], [[[2, 2, 2, 2]]], pool=1, ratio=2)[0, 0, 0, 0, 0]
+    def test_a_box_of_no_size_is_taken_as_one_cell(self, kernels):
+        value = align(kernels, [RAMP], [[[2, 2, 2, 2]]], pool=1, ratio=2)[0, 0, 0, 0, 0]
         np.testing.assert_allclose(value, 2.5 * 5 + 2.5, rtol=1e-6)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_random_boxes_inside_across_and_outside_the_border_equal_the_reference(implementation):
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_random_boxes_inside_across_and_outside_the_border_equal_the_reference(kernels):
     rng = np.random.default_rng(0)
     feature = rng.normal(size=(9, 13, 3)).astype(np.float32)
     corners = rng.uniform(-4, 10, (40, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(0, 8, (40, 2))], -1).astype(np.float32)
-    got = align(implementation, [feature[None]], boxes[None], pool=3, ratio=2)[0]
+    got = align(kernels, [feature[None]], boxes[None], pool=3, ratio=2)[0]
     expected = np.stack([reference(feature, box, 3, 2) for box in boxes])
     np.testing.assert_allclose(got, expected, atol=2e-5)
 
 
-def test_all_implementations_agree_in_value_and_gradient_over_levels_and_images():
+def test_all_kernels_agree_in_value_and_gradient_over_levels_and_images():
     rng = np.random.default_rng(1)
     maps = [tf.Variable(rng.normal(size=(2, 32 // s, 48 // s, 4)).astype(np.float32)) for s in (1, 2, 4)]
     corners = rng.uniform(0, 20, (2, 30, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(1, 12, (2, 30, 2)) ** 2 / 6], -1).astype(np.float32)
     weight = rng.normal(size=(2, 30, 3, 3, 4)).astype(np.float32)
     results = []
-    for implementation in IMPLEMENTATIONS:
-        layer = RoIAlign(HeadConfig(pool_size=3), (4, 8, 16), implementation)
+    for kernels in KERNELS:
+        layer = RoIAlign(HeadConfig(pool_size=3), (4, 8, 16), kernels)
         with tf.GradientTape() as tape:
             pooled = layer(maps, boxes * 4)
             total = tf.reduce_sum(pooled * weight)
@@ -118,13 +118,8 @@ def test_sample_positions_are_the_middles_of_the_quarters_of_each_bin():
     np.testing.assert_allclose(aligned, positions - 0.5)
 
 
-def test_gather_compiles_under_xla():
-    layer = RoIAlign(HeadConfig(pool_size=2), (1,), "gather")
+def test_portable_kernels_compile_under_xla():
+    layer = RoIAlign(HeadConfig(pool_size=2), (1,), "portable")
     boxes = tf.constant([[[1.0, 1, 3, 3]]])
     compiled = tf.function(lambda f: layer([f], boxes), jit_compile=True)
     np.testing.assert_allclose(compiled(RAMP), layer([RAMP], boxes), rtol=1e-6)
-
-
-def test_an_unknown_implementation_is_refused():
-    with pytest.raises(ValueError, match="crop_and_resize, gather, matmul, found 'roi_pool'"):
-        RoIAlign(HeadConfig(), (1,), "roi_pool")

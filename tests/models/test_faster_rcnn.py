@@ -152,7 +152,7 @@ def test_a_keras_file_keeps_the_precision(tmp_path):
 
 
 def test_the_network_of_a_static_size_compiles_under_xla_for_any_batch():
-    detector = build_detector(preset("tiny_fpn", CATEGORIES, 64).detector, roi_align="gather")
+    detector = build_detector(preset("tiny_fpn", CATEGORIES, 64).detector, kernels="portable")
     signature = [tf.TensorSpec([None, 64, 64, 3]), tf.TensorSpec([None, 2])]
     images = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype(np.float32)
     sizes = np.full((3, 2), 64, np.float32)
@@ -164,8 +164,8 @@ def test_the_network_of_a_static_size_compiles_under_xla_for_any_batch():
         np.testing.assert_allclose(compiled[key], value, atol=1e-3)
 
 
-def test_both_roi_align_implementations_give_the_same_detections(detector, image):
-    other = build_detector(tiny_config(), roi_align="gather")
+def test_both_sets_of_kernels_give_the_same_detections(detector, image):
+    other = build_detector(tiny_config(), kernels="portable")
     other.set_weights(detector.get_weights())
     np.testing.assert_allclose(other(image)["scores"], detector(image)["scores"], atol=1e-5)
 

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
+from tfrcnn.kernels import PORTABLE, TENSORFLOW
 from tfrcnn.layers import RoIAlign, RoIPool
-from tfrcnn.layers.nms import IMPLEMENTATIONS, batched_nms
 from tfrcnn.weights.importing import import_weights
 
 from .stages import reference_weights, swap, write_checkpoint
@@ -20,13 +20,13 @@ def random_boxes(rng, count, extent):
     return np.concatenate([corners, corners + rng.uniform(0, extent / 2, (count, 2))], -1).astype(np.float32)
 
 
-@pytest.mark.parametrize("implementation", ["crop_and_resize", "gather"])
+@pytest.mark.parametrize("kernels", ["tensorflow", "portable"])
 @pytest.mark.parametrize("seed", range(3))
-def test_roi_align_is_that_of_torchvision_also_across_the_border(seed, implementation):
+def test_roi_align_is_that_of_torchvision_also_across_the_border(seed, kernels):
     rng = np.random.default_rng(seed)
     feature = rng.normal(size=(1, 25, 34, 8)).astype(np.float32)
     boxes = random_boxes(rng, 200, 8 * 30)
-    layer = RoIAlign(HeadConfig(), (8,), implementation)
+    layer = RoIAlign(HeadConfig(), (8,), kernels)
     expected = ops.roi_align(
         torch.tensor(np.moveaxis(feature, -1, 1)), [torch.tensor(swap(boxes))], 7, 1 / 8, 2, aligned=False
     )
@@ -63,8 +63,8 @@ def test_roi_pool_of_a_side_of_57_cells_ends_with_it_where_torchvision_reads_one
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_nms_is_that_of_torchvision_with_tied_scores(seed, implementation):
+@pytest.mark.parametrize("kernels", [TENSORFLOW, PORTABLE], ids=lambda kernels: kernels.name)
+def test_nms_is_that_of_torchvision_with_tied_scores(seed, kernels):
     rng = np.random.default_rng(seed)
     boxes = np.abs(random_boxes(rng, 500, 100)).round()
     boxes[:, 2:] = boxes[:, :2] + 1 + np.abs(boxes[:, 2:] - boxes[:, :2])
@@ -73,8 +73,8 @@ def test_nms_is_that_of_torchvision_with_tied_scores(seed, implementation):
     order = np.argsort(-scores, kind="stable")
     boxes, ranked = boxes[order], np.linspace(1, 0.5, 500, dtype=np.float32)
     expected = ops.nms(torch.tensor(swap(boxes)), torch.tensor(ranked), 0.5).numpy()
-    indices, count = batched_nms(tf.constant(boxes[None]), tf.ones([1, 500], tf.bool), 500, 0.5, implementation)
-    np.testing.assert_array_equal(indices[0, : count[0]], expected)
+    kept = kernels.nms(tf.constant(boxes[None]), tf.constant(ranked[None]), tf.ones([1, 500], tf.bool), 500, 0.5)
+    np.testing.assert_array_equal(kept.indices[0, : kept.counts[0]], expected)
 
 
 SIZES = {  # height, width: what the 320-pixel network does with them

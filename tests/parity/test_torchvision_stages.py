@@ -101,7 +101,7 @@ def test_an_onnx_file_of_a_resnet_is_the_same_network_behind_its_resize(golden_r
     name = "fasterrcnn_resnet50_fpn_v2"
     image = Golden(golden_root / name, "landscape")["image"]
     ours = stage_outputs(detectors(name), "float32", None, image)
-    reference = prepare(detectors(name), roi_align="crop_and_resize")
+    reference = prepare(detectors(name), kernels="tensorflow")
     prepared = reference.get_layer("preprocessor")(image[None].astype(np.float32))
     np.testing.assert_allclose(
         ours["preprocessing_0"], reference.normalizer(prepared["images"], prepared["image_sizes"]), atol=1e-4
@@ -113,9 +113,9 @@ def test_an_onnx_file_of_a_resnet_is_the_same_network_behind_its_resize(golden_r
     assert (found["proposals"], found["detections"]) == (0, 0)
 
 
-@pytest.mark.parametrize("implementation", ["crop_and_resize", "gather"])
-def test_boxes_are_pooled_from_torchvisions_levels_by_both_implementations(resnet, implementation):
-    layer = RoIAlign(HeadConfig(), (4, 8, 16, 32), implementation)
+@pytest.mark.parametrize("kernels", ["tensorflow", "portable"])
+def test_boxes_are_pooled_from_torchvisions_levels_by_both_kernels(resnet, kernels):
+    layer = RoIAlign(HeadConfig(), (4, 8, 16, 32), kernels)
     proposals = resnet.yxyx("proposals")[None]
     np.testing.assert_array_equal(layer.assign_levels(proposals)[0], resnet["roi_levels"])
     pooled = layer([resnet.nhwc(f"feat_{level}") for level in range(4)], proposals)

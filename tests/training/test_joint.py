@@ -33,9 +33,9 @@ def make_batch(height=64, width=96, objects=2, seed=0):
     }
 
 
-def make_model(seed=0, static=None, roi_align="crop_and_resize", jit_compile=False, training=TRAINING):
+def make_model(seed=0, static=None, kernels="tensorflow", jit_compile=False, training=TRAINING):
     keras.utils.set_random_seed(seed)
-    detector = build_detector(preset("tiny_fpn", CATEGORIES, static).detector, roi_align=roi_align)
+    detector = build_detector(preset("tiny_fpn", CATEGORIES, static).detector, kernels=kernels)
     freeze(detector, training)
     model = TrainingModel(detector, seed)
     model.compile(optimizer=make_optimizer(training, 10), jit_compile=jit_compile)
@@ -179,7 +179,7 @@ from test_joint import make_batch, make_model
 data = tf.data.Dataset.from_tensors(make_batch(64, 64)).repeat()
 fit = {"steps_per_epoch": 1, "shuffle": False, "verbose": 0}
 plain = make_model(static=64).fit(data, **fit).history
-model = make_model(static=64, roi_align="gather", jit_compile=True)
+model = make_model(static=64, kernels="portable", jit_compile=True)
 assert model.jit_compile
 compiled = model.fit(data, **fit).history
 # a fresh RPN scores every anchor about 0.5: round-off alone decides which proposals the head is given, so the head's
@@ -198,11 +198,11 @@ def test_the_whole_step_compiles_under_xla_with_a_static_size():
     assert process.returncode == 0, process.stderr[-3000:]
 
 
-def test_xla_is_chosen_by_keras_for_a_static_size_and_gather_alone():
+def test_xla_is_chosen_by_keras_for_a_static_size_and_portable_kernels_alone():
     dynamic, static = preset("tiny_fpn", CATEGORIES).detector, preset("tiny_fpn", CATEGORIES, 64).detector
-    assert not build_detector(dynamic, roi_align="gather").supports_jit
+    assert not build_detector(dynamic, kernels="portable").supports_jit
     assert not build_detector(static).roi_pooling.supports_jit
-    compiled = build_detector(static, roi_align="gather")
+    compiled = build_detector(static, kernels="portable")
     assert compiled.supports_jit
     assert compiled.roi_pooling.supports_jit
 

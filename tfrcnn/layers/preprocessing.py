@@ -1,4 +1,4 @@
-"""From images as they are to the network's input, and detections back: the edges of the graph."""
+"""Preprocessing: from images of any size to the network's input."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import tensorflow as tf
 
 from tfrcnn import images as image_ops
 from tfrcnn.config import ImageConfig
-from tfrcnn.layers.base import GeometryLayer, register
-from tfrcnn.layers.native import native
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
 
 @register
 class Preprocessor(GeometryLayer[ImageConfig]):
-    """Resize and pad a batch of equally large images to the network's frame (see `ImageConfig`)."""
+    """Resize and pad a batch of images of one size to the network's frame (see `ImageConfig`).
+
+    Example:
+        prepared = Preprocessor(ImageConfig(min_size=600, max_size=1000))(images)
+        prepared["images"].shape  # [1, 608, 800, 3] for images [1, 480, 640, 3]: 600 x 800, in multiples of 32
+    """
 
     config_class = ImageConfig
 
@@ -22,8 +26,10 @@ class Preprocessor(GeometryLayer[ImageConfig]):
             images: [B, H, W, 3] RGB 0..255.
 
         Returns:
-            images [B, N_h, N_w, 3] float32 0..255, image_sizes [B, 2] float32 (h, w) inside the padding, and
-            original_sizes [B, 2] float32 (H, W).
+            A dict:
+                images: [B, N_h, N_w, 3] float32 0..255.
+                image_sizes: [B, 2] float32, (h, w) inside the padding.
+                original_sizes: [B, 2] float32, (H, W).
         """
         shape = tf.shape(images)
         resized = image_ops.resize(images, self.config)
@@ -39,11 +45,22 @@ class Preprocessor(GeometryLayer[ImageConfig]):
 
 
 @register
-class Normalizer(GeometryLayer[ImageConfig]):
-    """(pixel - mean) / std within the images, zero in their padding."""
+class Normalizer(KernelLayer[ImageConfig], GeometryLayer[ImageConfig]):
+    """(pixel - mean) / std inside the images, zero in their padding.
+
+    Example:
+        pixels = Normalizer(ImageConfig())(prepared["images"], prepared["image_sizes"])
+    """
 
     config_class = ImageConfig
 
     def call(self, images: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
-        """[B, N_h, N_w, 3] float32 0..255 and [B, 2] (h, w) -> [B, N_h, N_w, 3] float32."""
-        return (native("normalize") or image_ops.normalize)(images, image_sizes, self.config)
+        """
+        Args:
+            images: [B, N_h, N_w, 3] float32 RGB 0..255.
+            image_sizes: [B, 2] float32, (h, w) inside the padding.
+
+        Returns:
+            [B, N_h, N_w, 3] float32.
+        """
+        return self.kernels.normalize(images, image_sizes, self.config)

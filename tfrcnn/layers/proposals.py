@@ -12,44 +12,55 @@ import tensorflow as tf
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import ProposalConfig
 from tfrcnn.config_base import Config
-from tfrcnn.layers.base import GeometryLayer, register
-from tfrcnn.layers.nms import batched_nms
+from tfrcnn.kernels import ABSENT, Kernels
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
-# Scores are probabilities: anything below zero marks a box that is not there.
-ABSENT = -1.0
-PRESENT_ABOVE = -0.5
-RANDOM_SEED = 2  # behind the level's number; table 2 of the paper
+RANDOM_SEED = 2  # second part of the seed, after the level's number; table 2 of the paper
 
 
 @register
-class ProposalLayer(GeometryLayer[ProposalConfig]):
-    """Top-k, decode, clip, drop tiny boxes, NMS, each at its own level; then the best of all levels.
+class ProposalLayer(KernelLayer[ProposalConfig], GeometryLayer[ProposalConfig]):
+    """Top-k, decode, clip, drop tiny boxes and NMS, at each level separately; then the best of all levels.
 
-    The result is a fixed number of boxes with a mask, and carries no gradient: proposals are inputs of the second
-    stage (approximate joint training, paper section 3.2).
+    The result is a fixed number of boxes with a mask. It carries no gradient: proposals are inputs of the second stage
+    (approximate joint training, paper section 3.2).
+
+    Example:
+        proposals = ProposalLayer(ProposalConfig(post_nms_top_n=300))(logits, deltas, anchors, image_sizes)
+        proposals["boxes"].shape  # [B, 300, 4]
     """
 
     config_class: type[Config] = ProposalConfig
 
-    def __init__(self, config: ProposalConfig | dict[str, Any], nms: str = "combined", **kwargs: Any) -> None:
-        """nms: implementation, see `tfrcnn.layers.nms.batched_nms`."""
-        super().__init__(config, **kwargs)
-        self.nms = nms
-        self.supports_jit = nms != "combined"
+    def __init__(
+        self, config: ProposalConfig | dict[str, Any], kernels: Kernels | str = "tensorflow", **kwargs: Any
+    ) -> None:
+        """
+        Args:
+            config: how many proposals to keep, and which.
+            kernels: a set of kernels or its name, see `tfrcnn.kernels`.
+
+        Raises:
+            InputError: no set of kernels has this name.
+        """
+        super().__init__(config, kernels, **kwargs)
 
     def call(
         self, logits: list[tf.Tensor], deltas: list[tf.Tensor], anchors: list[tf.Tensor], image_sizes: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """
         Args:
-            logits, deltas: per level [B, A_l], [B, A_l, 4].
-            anchors: per level [A_l, 4], yxyx pixels.
-            image_sizes: [B, 2] float32 (h, w), what boxes are clipped to.
+            logits: per level [B, A_l].
+            deltas: per level [B, A_l, 4].
+            anchors: per level [A_l, 4] yxyx pixels.
+            image_sizes: [B, 2] float32 (h, w); boxes are clipped to it.
 
         Returns:
-            boxes [B, P, 4] yxyx pixels, zero where absent; scores [B, P] in [0, 1], descending, 0 where absent;
-            valid [B, P] bool. Without `use_scores` the scores are random, other ones at each level, the same
-            for all images of a size wherever they are in a batch.
+            A dict:
+                boxes: [B, P, 4] yxyx pixels, zero where absent.
+                scores: [B, P] in [0, 1], descending, zero where absent. Without `use_scores` they are random: different
+                    at each level, and the same for all images of one size.
+                valid: [B, P] bool.
         """
         if not self.config.use_scores:
             logits = [_random_like(level, (number, RANDOM_SEED)) for number, level in enumerate(logits)]
@@ -65,7 +76,7 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=ABSENT)
         boxes = tf.pad(boxes, [[0, 0], [0, missing], [0, 0]])
         scores = tf.ensure_shape(scores, [None, count])
-        valid = scores > PRESENT_ABOVE
+        valid = scores > ABSENT
         return {
             "boxes": tf.stop_gradient(tf.where(valid[..., None], boxes, 0.0)),
             "scores": tf.stop_gradient(tf.where(valid, scores, 0.0)),
@@ -75,7 +86,7 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
     def _level(
         self, logits: tf.Tensor, deltas: tf.Tensor, anchors: tf.Tensor, image_sizes: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Boxes [B, K, 4] and scores [B, K] kept at one level, `ABSENT` where there is none."""
+        """Boxes [B, K, 4] and scores [B, K] kept at one level; `ABSENT` in empty slots."""
         config = self.config
         logits, order = tf.math.top_k(logits, k=tf.minimum(config.pre_nms_top_n, tf.shape(logits)[1]))
         boxes = box_ops.decode(tf.gather(deltas, order, batch_dims=1), tf.gather(anchors, order))
@@ -86,13 +97,8 @@ class ProposalLayer(GeometryLayer[ProposalConfig]):
         scores = tf.where(good, scores, ABSENT)
         if config.nms_iou == 1:  # no IoU is above it
             return boxes, scores
-        kept, count = batched_nms(boxes, good, config.post_nms_top_n, config.nms_iou, self.nms)
-        present = tf.range(config.post_nms_top_n)[None] < count[:, None]
-        scores = tf.where(present, tf.gather(scores, kept, batch_dims=1), ABSENT)
-        return tf.gather(boxes, kept, batch_dims=1), scores
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "nms": self.nms}
+        kept = self.kernels.nms(boxes, scores, good, config.post_nms_top_n, config.nms_iou)
+        return tf.gather(boxes, kept.indices, batch_dims=1), kept.scores
 
 
 def _random_like(logits: tf.Tensor, seed: tuple[int, int]) -> tf.Tensor:

@@ -1,8 +1,8 @@
 """Make a detector, save it to a folder, load it from one.
 
-A folder holds `config.json` (the `DetectorConfig` with categories and preprocessing, versions, the name of the
-weights file) and that weights file. `config.json` is replaced last and atomically, and old weights are removed after
-that: whenever the process is killed, the folder loads.
+A folder holds `config.json` (the `DetectorConfig` with categories and preprocessing, versions, the name of the weights
+file) and that weights file. `config.json` is replaced last and atomically, and old weights are removed after that. So
+the folder loads, even if the process was killed while it saved.
 """
 
 from __future__ import annotations
@@ -17,65 +17,85 @@ import tensorflow as tf
 from tfrcnn.config import DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 CONFIG = "config.json"
-FORMAT = 2  # 1: before MobileNets were `FoldedModel`s, whose name is in the weights file
+FORMAT = 2  # in 1, weights files do not name the `FoldedModel` of a MobileNet
 
 
 def build_detector(
     config: DetectorConfig,
     backbone_weights: str | Path = "none",
     precision: str = "float32",
-    roi_align: str = "crop_and_resize",
+    kernels: Kernels | str = "tensorflow",
+    roi_align: str | None = None,
 ) -> FasterRCNN:
     """Make a detector with fresh heads.
 
     Args:
-        backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout; behind
-            VGG-16 fc6 and fc7 start from them too, where they have a classifier (include_top=True).
+        config: the detector, for example `preset("mobilenet_v2_fpn", categories).detector`.
+        backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout. With VGG-16,
+            fc6 and fc7 start from them too if they have a classifier (include_top=True).
         precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
-        roi_align: implementation, see `tfrcnn.layers.RoIAlign`.
+        kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
+        roi_align: deprecated name of `kernels`.
+
+    Returns:
+        The detector.
 
     Raises:
         InputError: see `FasterRCNN`.
+
+    Example:
+        preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
+        detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
     """
-    return FasterRCNN(config, backbone_weights, roi_align, precision)
+    return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision)
 
 
 def build_blank_detector(
-    config: DetectorConfig, precision: str = "float32", roi_align: str = "crop_and_resize"
+    config: DetectorConfig,
+    precision: str = "float32",
+    kernels: Kernels | str = "tensorflow",
+    roi_align: str | None = None,
 ) -> FasterRCNN:
-    """Make a detector whose weights are zero, for those who then set every one of them.
+    """Make a detector whose weights are zero, for callers who then set all of them.
 
-    Random values are not computed first: that takes up to three times the memory of the largest kernel, which in VGG-16
-    has 411 MB. Variables that are no floating point, such as the state of random numbers, are as ever.
+    It computes no random values first: those take up to three times the memory of the largest kernel, 411 MB in VGG-16.
+    Variables of other types than float, such as the state of random numbers, are as usual.
 
-    Set the weights by `load_weights`, `copy_weights` or `restore_state`: Keras' Normalization computes with copies of
-    its statistics, which `set_weights` does not renew.
+    Set the weights by `load_weights`, `copy_weights` or `restore_state`. Keras' Normalization computes with copies of
+    its statistics, which `set_weights` does not update.
 
-    Arguments and errors as of `build_detector`.
+    Arguments and errors as `build_detector`.
     """
     with tf.variable_creator_scope(_zeros):
-        return build_detector(config, "none", precision, roi_align)
+        return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision)
 
 
 def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
-    """A variable as Keras asks for it, of zeros in place of what its initializer gives."""
+    """Make a variable for Keras, of zeros in place of its initializer's values."""
     initialize = options["initial_value"]
     if callable(initialize):
         with tf.Graph().as_default():  # where it computes nothing
             like = tf.convert_to_tensor(initialize())
-        if like.dtype.is_floating:  # the others, such as the state of random numbers, are no weights
+        if like.dtype.is_floating:  # others, such as the state of random numbers, are not weights
             options["initial_value"] = lambda: tf.zeros(like.shape, like.dtype)
     return next_creator(**options)
 
 
 def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
-    """Write a detector to a folder, replacing one that is there.
+    """Write a detector to a folder, replacing a detector that is there.
 
     Args:
-        extra: JSON values to keep beside the configuration, e.g. how it was trained and what it scored.
+        detector: the detector.
+        folder: the folder, made if it does not exist.
+        extra: JSON values to store with the configuration, for example how it was trained and what it scored.
+
+    Example:
+        tfrcnn.save_detector(detector, "runs/cells")
+        tfrcnn.load_detector("runs/cells")
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,33 +116,47 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
 
 
 def load_detector(
-    folder: str | Path, precision: str = "float32", roi_align: str = "crop_and_resize", **changes: Any
+    folder: str | Path,
+    precision: str = "float32",
+    kernels: Kernels | str = "tensorflow",
+    roi_align: str | None = None,
+    **changes: Any,
 ) -> FasterRCNN:
     """Load a detector from a folder that `save_detector` or `train` wrote, on any machine.
 
     Args:
-        precision, roi_align: as of `build_detector`.
+        folder: the folder, with `config.json` in it.
+        precision: as `build_detector`.
+        kernels: as `build_detector`; a folder does not store them.
+        roi_align: deprecated name of `kernels`.
         changes: `DetectorConfig` fields to replace that hold no weights: image, test_proposals, detections.
 
+    Returns:
+        The detector.
+
     Raises:
-        InputError: nothing to load there, or a file of another form; names the file and the field.
+        InputError: the folder holds no detector, or a file of another format; names the file and the field.
+
+    Example:
+        detector = tfrcnn.load_detector("runs/cells", detections=tfrcnn.DetectionConfig(max_detections=20))
     """
+    kernels = find_kernels(roi_align or kernels)
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
-    detector = build_blank_detector(config, precision, roi_align)
+    detector = build_blank_detector(config, precision, kernels)
     restore_detector(detector, folder)
     return detector
 
 
 def restore_detector(detector: FasterRCNN, folder: str | Path) -> None:
-    """Give a detector the weights of another of the same form, from the folder of that one.
+    """Load the weights of a saved detector into one of the same configuration.
 
     Raises:
-        InputError: nothing to load there, or weights of another form; names the file.
+        InputError: the folder holds no detector, or weights of another configuration; names the file.
     """
     folder = Path(folder)
     weights = folder / read_description(folder)["weights"]
     if not weights.is_file():
-        raise InputError(f"{folder / CONFIG} names {weights.name!r}, but there is no such file beside it")
+        raise InputError(f"{folder / CONFIG} names {weights.name!r}, but there is no such file next to it")
     try:
         detector.load_weights(weights)
     except Exception as error:  # h5py and Keras raise several kinds
@@ -130,18 +164,18 @@ def restore_detector(detector: FasterRCNN, folder: str | Path) -> None:
 
 
 def read_description(folder: str | Path) -> dict[str, Any]:
-    """The content of a folder's `config.json`: format, weights, versions, detector, extra.
+    """Read a folder's `config.json`: format, weights, versions, detector, extra.
 
     Raises:
-        InputError: no such folder or file, or of another form.
+        InputError: there is no such folder or file, or it has another format.
     """
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise InputError(f"no detector in {folder}: expected a folder with {CONFIG}, as written by tfrcnn train")
     description = read_json(path)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        found = description.get("format") if isinstance(description, dict) else description
-        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {found!r}")
+        version = description.get("format") if isinstance(description, dict) else description
+        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {version!r}")
     for key in ("weights", "detector"):
         if key not in description:
             raise InputError(f"{path}: {key} is missing")
@@ -149,7 +183,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
 
 
 def package_version(package: str) -> str | None:
-    """The version of an installed package, or of its CPU build; None if there is none."""
+    """Return the version of an installed package, or of its CPU build; None if neither is installed."""
     for name in (package, f"{package}-cpu"):
         try:
             return importlib.metadata.version(name)

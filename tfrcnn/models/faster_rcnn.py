@@ -1,7 +1,7 @@
 """Faster R-CNN: images -> detections, assembled from the layers as a Keras functional model.
 
-Reads as figure 2 of the paper: backbone -> (feature pyramid) -> region proposal network -> proposals -> RoI pooling ->
-box head -> detections. There is nothing about ground truth here; see `tfrcnn.training` for that.
+`tfrcnn.models.stages` says how data flow: backbone -> (feature pyramid) -> region proposal network -> proposals -> RoI
+pooling -> box head -> detections (figure 2 of the paper). Ground truth belongs to `tfrcnn.training`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
+from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 from tfrcnn.layers import (
     AnchorGenerator,
     BoxHead,
@@ -33,6 +34,9 @@ from tfrcnn.layers.base import register
 from tfrcnn.models.backbones import Backbone, build_backbone
 from tfrcnn.models.backbones.classifier import load_classifier
 from tfrcnn.models.fpn import FeaturePyramid
+from tfrcnn.models.stages import Extractor, Stages
+
+POOLINGS = {"roi_align": RoIAlign, "roi_pool": RoIPool}
 
 
 @register
@@ -40,178 +44,196 @@ class FasterRCNN(keras.Model):
     """A detector: images [B, H, W, 3], RGB 0..255, any size -> detections in pixels of those images.
 
     Outputs (D = config.detections.max_detections):
-        boxes [B, D, 4] float32: [y1, x1, y2, x2] in pixels of the images as given, within them.
+        boxes [B, D, 4] float32: [y1, x1, y2, x2] in pixels of the input images, within them.
         scores [B, D] float32: in (0, 1), descending.
         labels [B, D] int32: 0..C-1, positions in `config.categories`.
         num_detections [B] int32: slots from there on hold zeros.
 
-    `network` is the part behind the preprocessing: (images already at network size and padded, their image_sizes [B,
-    2]) -> the same detections in pixels of the network input. Batches of images of several sizes go through it.
+    Attributes:
+        config: the `DetectorConfig`.
+        kernels: the operators that it is assembled with, see `tfrcnn.kernels`.
+        network: the part after the preprocessing. It takes images at network size, padded, and their image_sizes [B,
+            2], and returns detections in pixels of the network input. A batch may hold images of several sizes.
+        stages: the same part in steps, see `tfrcnn.models.stages`.
+        rpn_backbone: the RPN's backbone; None if `config.shared_features`.
+        rpn_fpn: the RPN's feature pyramid; None if `config.shared_features` or without a pyramid.
+        weights_note: which layers of a VGG-16's box head came with the backbone's weights; "" for other backbones.
 
-    `weights_note` says which layers of a VGG-16's box head the backbone's weights came with, if weights were asked for.
-
-    Without `config.shared_features` the RPN has `rpn_backbone` and `rpn_fpn` of its own, which are None otherwise.
+    Example:
+        config = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(1, "cell"),)).detector
+        detections = FasterRCNN(config)(images)
     """
 
     def __init__(
         self,
         config: DetectorConfig | dict[str, Any],
         backbone_weights: str | Path = "none",
-        roi_align: str = "crop_and_resize",
+        kernels: Kernels | str = "tensorflow",
         precision: str = "float32",
+        roi_align: str | None = None,
         **kwargs: Any,
     ) -> None:
         """
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
-            backbone_weights: "none", "imagenet" or a file, see `build_backbone`; behind VGG-16 the box head takes its
+            backbone_weights: "none", "imagenet" or a file, see `build_backbone`. With VGG-16 the box head takes its
                 fully connected layers from them too, see `load_classifier`.
-            roi_align: implementation of `RoIAlign`, where the head has that; with any but "crop_and_resize" all layers
-                take operators that XLA and TFLite have, NMS too.
+            kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
+            roi_align: deprecated name of `kernels`.
 
         Raises:
-            InputError: no categories, an unknown backbone or weights, preprocessing that is not that of the ImageNet
-                weights, anchors that do not fit the levels, RoIPool behind a feature pyramid.
+            InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
+                ImageNet weights, anchors that do not fit the levels, RoIPool after a feature pyramid.
         """
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
+        kernels = find_kernels(roi_align or kernels)
         with _dtype_policy(precision):
-            self._assemble(config, backbone_weights, roi_align, kwargs)
+            self._assemble(config, backbone_weights, kernels, kwargs)
 
-    def _assemble(self, config: DetectorConfig, backbone_weights: str | Path, roi_align: str, kwargs: Any) -> None:
+    def _assemble(
+        self, config: DetectorConfig, backbone_weights: str | Path, kernels: Kernels, kwargs: dict[str, Any]
+    ) -> None:
         # === Layers ===
-        preprocessor = Preprocessor(config.image, name="preprocessor")
-        normalizer = Normalizer(config.image, name="normalizer")
-        backbone, fpn = _extractor(config, backbone_weights)
-        own = None if config.shared_features else _extractor(config, backbone_weights, "rpn_")
-        level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if fpn else backbone.strides[-1:]
+        backbone, extractor = _extractor(config, backbone_weights, kernels)
+        rpn_extractor = None if config.shared_features else _extractor(config, backbone_weights, kernels, "rpn_")[1]
+        level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if config.fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
             expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
             raise InputError(f"AnchorConfig.sizes must have {expected}, found {len(config.anchors.sizes)}")
-        anchor_generator = AnchorGenerator(config.anchors, level_strides, name="anchors")
-        rpn_head = RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head")
-        nms = "combined" if roi_align == "crop_and_resize" else "padded"  # what XLA and TFLite take
-        proposal_layer = ProposalLayer(config.test_proposals, nms, name="proposals")
-        roi_strides = _pooled_strides(backbone.strides) if fpn else backbone.strides[-1:]
-        roi_pooling = _roi_pooling(config, roi_strides, roi_align)
-        box_head = BoxHead(config.head, config.num_classes, name="box_head")
-        decoder = DetectionDecoder(config.detections, config.head.box_weights, nms, name="decoder")
+        roi_strides = _pooled_strides(backbone.strides) if config.fpn else backbone.strides[-1:]
+        stages = Stages(
+            normalizer=Normalizer(config.image, kernels, name="normalizer"),
+            extractor=extractor,
+            rpn_extractor=rpn_extractor,
+            rpn_head=RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head"),
+            anchor_generator=AnchorGenerator(config.anchors, level_strides, name="anchors"),
+            proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
+            roi_pooling=_roi_pooling(config, roi_strides, kernels),
+            pooled_levels=len(roi_strides),
+            box_head=BoxHead(config.head, config.num_classes, name="box_head"),
+            decoder=DetectionDecoder(config.detections, config.head.box_weights, kernels, name="decoder"),
+        )
 
         # === Functional model ===
-        size = config.image.static_size or (None, None)
-        images = keras.Input((*size, 3), name="images", dtype="float32")
+        images = keras.Input((*(config.image.static_size or (None, None)), 3), name="images", dtype="float32")
         image_sizes = keras.Input((2,), name="image_sizes", dtype="float32")
-        pixels = normalizer(images, image_sizes)
-        features = _features(backbone.model, fpn, pixels)
-        rpn_features = _features(own[0].model, own[1], pixels) if own else features
-        logits, deltas = rpn_head(rpn_features)
-        anchors = anchor_generator(rpn_features, images)
-        proposals = proposal_layer(logits, deltas, anchors, image_sizes)
-        roi_features = roi_pooling(features[: len(roi_strides)], proposals["boxes"])
-        class_logits, box_deltas = box_head(roi_features)
-        detections = decoder(class_logits, box_deltas, proposals["boxes"], proposals["valid"], image_sizes)
         # autocast=False: sizes must not be rounded to the 8 bits of bfloat16 on their way in
+        detections = stages.detect(images, image_sizes)
         network = keras.Model([images, image_sizes], detections, name="network", autocast=False)
 
         raw = keras.Input((None, None, 3), name="images", dtype="float32")
-        prepared = preprocessor(raw)
+        prepared = Preprocessor(config.image, name="preprocessor")(raw)
         detections = network([prepared["images"], prepared["image_sizes"]])
         detections = DetectionRescaler(name="rescaler")(detections, prepared["image_sizes"], prepared["original_sizes"])
         super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
 
         # === Config ===
         self.config = config
-        # Keras' jit_compile="auto" must not choose XLA for images of many sizes: each would be compiled anew
+        self.kernels = kernels
+        # Keras' jit_compile="auto" must not choose XLA for images of many sizes: it would compile for each
         self.supports_jit = config.image.static_size is not None
         self.network = network
-        self.normalizer = normalizer
+        self.stages = stages
+        # weights files name the layers by these attributes
+        self.normalizer = stages.normalizer
         self.backbone = backbone.model
         self.backbone_stages = backbone.stages
-        self.fpn = fpn
-        self.rpn_backbone = own[0].model if own else None
-        self.rpn_fpn = own[1] if own else None
-        self.rpn_head = rpn_head
-        self.anchor_generator = anchor_generator
-        self.proposal_layer = proposal_layer
-        self.roi_pooling = roi_pooling
-        self.roi_align_implementation = roi_align
-        self.box_head = box_head
-        self.decoder = decoder
+        self.fpn = extractor.fpn
+        self.rpn_backbone = rpn_extractor.backbone if rpn_extractor else None
+        self.rpn_fpn = rpn_extractor.fpn if rpn_extractor else None
+        self.rpn_head = stages.rpn_head
+        self.anchor_generator = stages.anchor_generator
+        self.proposal_layer = stages.proposal_layer
+        self.roi_pooling = stages.roi_pooling
+        self.box_head = stages.box_head
+        self.decoder = stages.decoder
         self.rescaler = self.get_layer("rescaler")
         self.level_strides = level_strides
-        self.weights_note = load_classifier(box_head, backbone_weights) if config.backbone.name == "VGG16" else ""
+        is_vgg = config.backbone.name == "VGG16"
+        self.weights_note = load_classifier(stages.box_head, backbone_weights) if is_vgg else ""
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
     ) -> list[tf.Tensor]:
-        """Feature maps of network-sized images [B, N_h, N_w, 3] with image_sizes [B, 2]: one a level, finest first.
+        """Compute the feature maps that boxes are pooled from.
 
-        They are those of the box head, and of the RPN too where it has none of its own.
+        Args:
+            images: [B, N_h, N_w, 3] at network size.
+            image_sizes: [B, 2] (h, w) inside the padding.
+            training: whether batch norm and dropout run as in training, unless the backbone is frozen.
+
+        Returns:
+            per level [B, rows, columns, channels], finest first.
         """
-        return _features(self.backbone, self.fpn, self.normalizer(images, image_sizes), training)
+        return self.stages.features(images, image_sizes, training).head
 
     def extract_rpn_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
     ) -> list[tf.Tensor]:
-        """The feature maps that the RPN sees, as of `extract_features`, of which they are a repetition where shared."""
-        if self.config.shared_features:
-            return self.extract_features(images, image_sizes, training)
-        return _features(self.rpn_backbone, self.rpn_fpn, self.normalizer(images, image_sizes), training)
+        """Compute the feature maps that the RPN sees; arguments and result as `extract_features`."""
+        return self.stages.features(images, image_sizes, training, head=False).rpn
 
     def proposer(self, config: ProposalConfig) -> keras.Model:
-        """The detector's first stage with other options of its proposals: network-sized images [B, N_h, N_w, 3] and
-        image_sizes [B, 2] -> proposals as of `ProposalLayer`, in pixels of the network input."""
-        anchors, outputs = (tf.nest.flatten(self.network.get_layer(name).output) for name in ("anchors", "rpn_head"))
-        logits, deltas = outputs[: len(anchors)], outputs[len(anchors) :]
-        proposals = ProposalLayer(config, self.proposal_layer.nms, name="proposals")(
-            logits, deltas, anchors, self.network.inputs[1]
-        )
-        return keras.Model(self.network.inputs, proposals, name="proposer", autocast=False)
+        """Make a model of the first stage with other options.
+
+        Args:
+            config: how many proposals to keep, and which.
+
+        Returns:
+            A model: images [B, N_h, N_w, 3] at network size and image_sizes [B, 2] -> proposals in pixels of the
+            network input, as `ProposalLayer` returns.
+        """
+        images, image_sizes = self.network.inputs
+        layer = ProposalLayer(config, self.kernels, name="proposals")
+        rpn = self.stages.rpn(self.stages.features(images, image_sizes, head=False).rpn, images)
+        proposals = self.stages.propose(rpn, image_sizes, layer)
+        return keras.Model([images, image_sizes], proposals, name="proposer", autocast=False)
 
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "config": self.config.to_dict(),
-            "roi_align": self.roi_align_implementation,
+            "kernels": self.kernels.name,
             "precision": self.dtype_policy.name,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FasterRCNN:
+        """Make the detector from `get_config`, or from a file that tfrcnn 0.1 saved."""
+        config = dict(config)
+        if "roi_align" in config:
+            config["kernels"] = RENAMED[config.pop("roi_align")]
         return cls(**config)
 
 
-def _extractor(config: DetectorConfig, weights: str | Path, prefix: str = "") -> tuple[Backbone, FeaturePyramid | None]:
-    """What makes feature maps of pixels; `prefix` tells the RPN's own from the box head's."""
+def _extractor(
+    config: DetectorConfig, weights: str | Path, kernels: Kernels, prefix: str = ""
+) -> tuple[Backbone, Extractor]:
+    """Build a backbone, with its pyramid if the detector has one; `prefix` distinguishes the RPN's layers."""
     backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone")
-    return backbone, FeaturePyramid(config.fpn, backbone.strides, name=f"{prefix}fpn") if config.fpn else None
+    fpn = FeaturePyramid(config.fpn, backbone.strides, kernels, name=f"{prefix}fpn") if config.fpn else None
+    return backbone, Extractor(backbone.model, fpn)
 
 
-def _features(
-    backbone: keras.Model, fpn: FeaturePyramid | None, pixels: tf.Tensor, training: bool | None = None
-) -> list[tf.Tensor]:
-    """Normalised pixels -> feature maps, one a level, finest first; without a pyramid the backbone's last."""
-    features = tf.nest.flatten(backbone(pixels, training=training))  # Keras unpacks a list of one map
-    return fpn(features, training=training) if fpn else features[-1:]
-
-
-def _roi_pooling(config: DetectorConfig, strides: tuple[int, ...], roi_align: str) -> RoIAlign | RoIPool:
-    if config.head.pooling == "roi_align":
-        return RoIAlign(config.head, strides, roi_align, name="roi_align")
-    if config.fpn:
+def _roi_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
+    name = config.head.pooling
+    if name == "roi_pool" and config.fpn:
         raise InputError(
             "HeadConfig.pooling 'roi_pool' takes boxes from one feature map: expected DetectorConfig.fpn None, or "
             "'roi_align' with a feature pyramid, found both"
         )
-    return RoIPool(config.head, strides, name="roi_pool")
+    return POOLINGS[name](config.head, strides, kernels, name=name)
 
 
 def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of the levels that boxes are pooled from: one map a stride, as torchvision's pooler counts them. Of the
-    two maps of its MobileNetV3, both at stride 32, that is the first; the other serves the RPN alone."""
+    """Strides of the levels that boxes are pooled from: one map per stride, as torchvision's pooler counts them.
+
+    Two maps of its MobileNetV3 have stride 32. Boxes are pooled from the first; the other serves the RPN alone.
+    """
     return strides[: int(math.log2(strides[-1] // strides[0])) + 1]
 
 

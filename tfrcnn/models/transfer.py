@@ -7,6 +7,7 @@ import numpy as np
 
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
+from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones.applications import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -17,7 +18,8 @@ def with_categories(
     categories: tuple[Category, ...],
     image: ImageConfig | None = None,
     precision: str = "float32",
-    roi_align: str = "crop_and_resize",
+    kernels: Kernels | str = "tensorflow",
+    roi_align: str | None = None,
 ) -> tuple[FasterRCNN, tuple[str, ...]]:
     """A detector for other categories, with the weights of this one.
 
@@ -26,13 +28,15 @@ def with_categories(
 
     Args:
         image: other preprocessing, e.g. another size; None keeps it.
-        precision, roi_align: as of `build_detector`.
+        precision: as `build_detector`.
+        kernels: as `build_detector`.
+        roi_align: deprecated name of `kernels`.
 
     Returns:
         the new detector, and the names of the categories that were kept.
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image)
-    new = build_detector(config, "none", precision, roi_align)
+    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels))
     for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
@@ -66,7 +70,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
         if expected != found:
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
     config = detector.config.replace(shared_features=False)
-    new = build_blank_detector(config, detector.dtype_policy.name, detector.roi_align_implementation)
+    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels)
     for name in ("backbone", "fpn", "box_head"):
         copy_part(detector, name, new, name)
     own = "" if proposer.config.shared_features else "rpn_"

@@ -52,7 +52,7 @@ def start_of(phase: Phase, phases: tuple[Phase, ...], given: FasterRCNN, out: Pa
             _keep_initial(given, out / INITIAL)
         return unshare(given) if needs_unsharing else given
     if needs_unsharing:
-        return load_detector(out / before.name, given.dtype_policy.name, given.roi_align_implementation)
+        return load_detector(out / before.name, given.dtype_policy.name, given.kernels)
     if before.shared == phase.shared:
         restore_detector(given, out / before.name)
     else:

@@ -52,9 +52,7 @@ class TrainingModel(keras.Model):
         self.detector = detector
         self.seed = seed
         self.active = tuple(losses)
-        self.proposal_layer = ProposalLayer(
-            detector.config.train_proposals, detector.proposal_layer.nms, name="train_proposals"
-        )
+        self.proposal_layer = ProposalLayer(detector.config.train_proposals, detector.kernels, name="train_proposals")
         self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
 
     def build(self, input_shape: Any) -> None:
@@ -73,26 +71,18 @@ class TrainingModel(keras.Model):
             rpn_logits [B, A], rpn_deltas [B, A, 4], anchors [A, 4]; and for the head's losses features (list of [B,
             rows, columns, channels]) and proposals as of `ProposalLayer`.
         """
-        detector, images, sizes = self.detector, batch["images"], batch["image_sizes"]
-        outputs: dict[str, Any] = {}
-        if detector.config.shared_features or HEAD in self.active:
-            is_trained = bool(training and detector.backbone.trainable)
-            outputs["features"] = detector.extract_features(images, sizes, training=is_trained)
-        if detector.rpn_backbone is None:
-            rpn_features = outputs["features"]
-        else:
-            is_trained = bool(training and detector.rpn_backbone.trainable)
-            rpn_features = detector.extract_rpn_features(images, sizes, training=is_trained)
-        logits, deltas = detector.rpn_head(rpn_features)
-        anchors = detector.anchor_generator(rpn_features, images)
-        if HEAD in self.active:
-            outputs["proposals"] = self.proposal_layer(logits, deltas, anchors, sizes)
-        return {
-            **outputs,
-            "rpn_logits": tf.concat(logits, axis=1),
-            "rpn_deltas": tf.concat(deltas, axis=1),
-            "anchors": tf.concat(anchors, axis=0),
+        stages, images, sizes = self.detector.stages, batch["images"], batch["image_sizes"]
+        features = stages.features(images, sizes, bool(training), head=HEAD in self.active)
+        rpn = stages.rpn(features.rpn, images)
+        outputs = {
+            "rpn_logits": tf.concat(rpn.logits, axis=1),
+            "rpn_deltas": tf.concat(rpn.deltas, axis=1),
+            "anchors": tf.concat(rpn.anchors, axis=0),
         }
+        if HEAD in self.active:
+            outputs["features"] = features.head
+            outputs["proposals"] = stages.propose(rpn, sizes, self.proposal_layer)
+        return outputs
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool | None = True
@@ -141,8 +131,8 @@ class TrainingModel(keras.Model):
         targets = roi_targets(
             proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
         )
-        pooled = detector.roi_pooling(outputs["features"][: len(detector.roi_pooling.strides)], targets.boxes)
-        class_logits, deltas = detector.box_head(pooled, training=training)
+        pooled = detector.stages.pool(outputs["features"], targets.boxes)
+        class_logits, deltas = detector.stages.classify(pooled, training=training)
         return head_losses(class_logits, deltas, targets, config.head.match.beta)
 
     def _draw(self, stream: int, shape: Any, training: bool | None) -> tf.Tensor:

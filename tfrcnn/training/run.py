@@ -145,7 +145,7 @@ def train(
                 *(callbacks or []),
             ],
         )
-    best = load_detector(out, roi_align=detector.roi_align_implementation)
+    best = load_detector(out, kernels=detector.kernels)
     plot_curves(history, out / "curves.png")
     if validation is not None and _has_head(training.scheme):
         draw_sheet(Predictor(best), validation, out / "predictions.png")

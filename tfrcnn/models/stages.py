@@ -1,0 +1,187 @@
+"""The stages of a detector, from images at network size to detections; figure 2 of the paper.
+
+Everyone who runs a part of a detector runs it from here: the assembly, training, proposals, exports, benchmarks.
+
+Legend: B batch, A anchors, P proposals, p pool_size, C classes, D max_detections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.layers import AnchorGenerator, BoxHead, DetectionDecoder, Normalizer, ProposalLayer, RPNHead
+from tfrcnn.models.fpn import FeaturePyramid
+
+
+class Features(NamedTuple):
+    """The feature maps of both stages.
+
+    Attributes:
+        pixels: [B, N_h, N_w, 3] normalised images.
+        head: per level [B, rows, columns, channels], finest first; boxes are pooled from them. Empty if skipped.
+        rpn: per level, the maps that the RPN sees: the same list, if the detector shares features.
+    """
+
+    pixels: tf.Tensor
+    head: list[tf.Tensor]
+    rpn: list[tf.Tensor]
+
+
+class RPNOutputs(NamedTuple):
+    """What the RPN says about every anchor.
+
+    Attributes:
+        logits: per level [B, A_l].
+        deltas: per level [B, A_l, 4].
+        anchors: per level [A_l, 4] yxyx pixels.
+    """
+
+    logits: list[tf.Tensor]
+    deltas: list[tf.Tensor]
+    anchors: list[tf.Tensor]
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """Normalised images -> feature maps.
+
+    Attributes:
+        backbone: the convolutional network.
+        fpn: the pyramid on its maps; None uses the backbone's last map.
+    """
+
+    backbone: keras.Model
+    fpn: FeaturePyramid | None
+
+    def __call__(self, pixels: tf.Tensor, training: bool | None = None) -> list[tf.Tensor]:
+        """
+        Args:
+            pixels: [B, N_h, N_w, 3].
+            training: None leaves it to Keras. A frozen backbone runs as in detection, without dropout.
+
+        Returns:
+            per level [B, rows, columns, channels], finest first.
+        """
+        if training is not None:
+            training = training and self.backbone.trainable
+        features = tf.nest.flatten(self.backbone(pixels, training=training))  # Keras unpacks a list of one map
+        return list(self.fpn(features, training=training)) if self.fpn else features[-1:]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The layers of a detector, and how data flow through them.
+
+    Attributes:
+        extractor: the feature maps of the box head; of the RPN too, if the detector shares features.
+        rpn_extractor: the RPN's, or None if the detector shares features.
+        pooled_levels: how many levels boxes are pooled from, the finest first.
+
+    Example:
+        stages = detector.stages
+        features = stages.features(images, image_sizes, training=False)
+        proposals = stages.propose(stages.rpn(features.rpn, images), image_sizes)
+        class_logits, deltas = stages.classify(stages.pool(features.head, proposals["boxes"]))
+        detections = stages.decode(class_logits, deltas, proposals, image_sizes)
+    """
+
+    normalizer: Normalizer
+    extractor: Extractor
+    rpn_extractor: Extractor | None
+    rpn_head: RPNHead
+    anchor_generator: AnchorGenerator
+    proposal_layer: ProposalLayer
+    roi_pooling: keras.layers.Layer
+    pooled_levels: int
+    box_head: BoxHead
+    decoder: DetectionDecoder
+
+    def features(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None, head: bool = True
+    ) -> Features:
+        """Normalise images and compute feature maps.
+
+        Args:
+            images: [B, N_h, N_w, 3] at network size, RGB 0..255.
+            image_sizes: [B, 2] (h, w) inside the padding.
+            training: see `Extractor`.
+            head: False skips the maps that only the box head uses.
+
+        Returns:
+            The feature maps of both stages.
+        """
+        pixels = self.normalizer(images, image_sizes)
+        if self.rpn_extractor is None:
+            shared = self.extractor(pixels, training)
+            return Features(pixels, shared, shared)
+        return Features(pixels, self.extractor(pixels, training) if head else [], self.rpn_extractor(pixels, training))
+
+    def rpn(self, features: list[tf.Tensor], images: tf.Tensor) -> RPNOutputs:
+        """Run the RPN's head.
+
+        Args:
+            features: `Features.rpn`.
+            images: [B, N_h, N_w, 3]; only the shape matters.
+        """
+        logits, deltas = self.rpn_head(features)
+        return RPNOutputs(logits, deltas, self.anchor_generator(features, images))
+
+    def propose(
+        self, rpn: RPNOutputs, image_sizes: tf.Tensor, layer: ProposalLayer | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Choose proposals.
+
+        Args:
+            rpn: from `rpn`.
+            image_sizes: [B, 2] (h, w).
+            layer: other options of the choice; None takes the detector's for detection.
+
+        Returns:
+            boxes [B, P, 4], scores [B, P] and valid [B, P], as `ProposalLayer` returns.
+        """
+        return (layer or self.proposal_layer)(rpn.logits, rpn.deltas, rpn.anchors, image_sizes)
+
+    def pool(self, features: Sequence[tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
+        """Pool boxes [B, P, 4] from `Features.head`: [B, P, p, p, channels]."""
+        return self.roi_pooling(features[: self.pooled_levels], boxes)
+
+    def classify(self, roi_features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Run the box head: [B, P, p, p, channels] -> class logits [B, P, C + 1] and deltas [B, P, C, 4]."""
+        return self.box_head(roi_features, training=training)
+
+    def decode(
+        self,
+        class_logits: tf.Tensor,
+        deltas: tf.Tensor,
+        proposals: dict[str, tf.Tensor],
+        image_sizes: tf.Tensor,
+        from_logits: bool = True,
+    ) -> dict[str, tf.Tensor]:
+        """Turn the box head's outputs into detections.
+
+        Args:
+            class_logits: [B, P, C + 1], background last. With `from_logits` False: probabilities.
+            deltas: [B, P, C, 4].
+            proposals: from `propose`.
+            image_sizes: [B, 2] (h, w).
+            from_logits: whether to apply the softmax.
+
+        Returns:
+            boxes [B, D, 4] in pixels of the network input, scores, labels and num_detections, as `DetectionDecoder`
+            returns.
+        """
+        return self.decoder(
+            class_logits, deltas, proposals["boxes"], proposals["valid"], image_sizes, from_logits=from_logits
+        )
+
+    def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Run all stages: images [B, N_h, N_w, 3] and image_sizes [B, 2] -> detections, as `decode` returns."""
+        features = self.features(images, image_sizes)
+        proposals = self.propose(self.rpn(features.rpn, images), image_sizes)
+        class_logits, deltas = self.classify(self.pool(features.head, proposals["boxes"]))
+        return self.decode(class_logits, deltas, proposals, image_sizes)
