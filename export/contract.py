@@ -34,15 +34,17 @@ def prepare(
     score_threshold: float | None = None,
     kernels: Kernels | str = "portable",
 ) -> FasterRCNN:
-    """A float32 copy of a detector, with the options of an export.
+    """Copy a detector in float32, with the options of an export.
 
     Args:
-        image_size: (height, width) makes the network's input static (letterbox); None keeps the detector's.
-        max_detections, score_threshold: None keeps the detector's.
-        kernels: the copy's operators, see `tfrcnn.kernels`.
+        detector: The detector.
+        image_size: (height, width) of the network's input, made static (letterbox); None keeps the detector's.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
+        kernels: The copy's kernels, see `tfrcnn.kernels`.
 
     Raises:
-        InputError: a size that is not a positive multiple of the detector's divisor, or an option out of range.
+        InputError: The size is not a positive multiple of the detector's divisor, or an option is out of range.
     """
     config = detector.config
     if image_size is not None:

@@ -47,16 +47,24 @@ def layer_of(name: str) -> str | None:
 
 
 def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What each stage gives.
+    """Run a detector and return the outputs of each stage.
 
     Args:
-        images: [B, N_h, N_w, 3], at network size; image_sizes: [B, 2], as `FasterRCNN.network` takes them.
+        detector: The detector.
+        images: [B, N_h, N_w, 3] at network size.
+        image_sizes: [B, 2] (h, w) inside the padding.
 
     Returns:
-        by the names of `STAGES` with a number behind: normalised images; feature maps, finest first, and behind them
-        the RPN's where it has its own; logits [B, A] and deltas [B, A, 4] of all levels; boxes [B, P, 4] of the
-        proposals; their pooled features [B, P, p, p, C]; class logits [B, P, C + 1] and deltas [B, P, C, 4]; boxes
-        [B, D, 4] and scores [B, D] of the detections.
+        preprocessing_0: [B, N_h, N_w, 3] normalised images.
+        backbone_0, ...: Feature maps, finest first; then the RPN's, if it does not share features.
+        rpn_0: [B, A] logits of all levels.
+        rpn_1: [B, A, 4] deltas of all levels.
+        proposals_0: [B, P, 4] boxes.
+        roi_align_0: [B, P, p, p, C] pooled features.
+        head_0: [B, P, C + 1] class logits.
+        head_1: [B, P, C, 4] deltas.
+        detections_0: [B, D, 4] boxes.
+        detections_1: [B, D] scores.
     """
     stages = detector.stages
     features = stages.features(images, image_sizes, training=False)

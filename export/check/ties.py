@@ -37,19 +37,19 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
     rpn = stages.rpn(features.rpn, prepared["images"])
     for seed in range(tries):
         noise = tf.random.Generator.from_seed(seed)
-        logits, deltas = ([_off(level, noise) for level in levels] for levels in (rpn.logits, rpn.deltas))
+        logits, deltas = ([_with_noise(level, noise) for level in levels] for levels in (rpn.logits, rpn.deltas))
         proposals = stages.propose(rpn._replace(logits=logits, deltas=deltas), sizes)
         pooled = stages.pool(features.head, proposals["boxes"])
-        class_logits, box_deltas = (_off(values, noise) for values in stages.classify(pooled, training=False))
+        class_logits, box_deltas = (_with_noise(values, noise) for values in stages.classify(pooled, training=False))
         scores = tf.nn.softmax(class_logits)
         scores = tf.minimum(scores * (1.0 + noise.uniform(tf.shape(scores), -LAST_BITS, LAST_BITS)), 1.0)
-        found = stages.decode(scores, box_deltas, proposals, sizes, from_logits=False)
-        found = detector.rescaler(found, sizes, prepared["original_sizes"])
-        count = int(found["num_detections"][0])
-        boxes, scores, labels = (found[name][0, :count].numpy() for name in ("boxes", "scores", "labels"))
+        detections = stages.decode(scores, box_deltas, proposals, sizes, from_logits=False)
+        detections = detector.rescaler(detections, sizes, prepared["original_sizes"])
+        count = int(detections["num_detections"][0])
+        boxes, scores, labels = (detections[name][0, :count].numpy() for name in ("boxes", "scores", "labels"))
         yield ImageDetections("", boxes, scores, labels)
 
 
-def _off(values: tf.Tensor, noise: tf.random.Generator) -> tf.Tensor:
+def _with_noise(values: tf.Tensor, noise: tf.random.Generator) -> tf.Tensor:
     limit = ROUND_OFF * tf.reduce_max(tf.abs(values))
     return values + noise.uniform(tf.shape(values), -1.0, 1.0) * limit

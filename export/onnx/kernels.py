@@ -1,9 +1,9 @@
-"""ONNX's own NonMaxSuppression, RoiAlign and MaxRoiPool, written into a TensorFlow graph for tf2onnx to find.
+"""Kernels for tf2onnx: ONNX's NonMaxSuppression, RoiAlign and MaxRoiPool inside a TensorFlow graph.
 
-TensorFlow has no operator of all sets' NMS, nor of RoI pooling. Each is put into the graph as a `PyFunc` that never
-runs and whose token says which ONNX operator it stands for; tf2onnx's handler of `PyFunc` turns it into that.
+TensorFlow has no NMS over several sets and no RoI pooling. The graph holds a `PyFunc` for each, which never runs; its
+token names the ONNX operator, and a handler converts it.
 
-Legend: S sets (images, or images x classes), P boxes a set, K kept at most, N kept in all; R boxes, L levels,
+Legend: S sets (images, or images x classes), P boxes per set, K kept at most, N kept in all; R boxes, L levels,
 p pool_size, C channels.
 """
 
@@ -23,20 +23,20 @@ from ...models import FasterRCNN
 
 
 def operator(op_type: str, inputs: list[tf.Tensor], dtype: tf.DType, **attributes: Any) -> tf.Tensor:
-    """The output of an ONNX operator, of unknown shape; only inside a graph that tf2onnx converts with `HANDLERS`."""
+    """Add an ONNX operator to a graph that tf2onnx converts with `HANDLERS`; the output's shape is unknown."""
     token = json.dumps({"op_type": op_type, "attributes": attributes})
     return tf.raw_ops.PyFunc(input=inputs, token=token, Tout=[dtype])[0]
 
 
 def _to_operator(graph: Any, node: Any, name: str, args: Any) -> None:
-    """tf2onnx's handler of what `operator` made."""
-    stands_for = json.loads(node.get_attr_value("token"))
+    """Handle the `PyFunc` of `operator`."""
+    token = json.loads(node.get_attr_value("token"))
     dtypes, shapes = node.output_dtypes, node.output_shapes
     graph.remove_node(node.name)
     graph.make_node(
-        stands_for["op_type"],
+        token["op_type"],
         node.input,
-        attr=stands_for["attributes"],
+        attr=token["attributes"],
         outputs=node.output,
         name=node.name,
         shapes=shapes,
@@ -45,12 +45,11 @@ def _to_operator(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _to_where(graph: Any, node: Any, name: str, args: Any) -> None:
-    """tf.where(c, x, y) as it is. tf2onnx makes it x c + y (1 - c), which takes six operators and lets an infinity of
-    the branch not taken through as NaN."""
+    """Keep tf.where(c, x, y). tf2onnx writes x c + y (1 - c): six operators, and NaN from an infinite other branch."""
     node.type = "Where"
 
 
-# for tf2onnx
+# tf2onnx's `custom_op_handlers`
 HANDLERS: dict[str, Any] = {"PyFunc": (_to_operator, []), "SelectV2": (_to_where, [])}
 
 
@@ -74,25 +73,25 @@ def nms(boxes: tf.Tensor, ranks: tf.Tensor, max_output_size: int, iou_threshold:
     counts = tf.reduce_sum(tf.cast(selected[None, :, 0] == sets[:, None], tf.int32), axis=1)
     first = tf.cumsum(counts, exclusive=True)
     slot = tf.range(max_output_size)[None]
-    # slots beyond the count point at a zero put behind the last row
+    # slots beyond the count point at a zero after the last row
     row = tf.where(slot < counts[:, None], first[:, None] + slot, tf.shape(selected)[0])
     return tf.gather(tf.pad(selected[:, 2], [[0, 1]]), row), counts
 
 
 def roi_align(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], config: HeadConfig) -> tf.Tensor:
-    """RoIAlign as one ONNX RoiAlign a level, each on the boxes of that level, like torchvision's export.
+    """Pool by one ONNX RoiAlign per level, on the boxes of that level, like torchvision's export.
 
     Returns:
-        [R, p, p, C]. Where a fully connected layer comes next (`feeds_dense`), only the shape is that, and the order in
-        memory is [R, C, p, p], as ONNX's operator leaves it: `prepare_weights` has permuted that layer's weights
-        instead of 15 MB (300 boxes of 128 channels) in every run.
+        [R, p, p, C]. If a fully connected layer follows (`feeds_dense`), the values stay in the order [R, C, p, p] of
+        ONNX's operator: `prepare_weights` permutes that layer's weights once, in place of 15 MB (300 boxes of 128
+        channels) in every run.
     """
     channels = features[0].shape[-1]
     boxes = tf.gather(crops.boxes, [1, 0, 3, 2], axis=-1)  # ONNX: x1, y1, x2, y2
     pooled, members = [], []
     for level, (feature, stride) in enumerate(zip(features, strides)):
         index = tf.where(crops.levels == level)[:, 0]
-        one = operator(
+        crops_of_level = operator(
             "RoiAlign",
             [
                 tf.transpose(feature, [0, 3, 1, 2]),
@@ -106,14 +105,14 @@ def roi_align(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...],
             spatial_scale=1.0 / stride,
             coordinate_transformation_mode="half_pixel" if config.aligned else "output_half_pixel",
         )
-        pooled.append(tf.ensure_shape(one, [None, channels, config.pool_size, config.pool_size]))
+        pooled.append(tf.ensure_shape(crops_of_level, [None, channels, config.pool_size, config.pool_size]))
         members.append(index)
     order = tf.concat(members, axis=0)
     return _channels_last(tf.gather(tf.concat(pooled, axis=0), tf.math.invert_permutation(order)), config)
 
 
 def roi_pool(feature: tf.Tensor, bins: Bins, stride: int, config: HeadConfig) -> tf.Tensor:
-    """RoIPool as ONNX's MaxRoiPool, which is Caffe's; returned as by `roi_align`."""
+    """Pool by ONNX's MaxRoiPool, which is Caffe's; returns what `roi_align` returns."""
     channels = feature.shape[-1]
     boxes = tf.gather(bins.boxes, [1, 0, 3, 2], axis=-1)  # ONNX: image, x1, y1, x2, y2
     crops = operator(
@@ -134,8 +133,7 @@ def _channels_last(crops: tf.Tensor, config: HeadConfig) -> tf.Tensor:
 
 
 def normalize(images: tf.Tensor, image_sizes: tf.Tensor, config: ImageConfig) -> tf.Tensor:
-    """`images.normalize`, channels first as convolutions have them in ONNX: with the three channels innermost, each of
-    its operators runs over three numbers at a time."""
+    """Compute `images.normalize` with channels first; with channels last, operators would loop over three values."""
     if config.channel_order == "BGR":
         images = tf.reverse(images, axis=[-1])
     mean, std = (tf.constant(values, tf.float32)[:, None, None] for values in (config.mean, config.std))
@@ -147,10 +145,10 @@ def normalize(images: tf.Tensor, image_sizes: tf.Tensor, config: ImageConfig) ->
 
 
 def upsample(x: tf.Tensor, factor: int, like: tf.Tensor, cut: bool = True) -> tf.Tensor:
-    """The feature pyramid's repetition, cut to the rows and columns of `like`, as one Resize.
+    """Repeat rows and columns by one Resize, and cut the result to the size of `like`.
 
-    Without `cut` it is as large as `like` by itself. A cut is a pass over the largest maps, and keeps ONNX Runtime
-    from leaving them in the layout of its convolutions.
+    Set `cut` to False if the sizes match anyway: a cut is a pass over the largest maps, and keeps ONNX Runtime from
+    leaving them in the layout of its convolutions.
     """
     if factor == 1:
         return x
@@ -171,12 +169,12 @@ def upsample(x: tf.Tensor, factor: int, like: tf.Tensor, cut: bool = True) -> tf
 
 
 def feeds_dense(config: HeadConfig) -> bool:
-    """Whether what `roi_align` returns is flattened for a hidden layer."""
+    """Return whether a hidden layer flattens the result of `roi_align`."""
     return bool(config.units) and not config.convs
 
 
 def in_order(pooled: tf.Tensor, config: HeadConfig) -> tf.Tensor:
-    """[B, P, p, p, C] as `roi_align` leaves it in memory -> with its numbers where the shape says."""
+    """Reorder the values of `roi_align`'s result [B, P, p, p, C] as its shape says."""
     if not feeds_dense(config):
         return pooled
     shape = tf.shape(pooled)
@@ -196,7 +194,7 @@ def prepare_weights(detector: FasterRCNN) -> None:
 
 
 def onnx_kernels(detector: FasterRCNN) -> Kernels:
-    """The kernels for a copy of this detector that tf2onnx converts; the copy computes nothing by itself."""
+    """Return the kernels for a copy of this detector that tf2onnx converts; the copy itself cannot run."""
     return Kernels(
         name="onnx",
         nms=nms,
@@ -209,13 +207,15 @@ def onnx_kernels(detector: FasterRCNN) -> Kernels:
 
 
 def _halves_exactly(detector: FasterRCNN) -> bool:
-    """Whether no map of the backbone is rounded, whatever the image: of padded convolutions, if the network's input is
-    a multiple of the coarsest stride."""
+    """Return whether every map has exactly twice the size of the next, for all images.
+
+    It has if convolutions are padded and the network's input is a multiple of the coarsest stride.
+    """
     if detector.fpn is None:
         return False
     side, strides = detector.config.image.divisor, detector.fpn.strides
     if side % max(strides):
         return False
-    side *= 8  # unpadded convolutions take something off, of small maps perhaps all
+    side *= 8  # unpadded convolutions shrink maps, and small ones to nothing
     maps = detector.backbone(keras.Input((side, side, 3)))
     return all(feature.shape[1] * stride == side for feature, stride in zip(maps, strides))

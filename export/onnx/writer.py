@@ -26,8 +26,8 @@ from .. import TARGETS
 from ..artefact import OUTPUTS
 from ..contract import category_ids, describe, prepare, to_contract
 from ..stages import run_stages
-from . import graph as onnx_graph
-from . import kernels as onnx_operators
+from . import graph
+from .kernels import HANDLERS, in_order, onnx_kernels, prepare_weights
 
 OPSETS = (16, 17, 18)  # RoiAlign has torchvision's coordinates from 16 on; tf2onnx 1.17 writes at most 18
 INPUT = "images"
@@ -77,8 +77,7 @@ def to_onnx(
     except ImportError as error:
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
-    kernels = onnx_operators.onnx_kernels(detector)
-    copy = prepare(detector, image_size, max_detections, score_threshold, kernels)
+    copy = prepare(detector, image_size, max_detections, score_threshold, onnx_kernels(detector))
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)
     onnx.checker.check_model(model, full_check=True)
@@ -93,9 +92,8 @@ def stage_outputs(
     """Convert `run_stages` and run it in ONNX Runtime, see `Target.stage_outputs`."""
     import onnxruntime
 
-    model = _convert(
-        prepare(detector, kernels=onnx_operators.onnx_kernels(detector)), precision, representative, serving=_staging
-    )
+    copy = prepare(detector, kernels=onnx_kernels(detector))
+    model = _convert(copy, precision, representative, serving=_staging)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {INPUT: picture[None]})))
@@ -117,7 +115,7 @@ def _staging(detector: FasterRCNN) -> Serve:
     def serve(images: tf.Tensor) -> dict[str, tf.Tensor]:
         prepared = detector.get_layer("preprocessor")(tf.cast(images, tf.float32))
         stages = run_stages(detector, prepared["images"], prepared["image_sizes"])
-        return {**stages, "roi_align_0": onnx_operators.in_order(stages["roi_align_0"], detector.config.head)}
+        return {**stages, "roi_align_0": in_order(stages["roi_align_0"], detector.config.head)}
 
     return serve
 
@@ -131,9 +129,9 @@ def _convert(
 ) -> Any:
     """Convert a detector to an ONNX model; changes the detector's weights."""
     model = _trace(detector, opset, serving)
-    onnx_graph.fuse_hard_swish(model)
-    onnx_graph.fold_pads(model)
-    onnx_graph.count_in_64_bits(model)
+    graph.fuse_hard_swish(model)
+    graph.fold_pads(model)
+    graph.count_in_64_bits(model)
     if precision == "float16":
         from .precision import to_float16
 
@@ -148,14 +146,12 @@ def _convert(
 def _trace(detector: FasterRCNN, opset: int, serving: Callable[[FasterRCNN], Serve]) -> Any:
     import tf2onnx
 
-    onnx_operators.prepare_weights(detector)
+    prepare_weights(detector)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8, name=INPUT)]
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with _fixed_tf2onnx():
         function = tf.function(serving(detector), input_signature=signature, autograph=False)
-        model, _ = tf2onnx.convert.from_function(
-            function, signature, opset=opset, custom_op_handlers=dict(onnx_operators.HANDLERS)
-        )
+        model, _ = tf2onnx.convert.from_function(function, signature, opset=opset, custom_op_handlers=dict(HANDLERS))
     return model
 
 

@@ -25,7 +25,7 @@ from .. import TARGETS
 from ..artefact import OUTPUTS
 from ..contract import describe, prepare, to_contract
 from ..stages import run_stages
-from . import flatbuffer as tflite_model
+from . import flatbuffer
 from .quantize import quantize
 from .runtime import letterbox
 
@@ -76,7 +76,7 @@ def to_tflite(
     description = describe(copy.config, "tflite", precision, classes="labels")
     labels = [category.name for category in copy.config.categories]
     with atomic(path) as temporary:
-        temporary.write_bytes(tflite_model.finish(model, OUTPUTS, description, labels))
+        temporary.write_bytes(flatbuffer.finish(model, OUTPUTS, description, labels))
     return path
 
 
@@ -139,7 +139,7 @@ def _convert(
     if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
     # dicts are flattened in sorted order
-    model = tflite_model.sign(bytes(converter.convert()), sorted(traced.structured_outputs))
+    model = flatbuffer.sign(bytes(converter.convert()), sorted(traced.structured_outputs))
     if precision != "int8":
         return model
     return quantize(model, representative or (), static_size(detector.config.image))

@@ -1,4 +1,4 @@
-"""What all runtimes check: descriptions and images."""
+"""The checks that all runtimes share: descriptions, images, threads and paths."""
 
 import json
 

@@ -23,8 +23,8 @@ def detector(request):
     return make_detector(request.param, SIZE, **changes)
 
 
-@pytest.mark.parametrize("form", TARGETS)
-def test_a_preset_detects_the_same_in_every_format(form, detector, tmp_path):
-    report = export(detector, tmp_path / f"a{TARGETS[form].suffix}", ExportOptions(form))
+@pytest.mark.parametrize("format", TARGETS)
+def test_a_preset_detects_the_same_in_every_format(format, detector, tmp_path):
+    report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()
     assert report.detections >= 50

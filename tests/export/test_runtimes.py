@@ -24,18 +24,18 @@ def detector():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "form"),
+    ("name", "content", "format"),
     [
         ("a.bin", b"\x1c\0\0\0TFL3....", "tflite"),
         ("a.onnx", b"\x08\x08", "onnx"),
         ("a/saved_model.pb", b"", "saved_model"),
     ],
 )
-def test_artefacts_are_told_apart(name, content, form, tmp_path):
+def test_artefacts_are_told_apart(name, content, format, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    assert format_of(path if form != "saved_model" else path.parent) == form
+    assert format_of(path if format != "saved_model" else path.parent) == format
 
 
 @pytest.mark.parametrize(
@@ -57,13 +57,13 @@ def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_pat
 
 
 def test_the_contract_is_normalised_boxes_and_category_ids():
-    found = {
+    detections = {
         "boxes": np.array([[[10.0, 20, 30, 40], [0, 0, 0, 0]]], np.float32),
         "scores": np.array([[0.5, 0.0]], np.float32),
         "labels": np.array([[1, 0]], np.int32),
         "num_detections": np.array([1], np.int32),
     }
-    outputs = to_contract(found, np.array([[100.0, 200.0]], np.float32), np.array([3.0, 90.0], np.float32))
+    outputs = to_contract(detections, np.array([[100.0, 200.0]], np.float32), np.array([3.0, 90.0], np.float32))
     assert tuple(outputs) == OUTPUTS
     np.testing.assert_allclose(outputs["detection_boxes"][0, 0], [0.1, 0.1, 0.3, 0.2])
     np.testing.assert_array_equal(outputs["detection_classes"], [[90, 0]])
@@ -88,10 +88,10 @@ class Recorded:
 @pytest.mark.parametrize(("classes", "value"), [("category ids", 90), ("labels", 1)])
 def test_detections_of_a_file_are_labels_and_pixels(detector, classes, value):
     predictor = ArtefactPredictor(Recorded(detector.config, classes, value))
-    found = predictor.detect(np.zeros((100, 200, 3), np.uint8), "a")
-    np.testing.assert_allclose(found.boxes, [[10, 20, 30, 40]], rtol=1e-6)
-    assert found.labels.tolist() == [1]
-    assert found.image_id == "a"
+    detections = predictor.detect(np.zeros((100, 200, 3), np.uint8), "a")
+    np.testing.assert_allclose(detections.boxes, [[10, 20, 30, 40]], rtol=1e-6)
+    assert detections.labels.tolist() == [1]
+    assert detections.image_id == "a"
     assert predictor.categories == CATEGORIES
 
 

@@ -1,5 +1,6 @@
-"""Export formats: what the table lists, what listing costs, and a new format in two places."""
+"""The table of export formats, and a new format in two places."""
 
+import ast
 import importlib.util
 import os
 import shutil
@@ -15,6 +16,7 @@ import tfrcnn
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import TARGETS, ExportOptions, export, load
+from tfrcnn.export.check.verification import edge_cases
 from tfrcnn.export.runtimes import format_of
 from tfrcnn.models import build_detector, preset, save_detector
 
@@ -36,6 +38,8 @@ def toy(monkeypatch):
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     monkeypatch.setitem(TARGETS, "toy", module.Toy())
+    for user in ("check.verification", "exporting"):  # one picture: seven take a minute
+        monkeypatch.setattr(f"tfrcnn.export.{user}.edge_cases", lambda: edge_cases()[-1:])
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +61,7 @@ def extended(tmp_path_factory):
 
 
 def run(root, *arguments):
-    """What `tfrcnn` prints, of the package in `root`."""
+    """Run `tfrcnn` from the package in `root`; returns its output."""
     command = [sys.executable, "-P", "-m", "tfrcnn.cli.main", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(root), "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
@@ -71,6 +75,15 @@ def test_every_format_is_named_once_and_described():
     assert list(TARGETS) == ["saved_model", "tflite", "onnx"]
     assert all(name == target.name and target.summary and target.runtimes for name, target in TARGETS.items())
     assert {target.precisions[0] for target in TARGETS.values()} == {"float32"}
+
+
+def test_a_format_is_named_in_its_folder_only():
+    """An if on a format's name elsewhere would be one more place for a new format to touch."""
+    export_folder = Path(tfrcnn.export.__file__).parent
+    for path in [*export_folder.rglob("*.py"), *Path(tfrcnn.__file__).parent.rglob("*.py")]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in TARGETS}
+        assert names <= {path.parent.name}, path
 
 
 def test_listing_the_formats_imports_no_library_of_theirs():
@@ -109,10 +122,10 @@ def test_a_new_format_that_fails_is_not_given_its_name(toy, detector, tmp_path, 
         toy_write(copy, *args)
 
     monkeypatch.setattr(TARGETS["toy"], "write", spoil)
-    monkeypatch.setattr("tfrcnn.export.check.verification.replays", lambda *_: ())  # they take a minute
+    monkeypatch.setattr("tfrcnn.export.check.verification.replays", lambda *_: ())  # they take a minute too
     report = export(detector, tmp_path / "a.toy", ExportOptions("toy"))
     assert not report.passed
-    assert (report.stages, report.first_divergent) == ({}, None)  # the toy format cannot tell
+    assert (report.stages, report.first_divergent) == ({}, None)  # the toy format cannot compute them
     assert not (tmp_path / "a.toy").exists()
     assert (tmp_path / "a.failed.toy").is_dir()
 

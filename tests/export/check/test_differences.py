@@ -29,38 +29,38 @@ def detector():
 
 
 @pytest.fixture(scope="module")
-def found(detector):
+def outputs(detector):
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)), tf.float32)
     return {name: value.numpy() for name, value in run_stages(detector, images, tf.constant([[96.0, 96.0]])).items()}
 
 
-def test_the_stages_end_with_what_the_network_detects(detector, found):
+def test_the_stages_end_with_what_the_network_detects(detector, outputs):
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3)), tf.float32)
     whole = detector.network([images, tf.constant([[96.0, 96.0]])])
-    np.testing.assert_array_equal(found["detections_0"], whole["boxes"])
-    np.testing.assert_array_equal(found["detections_1"], whole["scores"])
-    assert {name.rsplit("_", 1)[0] for name in found} == set(STAGES)
+    np.testing.assert_array_equal(outputs["detections_0"], whole["boxes"])
+    np.testing.assert_array_equal(outputs["detections_1"], whole["scores"])
+    assert {name.rsplit("_", 1)[0] for name in outputs} == set(STAGES)
 
 
-def test_a_run_does_not_differ_from_itself_nor_in_the_order_of_proposals(found):
-    assert differences(found, found) == dict.fromkeys(STAGES, 0.0)
-    order = np.random.default_rng(0).permutation(found["proposals_0"].shape[1])
-    shuffled = {**found, **{n: v[:, order] for n, v in found.items() if n.startswith(("proposals", "roi", "head"))}}
-    assert differences(shuffled, found) == dict.fromkeys(STAGES, 0.0)
+def test_a_run_does_not_differ_from_itself_nor_in_the_order_of_proposals(outputs):
+    assert differences(outputs, outputs) == dict.fromkeys(STAGES, 0.0)
+    order = np.random.default_rng(0).permutation(outputs["proposals_0"].shape[1])
+    shuffled = {**outputs, **{n: v[:, order] for n, v in outputs.items() if n.startswith(("proposals", "roi", "head"))}}
+    assert differences(shuffled, outputs) == dict.fromkeys(STAGES, 0.0)
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_stage_that_is_off_is_named(stage, found):
+def test_the_stage_that_is_off_is_named(stage, outputs):
     name = f"{stage}_0"
     # boxes move by five pixels, all else by a hundredth of its largest value
-    shift = 5.0 if stage in ("proposals", "detections") else 0.01 * np.abs(found[name]).max()
-    off = differences({**found, name: found[name] + np.float32(shift)}, found)
+    shift = 5.0 if stage in ("proposals", "detections") else 0.01 * np.abs(outputs[name]).max()
+    off = differences({**outputs, name: outputs[name] + np.float32(shift)}, outputs)
     assert first_divergent(off, "float32") == stage
 
 
-def test_round_off_is_no_divergence_and_what_is_not_a_number_is(found):
-    assert first_divergent(differences({n: v * (1 + 1e-6) for n, v in found.items()}, found), "float32") is None
-    assert first_divergent(differences({**found, "rpn_0": found["rpn_0"] * np.nan}, found), "float32") == "rpn"
+def test_round_off_is_no_divergence_and_what_is_not_a_number_is(outputs):
+    assert first_divergent(differences({n: v * (1 + 1e-6) for n, v in outputs.items()}, outputs), "float32") is None
+    assert first_divergent(differences({**outputs, "rpn_0": outputs["rpn_0"] * np.nan}, outputs), "float32") == "rpn"
 
 
 def _half_a_pixel_off(self, boxes, levels):
@@ -85,16 +85,16 @@ def test_an_export_half_a_pixel_off_in_roi_align_is_found_out(detector, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["saved_model", "onnx"])
-def test_a_head_with_other_weights_is_found_out_in_every_format(form, detector, tmp_path, monkeypatch):
+@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+def test_a_head_with_other_weights_is_found_out_in_every_format(format, detector, tmp_path, monkeypatch):
     def spoilt(*args, **kwargs):
         copy = prepare(*args, **kwargs)
         kernel = next(w for w in copy.box_head.trainable_weights if w.ndim == 2)
         kernel.assign(kernel * 1.1)
         return copy
 
-    monkeypatch.setattr(f"tfrcnn.export.{form}.writer.prepare", spoilt)
-    report = export(detector, tmp_path / f"a{TARGETS[form].suffix}", ExportOptions(form))
+    monkeypatch.setattr(f"tfrcnn.export.{format}.writer.prepare", spoilt)
+    report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert not report.passed
     assert report.first_divergent == "head"
 

@@ -18,17 +18,17 @@ LIMITS = DetectionConfig(score_threshold=0.05, max_detections=100)
 BOXES = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [22, 20, 60, 60]], np.float32)
 
 
-def found(boxes=BOXES, scores=(0.9, 0.8, 0.3), labels=(0, 1, 1)):
+def detections(boxes=BOXES, scores=(0.9, 0.8, 0.3), labels=(0, 1, 1)):
     return ImageDetections(0, np.asarray(boxes, np.float32), np.asarray(scores, np.float32), np.asarray(labels))
 
 
-def alone(ours, theirs, limits):
+def alone(candidate, reference, limits):
     """How many have no partner."""
-    return sum(map(len, match(ours, theirs, 640, limits, 1e-3)[2:]))
+    return sum(map(len, match(candidate, reference, 640, limits, 1e-3)[2:]))
 
 
 def nothing():
-    return found(np.zeros((0, 4)), (), ())
+    return detections(np.zeros((0, 4)), (), ())
 
 
 def test_nothing_and_nothing_agree():
@@ -36,40 +36,40 @@ def test_nothing_and_nothing_agree():
 
 
 def test_equal_detections_have_no_errors_in_any_order():
-    other = found(BOXES[[0, 2, 1]], (0.9, 0.3, 0.8))
-    assert match(other, found(), 640, LIMITS, 1e-3) == (0, 0, [], [])
+    other = detections(BOXES[[0, 2, 1]], (0.9, 0.3, 0.8))
+    assert match(other, detections(), 640, LIMITS, 1e-3) == (0, 0, [], [])
 
 
 def test_errors_are_the_largest_of_the_pairs_in_pixels_at_640():
-    other = found(BOXES + np.array([[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0.25]]), (0.9, 0.75, 0.3))
-    score, box, *alone = match(other, found(), 320, LIMITS, 1e-3)
+    other = detections(BOXES + np.array([[0.5, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0.25]]), (0.9, 0.75, 0.3))
+    score, box, *alone = match(other, detections(), 320, LIMITS, 1e-3)
     np.testing.assert_allclose([score, box], [0.05, 1.0], rtol=1e-6)
     assert alone == [[], []]
 
 
 @pytest.mark.parametrize(
-    ("ours", "count"),
+    ("candidate", "count"),
     [
-        (found(labels=(1, 1, 1)), 2),  # a shifted label: one of each is alone
-        (found(BOXES + np.array([[0, 0, 0, 0], [0, 5, 0, 5], [0, 0, 0, 0]])), 2),
-        (found(BOXES[:2], (0.9, 0.8), (0, 1)), 1),
+        (detections(labels=(1, 1, 1)), 2),  # a shifted label: one of each is alone
+        (detections(BOXES + np.array([[0, 0, 0, 0], [0, 5, 0, 5], [0, 0, 0, 0]])), 2),
+        (detections(BOXES[:2], (0.9, 0.8), (0, 1)), 1),
         (nothing(), 3),
     ],
 )
-def test_what_has_no_partner_is_counted(ours, count):
-    assert alone(ours, found(), LIMITS) == count
+def test_what_has_no_partner_is_counted(candidate, count):
+    assert alone(candidate, detections(), LIMITS) == count
 
 
 def test_two_detections_need_two_partners():
-    twice = found(BOXES[[0, 0]], (0.9, 0.9), (0, 0))
-    assert match(twice, found(BOXES[:1], (0.9,), (0,)), 640, LIMITS, 1e-3)[2:] == ([1], [])
+    twice = detections(BOXES[[0, 0]], (0.9, 0.9), (0, 0))
+    assert match(twice, detections(BOXES[:1], (0.9,), (0,)), 640, LIMITS, 1e-3)[2:] == ([1], [])
 
 
 def test_round_off_may_decide_what_is_at_the_threshold_or_last_in_a_full_list():
-    below = found(BOXES, (0.9, 0.8, 0.0505))
-    assert alone(found(BOXES[:2], (0.9, 0.8), (0, 1)), below, LIMITS) == 0
+    below = detections(BOXES, (0.9, 0.8, 0.0505))
+    assert alone(detections(BOXES[:2], (0.9, 0.8), (0, 1)), below, LIMITS) == 0
     full = DetectionConfig(score_threshold=0.05, max_detections=2)
-    one, other = found(BOXES[:2], (0.9, 0.3), (0, 1)), found(BOXES[[0, 2]] + 30, (0.9, 0.3), (0, 1))
+    one, other = detections(BOXES[:2], (0.9, 0.3), (0, 1)), detections(BOXES[[0, 2]] + 30, (0.9, 0.3), (0, 1))
     assert alone(one, other, full) == 2  # 0.9 of both, not the 0.3
 
 
@@ -91,21 +91,21 @@ def test_what_round_off_decides_is_a_tie_and_nothing_else(blind):
     picture = edge_cases()[0]
     replayed = list(replays(blind, picture, tries=8))
     assert not np.array_equal(replayed[0].boxes, replayed[1].boxes)  # equal scores, in another order
-    theirs = Predictor(blind).detect(picture)
-    ours = replayed[3]
-    indices = match(ours, theirs, 320, DetectionConfig(score_threshold=0.0, max_detections=21), -1.0)[2:]
+    reference = Predictor(blind).detect(picture)
+    candidate = replayed[3]
+    indices = match(candidate, reference, 320, DetectionConfig(score_threshold=0.0, max_detections=21), -1.0)[2:]
     assert len(indices[0]) >= 1
-    assert count_ties(blind, picture, ours, theirs, *indices) == sum(map(len, indices))
+    assert count_ties(blind, picture, candidate, reference, *indices) == sum(map(len, indices))
     # a box that is nowhere, and one whose label is another
-    moved = ImageDetections(0, ours.boxes + np.float32(500), ours.scores, ours.labels)
-    assert count_ties(blind, picture, moved, theirs, [0, 1], []) == 0
+    moved = ImageDetections(0, candidate.boxes + np.float32(500), candidate.scores, candidate.labels)
+    assert count_ties(blind, picture, moved, reference, [0, 1], []) == 0
 
 
 def test_which_of_two_sure_scores_a_softmax_rounds_down_is_a_tie(monkeypatch):
     detector = make_detector(sharpness=20.0, seed=2)
     picture, limits = make_image()[0], DetectionConfig(score_threshold=0.0, max_detections=61)
-    theirs = Predictor(detector).detect(picture)
-    assert np.sum(theirs.scores == 1.0) >= 5
+    reference = Predictor(detector).detect(picture)
+    assert np.sum(reference.scores == 1.0) >= 5
     softmax = tf.nn.softmax
 
     def another(logits):
@@ -116,11 +116,11 @@ def test_which_of_two_sure_scores_a_softmax_rounds_down_is_a_tie(monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(tf.nn, "softmax", another)
-        ours = Predictor(detector).detect(picture)
-    np.testing.assert_allclose(ours.scores[:5], 1.0, rtol=0, atol=2.0**-24)
-    indices = match(ours, theirs, 150, limits, -1.0)[2:]
+        candidate = Predictor(detector).detect(picture)
+    np.testing.assert_allclose(candidate.scores[:5], 1.0, rtol=0, atol=2.0**-24)
+    indices = match(candidate, reference, 150, limits, -1.0)[2:]
     assert len(indices[0]) >= 1
-    assert count_ties(detector, picture, ours, theirs, *indices) == sum(map(len, indices))
+    assert count_ties(detector, picture, candidate, reference, *indices) == sum(map(len, indices))
 
 
 def test_replays_are_repeatable(blind):

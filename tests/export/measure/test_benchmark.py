@@ -38,9 +38,9 @@ def models(tmp_path_factory):
 
 def test_operators_between_layers_count_to_the_one_before():
     operators = [("Cast", 1.0), ("network/backbone/a", 2.0), ("Transpose__4", 4.0), ("network/roi_align/x", 8.0)]
-    found = sum_by_stage(operators)
-    assert (found["preprocessing"], found["backbone"], found["roi_align"]) == (1.0, 6.0, 8.0)
-    assert sum(found.values()) == 15.0
+    outputs = sum_by_stage(operators)
+    assert (outputs["preprocessing"], outputs["backbone"], outputs["roi_align"]) == (1.0, 6.0, 8.0)
+    assert sum(outputs.values()) == 15.0
 
 
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors.*:UserWarning")
@@ -73,11 +73,11 @@ def test_a_truncated_model_computes_what_is_wanted_and_what_that_needs(models):
 )
 def test_every_runtime_says_where_its_time_goes(name, runtime, models):
     # medians of many runs: with two, a machine that has more to do can hide a layer of LiteRT, which is a difference
-    found = stage_milliseconds(models / name, runtime, 1, edge_cases()[-1], rounds=25)
-    assert tuple(found) == STAGES
+    outputs = stage_milliseconds(models / name, runtime, 1, edge_cases()[-1], rounds=25)
+    assert tuple(outputs) == STAGES
     # the geometry of this tiny network may be too quick to measure by differences, its layers are not
-    assert all(found[stage] > 0 for stage in ("backbone", "rpn", "head"))
-    assert all(milliseconds >= 0 for milliseconds in found.values())
+    assert all(outputs[stage] > 0 for stage in ("backbone", "rpn", "head"))
+    assert all(milliseconds >= 0 for milliseconds in outputs.values())
 
 
 def test_a_call_of_the_graph_is_no_operator_of_tensorflows(models):

@@ -49,27 +49,27 @@ def picture(*shape, seed=0):
 
 
 def expected(detector, images, classes):
-    """The Keras model's answer in the contract's form."""
+    """Return the Keras model's outputs as a file has them."""
     sizes = np.tile(np.float32(images.shape[1:3]), (len(images), 1))
-    found = contract.to_contract(detector(images.astype(np.float32)), sizes, tf.constant(classes, tf.float32))
-    return {name: value.numpy() for name, value in found.items()}
+    outputs = contract.to_contract(detector(images.astype(np.float32)), sizes, tf.constant(classes, tf.float32))
+    return {name: value.numpy() for name, value in outputs.items()}
 
 
-def assert_same_detections(found, reference, size, threshold=0.2):
-    """One to one, whatever the order: scores that differ by rounding may swap."""
+def assert_same_detections(outputs, reference, size, threshold=0.2):
+    """Match one to one, in any order: scores that differ by rounding may swap."""
     scale = np.tile(np.float32(size), 2)
     for i, count in enumerate(reference["num_detections"].astype(int)):
-        left = list(range(int(found["num_detections"][i])))
+        left = list(range(int(outputs["num_detections"][i])))
         for j in range(count):
             close = [
                 k
                 for k in left
-                if found["detection_classes"][i, k] == reference["detection_classes"][i, j]
-                and abs(found["detection_scores"][i, k] - reference["detection_scores"][i, j]) < 1e-3
-                and np.all(abs(found["detection_boxes"][i, k] - reference["detection_boxes"][i, j]) * scale < 0.05)
+                if outputs["detection_classes"][i, k] == reference["detection_classes"][i, j]
+                and abs(outputs["detection_scores"][i, k] - reference["detection_scores"][i, j]) < 1e-3
+                and np.all(abs(outputs["detection_boxes"][i, k] - reference["detection_boxes"][i, j]) * scale < 0.05)
             ]
             if close:
                 left.remove(close[0])
             else:
                 assert reference["detection_scores"][i, j] < threshold + 1e-3, f"{j} of image {i} is missing"
-        assert all(found["detection_scores"][i, k] < threshold + 1e-3 for k in left)
+        assert all(outputs["detection_scores"][i, k] < threshold + 1e-3 for k in left)

@@ -63,11 +63,11 @@ def test_the_description_and_the_categories_are_in_the_file(path, runtime):
 )
 def test_it_detects_what_keras_detects_at_sizes_never_traced(detector, runtime, shape):
     images = picture(*shape)
-    found, reference = runtime.run(images), expected(detector, images, [3, 90, 7])
-    assert [(k, v.dtype, v.shape) for k, v in found.items()] == [(k, v.dtype, v.shape) for k, v in reference.items()]
+    outputs, reference = runtime.run(images), expected(detector, images, [3, 90, 7])
+    assert [(k, v.dtype, v.shape) for k, v in outputs.items()] == [(k, v.dtype, v.shape) for k, v in reference.items()]
     if min(shape[1:]) > 50:
         assert reference["num_detections"].min() > 5
-    assert_same_detections(found, reference, images.shape[1:3])
+    assert_same_detections(outputs, reference, images.shape[1:3])
 
 
 def test_an_image_gives_the_same_alone_and_in_a_batch(runtime):
@@ -87,9 +87,9 @@ def test_a_static_network_size_takes_any_image_and_options_reach_the_graph(tmp_p
     same = contract.prepare(detector, (96, 160), 7, 0.3)
     for shape in ((1, 50, 200), (2, 200, 50)):
         images = picture(*shape)
-        found = runtime.run(images)
-        assert found["detection_boxes"].shape == (shape[0], 7, 4)
-        assert_same_detections(found, expected(same, images, [3, 90, 7]), shape[1:], threshold=0.3)
+        outputs = runtime.run(images)
+        assert outputs["detection_boxes"].shape == (shape[0], 7, 4)
+        assert_same_detections(outputs, expected(same, images, [3, 90, 7]), shape[1:], threshold=0.3)
     assert {entry.version for entry in onnx.load(path).opset_import if not entry.domain} == {18}
 
 
@@ -155,9 +155,9 @@ def test_exporting_leaves_the_detector_as_it_was(detector, runtime):
 def test_no_detection_is_a_count_of_zero_and_zeros(tmp_path):
     detector = make_detector()
     path = to_onnx(detector, tmp_path / "a.onnx", score_threshold=0.9999)
-    found = OnnxRuntime(path).run(np.zeros((2, 70, 80, 3), np.uint8))
-    assert found["num_detections"].tolist() == [0, 0]
-    assert not any(np.any(value) for value in found.values())
+    outputs = OnnxRuntime(path).run(np.zeros((2, 70, 80, 3), np.uint8))
+    assert outputs["num_detections"].tolist() == [0, 0]
+    assert not any(np.any(value) for value in outputs.values())
 
 
 @settings(max_examples=15, deadline=None)

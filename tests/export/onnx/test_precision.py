@@ -25,10 +25,10 @@ def test_float16_is_half_the_size_and_detects_the_same_to_its_precision(detector
     runtime = OnnxRuntime(half)
     assert runtime.description["precision"] == "float16"
     images = picture(2, 120, 160)
-    found, reference = runtime.run(images), OnnxRuntime(path).run(images)
-    assert {value.dtype.name for value in found.values()} == {"float32"}
-    assert abs(found["num_detections"] - reference["num_detections"]).max() <= 3
-    np.testing.assert_allclose(found["detection_scores"][:, :5], reference["detection_scores"][:, :5], atol=0.02)
+    outputs, reference = runtime.run(images), OnnxRuntime(path).run(images)
+    assert {value.dtype.name for value in outputs.values()} == {"float32"}
+    assert abs(outputs["num_detections"] - reference["num_detections"]).max() <= 3
+    np.testing.assert_allclose(outputs["detection_scores"][:, :5], reference["detection_scores"][:, :5], atol=0.02)
 
 
 def test_float16_stops_at_the_layers_that_score_and_at_geometry(detector, tmp_path, reconverted):
@@ -50,8 +50,8 @@ def test_int8_has_8_bit_weights_in_a_third_of_the_size_and_finds_much_the_same(d
     assert onnx.TensorProto.INT8 in types_of_weights(small, "DequantizeLinear")
     runtime = OnnxRuntime(small)
     assert runtime.description["precision"] == "int8"
-    found, reference = runtime.run(images[2][None]), OnnxRuntime(path).run(images[2][None])
-    assert abs(found["num_detections"][0] / reference["num_detections"][0] - 1) < 0.3
+    outputs, reference = runtime.run(images[2][None]), OnnxRuntime(path).run(images[2][None])
+    assert abs(outputs["num_detections"][0] / reference["num_detections"][0] - 1) < 0.3
     assert {entry.key for entry in onnx.load(small).metadata_props} == {"tfrcnn", "categories"}
 
 

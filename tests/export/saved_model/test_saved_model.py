@@ -53,32 +53,32 @@ def encode(image, file_format="PNG", mode="RGB", **options):
     return stream.getvalue()
 
 
-def assert_same_as_keras(found, expected, height, width):
-    """`found` of the file, `expected` of the Keras model: 0.05 px, 1e-3 of score, the same categories and counts."""
+def assert_same_as_keras(outputs, expected, height, width):
+    """Compare a file with the Keras model: 0.05 px, 1e-3 of score, the same categories and counts."""
     ids = np.array([category.id for category in CATEGORIES])
-    boxes = found["detection_boxes"] * [height, width, height, width]
+    boxes = outputs["detection_boxes"] * [height, width, height, width]
     np.testing.assert_allclose(boxes, expected["boxes"], atol=0.05)
-    np.testing.assert_allclose(found["detection_scores"], expected["scores"], atol=1e-3)
-    np.testing.assert_array_equal(found["num_detections"], expected["num_detections"])
-    present = np.arange(D) < found["num_detections"][:, None]
-    np.testing.assert_array_equal(found["detection_classes"], np.where(present, ids[expected["labels"]], 0))
+    np.testing.assert_allclose(outputs["detection_scores"], expected["scores"], atol=1e-3)
+    np.testing.assert_array_equal(outputs["num_detections"], expected["num_detections"])
+    present = np.arange(D) < outputs["num_detections"][:, None]
+    np.testing.assert_array_equal(outputs["detection_classes"], np.where(present, ids[expected["labels"]], 0))
 
 
 def test_outputs_keep_the_contract(runtime):
-    found = runtime.run(pixels(2, 90, 120, 3))
-    assert {name: (value.shape, value.dtype.name) for name, value in found.items()} == {
+    outputs = runtime.run(pixels(2, 90, 120, 3))
+    assert {name: (value.shape, value.dtype.name) for name, value in outputs.items()} == {
         "detection_boxes": ((2, D, 4), "float32"),
         "detection_classes": ((2, D), "float32"),
         "detection_scores": ((2, D), "float32"),
         "num_detections": ((2,), "float32"),
     }
-    assert tuple(found) == OUTPUTS
-    boxes = found["detection_boxes"]
+    assert tuple(outputs) == OUTPUTS
+    boxes = outputs["detection_boxes"]
     assert np.all(boxes[..., :2] < boxes[..., 2:])
     assert boxes.min() >= 0
     assert boxes.max() <= 1.00001
-    assert set(found["detection_classes"].ravel()) <= {3, 90}
-    assert np.all(np.diff(found["detection_scores"]) <= 0)
+    assert set(outputs["detection_classes"].ravel()) <= {3, 90}
+    assert np.all(np.diff(outputs["detection_scores"]) <= 0)
 
 
 @pytest.mark.parametrize("shape", [(1, 90, 120, 3), (3, 64, 64, 3), (1, 1, 50, 3), (2, 300, 20, 3), (1, 640, 480, 3)])
@@ -95,15 +95,15 @@ def test_a_blank_image_gives_what_the_keras_model_gives(runtime, detector, value
 
 def test_floats_are_rounded_to_pixels(runtime):
     images = pixels(1, 60, 80, 3)
-    found = runtime.run(images + np.random.default_rng(0).uniform(-0.4, 0.4, images.shape).astype(np.float32))
-    np.testing.assert_array_equal(found["detection_boxes"], runtime.run(images)["detection_boxes"])
+    outputs = runtime.run(images + np.random.default_rng(0).uniform(-0.4, 0.4, images.shape).astype(np.float32))
+    np.testing.assert_array_equal(outputs["detection_boxes"], runtime.run(images)["detection_boxes"])
 
 
 def test_files_of_mixed_sizes_give_what_each_gives_alone(runtime, detector):
     images = [pixels(90, 120, 3), pixels(200, 30, 3), pixels(64, 64, 3), pixels(1, 50, 3)]
-    found = runtime.run_encoded([encode(image) for image in images])
+    outputs = runtime.run_encoded([encode(image) for image in images])
     for i, image in enumerate(images):
-        one = {name: value[i : i + 1] for name, value in found.items()}
+        one = {name: value[i : i + 1] for name, value in outputs.items()}
         assert_same_as_keras(one, detector(image[None].astype(np.float32)), *image.shape[:2])
         for name, value in runtime.run(image[None]).items():
             np.testing.assert_allclose(one[name], value, atol=1e-5)
@@ -116,9 +116,9 @@ def test_files_of_mixed_sizes_give_what_each_gives_alone(runtime, detector):
 def test_a_file_of_each_format_gives_what_its_pixels_give(runtime, file_format, mode):
     data = encode(pixels(70, 90, 3), file_format, mode)
     decoded = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-    found = runtime.run_encoded([data])
+    outputs = runtime.run_encoded([data])
     for name, value in runtime.run(decoded[None]).items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5)
+        np.testing.assert_allclose(outputs[name], value, atol=1e-5)
 
 
 def test_a_photograph_that_is_stored_turned_is_detected_in_upright(runtime, tmp_path):
@@ -139,10 +139,10 @@ def test_16_bits_become_8_and_an_animation_its_first_frame(runtime):
     Image.fromarray(first.astype(np.uint16) * 256 + 77).save(stream, "PNG")
     animation = io.BytesIO()
     Image.fromarray(first).save(animation, "GIF", save_all=True, append_images=[Image.fromarray(second)])
-    found = runtime.run_encoded([stream.getvalue(), animation.getvalue()])
+    outputs = runtime.run_encoded([stream.getvalue(), animation.getvalue()])
     expected = runtime.run(np.repeat(first[None, ..., None], 3, axis=-1))
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], np.repeat(value, 2, axis=0), atol=1e-5)
+        np.testing.assert_allclose(outputs[name], np.repeat(value, 2, axis=0), atol=1e-5)
 
 
 @pytest.mark.parametrize("position", [0, 1, 2])
@@ -189,9 +189,9 @@ def test_a_request_of_no_file_is_refused(runtime):
 
 def test_an_image_without_detections_gives_zeros_and_a_count_of_zero(detector, tmp_path):
     runtime = SavedModelRuntime(to_saved_model(detector, tmp_path / "m", max_detections=4, score_threshold=0.999))
-    for found in (runtime.run(pixels(1, 60, 80, 3)), runtime.run_encoded([encode(pixels(60, 80, 3))])):
-        assert found["detection_boxes"].shape == (1, 4, 4)
-        assert [np.abs(value).max() for value in found.values()] == [0, 0, 0, 0]
+    for outputs in (runtime.run(pixels(1, 60, 80, 3)), runtime.run_encoded([encode(pixels(60, 80, 3))])):
+        assert outputs["detection_boxes"].shape == (1, 4, 4)
+        assert [np.abs(value).max() for value in outputs.values()] == [0, 0, 0, 0]
 
 
 def test_a_static_size_takes_images_of_every_size(detector, tmp_path):
@@ -255,9 +255,9 @@ def test_a_session_runs_it_as_tensorflow_serving_does(path, runtime):
         for name, (key, value) in feeds.items():
             signature = meta.signature_def[name]
             outputs = {key: tensor.name for key, tensor in signature.outputs.items()}
-            found = session.run(outputs, {signature.inputs[key].name: value})
+            outputs = session.run(outputs, {signature.inputs[key].name: value})
             for output, value in expected.items():
-                np.testing.assert_allclose(found[output], value, atol=1e-5)
+                np.testing.assert_allclose(outputs[output], value, atol=1e-5)
 
 
 def test_an_existing_path_is_refused_and_kept(detector, tmp_path):

@@ -105,8 +105,8 @@ def test_percentiles_are_those_of_the_latencies():
 
 
 def test_nobody_to_answer_is_counted_as_lost():
-    found = load.run_load(f"http://127.0.0.1:{free_port()}/v1/models/m", [load.Request(b"{}")], clients=2, count=5)
-    assert (found.lost, len(found.latencies), sum(found.statuses.values())) == (5, 0, 0)
+    result = load.run_load(f"http://127.0.0.1:{free_port()}/v1/models/m", [load.Request(b"{}")], clients=2, count=5)
+    assert (result.lost, len(result.latencies), sum(result.statuses.values())) == (5, 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +152,8 @@ def test_rest_answers_are_those_of_the_file(url, saved_path):
     runtime = SavedModelRuntime(saved_path)
     images = [pixels(60, 80, 3), pixels(90, 40, 3)]
     expected = runtime.run_encoded([png(image) for image in images])
-    found = rest_client.predict(url[0], [png(image) for image in images])
-    for i, image in enumerate(found):
+    predictions = rest_client.predict(url[0], [png(image) for image in images])
+    for i, image in enumerate(predictions):
         assert set(image) == set(OUTPUTS)
         for name in OUTPUTS:
             np.testing.assert_allclose(image[name], expected[name][i], atol=1e-4)
@@ -208,13 +208,13 @@ def test_a_load_of_mixed_sizes_and_bad_requests_loses_nothing(url, saved_path, c
 
     load.run_load(model, bodies, clients=8, count=200, check=check)  # every shape once: TensorFlow keeps plans of each
     before = resident(pid)
-    found = load.run_load(model, bodies, clients=8, count=1000, check=check)
+    result = load.run_load(model, bodies, clients=8, count=1000, check=check)
     grown = resident(pid) / before - 1
-    assert found.faults == []
+    assert result.faults == []
     with capsys.disabled():
-        print(f"\n{found}; resident {before / 2**20:.0f} MiB, {grown:+.1%} after 1000 requests")
-    assert found.lost == 0
-    assert found.statuses == {200: 800, 400: 200}
+        print(f"\n{result}; resident {before / 2**20:.0f} MiB, {grown:+.1%} after 1000 requests")
+    assert result.lost == 0
+    assert result.statuses == {200: 800, 400: 200}
     assert grown < 0.1
 
 
@@ -268,9 +268,9 @@ def test_the_grpc_client_speaks_to_a_prediction_service(serving_api, saved_path)
     class Service(definitions.PredictionServiceServicer):
         def Predict(self, request, context):  # noqa: N802, the name in the definition
             assert (request.model_spec.name, request.model_spec.signature_name) == ("detector", "encoded")
-            found = runtime.run_encoded(list(tf.make_ndarray(request.inputs["encoded_images"])))
+            outputs = runtime.run_encoded(list(tf.make_ndarray(request.inputs["encoded_images"])))
             answer = predict.PredictResponse()
-            for name, value in found.items():
+            for name, value in outputs.items():
                 answer.outputs[name].CopyFrom(tf.make_tensor_proto(value))
             return answer
 
@@ -281,11 +281,11 @@ def test_the_grpc_client_speaks_to_a_prediction_service(serving_api, saved_path)
     service.start()
     try:
         large = pixels(1300, 1100, 3)  # noise does not compress: 4.3 MB, over gRPC's own limit
-        found = client["predict"](f"127.0.0.1:{port}", [png(pixels(60, 80, 3)), png(large)])
+        outputs = client["predict"](f"127.0.0.1:{port}", [png(pixels(60, 80, 3)), png(large)])
     finally:
         service.stop(0)
     for name, value in runtime.run_encoded([png(pixels(60, 80, 3)), png(large)]).items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5)
+        np.testing.assert_allclose(outputs[name], value, atol=1e-5)
 
 
 @pytest.mark.slow

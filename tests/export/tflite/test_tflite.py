@@ -41,17 +41,17 @@ def runtime(path):
 
 def assert_same(detector, runtime, image, boxes=0.05, scores=1e-3):
     """Every detection of one is one of the other's, boxes compared at `SIDE` pixels."""
-    expected, found = detector(image.astype(np.float32)), runtime.run(image)
+    expected, outputs = detector(image.astype(np.float32)), runtime.run(image)
     count = int(expected["num_detections"][0])
-    assert found["num_detections"].tolist() == [count]
-    assert not any(found[name][0, count:].any() for name in OUTPUTS[:3])
-    wanted = expected["boxes"][0, :count].numpy() / np.tile(image.shape[1:3], 2)
-    distance = np.abs(wanted[:, None] - found["detection_boxes"][0, None, :count]).max(-1)
-    different_label = expected["labels"][0, :count].numpy()[:, None] != found["detection_classes"][0, None, :count]
+    assert outputs["num_detections"].tolist() == [count]
+    assert not any(outputs[name][0, count:].any() for name in OUTPUTS[:3])
+    reference = expected["boxes"][0, :count].numpy() / np.tile(image.shape[1:3], 2)
+    distance = np.abs(reference[:, None] - outputs["detection_boxes"][0, None, :count]).max(-1)
+    different_label = expected["labels"][0, :count].numpy()[:, None] != outputs["detection_classes"][0, None, :count]
     match = (distance + different_label).argmin(1)
     assert sorted(match) == list(range(count))
     assert (distance + different_label)[np.arange(count), match].max(initial=0) * SIDE < boxes
-    error = np.abs(expected["scores"][0, :count].numpy() - found["detection_scores"][0][match])
+    error = np.abs(expected["scores"][0, :count].numpy() - outputs["detection_scores"][0][match])
     assert error.max(initial=0) < scores
     return count
 
@@ -62,21 +62,21 @@ def test_the_file_detects_what_the_keras_model_does_in_images_of_any_size(detect
 
 
 def test_the_contract_is_kept(runtime):
-    found = runtime.run(np.concatenate([make_image(), make_image(seed=1)]))
-    assert tuple(found) == OUTPUTS
-    assert {name: (value.shape, value.dtype.name) for name, value in found.items()} == {
+    outputs = runtime.run(np.concatenate([make_image(), make_image(seed=1)]))
+    assert tuple(outputs) == OUTPUTS
+    assert {name: (value.shape, value.dtype.name) for name, value in outputs.items()} == {
         "detection_boxes": ((2, 60, 4), "float32"),
         "detection_classes": ((2, 60), "float32"),
         "detection_scores": ((2, 60), "float32"),
         "num_detections": ((2,), "float32"),
     }
-    for i, count in enumerate(found["num_detections"].astype(int)):
+    for i, count in enumerate(outputs["num_detections"].astype(int)):
         assert count > 10
-        boxes, scores = found["detection_boxes"][i, :count], found["detection_scores"][i, :count]
+        boxes, scores = outputs["detection_boxes"][i, :count], outputs["detection_scores"][i, :count]
         assert np.all(np.diff(scores) <= 0)
         assert np.all((boxes >= 0) & (boxes <= 1))
         assert np.all(boxes[:, :2] < boxes[:, 2:])
-        assert set(found["detection_classes"][i]) <= {0.0, 1.0}
+        assert set(outputs["detection_classes"][i]) <= {0.0, 1.0}
 
 
 def test_uint8_and_float_images_are_the_same(runtime):
@@ -86,20 +86,20 @@ def test_uint8_and_float_images_are_the_same(runtime):
 
 
 def test_an_image_stretched_over_the_input_needs_no_padding(detector, runtime):
-    """What MediaPipe feeds: the network, told that all of its input is image."""
+    """MediaPipe stretches: the network takes all of its input as image."""
     image = make_image(160, 192)
     expected = detector.network([image.astype(np.float32), np.array([[160.0, 192.0]])])
-    found = runtime.run(image)
+    outputs = runtime.run(image)
     count = int(expected["num_detections"][0])
-    boxes = found["detection_boxes"][0, :count] * [160, 192, 160, 192]
+    boxes = outputs["detection_boxes"][0, :count] * [160, 192, 160, 192]
     np.testing.assert_allclose(boxes, expected["boxes"][0, :count], atol=1e-2)
 
 
 def test_an_image_in_which_nothing_is_found_gives_zeros(tmp_path):
     detector = make_detector(score_threshold=0.5)
     detector.box_head.classifier.bias.assign([0.0, 0.0, 1e4])  # all background
-    found = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite")).run(make_image())
-    assert not any(value.any() for value in found.values())
+    outputs = TFLiteRuntime(to_tflite(detector, tmp_path / "a.tflite")).run(make_image())
+    assert not any(value.any() for value in outputs.values())
 
 
 def test_one_category_and_five_hundred_slots_and_another_size(tmp_path):
@@ -108,9 +108,9 @@ def test_one_category_and_five_hundred_slots_and_another_size(tmp_path):
     path = to_tflite(one, tmp_path / "a.tflite", (96, 128), max_detections=500, score_threshold=0.1)
     runtime = TFLiteRuntime(path)
     assert runtime.size == (96, 128)
-    found = runtime.run(make_image())
-    assert found["detection_boxes"].shape == (1, 500, 4)
-    scores = found["detection_scores"][0, : int(found["num_detections"][0])]
+    outputs = runtime.run(make_image())
+    assert outputs["detection_boxes"].shape == (1, 500, 4)
+    scores = outputs["detection_scores"][0, : int(outputs["num_detections"][0])]
     assert scores.min() > 0.1
     assert runtime.description["detections"]["max_detections"] == 500
     assert detector.config.detections.max_detections == 60
@@ -167,8 +167,8 @@ def test_smaller_precisions_find_the_same_best_box(detector, path, tmp_path, pre
     assert path.stat().st_size > smaller * small.stat().st_size
     runtime = TFLiteRuntime(small)
     assert runtime.description["precision"] == precision
-    found, expected = runtime.run(make_image()), detector(make_image().astype(np.float32))
-    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=scores)
+    outputs, expected = runtime.run(make_image()), detector(make_image().astype(np.float32))
+    np.testing.assert_allclose(outputs["detection_scores"][0, 0], expected["scores"][0, 0], atol=scores)
 
 
 def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path, tmp_path):
@@ -187,19 +187,19 @@ def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path
     assert convolutions["FULLY_CONNECTED", "int8"] == 1
     for op in ("NON_MAX_SUPPRESSION_V4", "TOPK_V2", "EXP", "SOFTMAX", "LOGISTIC"):
         assert not any("int8" in row["dtypes"] for row in table if row["op"] == op)
-    found, expected = TFLiteRuntime(small).run(images[0][None]), detector(images[0][None].astype(np.float32))
-    assert found["num_detections"][0] > 10
-    np.testing.assert_allclose(found["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
+    outputs, expected = TFLiteRuntime(small).run(images[0][None]), detector(images[0][None].astype(np.float32))
+    assert outputs["num_detections"][0] > 10
+    np.testing.assert_allclose(outputs["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
 
 
 def test_the_stages_of_int8_are_rounded_and_near(detector):
     picture = make_image(160, 192)[0]
     rounded = stage_outputs(detector, "int8", [picture], picture)
     exact = run_stages(detector, picture[None].astype(np.float32), tf.constant([[160.0, 192.0]]))
-    found = differences(rounded, {name: value.numpy() for name, value in exact.items()})
-    assert found["preprocessing"] < 1e-5  # not in 8 bits
-    assert 1e-5 < found["backbone"] < LIMITS["int8"]
-    assert 1e-5 < found["rpn"] < LIMITS["int8"]
+    outputs = differences(rounded, {name: value.numpy() for name, value in exact.items()})
+    assert outputs["preprocessing"] < 1e-5  # not in 8 bits
+    assert 1e-5 < outputs["backbone"] < LIMITS["int8"]
+    assert 1e-5 < outputs["rpn"] < LIMITS["int8"]
 
 
 @pytest.mark.parametrize(
@@ -304,9 +304,9 @@ def test_the_file_runs_with_litert_and_numpy_alone(path, runtime, tmp_path):
         np.savez("found.npz", **{one["name"]: interpreter.get_tensor(one["index"]) for one in outputs})
     """
     subprocess.run([python, "-I", "-c", script, path], cwd=tmp_path, check=True)
-    found = np.load(tmp_path / "found.npz")
+    outputs = np.load(tmp_path / "found.npz")
     for name, value in runtime.run(make_image()).items():
-        np.testing.assert_allclose(found[name], value, atol=1e-5)
+        np.testing.assert_allclose(outputs[name], value, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -332,13 +332,13 @@ def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
             json.dump(found, file)
     """
     subprocess.run([python, "-I", "-c", script, path], cwd=tmp_path, check=True)
-    found = json.loads((tmp_path / "found.json").read_text())
+    outputs = json.loads((tmp_path / "found.json").read_text())
     expected = detector(image.astype(np.float32))
-    assert len(found) >= 0.9 * int(expected["num_detections"][0])  # it drops boxes without a pixel
-    assert [one[0] for one in found[:5]] == [CATEGORIES[label].name for label in expected["labels"][0, :5]]
-    np.testing.assert_allclose([one[1] for one in found[:5]], expected["scores"][0, :5], atol=1e-3)
+    assert len(outputs) >= 0.9 * int(expected["num_detections"][0])  # it drops boxes without a pixel
+    assert [one[0] for one in outputs[:5]] == [CATEGORIES[label].name for label in expected["labels"][0, :5]]
+    np.testing.assert_allclose([one[1] for one in outputs[:5]], expected["scores"][0, :5], atol=1e-3)
     np.testing.assert_allclose(
-        [one[2:] for one in found[:5]], expected["boxes"][0, :5], atol=2
+        [one[2:] for one in outputs[:5]], expected["boxes"][0, :5], atol=2
     )  # corner and sides are whole pixels
 
 
