@@ -26,16 +26,15 @@ from sklearn.datasets import load_sample_image
 from vs_torchvision import BUSY, MAKE_WEIGHTS, NAMES, Worker
 
 from tfrcnn import images as image_ops
-from tfrcnn.export import ExportOptions
-from tfrcnn.export.benchmark import Process
-from tfrcnn.export.exporting import SUFFIXES, write
-from tfrcnn.export.runtimes import RUNTIMES
+from tfrcnn.export import TARGETS, ExportOptions
+from tfrcnn.export.measure.benchmark import Process
+from tfrcnn.export.target import Target
 from tfrcnn.weights.importing import import_weights
 
 TORCH_BACKENDS = ("eager", "compiled", "onnx")
 WAYS = (
     *(f"torchvision {backend}" for backend in TORCH_BACKENDS),
-    *(f"tfrcnn {runtime}" for name in SUFFIXES for runtime in RUNTIMES[name]),
+    *(f"tfrcnn {runtime}" for target in TARGETS.values() for runtime in target.runtimes),
 )
 WARM_UP = 2
 
@@ -51,8 +50,8 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
         worker.ask("load", **case, train=False, size=0, classes=91, backend=backend)
         workers.append(worker)
         runners["torchvision", backend] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
-    for path in export(name, weights, folder):
-        for runtime in RUNTIMES[{v: k for k, v in SUFFIXES.items()}[path.suffix]]:
+    for path, target in export(name, weights, folder).items():
+        for runtime in target.runtimes:
             workers.append(Process(path, runtime, options.threads))
             runners["tfrcnn", runtime] = lambda process=workers[-1]: process.run(picture)
     runners = {key: run for key, run in runners.items() if " ".join(key) in options.only}
@@ -77,17 +76,16 @@ def turn(run: Callable[[], float]) -> float:
     return run()
 
 
-def export(name: str, weights: Path, folder: Path) -> list[Path]:
+def export(name: str, weights: Path, folder: Path) -> dict[Path, Target]:
     """Export a network: SavedModel and ONNX for any size, TFLite for the size of the resized photograph."""
     detector = import_weights(weights, name)
     height, width, _ = load_sample_image("china.jpg").shape
     config = detector.config.image
     frame = image_ops.padded_size(image_ops.resized_size(np.array([height, width], np.int32), config), config)
     sizes = {"tflite": tuple(int(side) for side in frame)}
-    paths = []
-    for form, suffix in SUFFIXES.items():
-        paths.append(folder / f"{name}-{form}{suffix}")
-        write(detector, paths[-1], ExportOptions(form, image_size=sizes.get(form)))
+    paths = {folder / f"{name}-{target.name}{target.suffix}": target for target in TARGETS.values()}
+    for path, target in paths.items():
+        target.write(detector, path, ExportOptions(target.name, image_size=sizes.get(target.name)))
     return paths
 
 

@@ -17,9 +17,8 @@ import numpy as np
 
 import tfrcnn
 from tfrcnn.config import Category
-from tfrcnn.export import ExportOptions
-from tfrcnn.export.benchmark import benchmark
-from tfrcnn.export.exporting import SUFFIXES, write
+from tfrcnn.export import TARGETS, ExportOptions
+from tfrcnn.export.measure.benchmark import benchmark
 
 SIZE, PROPOSALS, CLASSES = 320, 300, 20  # the values that a series does not vary
 SERIES = {
@@ -66,9 +65,9 @@ def measure(preset: str, size: int, proposals: int, classes: int, threads: int, 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / "run"]
         tfrcnn.save_detector(detector, paths[0])
-        for form in ("tflite", "onnx"):
-            paths.append(Path(folder) / f"a{SUFFIXES[form]}")
-            write(detector, paths[-1], ExportOptions(form))
+        for target in (TARGETS["tflite"], TARGETS["onnx"]):
+            paths.append(Path(folder) / f"a{target.suffix}")
+            target.write(detector, paths[-1], ExportOptions(target.name))
         picture = Path(folder) / "picture.npy"
         np.save(picture, np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8))
         results = benchmark(paths, [picture], (threads,), rounds, stages=False)

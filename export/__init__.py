@@ -5,29 +5,36 @@
     export(detector, "cells.onnx", ExportOptions("onnx"))    # writes, runs and verifies it
     load("cells.onnx").detect("picture.jpg")
 
-Names are imported when they are used, and with them TensorFlow and the runtimes.
+`TARGETS` lists the formats. All other names are imported on first use, and TensorFlow and the runtimes with them.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .onnx import Onnx
+from .saved_model import SavedModel
+from .target import Target
+from .tflite import TFLite
+
 if TYPE_CHECKING:
-    from .exporting import ExportOptions as ExportOptions
+    from .check.verification import verify as verify
     from .exporting import export as export
-    from .onnx import to_onnx as to_onnx
+    from .onnx.writer import to_onnx as to_onnx
+    from .options import ExportOptions as ExportOptions
     from .runtimes import load as load
-    from .saved_model import to_saved_model as to_saved_model
-    from .tflite import to_tflite as to_tflite
-    from .verification import verify as verify
+    from .saved_model.writer import to_saved_model as to_saved_model
+    from .tflite.writer import to_tflite as to_tflite
+
+TARGETS: dict[str, Target] = {target.name: target for target in (SavedModel(), TFLite(), Onnx())}
 
 _HOME_OF = {
-    "ExportOptions": "exporting",
+    "ExportOptions": "options",
     "export": "exporting",
     "load": "runtimes",
-    "to_onnx": "onnx",
-    "to_saved_model": "saved_model",
-    "to_tflite": "tflite",
-    "verify": "verification",
+    "to_onnx": "onnx.writer",
+    "to_saved_model": "saved_model.writer",
+    "to_tflite": "tflite.writer",
+    "verify": "check.verification",
 }
 __all__ = sorted(_HOME_OF)
 

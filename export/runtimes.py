@@ -1,13 +1,9 @@
-"""Run any artefact: a run folder, a SavedModel, a TFLite or an ONNX file, by one interface.
-
-`load(path)` tells them apart by their content. What it returns detects in pictures and data sets as
-`tfrcnn.inference.Predictor` does, with boxes in pixels of the picture as given and labels 0..C-1.
-"""
+"""Run any detector: a run folder or an exported file, with one interface."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,52 +14,40 @@ from ..data.example import Dataset, ImageDetections
 from ..errors import InputError
 from ..inference import Predictor
 from ..models import load_detector
-from ..models.build import CONFIG
-from .contract import OUTPUTS
+from ..models.build import CONFIG, read_description
+from . import TARGETS
+from .artefact import OUTPUTS, check_exists, to_uint8
+from .target import Runtime
 
-OPENVINO_ONE_SIZE = "OpenVINO, one size"  # compiled for the size of the images it is given
-# What runs each form, the first where nothing else is asked for
-RUNTIMES = {
-    "keras": ("Keras",),
-    "saved_model": ("TensorFlow",),
-    "tflite": ("LiteRT",),
-    "onnx": ("ONNX Runtime", "OpenVINO", OPENVINO_ONE_SIZE),
-}
-
-
-class Runtime(Protocol):
-    """What runs one artefact: see `SavedModelRuntime`, `TFLiteRuntime`, `OnnxRuntime`, `OpenVinoRuntime`.
-
-    Attributes:
-        description: what the file says of itself, see `contract.describe`.
-    """
-
-    description: dict[str, Any]
-
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """[B, H, W, 3] RGB 0..255 -> the contract's outputs."""
+KERAS = "keras"  # the format of a run folder
 
 
 class ArtefactPredictor:
-    """Detect with an exported file; the same methods as `Predictor`."""
+    """Detects with an exported file; has the methods of `Predictor`.
+
+    Attributes:
+        runtime: The file, loaded.
+        format: Its format, a name in `TARGETS`.
+        precision: Its precision.
+        categories: The categories; a label is a position among them.
+        detections: The score threshold and limits inside the file.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         description = runtime.description
-        self.form: str = description["format"]
+        self.format: str = description["format"]
         self.precision: str = description["precision"]
         self.categories = tuple(Category.from_dict(category) for category in description["categories"])
         self.detections = DetectionConfig.from_dict(description["detections"])
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
     def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
-        """As `Predictor.detect`."""
+        """Detect in one image, see `Predictor.detect`."""
         if isinstance(image, (str, Path)):
             image_id = image_id or Path(image).stem
             image = read_image(Path(image))
-        pixels = np.asarray(image)
-        if pixels.dtype != np.uint8:  # of which rint would make float16, slowly
-            pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+        pixels = to_uint8(np.asarray(image))
         outputs = self.runtime.run(pixels[None])
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
@@ -74,7 +58,7 @@ class ArtefactPredictor:
         return ImageDetections(image_id, boxes, scores[:count], classes.astype(np.int32))
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
-        """As `Predictor.detect_dataset`, one image at a time."""
+        """Detect in a data set, see `Predictor.detect_dataset`; one image at a time."""
         examples = tqdm(
             dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
         )
@@ -84,76 +68,47 @@ class ArtefactPredictor:
 def load(
     path: str | Path, threads: int | None = None, score_threshold: float | None = None, runtime: str | None = None
 ) -> Any:
-    """What detects with the artefact at a path.
+    """Load a detector to run it.
 
     Args:
-        path: a run folder (of tfrcnn train or import-weights), a SavedModel folder, a .tflite or an .onnx file.
-        threads: of the runtime, where it can be told; None leaves its default.
-        score_threshold: a lower one than the detector's own; only a run folder has not fixed it.
-        runtime: one of `RUNTIMES` of its form; None takes the first.
+        path: A run folder (of `tfrcnn train` or `import-weights`) or an exported file.
+        threads: Number of threads, where the runtime lets us choose; None is its default.
+        score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
+        runtime: One of the format's `Target.runtimes`; None is the first.
 
     Returns:
-        a `Predictor` or an `ArtefactPredictor`.
+        A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1.
 
     Raises:
-        InputError: nothing is there, or it is none of these, or is damaged.
+        InputError: The path does not exist, is not a detector, or is damaged.
+
+    Example:
+        detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
     """
     path = Path(path)
-    form = form_of(path)
-    if form == "keras":
+    format = format_of(path)
+    if format == KERAS:
         changes: dict[str, Any] = {}
         if score_threshold is not None:
-            from ..models.build import read_description
-
             detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
             changes["detections"] = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
         return Predictor(load_detector(path, **changes))
-    return ArtefactPredictor(load_runtime(path, form, threads, runtime))
+    target = TARGETS[format]
+    if runtime not in (None, *target.runtimes):
+        raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
+    return ArtefactPredictor(target.load(path, threads, runtime))
 
 
-def load_runtime(path: Path, form: str, threads: int | None = None, runtime: str | None = None) -> Runtime:
-    """The runtime of an exported file.
-
-    Args:
-        form: one of `contract.FORMATS`.
-        runtime: as of `load`.
-    """
-    if runtime not in (None, *RUNTIMES[form]):
-        raise InputError(f"{path}: runtime must be one of {', '.join(RUNTIMES[form])}, found {runtime!r}")
-    if runtime in ("OpenVINO", OPENVINO_ONE_SIZE):
-        from .openvino_runtime import OpenVinoRuntime
-
-        return OpenVinoRuntime(path, threads, one_size=runtime == OPENVINO_ONE_SIZE)
-    if form == "saved_model":
-        from .saved_model_runtime import SavedModelRuntime
-
-        return SavedModelRuntime(path, threads)
-    if form == "tflite":
-        from .tflite_runtime import TFLiteRuntime
-
-        return TFLiteRuntime(path, threads)
-    from .onnx_runtime import OnnxRuntime
-
-    return OnnxRuntime(path, threads)
-
-
-def form_of(path: Path) -> str:
-    """ "keras" (a run folder), "saved_model", "tflite" or "onnx".
+def format_of(path: Path) -> str:
+    """Return the format of a detector: `KERAS` for a run folder, or a name in `TARGETS`.
 
     Raises:
-        InputError: nothing is there, or it is none of these.
+        InputError: The path does not exist or is not a detector.
     """
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return "saved_model"
-        if (path / CONFIG).is_file():
-            return "keras"
-        raise InputError(f"{path}: expected a run folder ({CONFIG}) or a SavedModel (saved_model.pb), found neither")
-    if not path.is_file():
-        raise InputError(f"{path}: expected a run folder, a SavedModel, a .tflite or an .onnx file, found nothing")
-    with open(path, "rb") as file:
-        if file.read(8)[4:] == b"TFL3":  # a FlatBuffer's identifier
-            return "tflite"
-    if path.suffix == ".onnx":
-        return "onnx"
-    raise InputError(f"{path}: expected a run folder, a SavedModel, a .tflite or an .onnx file, found another file")
+    check_exists(path)
+    for target in TARGETS.values():
+        if target.recognises(path):
+            return target.name
+    if (path / CONFIG).is_file():
+        return KERAS
+    raise InputError(f"{path}: expected a run folder (with {CONFIG}) or a file of format {' or '.join(TARGETS)}")

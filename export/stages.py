@@ -1,7 +1,7 @@
-"""The stages of a detector, as the paper draws them: what they compute, and which of them an operator belongs to.
+"""The stages of a detector: what they compute, and which stage an operator belongs to.
 
-Every exporter keeps the names of TensorFlow's graph, and with them the layer of each operator
-("faster_rcnn/network/rpn_head/conv0/Relu"). So an operator's time can be put down to a stage in any runtime.
+Every exporter keeps the names of TensorFlow's graph, and with them the layer of each operator, for example
+"faster_rcnn/network/rpn_head/conv0/Relu". So every runtime can attribute an operator's time to a stage.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
 from ..models import FasterRCNN
@@ -20,7 +19,7 @@ _STAGE_OF_LAYER = {
     "normalizer": "preprocessing",
     "backbone": "backbone",
     "fpn": "backbone",
-    "rpn_backbone": "backbone",  # this and the next of a detector whose RPN has features of its own
+    "rpn_backbone": "backbone",  # these two exist if the RPN does not share features
     "rpn_fpn": "backbone",
     "rpn_head": "rpn",
     "anchors": "proposals",
@@ -37,28 +36,36 @@ _LAYER = re.compile(rf"(?:^|/)({'|'.join(_STAGE_OF_LAYER)})(?:_\d+)?(?:/|$)")
 
 
 def stage_of(name: str) -> str | None:
-    """The stage an operator or tensor belongs to by its name; None for one outside the network's layers."""
+    """Return the stage of an operator or tensor by its name; None outside the network's layers."""
     layer = layer_of(name)
     return _STAGE_OF_LAYER[layer] if layer else None
 
 
 def layer_of(name: str) -> str | None:
-    """The network's layer an operator or tensor belongs to by its name, without the number that Keras gives a copy."""
-    found = _LAYER.search(name.split(";")[0])  # TFLite joins the names of fused operators by ";"
-    return found[1] if found else None
+    """Return the layer of an operator or tensor by its name, without the number that Keras gives a copy."""
+    match = _LAYER.search(name.split(";")[0])  # TFLite joins the names of fused operators by ";"
+    return match[1] if match else None
 
 
 def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-    """What each stage gives.
+    """Run a detector and return the outputs of each stage.
 
     Args:
-        images: [B, N_h, N_w, 3], at network size; image_sizes: [B, 2], as `FasterRCNN.network` takes them.
+        detector: The detector.
+        images: [B, N_h, N_w, 3] at network size.
+        image_sizes: [B, 2] (h, w) inside the padding.
 
     Returns:
-        by the names of `STAGES` with a number behind: normalised images; feature maps, finest first, and behind them
-        the RPN's where it has its own; logits [B, A] and deltas [B, A, 4] of all levels; boxes [B, P, 4] of the
-        proposals; their pooled features [B, P, p, p, C]; class logits [B, P, C + 1] and deltas [B, P, C, 4]; boxes
-        [B, D, 4] and scores [B, D] of the detections.
+        preprocessing_0: [B, N_h, N_w, 3] normalised images.
+        backbone_0, ...: Feature maps, finest first; then the RPN's, if it does not share features.
+        rpn_0: [B, A] logits of all levels.
+        rpn_1: [B, A, 4] deltas of all levels.
+        proposals_0: [B, P, 4] boxes.
+        roi_align_0: [B, P, p, p, C] pooled features.
+        head_0: [B, P, C + 1] class logits.
+        head_1: [B, P, C, 4] deltas.
+        detections_0: [B, D, 4] boxes.
+        detections_1: [B, D] scores.
     """
     stages = detector.stages
     features = stages.features(images, image_sizes, training=False)
@@ -77,58 +84,3 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
         "detections": [detections["boxes"], detections["scores"]],
     }
     return {f"{stage}_{i}": tensor for stage, tensors in outputs.items() for i, tensor in enumerate(tensors)}
-
-
-# What two runs of a stage may differ by, see `differences`. The precisions that round have no digit to compare: theirs
-# tell a stage that is off from one that is rounded.
-LIMITS = {"float32": 1e-3, "float16": 0.02, "dynamic": 0.1, "int8": 0.1}
-_SAME_PROPOSAL = 0.05  # pixels
-_SAME_CROP = 1e-3  # pixels within which two boxes pool the same features, but for round-off
-_SAME_DETECTION = 2.0
-
-
-def differences(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> dict[str, float]:
-    """How far two results of `run_stages` are apart, by stage.
-
-    Of "proposals" and "detections" it is the share of theirs without one of ours within 0.05 and 2 pixels (order is no
-    difference); of "roi_align" and "head" the largest difference over the largest value, for the proposals that both
-    have; of the others the same for all values.
-    """
-    boxes, others = (found["proposals_0"][0] for found in (theirs, ours))
-    present = np.flatnonzero(boxes.any(axis=1))
-    partners, distances = _nearest(boxes[present], others)
-    same = distances <= _SAME_CROP
-    found: dict[str, float] = dict.fromkeys(STAGES, 0.0)
-    for name, value in theirs.items():
-        stage, other = name.rsplit("_", 1)[0], ours[name]
-        if stage == "proposals":
-            difference = float((distances > _SAME_PROPOSAL).mean()) if len(present) else 0.0
-        elif name == "detections_1":
-            continue  # scores: which of the boxes are there
-        elif stage == "detections":
-            real = value[0][theirs["detections_1"][0] > 0]
-            far = _nearest(real, ours["detections_0"][0])[1] > _SAME_DETECTION
-            difference = float(far.mean()) if len(far) else 0.0
-        elif stage in ("roi_align", "head"):
-            difference = _relative(other[0][partners[same]], value[0][present[same]])
-        else:
-            difference = _relative(other, value)
-        found[stage] = float(np.maximum(found[stage], difference))  # which keeps what is not a number
-    return found
-
-
-def first_divergent(found: dict[str, float], precision: str) -> str | None:
-    """The first stage that differs by more than the precision explains; None if none does."""
-    return next((stage for stage in STAGES if not found[stage] <= LIMITS[precision]), None)
-
-
-def _nearest(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each of [N, 4] the nearest of [M, 4]: its position, and the largest distance of a side."""
-    apart = np.abs(boxes[:, None] - others[None]).max(axis=2)
-    return apart.argmin(axis=1), apart.min(axis=1)
-
-
-def _relative(ours: np.ndarray, theirs: np.ndarray) -> float:
-    if not theirs.size:
-        return 0.0
-    return float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))

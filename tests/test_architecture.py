@@ -104,6 +104,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         "tfrcnn.config",
         "tfrcnn.config_base",
         "tfrcnn.config_training",
+        "tfrcnn.export.TARGETS",
         "tfrcnn.cli",
         "typer",
     }

@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = [
     *["tfrcnn", "tfrcnn.cli", "tfrcnn.data", "tfrcnn.evaluation", "tfrcnn.export", "tfrcnn.layers", "tfrcnn.models"],
-    *["tfrcnn.export.serving", "tfrcnn.models.backbones", "tfrcnn.training", "tfrcnn.weights"],
+    *[f"tfrcnn.export.{name}" for name in ("check", "measure", "onnx", "saved_model", "serving", "tflite")],
+    *["tfrcnn.models.backbones", "tfrcnn.training", "tfrcnn.weights"],
 ]
 # Tests of several components that need no data and take few seconds.
 SUBSET = ["test_boxes.py", "test_config.py", "test_files.py", "evaluation/test_report.py", "layers/test_proposals.py"]

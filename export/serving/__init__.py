@@ -1,1 +1,1 @@
-"""What stands around a SavedModel in service; see README.md here. Each file runs by itself, without tfrcnn."""
+"""Clients, a server and a load test for a SavedModel; see README.md here. Each file runs alone, without tfrcnn."""

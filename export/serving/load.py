@@ -1,8 +1,8 @@
-"""Put load on a model server and say what came of it.
+"""Load-test a model server.
 
     python load.py pictures/*.jpg --url http://localhost:8501/v1/models/detector --clients 8 --requests 500
 
-Needs requests only; for TensorFlow Serving and for server.py alike.
+Works with TensorFlow Serving and with server.py. Needs only requests.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ import requests
 if __package__:
     from .rest_client import request_body
 else:  # run as a file
-    from rest_client import request_body  # type: ignore[import-not-found,no-redef]
+    from rest_client import request_body  # type: ignore[no-redef]
 
 
 @dataclass(frozen=True)
 class Request:
-    """A body to send and the HTTP status that is the right answer to it."""
+    """A body to send and the HTTP status that is expected."""
 
     body: bytes
     status: int = 200
@@ -37,7 +37,15 @@ class Request:
 
 @dataclass
 class Load:
-    """What came back. `lost`: no answer at all, or not the right status; the first few are told in `faults`."""
+    """The result of a load test.
+
+    Attributes:
+        seconds: Duration of the test.
+        latencies: Seconds of each good answer.
+        statuses: Number of answers per HTTP status.
+        lost: Number of requests with no answer or a wrong one.
+        faults: Messages of the first few lost requests.
+    """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -46,7 +54,7 @@ class Load:
     faults: list[str] = field(default_factory=list)
 
     def percentile(self, percent: int) -> float:
-        """Of the latencies of good answers, in seconds, by nearest rank; NaN where there is none."""
+        """Return a percentile of the latencies by nearest rank, in seconds; NaN if there are none."""
         ordered = sorted(self.latencies)
         return ordered[math.ceil(percent / 100 * len(ordered)) - 1] if ordered else math.nan
 
@@ -65,11 +73,18 @@ def run_load(
     check: Callable[[int, Any], str | None] = lambda index, answer: None,
     timeout: float = 120.0,
 ) -> Load:
-    """Send `count` requests, the bodies in turn, from `clients` threads, each with its own connection.
+    """Send requests from several clients at once.
 
     Args:
-        url: of the model, http://HOST:PORT/v1/models/NAME.
-        check: gets the index of a body and the JSON of its good answer; says what is wrong with it, or None.
+        url: The model, http://HOST:PORT/v1/models/NAME.
+        bodies: Requests to send in turn.
+        clients: Number of threads, each with a separate connection.
+        count: Number of requests.
+        check: Takes the index of a body and the JSON of its answer; returns a message if the answer is wrong.
+        timeout: Seconds to wait for an answer.
+
+    Returns:
+        The result.
     """
     load, lock, numbers = Load(), threading.Lock(), iter(range(count))
 
@@ -91,7 +106,7 @@ def run_load(
                         fault = check(index, answer.json())
                 except (requests.RequestException, ValueError) as error:
                     fault = f"body {index}: {error}"
-                took = time.perf_counter() - started
+                elapsed = time.perf_counter() - started
                 with lock:
                     if status is not None:
                         load.statuses[status] += 1
@@ -99,7 +114,7 @@ def run_load(
                         load.lost += 1
                         load.faults = [*load.faults, fault][:5]
                     elif status == 200:
-                        load.latencies.append(took)
+                        load.latencies.append(elapsed)
 
     started = time.perf_counter()
     with ThreadPoolExecutor(clients) as pool:

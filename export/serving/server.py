@@ -1,4 +1,4 @@
-"""Serve a SavedModel over HTTP by TensorFlow Serving's REST predict protocol, where its binary cannot be had.
+"""Serve a SavedModel over HTTP with TensorFlow Serving's REST predict protocol, without TensorFlow Serving.
 
     python server.py MODEL --name detector --port 8501
 
@@ -6,8 +6,8 @@
     GET  /v1/models/detector           its status
     GET  /health                       200 once the model is loaded
 
-LitServe does the HTTP, the queue and the worker processes; this file has the protocol. It needs tensorflow and
-litserve, nothing of tfrcnn. https://www.tensorflow.org/tfx/serving/api_rest
+LitServe provides HTTP, the queue and the worker processes; this file is the protocol. It needs tensorflow and
+litserve, not tfrcnn. https://www.tensorflow.org/tfx/serving/api_rest
 """
 
 # No `from __future__ import annotations` here: LitServe and FastAPI read annotations as types.
@@ -27,57 +27,63 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 INPUTS = {"serving_default": "images", "encoded": "encoded_images"}
-LONGEST_WAIT = 60  # seconds from a request's arrival to its answer; then 504
+MAX_WAIT = 60  # seconds from a request's arrival to its answer; then 504
 
 
 class Detector(litserve.LitAPI):
-    """One SavedModel; its methods are called in turn for each request, in a worker process."""
+    """A SavedModel. LitServe calls its methods in turn for each request, in a worker process."""
 
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(api_path=f"/v1/models/{name}:predict")
         self.path = path
 
     def setup(self, device: str) -> None:
-        # what TensorFlow says of each operation whose cost it cannot estimate is nothing an operator could act on
+        # hide TensorFlow's notes on operations whose cost it cannot estimate
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        # here and not above: the parent process has no need of TensorFlow, and it must not be forked with it
+        # not at the top: the parent process does not need TensorFlow and must not be forked with it
         import tensorflow as tf
 
         self.tf = tf
         self.model = tf.saved_model.load(str(self.path))
-        # the first call of a graph takes a second: not from the first client
+        # the first call of a graph takes a second: spare the first client
         image = np.zeros((1, 64, 64, 3), np.uint8)
         self.predict(("serving_default", image, True))
         self.predict(("encoded", [tf.io.encode_png(image[0]).numpy()], True))
 
-    def decode_request(self, request: dict) -> tuple[str, Any, bool]:
+    def decode_request(self, request: dict[str, Any]) -> tuple[str, Any, bool]:
         return parse(request)
 
     def predict(self, request: tuple[str, Any, bool]) -> tuple[dict[str, np.ndarray], bool]:
         signature, value, rows = request
         try:
-            found = self.model.signatures[signature](**{INPUTS[signature]: self.tf.constant(value)})
+            outputs = self.model.signatures[signature](**{INPUTS[signature]: self.tf.constant(value)})
         except self.tf.errors.InvalidArgumentError as error:
             failed = re.search(r"assertion failed: (.*)", error.message)
             raise HTTPException(400, failed[1] if failed else error.message) from error
-        return {name: tensor.numpy() for name, tensor in found.items()}, rows
+        return {name: tensor.numpy() for name, tensor in outputs.items()}, rows
 
-    def encode_response(self, answer: tuple[dict[str, np.ndarray], bool]) -> dict:
-        found, rows = answer
-        columns = {name: value.tolist() for name, value in found.items()}
+    def encode_response(self, answer: tuple[dict[str, np.ndarray], bool]) -> dict[str, Any]:
+        outputs, rows = answer
+        columns = {name: value.tolist() for name, value in outputs.items()}
         if not rows:
             return {"outputs": columns}
         return {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
 
 
-def parse(body: dict) -> tuple[str, Any, bool]:
-    """Signature, value of its input, and whether the answer is wanted in rows, one for each image.
+def parse(body: dict[str, Any]) -> tuple[str, Any, bool]:
+    """Parse a request.
 
     Rows are {"instances": [x, ...]} and {"instances": [{"images": x}, ...]}, columns {"inputs": [...]} and
     {"inputs": {"images": [...]}}.
 
+    Args:
+        body: The request's JSON.
+
+    Returns:
+        The signature, the value of its input, and whether to answer in rows, one per image.
+
     Raises:
-        HTTPException: 400, says what was expected.
+        HTTPException: 400 with what was expected.
     """
     signature = body.get("signature_name", "serving_default")
     if signature not in INPUTS:
@@ -96,7 +102,7 @@ def parse(body: dict) -> tuple[str, Any, bool]:
 
 
 def files(values: list[Any]) -> list[bytes]:
-    """[{"b64": text}, ...] -> bytes."""
+    """Decode [{"b64": text}, ...]."""
     try:
         return [base64.b64decode(value["b64"], validate=True) for value in values]
     except (TypeError, KeyError, binascii.Error) as error:
@@ -104,7 +110,7 @@ def files(values: list[Any]) -> list[bytes]:
 
 
 def pixels(values: list[Any]) -> np.ndarray:
-    """[B][H][W][3] numbers -> uint8."""
+    """Convert [B][H][W][3] numbers to uint8."""
     try:
         images = np.array(values)
     except ValueError as error:
@@ -116,12 +122,12 @@ def pixels(values: list[Any]) -> np.ndarray:
 
 
 class EverythingIsJson:
-    """TensorFlow Serving reads a body as JSON whatever its Content-Type says, and `curl -d` says that it is a form."""
+    """Middleware that reads every body as JSON, as TensorFlow Serving does; `curl -d` declares a form."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             others = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
             scope = {**scope, "headers": [*others, (b"content-type", b"application/json")]}
@@ -129,7 +135,7 @@ class EverythingIsJson:
 
 
 def newest(path: Path) -> Path:
-    """The SavedModel in `path`: itself, or the version of the highest number, as TensorFlow Serving chooses."""
+    """Return the SavedModel at `path`, or the highest numbered version inside it, as TensorFlow Serving does."""
     if (path / "saved_model.pb").is_file():
         return path
     versions = [entry for entry in path.glob("*") if entry.name.isdigit() and (entry / "saved_model.pb").is_file()]
@@ -139,21 +145,21 @@ def newest(path: Path) -> Path:
 
 
 def make_server(path: Path, name: str, workers: int = 1) -> litserve.LitServer:
-    """A server of one model; each worker is a process with a copy of it."""
+    """Make a server of one model; each worker is a process with a copy of it."""
     path = newest(path)
-    # "cpu" is LitServe's placing of workers; TensorFlow finds a GPU by itself
+    # "cpu" is where LitServe places workers; TensorFlow finds a GPU by itself
     api = Detector(path, name)
     server = litserve.LitServer(
-        api, accelerator="cpu", workers_per_device=workers, timeout=LONGEST_WAIT, middlewares=[EverythingIsJson]
+        api, accelerator="cpu", workers_per_device=workers, timeout=MAX_WAIT, middlewares=[EverythingIsJson]
     )
     version = path.name if path.name.isdigit() else "1"
 
     @server.app.get(f"/v1/models/{name}")
-    def status() -> dict:
+    def status() -> dict[str, Any]:
         available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         return {"model_version_status": [{"version": version, **available}]}
 
-    # errors in TensorFlow Serving's form
+    # errors as TensorFlow Serving formats them
     @server.app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code)
@@ -168,10 +174,10 @@ def make_server(path: Path, name: str, workers: int = 1) -> litserve.LitServer:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a SavedModel, or a folder of them whose names are versions")
-    parser.add_argument("--name", default="detector", help="in the URL (default: %(default)s)")
+    parser.add_argument("--name", default="detector", help="name in the URL (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", choices=["127.0.0.1", "0.0.0.0", "::"])
-    parser.add_argument("--port", type=int, default=8501, help="default: %(default)s, as TensorFlow Serving's")
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with a copy of the model")
+    parser.add_argument("--port", type=int, default=8501, help="default: %(default)s, as TensorFlow Serving")
+    parser.add_argument("--workers", type=int, default=1, help="number of processes, each with a copy of the model")
     options = parser.parse_args()
     server = make_server(options.model, options.name, options.workers)
     server.run(host=options.host, port=options.port, num_api_servers=1, generate_client_file=False, log_level="warning")

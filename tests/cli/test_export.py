@@ -11,8 +11,8 @@ import pytest
 from tfrcnn.cli.export import parse_size
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
+from tfrcnn.export.check.report import TOLERANCES, Tolerance
 from tfrcnn.export.stages import STAGES
-from tfrcnn.export.verification import TOLERANCES, Tolerance
 from tfrcnn.models import build_detector, preset, save_detector
 
 
@@ -32,8 +32,14 @@ def test_another_form_of_size_is_refused(text: str) -> None:
     [
         ("--format tflite --out {new}.onnx", "expected a name that ends in .tflite for tflite"),
         ("--format tflite --precision int8 --out {new}.tflite", "int8 needs representative images"),
-        ("--format onnx --precision dynamic --out {new}.onnx", "onnx has no precision 'dynamic'"),
-        ("--format saved_model --precision float16 --out {new}", "saved_model has no precision 'float16'"),
+        (
+            "--format onnx --precision dynamic --out {new}.onnx",
+            "precision of onnx must be one of .*, found .dynamic.",
+        ),
+        (
+            "--format saved_model --precision float16 --out {new}",
+            "precision of saved_model must be one of float32",
+        ),
         ("--format saved_model --out {used}", "exists: choose another name"),
         ("--format saved_model --out {new} --image-size 3.5", "expected N or HxW"),
         ("--format coreml --out {new}", "'coreml' is not one of"),

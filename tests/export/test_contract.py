@@ -23,6 +23,6 @@ def test_the_copy_normalises_with_the_statistics_of_the_detector():
     layer.finalize_state()
     copy = prepare(detector)
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 80, 3)).astype(np.float32)
-    for expected, found in zip(detector.backbone(image), copy.backbone(image)):
-        np.testing.assert_array_equal(found, expected)
+    for expected, outputs in zip(detector.backbone(image), copy.backbone(image)):
+        np.testing.assert_array_equal(outputs, expected)
     assert np.any(detector.backbone(image)[0])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tfrcnn.export.exporting import SUFFIXES, ExportOptions, export
+from tfrcnn.export import TARGETS, ExportOptions, export
 from tfrcnn.models import preset
 
 from .random_detectors import CATEGORIES, make_detector
@@ -23,8 +23,8 @@ def detector(request):
     return make_detector(request.param, SIZE, **changes)
 
 
-@pytest.mark.parametrize("form", SUFFIXES)
-def test_a_preset_detects_the_same_in_every_format(form, detector, tmp_path):
-    report = export(detector, tmp_path / f"a{SUFFIXES[form]}", ExportOptions(form))
+@pytest.mark.parametrize("format", TARGETS)
+def test_a_preset_detects_the_same_in_every_format(format, detector, tmp_path):
+    report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()
     assert report.detections >= 50

@@ -1,13 +1,18 @@
 """Which runtime a path needs, and the Keras one."""
 
+import importlib
+import sys
+
 import numpy as np
 import pytest
 
 import tfrcnn.export
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
-from tfrcnn.export.contract import OUTPUTS, describe, prepare, to_contract
-from tfrcnn.export.runtimes import ArtefactPredictor, form_of, load
+from tfrcnn.export import TARGETS
+from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.contract import describe, prepare, to_contract
+from tfrcnn.export.runtimes import ArtefactPredictor, format_of, load
 from tfrcnn.models import build_detector, preset, save_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
@@ -19,23 +24,23 @@ def detector():
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "form"),
+    ("name", "content", "format"),
     [
         ("a.bin", b"\x1c\0\0\0TFL3....", "tflite"),
         ("a.onnx", b"\x08\x08", "onnx"),
         ("a/saved_model.pb", b"", "saved_model"),
     ],
 )
-def test_artefacts_are_told_apart(name, content, form, tmp_path):
+def test_artefacts_are_told_apart(name, content, format, tmp_path):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content)
-    assert form_of(path if form != "saved_model" else path.parent) == form
+    assert format_of(path if format != "saved_model" else path.parent) == format
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nowhere", "found nothing"), ("text.txt", "found another file"), ("empty", "found neither")],
+    [("nowhere", "no such file"), ("text.txt", "expected a run folder"), ("empty", "expected a run folder")],
 )
 def test_anything_else_is_one_clear_error(name, message, tmp_path):
     (tmp_path / "text.txt").write_text("notes, of some length")
@@ -52,13 +57,13 @@ def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_pat
 
 
 def test_the_contract_is_normalised_boxes_and_category_ids():
-    found = {
+    detections = {
         "boxes": np.array([[[10.0, 20, 30, 40], [0, 0, 0, 0]]], np.float32),
         "scores": np.array([[0.5, 0.0]], np.float32),
         "labels": np.array([[1, 0]], np.int32),
         "num_detections": np.array([1], np.int32),
     }
-    outputs = to_contract(found, np.array([[100.0, 200.0]], np.float32), np.array([3.0, 90.0], np.float32))
+    outputs = to_contract(detections, np.array([[100.0, 200.0]], np.float32), np.array([3.0, 90.0], np.float32))
     assert tuple(outputs) == OUTPUTS
     np.testing.assert_allclose(outputs["detection_boxes"][0, 0], [0.1, 0.1, 0.3, 0.2])
     np.testing.assert_array_equal(outputs["detection_classes"], [[90, 0]])
@@ -83,10 +88,10 @@ class Recorded:
 @pytest.mark.parametrize(("classes", "value"), [("category ids", 90), ("labels", 1)])
 def test_detections_of_a_file_are_labels_and_pixels(detector, classes, value):
     predictor = ArtefactPredictor(Recorded(detector.config, classes, value))
-    found = predictor.detect(np.zeros((100, 200, 3), np.uint8), "a")
-    np.testing.assert_allclose(found.boxes, [[10, 20, 30, 40]], rtol=1e-6)
-    assert found.labels.tolist() == [1]
-    assert found.image_id == "a"
+    detections = predictor.detect(np.zeros((100, 200, 3), np.uint8), "a")
+    np.testing.assert_allclose(detections.boxes, [[10, 20, 30, 40]], rtol=1e-6)
+    assert detections.labels.tolist() == [1]
+    assert detections.image_id == "a"
     assert predictor.categories == CATEGORIES
 
 
@@ -115,3 +120,22 @@ def test_public_names_of_exports_are_there_and_explained(name):
     value = getattr(tfrcnn.export, name)
     assert value.__name__ == name
     assert value.__doc__
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name"),
+    [("tflite_runtime", "tflite.runtime", "letterbox"), ("verification", "check.verification", "match")],
+)
+def test_modules_that_moved_work_under_their_old_names_and_warn(old, new, name, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"tfrcnn.export.{old}", raising=False)
+    with pytest.warns(DeprecationWarning, match=rf"tfrcnn.export.{old} is deprecated.*use tfrcnn.export.{new} instead"):
+        moved = importlib.import_module(f"tfrcnn.export.{old}")
+    assert getattr(moved, name) is getattr(importlib.import_module(f"tfrcnn.export.{new}"), name)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_the_folder_of_a_format_has_its_writer(name):
+    folder = importlib.import_module(f"tfrcnn.export.{name}")
+    assert getattr(folder, f"to_{name}") is getattr(tfrcnn.export, f"to_{name}")
+    with pytest.raises(AttributeError, match="has no attribute 'to_nothing'"):
+        _ = folder.to_nothing

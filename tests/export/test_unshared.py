@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.export.exporting import SUFFIXES, ExportOptions, _stage_differences, export
-from tfrcnn.export.onnx import to_onnx
-from tfrcnn.export.stages import first_divergent, run_stages
-from tfrcnn.export.tflite import to_tflite
-from tfrcnn.export.tflite_model import operators
-from tfrcnn.export.ties import replays
-from tfrcnn.export.verification import match
+from tfrcnn.export import TARGETS, ExportOptions, export
+from tfrcnn.export.check.differences import first_divergent, stage_differences
+from tfrcnn.export.check.ties import replays
+from tfrcnn.export.check.verification import match
+from tfrcnn.export.onnx.writer import to_onnx
+from tfrcnn.export.stages import run_stages
+from tfrcnn.export.tflite.flatbuffer import operators
+from tfrcnn.export.tflite.writer import to_tflite
 from tfrcnn.inference import Predictor
 from tfrcnn.models.transfer import unshare
 
@@ -21,16 +22,16 @@ SIZE = (96, 128)
 
 @pytest.fixture(scope="module")
 def detector():
-    """Of two networks with different weights: with the same ones, each's features would do for both."""
+    """Two networks with different weights: with equal ones, a mix-up of their features would not show."""
     return unshare(make_detector(size=SIZE), make_detector(size=SIZE, seed=1))
 
 
 def test_its_stages_end_with_what_the_network_detects(detector):
     images, sizes = tf.constant(make_image(*SIZE), tf.float32), tf.constant([SIZE], tf.float32)
-    found, whole = run_stages(detector, images, sizes), detector.network([images, sizes])
-    np.testing.assert_array_equal(found["detections_0"], whole["boxes"])
-    np.testing.assert_array_equal(found["detections_1"], whole["scores"])
-    assert sum(name.startswith("backbone") for name in found) == 2 * 4  # the levels of both pyramids
+    outputs, whole = run_stages(detector, images, sizes), detector.network([images, sizes])
+    np.testing.assert_array_equal(outputs["detections_0"], whole["boxes"])
+    np.testing.assert_array_equal(outputs["detections_1"], whole["scores"])
+    assert sum(name.startswith("backbone") for name in outputs) == 2 * 4  # the levels of both pyramids
 
 
 def test_its_replays_are_what_it_detects(detector):
@@ -42,14 +43,14 @@ def test_its_replays_are_what_it_detects(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["tflite", "onnx"])
-def test_its_file_detects_what_keras_does_and_no_stage_diverges(form, detector, tmp_path):
-    options = ExportOptions(form)
-    report = export(detector, tmp_path / f"a{SUFFIXES[form]}", options)
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_its_file_detects_what_keras_does_and_no_stage_diverges(format, detector, tmp_path):
+    options = ExportOptions(format)
+    report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", options)
     assert report.passed, report.faults
     assert report.detections > 10
-    found = _stage_differences(detector, options, make_image()[0])
-    assert first_divergent(found, "float32") is None, found
+    outputs = stage_differences(detector, options, make_image()[0])
+    assert first_divergent(outputs, "float32") is None, outputs
 
 
 @pytest.mark.slow
@@ -59,9 +60,9 @@ def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(de
     rows = [row for row in operators(path) if row["op"] == "CONV_2D"]
     in_float = sum(row["count"] for row in rows if row["dtypes"].endswith("float32"))
     assert in_float == 2 * 3 + 4 * 2  # and the objectness and deltas of four levels
-    found = _stage_differences(detector, ExportOptions("tflite", "int8", representative=images), images[0])
-    assert found["preprocessing"] < 1e-5
-    assert 1e-5 < found["backbone"] < 0.1
+    outputs = stage_differences(detector, ExportOptions("tflite", "int8", representative=images), images[0])
+    assert outputs["preprocessing"] < 1e-5
+    assert 1e-5 < outputs["backbone"] < 0.1
 
 
 @pytest.mark.slow

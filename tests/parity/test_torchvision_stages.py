@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from tfrcnn.config import HeadConfig
+from tfrcnn.export import TARGETS, ExportOptions, load
+from tfrcnn.export.check.differences import differences, first_divergent
 from tfrcnn.export.contract import prepare
-from tfrcnn.export.exporting import SUFFIXES, ExportOptions, write
-from tfrcnn.export.onnx import stage_outputs
-from tfrcnn.export.runtimes import load
-from tfrcnn.export.stages import differences, first_divergent, run_stages
+from tfrcnn.export.onnx.writer import stage_outputs
+from tfrcnn.export.stages import run_stages
 from tfrcnn.layers import RoIAlign
 
 from .stages import NAMES, SCORE_TOLERANCE, Golden, measure, small, unmatched
@@ -78,7 +78,7 @@ def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detect
 
 # both bodies; the test below covers a ResNet in ONNX
 ROUND_TRIPS = [
-    *((NAMES[-1], form) for form in SUFFIXES),
+    *((NAMES[-1], form) for form in TARGETS),
     *(("fasterrcnn_resnet50_fpn", form) for form in ("saved_model", "tflite")),
 ]
 
@@ -86,10 +86,10 @@ ROUND_TRIPS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "form"), ROUND_TRIPS)
 def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golden_root, detectors, tmp_path):
-    golden, path = Golden(golden_root / name, "landscape"), tmp_path / f"a{SUFFIXES[form]}"
+    golden, path = Golden(golden_root / name, "landscape"), tmp_path / f"a{TARGETS[form].suffix}"
     # a TFLite file has one size: the size of torchvision's padded image
     size = golden["transformed"].shape[2:] if form == "tflite" else None
-    write(detectors(name), path, ExportOptions(form, image_size=size))
+    TARGETS[form].write(detectors(name), path, ExportOptions(form, image_size=size))
     detections = load(path).detect(golden["image"])
     outputs = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
     assert len(detections.scores) == len(golden["scores"]) == 100

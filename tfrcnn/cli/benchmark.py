@@ -1,4 +1,4 @@
-"""`tfrcnn benchmark`: how long detectors take, side by side."""
+"""`tfrcnn benchmark`: time detectors side by side."""
 
 from __future__ import annotations
 
@@ -10,30 +10,36 @@ import typer
 
 from tfrcnn.cli.options import IMAGES_HELP
 from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.export import TARGETS
 
 
 def benchmark(
     model: Annotated[
-        list[Path], typer.Option(metavar="MODEL", help="A run folder or an exported file; give it again for more.")
+        list[Path],
+        typer.Option(
+            metavar="MODEL", help=f"A run folder or an exported file ({', '.join(TARGETS)}). Repeat it for more."
+        ),
     ],
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="Use its first pictures. Default: one made of shapes, 360 x 480.")
+        str | None,
+        typer.Option(metavar="DATA", help="Data set of the pictures. Default: one picture of shapes, 360 x 480."),
     ] = None,
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(metavar="N", min=1, help="Give it again for more. Default: all cores.")
+        list[int] | None,
+        typer.Option(metavar="N", min=1, help="Number of threads. Repeat it for more. Default: all cores."),
     ] = None,
-    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Times each picture is run.")] = 10,
-    pictures: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures of DATA.")] = 4,
+    rounds: Annotated[int, typer.Option(metavar="N", min=1, help="Detections per picture.")] = 10,
+    pictures: Annotated[int, typer.Option(metavar="N", min=1, help="Use the first N pictures of DATA.")] = 4,
     stages: Annotated[bool, typer.Option(help="Measure each stage too.")] = True,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write latency.csv and latency.png into this folder.")
     ] = None,
 ) -> None:
-    """Time detectors on the same pictures, taking turns: Keras, SavedModel, LiteRT, ONNX Runtime, OpenVINO.
+    """Time detectors on the same pictures, in every runtime that is installed.
 
-    Each runs in a process of its own, from the picture's pixels to its boxes. The ratio is to the first MODEL. A second
-    table says which stage takes how long.
+    Each detector runs in a separate process, from the picture's pixels to its boxes, and they take turns. The column
+    ratio compares each with the first MODEL. A second table shows the time of each stage.
 
     \b
     Example:
@@ -46,9 +52,9 @@ def benchmark(
 
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.benchmark import benchmark as measure
-    from tfrcnn.export.benchmark import plot, render, render_stages, write_csv
-    from tfrcnn.export.verification import edge_cases
+    from tfrcnn.export.check.verification import edge_cases
+    from tfrcnn.export.measure.benchmark import benchmark as measure
+    from tfrcnn.export.measure.benchmark import plot, render, render_stages, write_csv
 
     arrays = edge_cases()[-1:]
     if data is not None:
@@ -60,7 +66,7 @@ def benchmark(
         results = measure(model, paths, tuple(threads or [os.cpu_count() or 1]), rounds, stages)
     print(render(results))
     if stages:
-        print(f"\nMilliseconds of each stage, from the runtimes' own profiles:\n\n{render_stages(results)}")
+        print(f"\nMilliseconds per stage, from the runtimes' profilers:\n\n{render_stages(results)}")
     if out is not None:
         write_csv(results, out / "latency.csv")
         plot(results, out / "latency.png")

@@ -61,16 +61,16 @@ def evaluate(
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.evaluation.evaluate import evaluate as judge
     from tfrcnn.evaluation.report import render, write_json
-    from tfrcnn.export.runtimes import form_of, load
+    from tfrcnn.export.runtimes import KERAS, format_of, load
     from tfrcnn.models.build import read_description
     from tfrcnn.training.run import draw_sheet
 
     if proposals and metric is not None:
         raise InputError("--metric cannot be combined with --proposals")
-    if proposals and form_of(model) != "keras":
+    if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if metric is None:
-        metric = read_description(model)["extra"].get("metric", "coco") if form_of(model) == "keras" else "coco"
+        metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
     predictor = load(model)
     # proposals have no class, so the data set may have any classes
     dataset = load_dataset(data, images, None if proposals else predictor.categories)

@@ -1,59 +1,68 @@
-"""`tfrcnn export`: a trained detector as a file for other runtimes, verified."""
+"""`tfrcnn export`: write a detector for another runtime, and verify it."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
 from tfrcnn.cli.options import IMAGES_HELP, RunFolder
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
+from tfrcnn.export import TARGETS
 
-REPRESENTATIVE_IMAGES = 100  # more changes the ranges of int8 no further
+if TYPE_CHECKING:
+    Format: TypeAlias = str
+    Precision: TypeAlias = str
+else:
+    Format = Literal[tuple(TARGETS)]
+    Precision = Literal[tuple(precision for target in TARGETS.values() for precision in target.precisions)]
+
+REPRESENTATIVE_IMAGES = 100  # the ranges of int8 do not change with more
+FORMATS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGETS.values())
 
 
 def export(
     model: RunFolder,
     out: Annotated[Path, typer.Option(metavar="PATH", help="The new file, or folder of a SavedModel.")],
-    form: Annotated[
-        Literal["saved_model", "tflite", "onnx"], typer.Option("--format", help="For which runtime; see below.")
-    ],
+    format: Annotated[Format, typer.Option(help=f"Format of the file. {FORMATS_HELP}.")],
     precision: Annotated[
-        Literal["float32", "float16", "dynamic", "int8"],
+        Precision,
         typer.Option(
-            help="float16 halves the file; dynamic (tflite) quarters it, weights in 8 bits; int8 computes in 8 bits "
-            "too and needs --representative."
+            help="float16 halves the file. dynamic stores weights in 8 bits, a quarter of the size (tflite). int8 also "
+            "computes in 8 bits and needs --representative."
         ),
     ] = "float32",
     representative: Annotated[
-        str | None, typer.Option(metavar="DATA", help="A data set whose first 100 images int8 finds its ranges on.")
+        str | None,
+        typer.Option(
+            metavar="DATA", help=f"Data set whose first {REPRESENTATIVE_IMAGES} images set the ranges of int8."
+        ),
     ] = None,
     image_size: Annotated[
-        str | None, typer.Option(metavar="N|HxW", help="Make the network's input static. Default: the detector's own.")
+        str | None, typer.Option(metavar="N|HxW", help="Fix the size of the network's input. Default: the detector's.")
     ] = None,
-    max_detections: Annotated[int | None, typer.Option(metavar="N", help="Default: the detector's own.")] = None,
-    score_threshold: Annotated[float | None, typer.Option(metavar="X", help="Default: the detector's own.")] = None,
+    max_detections: Annotated[
+        int | None, typer.Option(metavar="N", help="The most detections per image. Default: the detector's.")
+    ] = None,
+    score_threshold: Annotated[
+        float | None, typer.Option(metavar="X", help="The lowest score. Default: the detector's.")
+    ] = None,
     verify: Annotated[
         str,
         typer.Option(
             metavar="DATA|none",
-            help="The data set to run the file on, beside the Keras model. Default: built-in edge cases.",
+            help="Data set on which the file is compared with the Keras model. Default: built-in edge cases.",
         ),
     ] = "",
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
 ) -> None:
-    """Export a detector, run the file in its own runtime, and keep it only if it detects the same.
+    """Export a detector and verify that the file detects the same.
 
-    \b
-    saved_model  TensorFlow and TensorFlow Serving; images of any size, or encoded pictures
-    tflite       LiteRT and MediaPipe, phones and boards; no custom operations
-    onnx         ONNX Runtime, OpenVINO; any batch and any size
-
-    A report lies beside the file (PATH.report.md and .json). A file out of tolerance is kept as NAME.failed, and the
-    exit code is 1.
+    Writes a report next to the file (PATH.report.md and .json). If the file is out of tolerance, it is named
+    NAME.failed and the exit code is 1.
 
     \b
     Examples:
@@ -61,25 +70,26 @@ def export(
       tfrcnn export --model runs/cells --format tflite --precision int8 --image-size 320 --out cells.tflite \\
                     --representative cells/VOC@train --verify cells/VOC@val
     """
+    from tfrcnn.export.options import ExportOptions
+
+    options = ExportOptions(format, precision, parse_size(image_size), max_detections, score_threshold)
+    options.check(out, has_representative=representative is not None)
     load_tensorflow()
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.exporting import ExportOptions
     from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
 
-    options = ExportOptions(form, precision, parse_size(image_size), max_detections, score_threshold)
-    options.check(out, has_representative=representative is not None)
     detector = load_detector(model)
     categories = detector.config.categories
     data = load_dataset(verify, images, categories) if verify not in ("", "none") else None
     if representative is not None:
         examples = load_dataset(representative, images, categories).examples[:REPRESENTATIVE_IMAGES]
         options = options.with_representative([read_image(example.path) for example in examples])
-    print(f"Exporting {model} to {out} ({form}, {precision}) ...", flush=True)
+    print(f"Exporting {model} to {out} ({format}, {precision}) ...", flush=True)
     report = make(detector, out, options, data, check=verify != "none")
     if report is None:
-        print(f"{out} is written, but was not run.")
+        print(f"{out} is written, but not verified.")
         return
     print(report.to_markdown())
     if report.passed:
@@ -91,10 +101,10 @@ def export(
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """ "320" -> (320, 320), "320x448" -> (320, 448), height first.
+    """Parse an image size: "320" -> (320, 320), "320x448" -> (320, 448), height first.
 
     Raises:
-        InputError: another form.
+        InputError: Other text.
     """
     if text is None:
         return None

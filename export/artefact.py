@@ -1,0 +1,71 @@
+"""The description, inputs and outputs of exported files, readable without TensorFlow.
+
+The runtimes of all formats share these checks, so that they accept the same images and fail with the same messages.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+
+OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
+VERSION = 1  # of the description
+DESCRIPTION = "tfrcnn.json"  # the description's name inside a SavedModel or a TFLite file
+LABELS = "labels.txt"
+
+
+def check_exists(path: Path) -> None:
+    """Raise InputError if there is nothing to load."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+
+
+def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
+    """Read the description of an exported file (`contract.describe`).
+
+    Args:
+        path: The file, for error messages.
+        text: The description in JSON; None if the file holds none.
+
+    Raises:
+        InputError: tfrcnn did not export the file, or another version did.
+    """
+    if text is None:
+        raise InputError(f"{path}: not exported by tfrcnn, or truncated: it holds no description")
+    try:
+        description = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path}: its description is not JSON: {error}") from error
+    version = description.get("tfrcnn_export") if isinstance(description, dict) else None
+    if version != VERSION:
+        raise InputError(f"{path}: expected tfrcnn_export {VERSION} in its description, found {version!r}")
+    return dict(description)
+
+
+def check_images(images: np.ndarray) -> np.ndarray:
+    """Check images [B, H, W, 3], RGB 0..255, uint8 or floating point, and round them to uint8.
+
+    Raises:
+        InputError: Another shape or type.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
+        raise InputError(f"images must be [B, H, W, 3] and not empty, found {list(images.shape)}")
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise InputError(f"images must be uint8 or floating point, found {images.dtype}")
+    return to_uint8(images)
+
+
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Round pixels to 0..255; uint8 is returned as it is, because rounding would convert it to float16, slowly."""
+    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise InputError unless the number is at least 1, or None for the runtime's default."""
+    if threads is not None and threads < 1:
+        raise InputError(f"threads must be at least 1, found {threads}")

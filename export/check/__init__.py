@@ -1,0 +1,1 @@
+"""Checks that an exported file detects the same as the Keras model."""

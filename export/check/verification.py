@@ -1,0 +1,188 @@
+"""Compare an exported file with the Keras model, detection by detection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...config import DetectionConfig
+from ...data.decode import read_image
+from ...data.example import Dataset, ImageDetections
+from ...evaluation.evaluate import Metric, evaluate
+from ...models import FasterRCNN
+from .. import TARGETS
+from .report import TOLERANCES, Report
+from .ties import replays
+
+MAX_PARTNER_PIXELS = 2.0  # a detection further away is another detection
+
+
+def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = None, metric: Metric = "coco") -> Report:
+    """Compare an exported file with the Keras model.
+
+    Args:
+        reference: A `Predictor` of the detector, with the options of the export.
+        artefact: An `ArtefactPredictor` of the file.
+        path: The file.
+        images: Data set to compare on, and to measure AP on if it has objects; None takes `edge_cases`.
+        metric: The metric of AP.
+
+    Returns:
+        The report.
+
+    Example:
+        report = verify(Predictor(detector), load("cells.onnx"), Path("cells.onnx"), dataset)
+    """
+    pictures = [read_image(e.path) for e in images.examples] if images else edge_cases()
+    ids = [example.image_id for example in images.examples] if images else list(range(len(pictures)))
+    expected, keras_ms = _timed(reference, pictures, ids)
+    actual, ms = _timed(artefact, pictures, ids)
+    tolerance = TOLERANCES[artefact.precision]
+    matches = [
+        match(a, b, max(picture.shape[:2]), artefact.detections, tolerance.score or 0.05)
+        for a, b, picture in zip(actual, expected, pictures)
+    ]
+    ap, keras_ap = None, None
+    if images is not None and any(len(example.boxes) for example in images.examples):
+        ap, keras_ap = (next(iter(evaluate(images, d, metric).headline.values())) for d in (actual, expected))
+    score = max((m[0] for m in matches), default=0.0)
+    box = max((m[1] for m in matches), default=0.0)
+    alone = [len(m[2]) + len(m[3]) for m in matches]
+    ties = [0] * len(matches)
+    if tolerance.score is not None:  # other precisions round, so that detections lack a partner for many reasons
+        for i, (_, _, *indices) in enumerate(matches):
+            if alone[i]:
+                ties[i] = count_ties(reference.detector, pictures[i], actual[i], expected[i], *indices)
+    unmatched = sum(alone) - sum(ties)
+    return Report(
+        format=artefact.format,
+        precision=artefact.precision,
+        images=len(pictures),
+        detections=sum(len(detections.scores) for detections in expected),
+        max_score_error=score,
+        max_box_error=box,
+        unmatched=unmatched,
+        ties=sum(ties),
+        size_bytes=_size(path),
+        milliseconds=ms,
+        keras_milliseconds=keras_ms,
+        ap=ap,
+        keras_ap=keras_ap,
+        faults=tuple(tolerance.faults(score, box, unmatched, ap, keras_ap)),
+        worst_image=max(range(len(matches)), key=lambda i: (alone[i] - ties[i], *matches[i][:2]), default=0),
+        operators=tuple(TARGETS[artefact.format].operators(path)),
+    )
+
+
+def match(
+    candidate: ImageDetections,
+    reference: ImageDetections,
+    longer_side: int,
+    limits: DetectionConfig,
+    score_tolerance: float,
+) -> tuple[float, float, list[int], list[int]]:
+    """Pair the detections in one image: each of the reference with the nearest free candidate of its label.
+
+    Args:
+        candidate: Detections of the file.
+        reference: Detections of the Keras model.
+        longer_side: The image's longer side in pixels.
+        limits: The score threshold and the most detections per image.
+        score_tolerance: Detections within this of the threshold, or of the lowest score of a full list, need no
+            partner: round-off decides whether they exist.
+
+    Returns:
+        The largest score error, the largest box error (pixels at 640), and the positions of candidates and of
+        references without a partner.
+    """
+    scale = 640 / max(longer_side, 1)
+    free = np.ones(len(candidate.scores), bool)
+    score_error, box_error, alone = 0.0, 0.0, []
+    for i in range(len(reference.scores)):
+        errors = np.abs(candidate.boxes - reference.boxes[i]).max(axis=1, initial=0.0) * scale
+        scores = np.abs(candidate.scores - reference.scores[i])
+        possible = free & (candidate.labels == reference.labels[i]) & (errors <= MAX_PARTNER_PIXELS)
+        if not possible.any():
+            alone.append(i)
+            continue
+        best = int(np.flatnonzero(possible)[np.argmin(errors[possible] + scores[possible])])
+        free[best] = False
+        score_error, box_error = max(score_error, float(scores[best])), max(box_error, float(errors[best]))
+    full = [float(d.scores[-1]) for d in (candidate, reference) if len(d.scores) == limits.max_detections]
+    floor = max([limits.score_threshold, *full]) + score_tolerance
+    candidate_alone = [i for i in np.flatnonzero(free).tolist() if candidate.scores[i] > floor]
+    return score_error, box_error, candidate_alone, [i for i in alone if reference.scores[i] > floor]
+
+
+def count_ties(
+    detector: FasterRCNN,
+    picture: np.ndarray,
+    candidate: ImageDetections,
+    reference: ImageDetections,
+    candidate_alone: list[int],
+    reference_alone: list[int],
+) -> int:
+    """Count the detections without a partner that round-off decides in the Keras model too.
+
+    A candidate is a tie if some replay of the Keras model detects it; a reference, if some replay does not.
+
+    Args:
+        detector: The Keras model.
+        picture: [H, W, 3].
+        candidate: Detections of the file.
+        reference: Detections of the Keras model.
+        candidate_alone: Positions without a partner, see `match`.
+        reference_alone: Positions without a partner, see `match`.
+    """
+    scale = 640 / max(picture.shape[:2])
+    appearing, missing = set(), set()
+    for replay in replays(detector, picture):
+        appearing |= {i for i in candidate_alone if _is_in(replay, candidate, i, scale)}
+        missing |= {i for i in reference_alone if not _is_in(replay, reference, i, scale)}
+    return len(appearing) + len(missing)
+
+
+def _is_in(detections: ImageDetections, others: ImageDetections, i: int, scale: float) -> bool:
+    errors = np.abs(detections.boxes - others.boxes[i]).max(axis=1, initial=0.0) * scale
+    return bool(np.any((detections.labels == others.labels[i]) & (errors <= MAX_PARTNER_PIXELS)))
+
+
+def edge_cases() -> list[np.ndarray]:
+    """Make pictures for a verification without data: noise, black, white, grey, one pixel high, very wide, shapes."""
+    rng = np.random.default_rng(0)
+    shapes = np.full((360, 480, 3), 90, np.uint8)
+    for _ in range(12):
+        y, x, h, w = (*rng.integers(0, 300, 2), *rng.integers(20, 160, 2))
+        shapes[y : y + h, x : x + w] = rng.integers(0, 256, 3)
+    grey = np.repeat(rng.integers(0, 256, (200, 300, 1), np.uint8), 3, axis=2)
+    return [
+        rng.integers(0, 256, (240, 320, 3), np.uint8),
+        np.zeros((240, 320, 3), np.uint8),
+        np.full((320, 240, 3), 255, np.uint8),
+        grey,
+        rng.integers(0, 256, (1, 64, 3), np.uint8),
+        rng.integers(0, 256, (40, 600, 3), np.uint8),
+        shapes,
+    ]
+
+
+def _timed(
+    predictor: Any, pictures: Sequence[np.ndarray], ids: Iterable[int | str]
+) -> tuple[list[ImageDetections], float]:
+    """Detect in each picture, and return the median milliseconds per picture too; the first picture warms up."""
+    predictor.detect(pictures[0])
+    detections, seconds = [], []
+    for picture, image_id in zip(pictures, ids):
+        started = time.perf_counter()
+        detections.append(predictor.detect(picture, image_id))
+        seconds.append(time.perf_counter() - started)
+    return detections, 1000 * float(np.median(seconds))
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,1 @@
+"""How long detectors and exported files take."""

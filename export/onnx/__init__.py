@@ -1,0 +1,76 @@
+"""ONNX: one file for ONNX Runtime and OpenVINO."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..target import Runtime, Target
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...models import FasterRCNN
+    from ..options import ExportOptions
+    from .writer import to_onnx as to_onnx
+
+ONNX_RUNTIME = "ONNX Runtime"
+OPENVINO = "OpenVINO"
+OPENVINO_ONE_SIZE = "OpenVINO, one size"  # compiled for the size of the images it is given
+
+
+class Onnx(Target):
+    """The ONNX format, run by ONNX Runtime or OpenVINO."""
+
+    name = "onnx"
+    summary = "ONNX Runtime and OpenVINO, for any batch and image size"
+    suffix = ".onnx"
+    precisions = ("float32", "float16", "int8")
+    runtimes = (ONNX_RUNTIME, OPENVINO, OPENVINO_ONE_SIZE)
+
+    def recognises(self, path: Path) -> bool:
+        return path.is_file() and path.suffix == self.suffix  # the format has no identifier
+
+    def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
+        from .writer import to_onnx
+
+        limits = (options.image_size, options.max_detections, options.score_threshold)
+        to_onnx(detector, path, *limits, options.precision, options.representative)
+
+    def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> Runtime:
+        if runtime in (OPENVINO, OPENVINO_ONE_SIZE):
+            from .openvino import OpenVinoRuntime
+
+            return OpenVinoRuntime(path, threads, one_size=runtime == OPENVINO_ONE_SIZE)
+        from .runtime import OnnxRuntime
+
+        return OnnxRuntime(path, threads)
+
+    def installed_runtimes(self) -> tuple[str, ...]:
+        return self.runtimes if importlib.util.find_spec("openvino") else (ONNX_RUNTIME,)
+
+    def operators(self, path: Path) -> list[dict[str, Any]]:
+        from .operators import operators
+
+        return operators(path)
+
+    def stage_outputs(self, detector: FasterRCNN, options: ExportOptions, picture: np.ndarray) -> dict[str, np.ndarray]:
+        from .writer import stage_outputs
+
+        return stage_outputs(detector, options.precision, options.representative, picture)
+
+    def profile(self, path: Path, runtime: str, threads: int, picture: np.ndarray, rounds: int) -> dict[str, float]:
+        from .profile import profile_onnx_runtime, profile_openvino
+
+        if runtime == ONNX_RUNTIME:
+            return profile_onnx_runtime(path, threads, picture, rounds)
+        return profile_openvino(path, threads, picture, rounds, one_size=runtime == OPENVINO_ONE_SIZE)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "to_onnx":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .writer import to_onnx
+
+    return to_onnx

@@ -1,0 +1,75 @@
+"""Run an ONNX file of tfrcnn in OpenVINO. Imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..artefact import check_exists, check_images, check_threads, parse_description
+
+
+class OpenVinoRuntime:
+    """An ONNX file, compiled by OpenVINO for the CPU in float32 (by default it takes bfloat16 where the CPU has it).
+
+    Attributes:
+        description: The file's description, see `contract.describe`.
+        request: OpenVINO's inference request, for its profile; with `one_size`, None before the first images.
+    """
+
+    def __init__(
+        self, path: str | Path, threads: int | None = None, profile: bool = False, one_size: bool = False
+    ) -> None:
+        """Load an ONNX file.
+
+        Args:
+            path: The file.
+            threads: Number of threads; None is OpenVINO's choice.
+            profile: Measure every operator.
+            one_size: Compile for the shape of the first images, and again when the shape changes, in one to three
+                seconds. The results are the same, and faster if all images have one size, for example a camera's.
+
+        Raises:
+            InputError: No such file, not an ONNX file of tfrcnn, or a damaged one; or OpenVINO is not installed.
+        """
+        try:
+            import openvino
+        except ImportError as error:
+            raise InputError("OpenVINO is not installed: pip install 'tfrcnn[openvino]'") from error
+        path = Path(path)
+        check_exists(path)
+        check_threads(threads)
+        self._path, self._core = path, openvino.Core()
+        self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": profile}
+        if threads is not None:
+            self._settings["INFERENCE_NUM_THREADS"] = threads
+        try:
+            self._model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise self._unusable(error) from error
+        key = ["framework", "tfrcnn"]  # where OpenVINO's reader puts ONNX's metadata_props
+        text = str(self._model.get_rt_info(key).value) if self._model.has_rt_info(key) else None
+        self.description: dict[str, Any] = parse_description(path, text)
+        self._shape: tuple[int, ...] | None = (0, 0, 0, 0) if one_size else None
+        self.request: Any = None if one_size else self._compile()
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Detect, see `Runtime.run`."""
+        images = check_images(images)
+        if self._shape not in (None, images.shape):
+            self.request, self._shape = self._compile(images.shape), images.shape
+        outputs = self.request.infer({"images": images})
+        return {output.any_name: np.array(value) for output, value in outputs.items()}
+
+    def _compile(self, shape: tuple[int, ...] | None = None) -> Any:
+        try:
+            if shape is not None:
+                self._model.reshape(shape)
+            return self._core.compile_model(self._model, "CPU", self._settings).create_infer_request()
+        except RuntimeError as error:
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: RuntimeError) -> InputError:
+        return InputError(f"{self._path}: not an ONNX model that OpenVINO can run: {str(error).splitlines()[-1]}")

@@ -1,0 +1,61 @@
+"""Run an ONNX file of tfrcnn in ONNX Runtime. Imports neither TensorFlow nor Keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ..artefact import check_exists, check_images, check_threads, parse_description
+
+
+class OnnxRuntime:
+    """An ONNX file, loaded in ONNX Runtime.
+
+    Attributes:
+        description: The file's description, see `contract.describe`.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, profile: Path | None = None) -> None:
+        """Load an ONNX file.
+
+        Args:
+            path: The file.
+            threads: Threads of one operator; None is ONNX Runtime's choice.
+            profile: Measure every operator, into a file whose name starts with this; see `finish_profile`.
+
+        Raises:
+            InputError: No such file, not an ONNX file of tfrcnn, or a damaged one; or ONNX Runtime is not installed.
+        """
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError("ONNX Runtime is not installed: pip install 'tfrcnn[onnx]'") from error
+        path = Path(path)
+        check_exists(path)
+        check_threads(threads)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling, options.profile_file_prefix = True, str(profile)
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            # from bytes, so that a model cannot name files of weights next to it
+            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions have no common base
+            message = " ".join(str(error).split())[:200]
+            raise InputError(f"{path}: not an ONNX model, or truncated: {message}") from error
+        properties = self._session.get_modelmeta().custom_metadata_map
+        self.description: dict[str, Any] = parse_description(path, properties.get("tfrcnn"))
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Detect, see `Runtime.run`."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, {"images": check_images(images)})))
+
+    def finish_profile(self) -> Path:
+        """Write the profile and return its path."""
+        return Path(self._session.end_profiling())

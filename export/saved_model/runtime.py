@@ -1,0 +1,77 @@
+"""Run a SavedModel of tfrcnn in TensorFlow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ...errors import InputError
+from ..artefact import DESCRIPTION, OUTPUTS, check_exists, check_images, check_threads, parse_description
+
+
+class SavedModelRuntime:
+    """A SavedModel, loaded.
+
+    Attributes:
+        description: The file's description, see `contract.describe`.
+        model: TensorFlow's object with the signatures.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        """Load a SavedModel.
+
+        Args:
+            path: Its folder.
+            threads: Threads of TensorFlow in this process, None is TensorFlow's choice. TensorFlow takes the number
+                only before its first operation.
+
+        Raises:
+            InputError: No such folder, not a SavedModel of tfrcnn, or a damaged one; or it is too late for `threads`.
+        """
+        self.path = Path(path)
+        check_exists(self.path)
+        description = self.path / "assets" / DESCRIPTION
+        text = description.read_bytes() if description.is_file() else None
+        self.description = parse_description(self.path, text)
+        if threads is not None:
+            _set_threads(threads)
+        try:
+            self.model = tf.saved_model.load(str(self.path))
+        except Exception as error:  # protobuf, TensorFlow and the file system raise several kinds
+            raise InputError(f"{self.path}: the SavedModel cannot be loaded: {str(error).splitlines()[0]}") from error
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Detect, see `Runtime.run`."""
+        return self._run("serving_default", images=tf.constant(check_images(images)))
+
+    def run_encoded(self, files: list[bytes]) -> dict[str, np.ndarray]:
+        """Detect in the bytes of image files of any sizes; returns what `run` returns.
+
+        Raises:
+            InputError: There is no file, or one is not an image; the message has its position.
+        """
+        return self._run("encoded", encoded_images=tf.constant(files, tf.string, [len(files)]))
+
+    def _run(self, signature: str, **inputs: tf.Tensor) -> dict[str, np.ndarray]:
+        try:
+            outputs = self.model.signatures[signature](**inputs)
+        except tf.errors.InvalidArgumentError as error:
+            # the graph's own message, without TensorFlow's account of where it arose
+            failed = re.search(r"assertion failed: (.*)", error.message)
+            raise InputError(f"{self.path}: {failed[1] if failed else error.message}") from error
+        return {name: outputs[name].numpy() for name in OUTPUTS}
+
+
+def _set_threads(threads: int) -> None:
+    check_threads(threads)
+    threading = tf.config.threading
+    if threading.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        threading.set_intra_op_parallelism_threads(threads)
+        threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise InputError(f"threads={threads} comes too late: TensorFlow has run something in this process") from error

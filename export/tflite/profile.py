@@ -1,0 +1,43 @@
+"""Time of each stage of a TensorFlow Lite file.
+
+LiteRT does not report the time of each operator, because XNNPACK runs many as one. So the graph is cut after each
+stage, and a stage takes what it adds to the time.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ..measure.ledger import WARM_UP
+from ..stages import STAGES, stage_of
+from . import flatbuffer
+from .runtime import TFLiteRuntime, letterbox
+
+
+def profile(path: Path, threads: int, picture: np.ndarray, rounds: int) -> dict[str, float]:
+    """Measure the stages in LiteRT, see `Target.profile`."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = path.read_bytes()
+    image = letterbox(picture, TFLiteRuntime(path, threads).size)[None]
+    stage_of_operator, stage = [], STAGES[0]
+    for name in flatbuffer.operator_names(model):
+        stage = stage_of(name) or stage
+        stage_of_operator.append(STAGES.index(stage))
+    cuts = []
+    for last in range(len(STAGES)):
+        content = flatbuffer.truncate(model, [stage <= last for stage in stage_of_operator])
+        cuts.append(Interpreter(model_content=content, num_threads=threads))
+        cuts[-1].allocate_tensors()
+    times = np.zeros((len(cuts), WARM_UP + rounds))
+    for turn in range(WARM_UP + rounds):
+        for i, cut in enumerate(cuts):
+            cut.set_tensor(cut.get_input_details()[0]["index"], image)
+            started = time.perf_counter()
+            cut.invoke()
+            times[i, turn] = 1000 * (time.perf_counter() - started)
+    medians = np.median(times[:, WARM_UP:], axis=1)
+    return dict(zip(STAGES, np.maximum(np.diff(medians, prepend=0.0), 0.0).tolist()))

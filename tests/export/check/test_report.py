@@ -1,0 +1,33 @@
+"""The report of a verification, and what is out of tolerance."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tfrcnn.export.check.report import TOLERANCES, Report
+
+
+def test_faults_are_said_in_numbers():
+    limit = TOLERANCES["float32"]
+    assert list(limit.faults(1e-4, 0.01, 0, 0.5, 0.5)) == []
+    assert len(list(limit.faults(2e-3, 0.06, 1, 0.4, 0.5))) == 4
+    assert list(TOLERANCES["int8"].faults(0.5, 9.0, 7, 0.495, 0.5)) == []
+    (fault,) = TOLERANCES["int8"].faults(0, 0, 0, 0.48, 0.5)
+    assert fault == "AP falls from 0.5000 to 0.4800, allowed 0.01"
+
+
+def test_the_report_is_written_for_people_and_for_programs(tmp_path):
+    report = Report("onnx", "float32", 3, 12, 1e-5, 1e-3, 0, 0, 12345678, 10.0, 20.0, None, None, ())
+    report.write(tmp_path / "a.onnx")
+    assert json.loads((tmp_path / "a.onnx.report.json").read_text())["detections"] == 12
+    text = (tmp_path / "a.onnx.report.md").read_text()
+    assert "| size bytes | 12,345,678 |" in text
+    assert "| verdict | within tolerance |" in text
+    assert not replace(report, faults=("bad",)).passed
+
+
+def test_the_old_name_form_works_and_warns():
+    report = Report("onnx", "float32", 3, 12, 1e-5, 1e-3, 0, 0, 12345678, 10.0, 20.0, None, None, ())
+    with pytest.warns(DeprecationWarning, match="use Report.format instead"):
+        assert report.form == "onnx"

@@ -1,0 +1,108 @@
+"""Running an ONNX file, and files that cannot be run."""
+
+import subprocess
+import sys
+import venv
+
+import numpy as np
+import pytest
+
+from tfrcnn.errors import InputError
+from tfrcnn.export.onnx.runtime import OnnxRuntime
+
+from .detectors import picture
+
+onnx = pytest.importorskip("onnx")
+
+
+def test_float_images_are_rounded(runtime):
+    images = picture(1, 80, 80)
+    for name, value in runtime.run(images.astype(np.float32) + 0.3).items():
+        np.testing.assert_array_equal(value, runtime.run(images)[name])
+
+
+def test_files_that_cannot_be_run_are_named(path, tmp_path):
+    with pytest.raises(InputError, match=r"none\.onnx: no such file"):
+        OnnxRuntime(tmp_path / "none.onnx")
+    for name, content in (("half", path.read_bytes()[:-1000]), ("empty", b""), ("text", b"PK\x03\x04 not a model")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: "):
+            OnnxRuntime(tmp_path / name)
+    model = onnx.load(path)
+    for value, message in (("{}", "expected tfrcnn_export 1"), ("no", "not JSON")):
+        onnx.helper.set_model_props(model, {"tfrcnn": value})
+        onnx.save(model, tmp_path / "foreign.onnx")
+        with pytest.raises(InputError, match=rf"foreign\.onnx: .*{message}"):
+            OnnxRuntime(tmp_path / "foreign.onnx")
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), r"must be \[B, H, W, 3\]"),
+        (np.zeros((1, 4, 4, 1), np.uint8), r"found \[1, 4, 4, 1\]"),
+        (np.zeros((0, 4, 4, 3), np.uint8), "not empty"),
+        (np.zeros((1, 4, 4, 3), np.int64), "found int64"),
+    ],
+)
+def test_images_of_another_form_are_refused(runtime, images, message):
+    with pytest.raises(InputError, match=message):
+        runtime.run(images)
+
+
+def test_threads_must_be_positive(path):
+    with pytest.raises(InputError, match="at least 1"):
+        OnnxRuntime(path, threads=0)
+
+
+def bare_environment(folder, *packages):
+    """A Python with these packages and nothing else: tfrcnn and TensorFlow must not be seen."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True, capture_output=True)
+    return python
+
+
+BARE = """
+import importlib.util, json, sys
+import numpy as np
+assert not any(map(importlib.util.find_spec, ("tfrcnn", "tensorflow", "keras")))
+stored = np.load(sys.argv[2])
+"""
+ONNX_RUNTIME = """
+import onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+assert json.loads(session.get_modelmeta().custom_metadata_map["categories"])["90"] == "dög"
+names = [output.name for output in session.get_outputs()]
+run = lambda images: dict(zip(names, session.run(None, {"images": images})))
+"""
+OPENVINO = """
+import openvino
+model = openvino.Core().compile_model(sys.argv[1], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+run = lambda images: {output.any_name: value for output, value in model(images).items()}
+"""
+COMPARE = """
+for i in range(3):
+    found = run(stored[f"images{i}"])
+    for name in ("num_detections", "detection_classes", "detection_scores", "detection_boxes"):
+        np.testing.assert_allclose(found[name], stored[f"{name}{i}"], atol=1e-3, err_msg=f"{name} {i}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("package", "load"), [("onnxruntime", ONNX_RUNTIME), ("openvino", OPENVINO)])
+def test_it_runs_where_only_the_runtime_is_installed(path, runtime, tmp_path, package, load):
+    stored = {}
+    for i, shape in enumerate([(1, 120, 160), (2, 200, 90), (1, 64, 64)]):
+        images = picture(*shape)
+        stored |= {f"images{i}": images, **{f"{k}{i}": v for k, v in runtime.run(images).items()}}
+    np.savez(tmp_path / "x.npz", **stored)
+    python = bare_environment(tmp_path / "venv", "numpy", package)
+    command = [python, "-I", "-c", BARE + load + COMPARE, path, tmp_path / "x.npz"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_runtime_imports_no_tensorflow():
+    script = "import sys, tfrcnn.export.onnx.runtime; assert not {'tensorflow', 'keras', 'onnx'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0

@@ -1,0 +1,65 @@
+"""The checks that all runtimes share: descriptions, images, threads and paths."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tfrcnn.errors import InputError
+from tfrcnn.export.artefact import check_exists, check_images, check_threads, parse_description
+
+
+def test_a_description_is_returned_as_it_was_written(tmp_path):
+    description = {"tfrcnn_export": 1, "format": "onnx"}
+    assert parse_description(tmp_path, json.dumps(description)) == description
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "a.onnx: not exported by tfrcnn, or truncated: it holds no description"),
+        ("{", "a.onnx: its description is not JSON"),
+        (b"\xff", "a.onnx: its description is not JSON"),
+        ("[]", "a.onnx: expected tfrcnn_export 1 in its description, found None"),
+        ('{"tfrcnn_export": 2}', "a.onnx: expected tfrcnn_export 1 in its description, found 2"),
+    ],
+)
+def test_any_other_description_is_one_clear_error(text, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        parse_description(tmp_path / "a.onnx", text)
+
+
+def test_bytes_pass_and_floats_are_rounded():
+    images = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    assert check_images(images) is images
+    np.testing.assert_array_equal(check_images(images + np.float32(0.4)), images)
+    np.testing.assert_array_equal(check_images(np.full((1, 1, 1, 3), 300.0)), 255)
+    np.testing.assert_array_equal(check_images(np.full((1, 1, 1, 3), -3.0)), 0)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((4, 4, 3), np.uint8), r"must be \[B, H, W, 3\] and not empty, found \[4, 4, 3\]"),
+        (np.zeros((1, 4, 4, 1), np.uint8), r"found \[1, 4, 4, 1\]"),
+        (np.zeros((0, 4, 4, 3), np.uint8), r"found \[0, 4, 4, 3\]"),
+        (np.zeros((1, 0, 4, 3), np.uint8), r"found \[1, 0, 4, 3\]"),
+        (np.zeros((1, 4, 4, 3), np.int64), "must be uint8 or floating point, found int64"),
+    ],
+)
+def test_other_images_are_refused(images, message):
+    with pytest.raises(InputError, match=message):
+        check_images(images)
+
+
+def test_threads_are_none_or_at_least_one():
+    check_threads(None)
+    check_threads(1)
+    with pytest.raises(InputError, match="threads must be at least 1, found 0"):
+        check_threads(0)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    check_exists(tmp_path)
+    with pytest.raises(InputError, match=r"a\.onnx: no such file or folder"):
+        check_exists(tmp_path / "a.onnx")
