@@ -1,6 +1,8 @@
 # make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
 # make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
+# make mutants MODULE=boxes    changes the module in every place and counts what its tests notice: docs/testing.md
 # make notebooks    executes the course's notebooks where they are and stores what they show
+# make docs    builds the documentation site into build/site; warnings are errors
 #
 # VENV=DIR             where the virtual environment is (default .venv)
 # TFRCNN_TENSORFLOW=X  tensorflow, tensorflow-cpu or tensorflow[and-cuda]; see setup.py
@@ -23,7 +25,7 @@ INSTALLED := $(VENV)/.installed
 # A worker that died, of memory say, ends the run: with another in its place pytest-xdist waits for ever.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
 
-.PHONY: demo notebooks test test-all test-wheel lint types format install clean
+.PHONY: demo notebooks docs mutants test test-all test-wheel lint types format install clean
 
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
@@ -31,12 +33,20 @@ demo: install
 notebooks: install
 	$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html"
+
 # The closing line of pytest is the last that is printed.
 test: lint types test-wheel
 	$(PYTEST) $(if $(SLOW),,-m "not slow") --ignore tests/test_package.py $(ARGS)
 
 test-all:
 	$(MAKE) test SLOW=1
+
+mutants: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.4'
+	nice $(BIN)/python tests/mutation/mutants.py $(MODULE) $(ARGS)
 
 # The package as users get it: sdist -> wheel -> installed -> tested from another folder.
 test-wheel: install

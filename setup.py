@@ -16,6 +16,9 @@ CHOICES = ("tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]")
 if TENSORFLOW not in CHOICES:
     raise SystemExit(f"TFRCNN_TENSORFLOW must be one of {', '.join(CHOICES)}, found {TENSORFLOW!r}")
 
+# The site of `make docs`; latex2mathml renders its equations, so that no page needs a script from another host.
+DOCS = ["latex2mathml>=3.78", "mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
+
 setup(
     name="tfrcnn",
     version=VERSION,
@@ -28,6 +31,7 @@ setup(
         "tfrcnn",
         "tfrcnn.cli",
         "tfrcnn.data",
+        "tfrcnn.drawing",
         "tfrcnn.evaluation",
         "tfrcnn.export",
         "tfrcnn.export.check",
@@ -57,6 +61,7 @@ setup(
         "typer>=0.19",
     ],
     extras_require={
+        "docs": DOCS,
         "demo": ["scikit-learn>=1.4"],
         "notebooks": ["jupyterlab>=4", "scikit-learn>=1.4"],
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
@@ -67,6 +72,7 @@ setup(
         "weights": ["safetensors>=0.4"],
         "tflite": ["ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"],
         "dev": [
+            *DOCS,
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
             "build",

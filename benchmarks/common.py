@@ -1,4 +1,4 @@
-"""What the benchmarks share: their data and model, timing of the pipeline, memory."""
+"""Shared by the benchmarks: data and model, timing of the pipeline, memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import tfrcnn
 
 
 def parse(description: str, **defaults: int) -> argparse.Namespace:
-    """The options of a benchmark; `defaults` are further whole numbers."""
+    """Parse the options of a benchmark; `defaults` are further integer options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", required=True, metavar="DATA", help="COCO json or VOCroot@split")
     parser.add_argument("--model", default="mobilenet_v2_fpn")
@@ -23,7 +23,7 @@ def parse(description: str, **defaults: int) -> argparse.Namespace:
 
 
 def prepare(options: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """The data set, and detector and training configuration, for the options."""
+    """Return the data set, the detector configuration and the training configuration."""
     dataset = tfrcnn.load_dataset(options.train)
     preset = tfrcnn.preset(options.model, dataset.categories)
     image = preset.detector.image.replace(min_size=options.image_size, max_size=2 * options.image_size)
@@ -35,14 +35,14 @@ def prepare(options: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 def timed(batches: Iterator[Any], count: int) -> tuple[float, set[tuple[int, ...]]]:
-    """Seconds a batch over `count` batches, and the image shapes seen."""
+    """Return the seconds per batch over `count` batches, and the image shapes."""
     started = time.perf_counter()
     shapes = {tuple(next(batches)["images"].shape) for _ in range(count)}
     return (time.perf_counter() - started) / count, shapes
 
 
 def resident_mb() -> float:
-    """Resident memory of this process in MB."""
+    """Return the resident memory of this process in MB."""
     for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -1,13 +1,14 @@
-"""The exported files of the four networks beside the fastest ways to run torchvision's, the same weights and pixels.
+"""Compare exported files of four networks with the fastest ways to run torchvision's, on the same weights and pixels.
 
     python benchmarks/exports_vs_torchvision.py --torch-python VENV/bin/python [--weights DIR] [--names NAME ...]
 
 VENV has torch, torchvision, onnx and onnxruntime. torchvision runs eagerly, compiled (channels last, torch.compile of
-backbone, RPN head and box head, frozen) and as the ONNX file of torch.onnx.export in ONNX Runtime; tfrcnn as
-SavedModel, TFLite file in LiteRT, and ONNX file in ONNX Runtime and OpenVINO. Each is a process of its own, and they
-take turns, of two detections, the second of which counts. Detection is of scikit-learn's photograph of 427 x 640 at
-the network's own size, preprocessing included.
-About 20 minutes on 2 cores, which should have nothing else to do.
+backbone, RPN head and box head, frozen) and as the ONNX file of torch.onnx.export in ONNX Runtime. tfrcnn runs as
+SavedModel, as TFLite file in LiteRT, and as ONNX file in ONNX Runtime and OpenVINO.
+
+Each runs in its own process. The processes take turns of two detections, and the second one counts. The picture is
+scikit-learn's photograph of 427 x 640, at the network's own size; the times include preprocessing.
+The benchmark takes about 20 minutes on 2 otherwise idle cores.
 """
 
 from __future__ import annotations
@@ -30,25 +31,25 @@ from tfrcnn.export.measure.benchmark import Process
 from tfrcnn.export.target import Target
 from tfrcnn.weights.importing import import_weights
 
-TORCH_FORMS = ("eager", "compiled", "onnx")
+TORCH_BACKENDS = ("eager", "compiled", "onnx")
 WAYS = (
-    *(f"torchvision {form}" for form in TORCH_FORMS),
+    *(f"torchvision {backend}" for backend in TORCH_BACKENDS),
     *(f"tfrcnn {runtime}" for target in TARGETS.values() for runtime in target.runtimes),
 )
 WARM_UP = 2
 
 
 def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace) -> None:
-    """All ways to run one network, in turns; a row of the table."""
+    """Run one network in all ways, in turns, and print a row of the table."""
     picture = folder / "picture.npy"
     np.save(picture, load_sample_image("china.jpg"))
     runners, workers = {}, []
-    for form in TORCH_FORMS:
+    for backend in TORCH_BACKENDS:
         worker = Worker(options.torch_python, "torchvision_worker.py", options.threads)
         case = {"name": name, "weights": str(weights), "threads": options.threads, "image": str(picture)}
-        worker.ask("load", **case, train=False, size=0, classes=91, form=form)
+        worker.ask("load", **case, train=False, size=0, classes=91, backend=backend)
         workers.append(worker)
-        runners["torchvision", form] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
+        runners["torchvision", backend] = lambda worker=worker: 1000 * worker.ask("run")["seconds"]
     for path, target in export(name, weights, folder).items():
         for runtime in target.runtimes:
             workers.append(Process(path, runtime, options.threads))
@@ -58,10 +59,10 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
     medians = {key: statistics.median(one[key] for one in rounds) for key in runners}
     for worker in workers:
         worker.close()
-    ours, theirs = (
+    best, reference = (
         min((key for key in medians if key[0] == side), key=medians.__getitem__) for side in ("tfrcnn", "torchvision")
     )
-    ratio = statistics.median(one[ours] / one[theirs] for one in rounds)  # a machine that slows down slows both
+    ratio = statistics.median(one[best] / one[reference] for one in rounds)  # a machine that slows down affects both
     cells = " | ".join(f"{ms:.0f}" for ms in medians.values())
     if name == options.names[0]:
         print(f"| network | {' | '.join(' '.join(key) for key in medians)} | best / best |")
@@ -70,13 +71,13 @@ def compare(name: str, weights: Path, folder: Path, options: argparse.Namespace)
 
 
 def turn(run: Callable[[], float]) -> float:
-    """Milliseconds of the second of two detections: at the first, the caches hold what ran before."""
+    """Return the milliseconds of the second of two detections: the first one fills the caches."""
     run()
     return run()
 
 
 def export(name: str, weights: Path, folder: Path) -> dict[Path, Target]:
-    """The files of a network: any size for SavedModel and ONNX, the size that the photograph gets for TFLite."""
+    """Export a network: SavedModel and ONNX for any size, TFLite for the size of the resized photograph."""
     detector = import_weights(weights, name)
     height, width, _ = load_sample_image("china.jpg").shape
     config = detector.config.image
@@ -93,9 +94,7 @@ def main() -> None:
     parser.add_argument("--torch-python", required=True, metavar="FILE", help="a Python that has torchvision")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="a folder of NAME.npz")
     parser.add_argument("--names", nargs="+", default=NAMES, choices=NAMES)
-    parser.add_argument(
-        "--only", nargs="+", default=WAYS, choices=WAYS, metavar="WAY", help="columns, of both libraries"
-    )
+    parser.add_argument("--only", nargs="+", default=WAYS, choices=WAYS, metavar="WAY", help="columns of the table")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

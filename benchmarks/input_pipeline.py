@@ -1,8 +1,8 @@
-"""The input pipeline alone: images a second, by what it does to them.
+"""Measure the input pipeline alone: images per second, by its augmentations.
 
     TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/input_pipeline.py --train DATA [--mixed-sizes] [--batches 100]
 
-The variants take turns, and the median over the rounds is printed. About a minute on 2 CPU cores.
+The variants take turns, and the median over the rounds is printed. The benchmark takes about a minute on 2 CPU cores.
 """
 
 from __future__ import annotations

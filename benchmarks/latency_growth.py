@@ -1,10 +1,10 @@
-"""How the time of a detection grows with the image's size, the number of proposals and the number of classes.
+"""Measure how the detection time grows with the image size, the number of proposals and the number of classes.
 
     TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/latency_growth.py [--preset mobilenet_v2_fpn] [--out DIR]
 
-Detectors of random weights, each exported to TFLite and ONNX and measured as `tfrcnn benchmark` does: Keras, LiteRT,
-ONNX Runtime and, where it is installed, OpenVINO, taking turns. All classes get about the same score, so that NMS has
-as much to do as it ever can. About 10 minutes on 2 CPU cores.
+The detectors have random weights. Each is exported to TFLite and ONNX and measured as by `tfrcnn benchmark`: Keras,
+LiteRT, ONNX Runtime and, if it is installed, OpenVINO take turns. All classes get about the same score, so NMS has the
+largest possible amount of work. The benchmark takes about 10 minutes on 2 CPU cores.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tfrcnn.config import Category
 from tfrcnn.export import TARGETS, ExportOptions
 from tfrcnn.export.measure.benchmark import benchmark
 
-SIZE, PROPOSALS, CLASSES = 320, 300, 20  # where nothing else is said
+SIZE, PROPOSALS, CLASSES = 320, 300, 20  # the values that a series does not vary
 SERIES = {
     "image size": [(size, PROPOSALS, CLASSES) for size in (224, 320, 448, 640)],
     "proposals": [(SIZE, proposals, CLASSES) for proposals in (100, 300, 1000)],
@@ -49,12 +49,12 @@ def main() -> None:
 
 
 def varied(name: str, setting: tuple[int, int, int]) -> int:
-    """The one number of a setting that its series varies."""
+    """Return the number of a setting that its series varies."""
     return setting[list(SERIES).index(name)]
 
 
 def measure(preset: str, size: int, proposals: int, classes: int, threads: int, rounds: int) -> dict[str, float]:
-    """Median milliseconds by runtime."""
+    """Return the median milliseconds per runtime."""
     config = tfrcnn.preset(preset, tuple(Category(i + 1, f"class {i}") for i in range(classes))).detector
     config = config.replace(
         image=config.image.replace(static_size=(size, size)),

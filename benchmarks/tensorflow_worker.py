@@ -1,4 +1,4 @@
-"""The tfrcnn side of vs_torchvision.py: the same commands as torchvision_worker.py."""
+"""The tfrcnn side of vs_torchvision.py. It answers the same commands as torchvision_worker.py."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tfrcnn.weights.importing import import_weights
 
 
 class TensorFlowSide:
-    """One detector, one mode."""
+    """Runs one detector in one mode."""
 
     def load(
         self, name: str, weights: str, threads: int, image: str, train: bool, size: int, classes: int
     ) -> dict[str, Any]:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        # one operator at a time, each on all threads, as torch runs them; TensorFlow's own choice, as many as there are
-        # threads, is 1 to 2 % faster, with up to 12 % more memory
+        # run one operator at a time on all threads, as torch does; TensorFlow's default, as many operators as threads,
+        # is 1 to 2 % faster and takes up to 12 % more memory
         tf.config.threading.set_inter_op_parallelism_threads(1)
         self.detector = import_weights(weights, name)
         pixels = np.load(image).astype(np.float32)
@@ -63,8 +63,10 @@ class TensorFlowSide:
         return {"seconds": time.perf_counter() - started}
 
     def stages(self) -> dict[str, float]:
-        """Milliseconds of one detection by stage, each a function of its own on the real inputs, less what calling any
-        function takes; "all" is of one."""
+        """Return the milliseconds of one detection per stage.
+
+        Each stage is a separate function on the real inputs; the cost of a call is subtracted. "all" is one function.
+        """
         detector, stages, spent, call = self.detector, self.detector.stages, {}, 0.0
 
         def timed(name: str, function: Callable[..., Any], *inputs: Any) -> Any:
@@ -73,7 +75,7 @@ class TensorFlowSide:
             seconds = []
             for _ in range(5):
                 started = time.perf_counter()
-                outputs = compiled(*inputs)  # done when it returns; .numpy() would copy up to 60 MB
+                outputs = compiled(*inputs)  # it is done when it returns; .numpy() would copy up to 60 MB
                 seconds.append(time.perf_counter() - started)
             spent[name] = 1000 * min(seconds) - call
             return outputs

@@ -1,6 +1,6 @@
-"""The torchvision side of vs_torchvision.py; runs in an environment that has torch and torchvision, not tfrcnn.
+"""The torchvision side of vs_torchvision.py. It runs in an environment with torch and torchvision, without tfrcnn.
 
-Reads commands as JSON lines, answers each with one: see `vs_torchvision.Worker`.
+It reads commands as JSON lines and answers each with one line: see `vs_torchvision.Worker`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import numpy as np
 import torch
 import torchvision
 
-# torchvision counts trainable stages from the output side; these are the modules of the frozen ones
+# torchvision counts trainable stages from the output side; these are the modules of the frozen stages
 FROZEN = {"resnet50": ("conv1", "bn1", "layer1"), "mobilenet": tuple(str(i) for i in range(7))}
 
 
 class TorchSide:
-    """One detector, one mode."""
+    """Runs one detector in one mode."""
 
     def load(
         self,
@@ -34,9 +34,9 @@ class TorchSide:
         train: bool,
         size: int,
         classes: int,
-        form: str = "eager",
+        backend: str = "eager",
     ) -> dict[str, Any]:
-        """`form`, of detection: "eager", "compiled", or "onnx" (torch.onnx.export, run in ONNX Runtime)."""
+        """Load a detector; `backend` runs detection: "eager", "compiled", or "onnx" (in ONNX Runtime)."""
         torch.set_num_threads(threads)
         sizes = {"min_size": size, "max_size": size} if train else {}
         make = getattr(torchvision.models.detection, name)
@@ -50,7 +50,7 @@ class TorchSide:
         else:
             self.model.eval()
             self.images = [pixels]
-            self.detect = {"eager": self._eager, "compiled": self._compiled, "onnx": self._onnx}[form](threads)
+            self.detect = {"eager": self._eager, "compiled": self._compiled, "onnx": self._onnx}[backend](threads)
         return {"versions": f"torchvision {torchvision.__version__}, torch {torch.__version__}"}
 
     def _prepare_training(self, name: str, pixels: torch.Tensor, size: int) -> None:
@@ -88,7 +88,7 @@ class TorchSide:
         return detect
 
     def _compiled(self, threads: int) -> Callable[[], Any]:
-        """What was fastest of torch's own: channels last, the convolutions and fully connected layers compiled."""
+        """Compile convolutions and fully connected layers, channels last: the fastest of torch's own options."""
         import torch._inductor.config
 
         torch._inductor.config.freezing = True
@@ -98,7 +98,7 @@ class TorchSide:
         model.roi_heads.box_head = torch.compile(model.roi_heads.box_head)
 
         def detect() -> None:
-            with torch.no_grad():  # freezing is not done under inference_mode
+            with torch.no_grad():  # torch does not freeze under inference_mode
                 self.model(self.images)
 
         return detect
@@ -115,8 +115,10 @@ class TorchSide:
         return lambda: session.run(None, inputs)
 
     def stages(self) -> dict[str, float]:
-        """Milliseconds of one detection by stage, by hooks, each the least of five; what is left of a parent is what
-        its children lack."""
+        """Return the milliseconds of one detection per stage, measured by hooks: the minimum of five runs.
+
+        The times of children are subtracted from their parent.
+        """
         model, spent, began = self.model, defaultdict(lambda: float("inf")), {}
         parts = {
             "transform": model.transform,

@@ -1,9 +1,10 @@
-"""A training step beside the input pipeline: images a second of both, traces, and memory over a long run.
+"""Compare a training step with the input pipeline: images per second, traces, and memory over a long run.
 
     TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/train_step.py --train DATA [--mixed-sizes] [--steps 500]
 
-Every 25 steps of one `model.fit`, 10 batches of a second, equal pipeline are timed, so that a machine that slows down
-slows both figures. With --mixed-sizes nearly every batch has another shape. About 10 minutes on 2 CPU cores.
+Every 25 steps of one `model.fit`, 10 batches of a second, equal pipeline are timed. So a machine that slows down
+affects both figures. --mixed-sizes gives nearly every batch another shape. The benchmark takes about 10 minutes on
+2 CPU cores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ EVERY, BATCHES, WARM_UP = 25, 10, 50
 
 
 class Watch(keras.callbacks.Callback):
-    """Seconds of each step, seconds a batch of the pipeline, shapes met, traces and memory so far."""
+    """Records the seconds of each step, the seconds per batch of the pipeline, shapes, traces and memory."""
 
     def __init__(self, data: Any) -> None:
         super().__init__()
@@ -59,7 +60,7 @@ def main() -> None:
     original = model.compute_loss
 
     def counted(*args: Any, **kwargs: Any) -> tf.Tensor:
-        watch.count += 1  # Python runs this once for each trace
+        watch.count += 1  # Python runs this once per trace
         return original(*args, **kwargs)
 
     model.compute_loss = counted
@@ -68,10 +69,10 @@ def main() -> None:
     step, batch = statistics.median(watch.steps[WARM_UP:]), statistics.median(watch.pipeline)
     size, later = options.batch_size, watch.memory[WARM_UP:]
     print(f"{options.model}, {options.image_size} px, batch {size}, {options.steps} steps, {len(watch.shapes)} shapes")
-    print(f"first step: {watch.steps[0]:.1f} s, with {watch.traces[0]} trace of it")
+    print(f"first step: {watch.steps[0]:.1f} s, with {watch.traces[0]} trace")
     print(f"step:     {step * 1000:7.0f} ms  {size / step:7.1f} images/s (median after {WARM_UP} steps)")
     print(f"pipeline: {batch * 1000:7.0f} ms  {size / batch:7.1f} images/s (median)")
-    print(f"the pipeline feeds {step / batch:.1f} x what the step eats")
+    print(f"the pipeline is {step / batch:.1f} x as fast as the training step")
     print(f"traces after the first step: {watch.traces[-1] - watch.traces[0]}")
     series = " ".join(f"{value:.0f}" for value in watch.memory[WARM_UP - 1 :: WARM_UP])
     print(f"resident memory every {WARM_UP} steps, MB: {series}")

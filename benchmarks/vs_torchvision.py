@@ -1,14 +1,14 @@
-"""tfrcnn beside torchvision: detection and training steps of the four networks, the same weights and pixels.
+"""Compare tfrcnn with torchvision: detection and training steps of four networks, on the same weights and pixels.
 
     python benchmarks/vs_torchvision.py --torch-python VENV/bin/python [--weights DIR] [--only infer|train] [--pairs 9]
 
-VENV has torch and torchvision; tfrcnn runs in the Python that runs this. Each case starts a process for each library,
-and they take turns, so that a machine that slows down slows both; the ratio is the median of those of the pairs.
-Without --weights (a folder of NAME.npz, by torchvision's keys) the weights are torchvision's random ones.
+VENV has torch and torchvision; tfrcnn runs in the Python that runs this program. Each case starts one process per
+library, and the two take turns, so that a machine that slows down affects both. The ratio is the median over the pairs.
+--weights is a folder of NAME.npz, by torchvision's keys; the default is torchvision's random weights.
 
 Detection: scikit-learn's photograph of 427 x 640 at the network's own size. Training: two images, five boxes each, SGD
-with momentum, batch norm frozen, the first stages too (trainable_layers=3); 512 x 512 for ResNet-50, 320 x
-320 for the MobileNet. About 15 minutes on 2 cores, which should have nothing else to do.
+with momentum, frozen batch norm and frozen first stages (trainable_layers=3), 512 x 512 for ResNet-50 and 320 x 320 for
+the MobileNet. The benchmark takes about 15 minutes on 2 otherwise idle cores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = (
     "fasterrcnn_resnet50_fpn_v2",
 )
 TRAINING_SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": 320, "fasterrcnn_resnet50_fpn": 512}
-BUSY = 1.5  # a load from before this began, above which times mean nothing
+BUSY = 1.5  # times mean nothing if the load is above this at the start
 HERE = Path(__file__).resolve().parent
 MAKE_WEIGHTS = """
 import sys, numpy, torch, torchvision
@@ -44,7 +44,7 @@ numpy.savez(sys.argv[2], **{key: value.numpy() for key, value in model.state_dic
 
 
 class Worker:
-    """A process that answers commands: load, run, stages, memory."""
+    """A process that answers the commands load, run, stages and memory."""
 
     def __init__(self, python: str, script: str, threads: int) -> None:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
@@ -74,9 +74,9 @@ class Worker:
 
 
 def compare(name: str, train: bool, options: argparse.Namespace, weights: Path, image: Path) -> None:
-    """One case: both libraries in turns."""
-    ours = Worker(sys.executable, "tensorflow_worker.py", options.threads)
-    theirs = Worker(options.torch_python, "torchvision_worker.py", options.threads)
+    """Run one case with both libraries in turns, and print its row."""
+    candidate = Worker(sys.executable, "tensorflow_worker.py", options.threads)
+    reference = Worker(options.torch_python, "torchvision_worker.py", options.threads)
     case = {
         "name": name,
         "weights": str(weights),
@@ -86,33 +86,33 @@ def compare(name: str, train: bool, options: argparse.Namespace, weights: Path, 
         "size": TRAINING_SIZES.get(name, 0),
         "classes": 91,
     }
-    for worker in (ours, theirs):
+    for worker in (candidate, reference):
         worker.ask("load", **case)
         for _ in range(2):
             worker.ask("run")
-    pairs = [(ours.ask("run")["seconds"], theirs.ask("run")["seconds"]) for _ in range(options.pairs)]
+    pairs = [(candidate.ask("run")["seconds"], reference.ask("run")["seconds"]) for _ in range(options.pairs)]
     ratio = statistics.median(a / b for a, b in pairs)
-    mine, other = (1000 * statistics.median(column) for column in zip(*pairs))
-    memory = ours.ask("memory")["mb"], theirs.ask("memory")["mb"]
-    what = f"training, {case['size']} px, batch 2" if train else "detection"
+    milliseconds, reference_ms = (1000 * statistics.median(column) for column in zip(*pairs))
+    memory = candidate.ask("memory")["mb"], reference.ask("memory")["mb"]
+    task = f"training, {case['size']} px, batch 2" if train else "detection"
     print(
-        f"| {name} | {what} | {mine:.0f} ms | {other:.0f} ms | **{ratio:.2f}** "
+        f"| {name} | {task} | {milliseconds:.0f} ms | {reference_ms:.0f} ms | **{ratio:.2f}** "
         f"| {memory[0]:.0f} MB | {memory[1]:.0f} MB | {memory[0] / memory[1]:.2f} |",
         flush=True,
     )
     if not train:
-        ledger = ours.ask("stages"), theirs.ask("stages")
+        ledger = candidate.ask("stages"), reference.ask("stages")
         LEDGERS[name] = ledger
-    ours.close()
-    theirs.close()
+    candidate.close()
+    reference.close()
 
 
-NEITHER = ("transform", "proposals", "RoIAlign", "detections")  # convolution nor fully connected layer
+NEITHER = ("transform", "proposals", "RoIAlign", "detections")  # stages without convolutions and fully connected layers
 LEDGERS: dict[str, tuple[dict[str, float], dict[str, float]]] = {}
 
 
 def print_ledgers() -> None:
-    """Milliseconds by stage, tfrcnn / torchvision, and what part of their sum is neither convolution nor fc."""
+    """Print the milliseconds per stage, tfrcnn / torchvision, and the share outside convolutions and fc layers."""
     stages = list(next(iter(LEDGERS.values()))[0])
     columns = ["ms, tfrcnn / torchvision", *stages, "neither conv nor fc"]
     print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
@@ -123,7 +123,7 @@ def print_ledgers() -> None:
 
 
 def share(ledger: dict[str, float]) -> float:
-    """What part of the sum of the stages is neither convolution nor fully connected layer."""
+    """Return the share of the stages without convolutions and fully connected layers in the total."""
     return sum(ledger[stage] for stage in NEITHER) / sum(ms for stage, ms in ledger.items() if stage != "all")
 
 

@@ -54,7 +54,7 @@ def prepare(
     changes = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes = {name: value for name, value in changes.items() if value is not None}
     config = config.replace(detections=config.detections.replace(**changes))
-    copy = build_blank_detector(config, kernels=kernels)
+    copy = build_blank_detector(config, kernels=kernels, backbone=detector.backbone_spec)
     copy_weights(detector, copy)
     return copy
 

@@ -1,7 +1,7 @@
-"""Execute notebooks where they are and store what they show: `make notebooks`.
+"""Execute the notebooks in place and store their outputs: `make notebooks`.
 
-What would differ from one execution to the next without telling a reader anything is not stored: times of execution,
-names of the environment, and log lines of TensorFlow's start.
+Details that differ between executions and do not help a reader are not stored: execution times, names of the
+environment, and TensorFlow's log lines at start.
 """
 
 from __future__ import annotations
@@ -19,17 +19,24 @@ from tfrcnn.cli.startup import NOISE
 from tfrcnn.files import atomic
 
 FOLDER = Path(__file__).resolve().parent
-TIMEOUT = 900  # seconds for one cell: the first that needs the detector of digits trains it
+TIMEOUT = 900  # seconds per cell; the first cell that needs the detector of digits trains it
 TRAIN = "from tfrcnn.demo import trained_on_digits; trained_on_digits('runs/digits')"
 
 
 def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
-    """A notebook, executed in a folder and cleaned.
+    """Execute a notebook in a folder and clean it.
 
-    It is executed as a reader's: pictures are inline, and there is no folder of test data.
+    It runs as it does for a reader: pictures are inline, and there is no folder of test data.
+
+    Args:
+        path: the notebook to read. It is not changed.
+        folder: the working directory of the execution.
+
+    Returns:
+        The notebook with its outputs.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell does.
+        nbclient.exceptions.CellExecutionError: a cell raises an error.
     """
     notebook = nbformat.read(path, as_version=4)
     environment = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "TFRCNN_TEST_DATA")}
@@ -49,7 +56,7 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Take out, in place, what is not to be stored."""
+    """Remove the parts that are not stored, in place."""
     notebook.metadata = {"language_info": {"name": "python"}}
     for cell in notebook.cells:
         cell.metadata = {}
@@ -62,11 +69,11 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def main(names: list[str]) -> None:
-    """Execute notebooks by name, or all of them, in their order."""
+    """Execute the named notebooks, or all of them in their order."""
     paths = [FOLDER / name for name in names] or sorted(FOLDER.glob("*.ipynb"))
     if missing := [str(path) for path in paths if not path.is_file()]:
         raise SystemExit(f"error: no such notebook: {', '.join(missing)}")
-    # first, so that no notebook stores how the training went that happens to be in the first of them
+    # train first, so that no notebook stores the training's output
     subprocess.run([sys.executable, "-c", TRAIN], cwd=FOLDER, check=True)
     for path in paths:
         began = time.monotonic()

@@ -16,7 +16,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real test data; the test is skipped where there is none."""
+    """Return the folder of real test data, or skip the test if it is not set."""
     root = os.environ.get("TFRCNN_TEST_DATA")
     if not root:
         pytest.skip("TFRCNN_TEST_DATA is not set: this test needs the real data sets")
@@ -25,10 +25,10 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def _memory_is_given_back():
-    """What a file's tests held goes back to the system: the converters take gigabytes, and one process runs many."""
+    """Return memory to the system after each file: the converters take gigabytes, and one process runs many files."""
     yield
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what a library left open, which no test of the next file is to blame for
+        warnings.simplefilter("ignore")  # a library may leave files open; the next file's tests must not fail for it
         gc.collect()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)

@@ -32,11 +32,24 @@ def boxes(draw, count=4):
         ([0, 0, 1, 1], [0, 0, 2, 2], 1 / 4),
         ([5, 5, 5, 5], [5, 5, 5, 5], 0.0),  # an empty union
         ([10, 10, 0, 0], [0, 0, 10, 10], 0.0),  # inverted
+        ([0, 0, 1, 1], [5, 5, 6, 6], 0.0),  # apart in both directions
+        ([0, 0, 0.5, 0.5], [0, 0, 0.5, 0.25], 0.5),  # smaller than a pixel
     ],
 )
 def test_iou_of_two_boxes(a, b, expected):
     value = box_ops.iou(tf.constant([a], tf.float32), tf.constant([b], tf.float32))
     np.testing.assert_allclose(value, [[expected]], rtol=1e-6)
+
+
+def test_area_is_height_times_width_and_0_for_inverted_boxes_at_every_shape():
+    areas = box_ops.area(tf.constant([[[1.0, 2, 4, 7], [0, 0, 0.5, 0.25]], [[5.0, 1, 1, 5], [1, 5, 5, 1]]]))
+    np.testing.assert_array_equal(areas, [[15.0, 0.125], [0.0, 0.0]])
+
+
+def test_iou_of_a_batch_pairs_the_boxes_of_each_image_only():
+    a = tf.constant([[[0.0, 0, 10, 10], [0, 0, 10, 5]], [[50.0, 50, 60, 60], [0, 0, 10, 2]]])
+    b = tf.constant([[[0.0, 0, 10, 10]], [[50.0, 50, 60, 64]]])
+    np.testing.assert_allclose(box_ops.iou(a, b), [[[1.0], [0.5]], [[10 / 14], [0.0]]], rtol=1e-6)
 
 
 @settings(max_examples=25, deadline=None)
@@ -65,6 +78,14 @@ def test_encode_of_a_box_half_a_width_to_the_right_and_twice_as_high():
     # anchor: centre (50, 50), 20 high and 40 wide; box: centre (50, 70), 40 high and 40 wide
     delta = box_ops.encode(tf.constant([[30.0, 50, 70, 90]]), tf.constant([[40.0, 30, 60, 70]]))
     np.testing.assert_allclose(delta, [[0.0, 0.5, math.log(2), 0.0]], rtol=1e-6)
+
+
+def test_the_deltas_of_a_box_that_moved_and_changed_both_sides_go_there_and_back():
+    # anchor: centre (8, 4), 16 high and 8 wide; box: centre (12, 8), twice as high and half as wide; a batch of 1 x 1
+    anchor, box = tf.constant([[[0.0, 0, 16, 8]]]), tf.constant([[[-4.0, 6, 28, 10]]])
+    deltas = [[[4 / 16, 4 / 8, math.log(2), -math.log(2)]]]
+    np.testing.assert_allclose(box_ops.encode(box, anchor), deltas, rtol=1e-6)
+    np.testing.assert_allclose(box_ops.decode(tf.constant(deltas, tf.float32), anchor), box, rtol=1e-6)
 
 
 def test_weights_multiply_deltas_in_y_x_h_w_order():
@@ -96,6 +117,12 @@ def test_clip_moves_every_side_into_its_own_image():
     np.testing.assert_array_equal(clipped, [[[0, 0, 20, 10]], [[5, 5, 30, 50]]])
 
 
+def test_clip_takes_one_image_without_a_batch_and_boxes_beyond_every_side():
+    # an image 20 high and 10 wide; the last box lies below and right of it, and keeps no area
+    clipped = box_ops.clip(tf.constant([[-1.0, -2, 21, 11], [1, 2, 3, 4], [30, 30, 40, 40]]), tf.constant([20.0, 10.0]))
+    np.testing.assert_array_equal(clipped, [[0, 0, 20, 10], [1, 2, 3, 4], [20, 10, 20, 10]])
+
+
 class TestAnchors:
     def test_the_nine_of_the_paper_are_those_published(self):
         # py-faster-rcnn's generate_anchors.py, 1-based inclusive [x1, y1, x2, y2] around the cell [1, 1, 16, 16]
@@ -125,3 +152,16 @@ class TestAnchors:
         y1, x1, y2, x2 = box_ops.base_anchors(config, 0).T
         np.testing.assert_allclose((y2 - y1) * (x2 - x1), 64**2, rtol=1e-6)
         np.testing.assert_allclose((y2 - y1) / (x2 - x1), [0.5, 1, 2], rtol=1e-6)
+
+    def test_torchvision_rounds_half_the_sides(self):
+        # 32 sqrt(1/2) / 2 = 11.31 and 32 / sqrt(1/2) / 2 = 22.63; at level 1 twice that, 22.63 and 45.25
+        first, second = (box_ops.base_anchors(AnchorConfig(), level) for level in (0, 1))
+        np.testing.assert_array_equal(first, [[-11, -23, 11, 23], [-16, -16, 16, 16], [-23, -11, 23, 11]])
+        np.testing.assert_array_equal(second[0], [-23, -45, 23, 45])
+        assert first.dtype == np.float32
+
+    def test_rows_and_columns_have_strides_of_their_own_and_the_offset_is_in_cells(self):
+        # centres at (0.5, 1.5) rows of 8 px and (0.5, 1.5, 2.5) columns of 4 px
+        grid = box_ops.grid_anchors(tf.constant([[-1.0, -2, 1, 2]]), tf.constant([2, 3]), tf.constant([8, 4]), 0.5)
+        centres = [(y, x) for y in (4, 12) for x in (2, 6, 10)]
+        np.testing.assert_array_equal(grid, [[y - 1, x - 2, y + 1, x + 2] for y, x in centres])

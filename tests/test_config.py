@@ -6,15 +6,25 @@ import re
 import numpy as np
 import pytest
 
-from tfrcnn.config import AnchorConfig, Category, DetectorConfig, HeadConfig, ImageConfig, MatchConfig, TrainingConfig
+from tfrcnn.config import (
+    AnchorConfig,
+    BoxLossConfig,
+    Category,
+    DetectorConfig,
+    HeadConfig,
+    ImageConfig,
+    MatchConfig,
+    RPNConfig,
+    TrainingConfig,
+)
 from tfrcnn.errors import InputError
 from tfrcnn.models.presets import preset, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_preset_survives_json(name):
-    found = preset(name, (Category(7, "cat"), Category(90, "dog")))
-    for config in (found.detector, found.training):
+    options = preset(name, (Category(7, "cat"), Category(90, "dog")))
+    for config in (options.detector, options.training):
         assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
@@ -71,3 +81,22 @@ def test_lists_and_whole_numbers_are_taken_where_tuples_and_floats_are_meant():
 def test_a_missing_field_is_named():
     with pytest.raises(InputError, match=r"DetectorConfig\.backbone is missing"):
         DetectorConfig.from_dict({})
+
+
+def test_beta_of_a_match_saved_by_0_1_is_that_of_the_box_loss():
+    saved = RPNConfig(channels=3).to_dict()
+    del saved["box_loss"]
+    saved["match"]["beta"] = 0.25
+    assert RPNConfig.from_dict(saved) == RPNConfig(channels=3, box_loss=BoxLossConfig("smooth_l1", 0.25))
+    assert saved["match"]["beta"] == 0.25  # the file's content is left alone
+
+
+@pytest.mark.parametrize("kind", [RPNConfig, HeadConfig])
+def test_beta_in_python_warns_and_is_that_of_the_box_loss(kind):
+    with pytest.warns(DeprecationWarning, match=r"MatchConfig\(beta=...\) is deprecated") as caught:
+        match = MatchConfig(0.5, 0.5, 64, 0.25, beta=0.5)
+    assert caught[0].filename == __file__
+    assert kind(match=match) == kind(match=MatchConfig(0.5, 0.5, 64, 0.25), box_loss=BoxLossConfig(beta=0.5))
+    with pytest.warns(DeprecationWarning, match="beta"):
+        changed = kind().match.replace(beta=0.0)
+    assert kind().replace(match=changed).box_loss.beta == 0

@@ -1,4 +1,4 @@
-"""The embedded detector: trained once, gone on with, found again."""
+"""The demo detector is trained once, resumed, and loaded again."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ SCENES = {"train": 6, "val": 2, "test": 3}
 
 @pytest.fixture(scope="module")
 def interrupted_then_finished(tmp_path_factory):
-    """A run of two epochs that was interrupted after the first."""
+    """Return a run of two epochs that was interrupted after the first and resumed."""
     folder = tmp_path_factory.mktemp("demo")
     save_state = callbacks.save_state
 
@@ -30,7 +30,7 @@ def interrupted_then_finished(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_is_gone_on_with_and_a_complete_one_found(interrupted_then_finished, capsys):
+def test_an_interrupted_run_continues_and_a_complete_one_is_loaded(interrupted_then_finished, capsys):
     run = interrupted_then_finished
     assert [row["epoch"] for row in run.history] == [1, 2]
     before = {path: path.stat().st_mtime_ns for path in run.folder.parent.rglob("*")}
@@ -43,9 +43,9 @@ def test_an_interrupted_run_is_gone_on_with_and_a_complete_one_found(interrupted
 
 
 @pytest.mark.slow
-def test_what_was_made_otherwise_is_refused(interrupted_then_finished):
+def test_a_folder_made_with_other_arguments_is_refused(interrupted_then_finished):
     folder = interrupted_then_finished.folder.parent
-    with pytest.raises(InputError, match=r"epochs=2, .* expected .*epochs=3, "):
+    with pytest.raises(InputError, match=r"expected .*epochs=3, .* found .*epochs=2, "):
         trained_on_digits(folder, SCENES, epochs=3)
     with pytest.raises(InputError, match=r"instances_train.json: expected 7 scenes, found 6: remove it"):
         trained_on_digits(folder, {**SCENES, "train": 7}, epochs=2)
@@ -54,7 +54,7 @@ def test_what_was_made_otherwise_is_refused(interrupted_then_finished):
 def test_scenes_are_made_once(tmp_path):
     paths = digit_scenes(tmp_path, SCENES)
     written = {path: path.read_bytes() for path in paths.values()}
-    paths["train"].write_bytes(written[paths["train"]] + b"\n")  # as good, and told from one that is made anew
+    paths["train"].write_bytes(written[paths["train"]] + b"\n")  # still valid, and different from a new file
     assert digit_scenes(tmp_path, SCENES) == paths
     assert paths["train"].read_bytes() != written[paths["train"]]
 

@@ -42,7 +42,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
 
 
 def test_the_temporary_file_keeps_both_endings(tmp_path):
-    # Keras chooses the format of a weights file by its ending
+    # Keras chooses the format of a weights file by its suffix
     with atomic(tmp_path / "model.weights.h5") as temporary:
         assert temporary.name.endswith(".weights.h5")
         temporary.touch()

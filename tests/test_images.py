@@ -14,7 +14,7 @@ from tfrcnn.config import ImageConfig
         ((480, 640), ImageConfig(800, 1333), (800, 1066)),  # 1066.67 is floored
         ((640, 480), ImageConfig(800, 1333), (1066, 800)),
         ((320, 426), ImageConfig(320, 640), (320, 426)),
-        ((300, 1000), ImageConfig(800, 1333), (399, 1333)),  # the longer side decides
+        ((300, 1000), ImageConfig(800, 1333), (399, 1333)),  # limited by the longer side
         ((1, 1000), ImageConfig(800, 1333), (1, 1333)),
         ((480, 640), ImageConfig(static_size=(320, 320)), (240, 320)),
         ((100, 50), ImageConfig(static_size=(320, 320)), (320, 160)),
@@ -29,8 +29,14 @@ def test_a_side_that_is_met_exactly_is_not_lost_to_rounding(side):
     assert image_ops.resized_size(tf.constant([side, side]), ImageConfig(800, 1333)).numpy().tolist() == [800, 800]
 
 
+def test_a_full_hd_image_fills_the_longest_side_to_the_last_pixel():
+    # the scale is 1000 / 1920: in float32, 1920 times it is 999.99994, and the image would be 999 wide
+    size = image_ops.resized_size(tf.constant([1080, 1920]), ImageConfig(600, 1000))
+    assert size.numpy().tolist() == [562, 1000]
+
+
 def test_resize_samples_at_half_pixel_centres_without_antialiasing():
-    # to half the size: output centre 0.5 is input 1.0, the mean of pixels 0 and 1 (aligned corners would give 0)
+    # half the size: output centre 0.5 is input 1.0, the mean of pixels 0 and 1 (aligned corners would give 0)
     ramp = tf.tile(tf.range(4.0)[None, :, None], [4, 1, 3])
     half = image_ops.resize(ramp, ImageConfig(2, 2, divisor=1))
     np.testing.assert_allclose(half[0, :, 0], [0.5, 2.5])
@@ -38,7 +44,7 @@ def test_resize_samples_at_half_pixel_centres_without_antialiasing():
 
 def test_padding_is_zero_after_normalisation_whatever_was_in_it():
     images = tf.fill([2, 4, 5, 3], 200.0)
-    config = ImageConfig(mean=(100.0, 150.0, 180.0), std=(64.0, 16.0, 4.0))  # whose inverses are exact
+    config = ImageConfig(mean=(100.0, 150.0, 180.0), std=(64.0, 16.0, 4.0))  # their inverses are exact
     normalized = image_ops.normalize(images, tf.constant([[2.0, 3.0], [4.0, 1.0]]), config)
     expected = np.zeros((2, 4, 5, 3))
     expected[0, :2, :3] = expected[1, :4, :1] = [1.5625, 3.125, 5.0]

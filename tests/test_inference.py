@@ -1,4 +1,4 @@
-"""`Predictor`: the RPN's proposals, in pixels of the images they were asked for."""
+"""`Predictor`: the RPN's proposals, in pixels of the input images."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def picture():
 
 
 def by_hand(detector, picture):
-    """The stages one by one; the preset makes the shorter side 128 pixels."""
+    """Run the stages one by one; the preset makes the shorter side 128 pixels."""
     resized = tf.image.resize(picture[None].astype(np.float32), (128, 192))
     sizes = tf.constant([[128.0, 192.0]])
     features = detector.extract_features(resized, sizes)
@@ -45,20 +45,20 @@ def by_hand(detector, picture):
 
 
 def test_proposals_are_those_of_the_first_stage_in_pixels_of_the_picture(predictor, picture):
-    found = predictor.propose(picture, image_id=7)
+    proposals = predictor.propose(picture, image_id=7)
     expected = by_hand(predictor.detector, picture)
     valid = expected["valid"][0].numpy()
-    assert found.image_id == 7
-    assert found.boxes.shape == (valid.sum(), 4)
-    np.testing.assert_allclose(found.scores, expected["scores"][0][valid], atol=1e-5)
-    np.testing.assert_allclose(found.boxes, expected["boxes"][0][valid] * (200 / 128), atol=0.01)
-    assert found.boxes.max() > 192
+    assert proposals.image_id == 7
+    assert proposals.boxes.shape == (valid.sum(), 4)
+    np.testing.assert_allclose(proposals.scores, expected["scores"][0][valid], atol=1e-5)
+    np.testing.assert_allclose(proposals.boxes, expected["boxes"][0][valid] * (200 / 128), atol=0.01)
+    assert proposals.boxes.max() > 192
 
 
 def test_more_proposals_than_the_detectors_own_begin_with_those(predictor, picture):
-    own, more = predictor.propose(picture), predictor.propose(picture, 300)
-    assert len(own.scores) == 20 < len(more.scores) <= 300
-    np.testing.assert_array_equal(more.boxes[:5], own.boxes[:5])
+    default, more = predictor.propose(picture), predictor.propose(picture, 300)
+    assert len(default.scores) == 20 < len(more.scores) <= 300
+    np.testing.assert_array_equal(more.boxes[:5], default.boxes[:5])
     assert np.all(np.diff(more.scores) <= 0)
     with pytest.raises(InputError, match="post_nms_top_n must be at least 1, found 0"):
         predictor.propose(picture, 0)
@@ -66,12 +66,12 @@ def test_more_proposals_than_the_detectors_own_begin_with_those(predictor, pictu
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_a_data_set_gives_its_images_one_by_one_in_its_order(predictor, coco_data, batch_size):
-    found = predictor.propose_dataset(coco_data, 50, batch_size)
-    assert [image.image_id for image in found] == [example.image_id for example in coco_data.examples]
-    for image, example in zip(found, coco_data.examples):
+    proposals = predictor.propose_dataset(coco_data, 50, batch_size)
+    assert [image.image_id for image in proposals] == [example.image_id for example in coco_data.examples]
+    for image, example in zip(proposals, coco_data.examples):
         alone = predictor.propose(example.path, 50)
         assert alone.image_id == example.path.stem
-        # round-off between batches may change which of two near-equal boxes is kept: the best are compared
+        # round-off between batches may decide between two near-equal boxes, so compare the best ones
         np.testing.assert_allclose(image.scores[:10], alone.scores[:10], atol=1e-4)
         np.testing.assert_allclose(image.boxes[:10], alone.boxes[:10], atol=0.05)
         assert np.all(image.boxes <= [64.001, 96.001, 64.001, 96.001])
@@ -80,9 +80,9 @@ def test_a_data_set_gives_its_images_one_by_one_in_its_order(predictor, coco_dat
 def test_a_single_map_and_a_static_size_are_asked_the_same_way(picture):
     config = preset("tiny_fpn", CATEGORIES, 96).detector
     detector = make_detector(image=config.image, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0),)))
-    found = Predictor(detector).propose(picture, 10)
-    assert found.boxes.shape == (10, 4)
-    assert np.all(found.boxes <= [200.001, 300.001, 200.001, 300.001])
+    proposals = Predictor(detector).propose(picture, 10)
+    assert proposals.boxes.shape == (10, 4)
+    assert np.all(proposals.boxes <= [200.001, 300.001, 200.001, 300.001])
 
 
 @pytest.fixture

@@ -18,29 +18,29 @@ ALL = tf.ones([1, 5], tf.bool)
 
 def test_boxes_are_positive_ignored_or_negative_by_their_best_overlap():
     found = match(STAIRS, ALL, BOX, YES, RPN)
-    np.testing.assert_array_equal(found.kind[0], [POSITIVE, POSITIVE, IGNORED, NEGATIVE, NEGATIVE])
+    np.testing.assert_array_equal(found.labels[0], [POSITIVE, POSITIVE, IGNORED, NEGATIVE, NEGATIVE])
 
 
 def test_the_best_box_of_an_object_is_positive_whatever_its_overlap():
     found = match(STAIRS[2:], ALL[:, 2:], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.kind[0], [POSITIVE, NEGATIVE, NEGATIVE])
+    np.testing.assert_array_equal(found.labels[0], [POSITIVE, NEGATIVE, NEGATIVE])
     strict = match(STAIRS[2:], ALL[:, 2:], BOX, YES, MatchConfig(0.7, 0.3, 8, 0.5))
-    np.testing.assert_array_equal(strict.kind[0], [IGNORED, NEGATIVE, NEGATIVE])
+    np.testing.assert_array_equal(strict.labels[0], [IGNORED, NEGATIVE, NEGATIVE])
 
 
 def test_all_boxes_that_tie_for_the_best_are_positive():
     found = match(tf.concat([STAIRS[3:], STAIRS[3:4]], 0), ALL[:, :3], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.kind[0], [POSITIVE, NEGATIVE, POSITIVE])
+    np.testing.assert_array_equal(found.labels[0], [POSITIVE, NEGATIVE, POSITIVE])
 
 
 def test_an_object_that_no_box_touches_makes_nothing_positive():
     found = match(STAIRS[4:], ALL[:, :1], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.kind[0], [NEGATIVE])
+    np.testing.assert_array_equal(found.labels[0], [NEGATIVE])
 
 
 def test_padding_never_matches_not_even_a_box_equal_to_it():
     found = match(tf.zeros([1, 4]), ALL[:, :1], tf.zeros([1, 2, 4]), tf.constant([[False, False]]), RPN)
-    np.testing.assert_array_equal(found.kind[0], [NEGATIVE])
+    np.testing.assert_array_equal(found.labels[0], [NEGATIVE])
 
 
 def test_a_box_takes_the_object_that_overlaps_it_most():
@@ -52,7 +52,7 @@ def test_a_box_takes_the_object_that_overlaps_it_most():
 
 def test_a_box_left_out_is_ignored_and_the_best_of_the_others_is_positive():
     found = match(STAIRS, tf.constant([[False, False, True, True, True]]), BOX, YES, RPN)
-    np.testing.assert_array_equal(found.kind[0], [IGNORED, IGNORED, POSITIVE, NEGATIVE, NEGATIVE])
+    np.testing.assert_array_equal(found.labels[0], [IGNORED, IGNORED, POSITIVE, NEGATIVE, NEGATIVE])
 
 
 def draw(kind, seed=0, config=RPN):
@@ -101,3 +101,51 @@ def test_every_negative_is_equally_likely_over_seeds():
         counts[index[valid]] += 1
     # 400 draws of 8 among 20: 160 each, standard deviation 9.8
     assert np.all(np.abs(counts - 160) < 5 * 9.8)
+
+
+def test_a_box_is_positive_at_the_foreground_iou_and_not_yet_negative_at_the_background_iou():
+    # overlaps with [0, 0, 8, 8]: 1/2 and 1/4, exact in float32, and each a little less
+    boxes = tf.constant([[0.0, 0, 8, 4], [0, 0, 8, 3.999], [0, 0, 8, 2], [0, 0, 8, 1.999]])
+    config = MatchConfig(foreground_iou=0.5, background_iou=0.25, samples=8, positive_fraction=0.5)
+    labels, _ = match(boxes, ALL[:, :4], tf.constant([[[0.0, 0, 8, 8]]]), YES, config)
+    np.testing.assert_array_equal(labels[0], [POSITIVE, IGNORED, IGNORED, NEGATIVE])
+
+
+def test_positive_negative_and_ignored_are_1_0_and_minus_1():
+    assert (POSITIVE, NEGATIVE, IGNORED) == (1, 0, -1)
+
+
+def test_each_image_has_boxes_and_objects_of_its_own():
+    # image 0: a box on the first object, one with 0.4 of the second, its best, and one on nothing
+    # image 1: a box on nothing, one with 0.2 of the only object and one with 0.5 of it, its best; then padding
+    boxes = tf.constant(
+        [[[0.0, 0, 10, 10], [20, 20, 30, 24], [50, 50, 60, 60]], [[0.0, 0, 1, 1], [50, 50, 60, 52], [50, 50, 60, 55]]]
+    )
+    objects = tf.constant([[[0.0, 0, 10, 10], [20, 20, 30, 30]], [[50.0, 50, 60, 60], [0, 0, 0, 0]]])
+    present = tf.constant([[True, True], [True, False]])
+    labels, ground_truth = match(boxes, tf.ones([2, 3], tf.bool), objects, present, RPN)
+    np.testing.assert_array_equal(labels, [[POSITIVE, POSITIVE, NEGATIVE], [NEGATIVE, NEGATIVE, POSITIVE]])
+    assert ground_truth.numpy()[labels.numpy() == POSITIVE].tolist() == [0, 1, 0]
+
+
+def test_a_box_that_draws_0_is_chosen_before_one_that_is_ignored():
+    labels = tf.constant([[IGNORED, POSITIVE, IGNORED, NEGATIVE]])
+    samples = sample(labels, MatchConfig(0.5, 0.5, samples=2, positive_fraction=0.5), tf.zeros([1, 4]))
+    assert samples.index.numpy().tolist() == [[1, 3]]
+
+
+def test_an_image_without_objects_is_background_even_at_a_background_iou_of_0():
+    config = MatchConfig(0.5, background_iou=0.0, samples=8, positive_fraction=0.5)
+    labels, _ = match(STAIRS, ALL, BOX, tf.constant([[False]]), config)
+    np.testing.assert_array_equal(labels, [[NEGATIVE] * 5])
+
+
+def test_each_image_is_sampled_by_its_own_labels():
+    labels = tf.constant([[POSITIVE] * 3 + [NEGATIVE] * 3, [POSITIVE] + [NEGATIVE] * 5, [POSITIVE] * 6])
+    config = MatchConfig(0.5, 0.5, samples=4, positive_fraction=0.5)
+    samples = sample(labels, config, tf.tile(tf.linspace(0.9, 0.1, 6)[None], [3, 1]))
+    np.testing.assert_array_equal(
+        samples.positive, [[True] * 2 + [False] * 2, [True] + [False] * 3, [True] * 2 + [False] * 2]
+    )
+    np.testing.assert_array_equal(samples.valid, [[True] * 4, [True] * 4, [True] * 2 + [False] * 2])
+    np.testing.assert_array_equal(samples.index[:2], [[0, 1, 3, 4], [0, 1, 2, 3]])

@@ -1,6 +1,6 @@
-"""The package as users get it: built from the source archive, installed, and used from another folder.
+"""The package as users install it: built from the source archive and used from another folder.
 
-Dependencies are taken from the environment that runs the tests; tfrcnn itself from the wheel only.
+Dependencies come from the environment of the tests, tfrcnn only from the wheel.
 """
 
 import os
@@ -18,7 +18,7 @@ PACKAGES = [
     *[f"tfrcnn.export.{name}" for name in ("check", "measure", "onnx", "saved_model", "serving", "tflite")],
     *["tfrcnn.models.backbones", "tfrcnn.training", "tfrcnn.weights"],
 ]
-# Tests that need no data and few seconds, from all over the package.
+# Tests of several components that need no data and take few seconds.
 SUBSET = ["test_boxes.py", "test_config.py", "test_files.py", "evaluation/test_report.py", "layers/test_proposals.py"]
 
 pytestmark = pytest.mark.slow
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built in a copy, so that no earlier build/ gets into it: sdist first, then the wheel from that."""
+    """Build the sdist and then its wheel, in a copy of the sources without an earlier build/."""
     source = tmp_path_factory.mktemp("source")
     for name in ("tfrcnn", "export"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that has the wheel's content, and the console script in bin/."""
+    """Install the wheel into a folder, with the console script in bin/."""
     target = tmp_path_factory.mktemp("installed")
     run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", target, wheel, cwd=target)
     return target

@@ -1,4 +1,4 @@
-"""Detecting in picture files: which are taken, what is written, and that nothing is overwritten."""
+"""Detect in picture files: the accepted files, the output, and no overwriting."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tfrcnn.prediction import find_images, predict_images
 
 
 class OneBoxInEach:
-    """In place of `Predictor`: a sure box over the left half of a picture, and a doubtful one over all of it."""
+    """A stand-in for `Predictor`: a certain box over the left half of a picture, an uncertain one over all of it."""
 
     categories = (Category(7, "left"), Category(30, "all"))
 
@@ -88,7 +88,7 @@ def test_scores_below_the_threshold_are_neither_drawn_nor_written(tmp_path: Path
     predict_images(PREDICTOR, [image], tmp_path / "all", 0.25)
     predict_images(PREDICTOR, [image], tmp_path / "sure", 0.26)
     assert len(read(tmp_path / "all/detections.json")) == 2
-    assert [found["score"] for found in read(tmp_path / "sure/detections.json")] == [0.75]
+    assert [detection["score"] for detection in read(tmp_path / "sure/detections.json")] == [0.75]
     right_edges = []
     for name in ("all", "sure"):
         with Image.open(tmp_path / name / "a.png") as drawn:
@@ -111,7 +111,7 @@ def test_unreadable_picture_is_told_and_the_others_are_done(tmp_path: Path) -> N
     result = predict_images(PREDICTOR, [bad, good], tmp_path / "out")
     assert [prediction.detections.image_id for prediction in result.done] == [2]
     assert [str(bad) in str(error) for error in result.unreadable] == [True]
-    assert {found["image_id"] for found in read(tmp_path / "out/detections.json")} == {2}
+    assert {detection["image_id"] for detection in read(tmp_path / "out/detections.json")} == {2}
 
 
 def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

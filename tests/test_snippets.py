@@ -1,4 +1,4 @@
-"""The programs of docs/deployment.md, run as they stand there."""
+"""The programs of docs/deployment.md run unchanged."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with everything that the programs open."""
+    """Make a folder with every file that the programs open."""
     keras.utils.set_random_seed(0)
     config = preset("tiny_fpn", (Category(3, "cat"), Category(90, "dog"))).detector
     detector = build_detector(config.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=10)))
@@ -62,8 +62,8 @@ def test_the_program_in_cpp_detects_what_python_detects(folder):
     subprocess.run(command, check=True)
     run = subprocess.run([folder / "detect", "cells.onnx", "picture.ppm"], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    found = np.array([[float(word) for word in line.split()] for line in run.stdout.splitlines()])
+    actual = np.array([[float(word) for word in line.split()] for line in run.stdout.splitlines()])
     expected = load(folder / "cells.onnx").detect(folder / "picture.jpg")
-    np.testing.assert_array_equal(found[:, 0], np.array([3, 90])[expected.labels])
-    np.testing.assert_allclose(found[:, 1], expected.scores, atol=1e-5)
-    np.testing.assert_allclose(found[:, 2:], expected.boxes, atol=1e-2)
+    np.testing.assert_array_equal(actual[:, 0], np.array([3, 90])[expected.labels])
+    np.testing.assert_allclose(actual[:, 1], expected.scores, atol=1e-5)
+    np.testing.assert_allclose(actual[:, 2:], expected.boxes, atol=1e-2)

@@ -2,21 +2,25 @@
 
     import tfrcnn
 
+    run = tfrcnn.Recipe("cells/VOC@train", "cells/VOC@val").run("runs/cells")
+    tfrcnn.Predictor(run.detector).detect("picture.jpg")
+
+The same, step by step:
+
     data = tfrcnn.load_dataset("cells/VOC@train")
     preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
     detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
     validation = tfrcnn.load_dataset("cells/VOC@val", categories=data.categories)
     run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
-    tfrcnn.Predictor(run.detector).detect("picture.jpg")
 
-Importing tfrcnn is cheap: TensorFlow is imported with the first name that needs it. Only where Keras is imported
-already are the models imported at once, which registers them, so that
+Importing tfrcnn is cheap: the first name that needs TensorFlow imports it. If Keras is imported already, the models
+are imported at once, which registers them, so that
 
     import keras, tfrcnn
 
     keras.models.load_model("detector.keras")
 
-needs no custom_objects. Where tfrcnn is imported before Keras, `import tfrcnn.models` does the same.
+needs no custom_objects. If tfrcnn is imported before Keras, `import tfrcnn.models` does the same.
 """
 
 import importlib
@@ -24,7 +28,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tfrcnn.config import AnchorConfig as AnchorConfig
     from tfrcnn.config import BackboneConfig as BackboneConfig
     from tfrcnn.config import Category as Category
     from tfrcnn.config import DetectionConfig as DetectionConfig
@@ -32,9 +35,11 @@ if TYPE_CHECKING:
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
-    from tfrcnn.config import MatchConfig as MatchConfig
-    from tfrcnn.config import ProposalConfig as ProposalConfig
-    from tfrcnn.config import RPNConfig as RPNConfig
+    from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
+    from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
+    from tfrcnn.config_rpn import MatchConfig as MatchConfig
+    from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
+    from tfrcnn.config_rpn import RPNConfig as RPNConfig
     from tfrcnn.config_training import TrainingConfig as TrainingConfig
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
@@ -52,17 +57,20 @@ if TYPE_CHECKING:
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
     from tfrcnn.inference import Predictor as Predictor
+    from tfrcnn.models.backbones import register_backbone as register_backbone
+    from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
     from tfrcnn.models.build import build_detector as build_detector
     from tfrcnn.models.build import load_detector as load_detector
     from tfrcnn.models.build import save_detector as save_detector
     from tfrcnn.models.faster_rcnn import FasterRCNN as FasterRCNN
-    from tfrcnn.models.presets import Preset as Preset
+    from tfrcnn.models.preset_table import Preset as Preset
     from tfrcnn.models.presets import preset as preset
     from tfrcnn.models.presets import preset_names as preset_names
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
+    from tfrcnn.training.recipe import Recipe as Recipe
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
     from tfrcnn.training.schemes import freeze as freeze
@@ -70,10 +78,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"  # setup.py reads it here
 
-# Where each public name lives; what type checkers see of it is above.
+# The module of each public name; type checkers read the imports above.
 _HOMES = {
     "tfrcnn.config": (
-        "AnchorConfig",
         "BackboneConfig",
         "Category",
         "DetectionConfig",
@@ -81,10 +88,8 @@ _HOMES = {
         "FPNConfig",
         "HeadConfig",
         "ImageConfig",
-        "MatchConfig",
-        "ProposalConfig",
-        "RPNConfig",
     ),
+    "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
@@ -96,12 +101,16 @@ _HOMES = {
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
     "tfrcnn.inference": ("Predictor",),
+    "tfrcnn.models.backbones": ("register_backbone",),
+    "tfrcnn.models.backbones.spec": ("BackboneSpec",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
     "tfrcnn.models.faster_rcnn": ("FasterRCNN",),
-    "tfrcnn.models.presets": ("Preset", "preset", "preset_names"),
+    "tfrcnn.models.preset_table": ("Preset",),
+    "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.optimizer": ("make_optimizer",),
+    "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),

@@ -11,21 +11,21 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from tfrcnn.config import AnchorConfig
+from tfrcnn.config import AnchorConfig, HeadConfig
 
-# The largest dh or dw that decode accepts: a box of 1000 px from an anchor of 16 px, the finest stride of old
-# detectors. Larger ones come from random weights only, and exp would overflow (Detectron's BBOX_XFORM_CLIP).
+# Limit of dh and dw in decode: a box of 1000 px from an anchor of 16 px, the finest stride of early detectors. Only
+# random weights give larger ones, and exp would overflow (Detectron's BBOX_XFORM_CLIP).
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
 
 def area(boxes: tf.Tensor) -> tf.Tensor:
-    """Area of boxes [..., 4] -> [...]; 0 for inverted boxes."""
+    """Compute the area of boxes: [..., 4] -> [...]; 0 for inverted boxes."""
     y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
     return tf.maximum(y2 - y1, 0.0) * tf.maximum(x2 - x1, 0.0)
 
 
 def intersection(boxes_a: tf.Tensor, boxes_b: tf.Tensor) -> tf.Tensor:
-    """Areas of the pairwise intersections: [..., N, 4], [..., M, 4] -> [..., N, M]."""
+    """Compute the areas of pairwise intersections: [..., N, 4], [..., M, 4] -> [..., N, M]."""
     top_left = tf.maximum(boxes_a[..., :, None, :2], boxes_b[..., None, :, :2])
     bottom_right = tf.minimum(boxes_a[..., :, None, 2:], boxes_b[..., None, :, 2:])
     sides = tf.maximum(bottom_right - top_left, 0.0)
@@ -33,18 +33,22 @@ def intersection(boxes_a: tf.Tensor, boxes_b: tf.Tensor) -> tf.Tensor:
 
 
 def iou(boxes_a: tf.Tensor, boxes_b: tf.Tensor) -> tf.Tensor:
-    """Pairwise intersection over union in [0, 1]: [..., N, 4], [..., M, 4] -> [..., N, M]; 0 for an empty union."""
+    """Compute pairwise intersection over union in [0, 1]: [..., N, 4], [..., M, 4] -> [..., N, M].
+
+    An empty union gives 0.
+    """
     overlap = intersection(boxes_a, boxes_b)
     union = area(boxes_a)[..., :, None] + area(boxes_b)[..., None, :] - overlap
     return tf.math.divide_no_nan(overlap, union)
 
 
 def encode(boxes: tf.Tensor, anchors: tf.Tensor, weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> tf.Tensor:
-    """Deltas that carry anchors to boxes (equation 2 of the paper): dy = w_y (y - y_a) / h_a, dh = w_h log(h / h_a).
+    """Compute the deltas from anchors to boxes (equation 2): dy = w_y (y - y_a) / h_a, dh = w_h log(h / h_a).
 
     Args:
-        boxes, anchors: [..., 4], sides positive (a side of 0 gives an infinite delta: mask it out).
-        weights: (y, x, h, w) multipliers, the 1 / standard deviation of the targets.
+        boxes: [..., 4], sides positive. A side of 0 gives an infinite delta: mask it out.
+        anchors: [..., 4], sides positive.
+        weights: (y, x, h, w) factors, 1 / standard deviation of the targets.
 
     Returns:
         [..., 4] (dy, dx, dh, dw).
@@ -57,12 +61,14 @@ def encode(boxes: tf.Tensor, anchors: tf.Tensor, weights: tuple[float, ...] = (1
 
 
 def decode(deltas: tf.Tensor, anchors: tf.Tensor, weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)) -> tf.Tensor:
-    """Boxes from anchors and deltas, the inverse of `encode`: decode(encode(b, a), a) == b.
+    """Compute boxes from anchors and deltas, the inverse of `encode`: decode(encode(b, a), a) == b.
 
-    dh and dw, after division by the weights, are limited from above to log(1000 / 16).
+    dh and dw, divided by the weights, are limited to at most log(1000 / 16).
 
     Args:
-        deltas, anchors: [..., 4].
+        deltas: [..., 4] (dy, dx, dh, dw).
+        anchors: [..., 4].
+        weights: as `encode`.
 
     Returns:
         [..., 4] boxes, not clipped to the image.
@@ -75,15 +81,24 @@ def decode(deltas: tf.Tensor, anchors: tf.Tensor, weights: tuple[float, ...] = (
 
 
 def clip(boxes: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
-    """Clip boxes [..., N, 4] to images whose (height, width) are `image_sizes` [..., 2], in pixels."""
+    """Clip boxes to their images.
+
+    Args:
+        boxes: [..., N, 4] pixels.
+        image_sizes: [..., 2] (height, width), in pixels.
+
+    Returns:
+        [..., N, 4].
+    """
     limits = tf.tile(image_sizes, [1] * (image_sizes.shape.rank - 1) + [2])[..., None, :]
     return tf.maximum(tf.minimum(boxes, limits), 0.0)
 
 
 def base_anchors(config: AnchorConfig, level: int) -> np.ndarray:
-    """The anchors of one cell, centred at the origin.
+    """Compute the anchors of one cell, centred at the origin.
 
     Args:
+        config: sizes, ratios and rounding.
         level: index into `config.sizes`.
 
     Returns:
@@ -104,13 +119,13 @@ def base_anchors(config: AnchorConfig, level: int) -> np.ndarray:
 
 
 def grid_anchors(base: tf.Tensor, grid: tf.Tensor, stride: tf.Tensor, offset: float) -> tf.Tensor:
-    """The anchors of one feature map: `base` at every cell, row by row (paper section 3.1.1).
+    """Place `base` at every cell of a feature map, row by row (paper section 3.1.1).
 
     Args:
         base: [k, 4] float32, centred at the origin.
         grid: [2] int32 (rows, columns) of the feature map.
         stride: [2] int32, pixels from row to row and from column to column.
-        offset: position of the centre within a cell, in cells.
+        offset: position of the centre in its cell, in cells.
 
     Returns:
         [rows * columns * k, 4] float32 in pixels, order (row, column, k); not clipped to the image.
@@ -121,6 +136,26 @@ def grid_anchors(base: tf.Tensor, grid: tf.Tensor, stride: tf.Tensor, offset: fl
     y, x = tf.meshgrid(ys, xs, indexing="ij")
     centers = tf.reshape(tf.stack([y, x, y, x], axis=-1), [-1, 1, 4])
     return tf.reshape(centers + base, [-1, 4])
+
+
+def roi_samples(boxes: tf.Tensor, config: HeadConfig) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find where RoIAlign samples a feature map: y(i) = first + i step, i = 0 .. n - 1 (see `tfrcnn.layers.roi_align`).
+
+    Args:
+        boxes: [R, 4] yxyx in cells, that is in pixels divided by the map's stride.
+        config: pool_size, sampling_ratio and aligned.
+
+    Returns:
+        first: [R, 2] (y, x) of the first sample, in cells; the value of cell j lies at j.
+        step: [R, 2] (y, x) from one sample to the next.
+    """
+    first, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
+    if config.aligned:
+        first = first - 0.5
+    else:
+        sides = tf.maximum(sides, 1.0)
+    step = sides / (config.pool_size * config.sampling_ratio)
+    return first + 0.5 * step, step
 
 
 def _center_and_sides(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

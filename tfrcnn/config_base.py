@@ -1,4 +1,4 @@
-"""How a frozen dataclass becomes JSON and comes back, checked: the mixin of all configurations."""
+"""Converts frozen dataclasses to JSON and back, and checks them: the base of all configurations."""
 
 from __future__ import annotations
 
@@ -14,90 +14,102 @@ T = TypeVar("T", bound="Config")
 
 
 class Config:
-    """Mixin of all configurations: conversion to and from plain JSON values, and checks of types and ranges.
+    """Base of all configurations: conversion to and from plain JSON values, with checks of types and ranges.
 
-    Lists become tuples and whole numbers floats where the field says so; whatever else is not of the annotated type is
-    an `InputError`, however the configuration is made.
+    Lists become tuples and whole numbers become floats where the field's type says so. Any other value of the wrong
+    type raises an `InputError`, however the configuration is made.
     """
 
     def __post_init__(self) -> None:
-        for name, kind in typing.get_type_hints(type(self)).items():
-            value = _build(kind, getattr(self, name), f"{type(self).__name__}.{name}")
-            object.__setattr__(self, name, value)  # frozen to everyone else
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = _build(hints[field.name], getattr(self, field.name), f"{type(self).__name__}.{field.name}")
+            object.__setattr__(self, field.name, value)  # the dataclass is frozen
         self._check_ranges()
 
     def _check_ranges(self) -> None:
-        """For subclasses: `_require` what the types do not say."""
+        """Check what the types do not say; subclasses call `_require`."""
+
+    @classmethod
+    def _upgraded(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Convert the values that an earlier release wrote; subclasses rename fields here."""
+        return values
 
     def to_dict(self) -> dict[str, Any]:
-        """The configuration as JSON values (dict, list, str, numbers, None)."""
-        return _plain(self)
+        """Return the configuration as JSON values (dict, list, str, numbers, None)."""
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]  # as above
 
     @classmethod
     def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-        """Rebuild a configuration from `to_dict`'s result.
+        """Rebuild a configuration from the result of `to_dict`, of this release or an earlier one.
 
         Raises:
-            InputError: a field is unknown or missing, or a value is of the wrong type or out of range.
+            InputError: a field is unknown or missing, or a value has the wrong type or is out of range.
         """
-        return _build(cls, values, cls.__name__)
+        config: T = _build(cls, values, cls.__name__)
+        return config
 
     def replace(self: T, **changes: Any) -> T:
-        """A copy with some fields changed, checked anew."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+        """Return a copy with some fields changed; the copy is checked too."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # as above
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:
-            found = getattr(self, name)
-            raise InputError(f"{type(self).__name__}.{name} must be {expected}, found {found!r}")
+            raise InputError(f"{type(self).__name__}.{name} must be {expected}, found {getattr(self, name)!r}")
 
 
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Config):
+        return value.to_dict()
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [_plain(item) for item in value]
     return value
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:
-    """`value` as an instance of the annotated type `kind`; `where` is its path, for errors."""
-    if dataclasses.is_dataclass(kind):
-        if isinstance(value, kind):  # type: ignore[arg-type]
-            return value
-        if not isinstance(value, dict):
-            raise InputError(f"{where} must be an object, found {value!r}")
-        fields = {f.name: f for f in dataclasses.fields(kind)}
-        unknown = sorted(set(value) - set(fields))
-        if unknown:
-            raise InputError(f"{where} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
-        missing = sorted(
-            n
-            for n, f in fields.items()
-            if n not in value and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        )
-        if missing:
-            raise InputError(f"{where}.{missing[0]} is missing")
-        hints = typing.get_type_hints(kind)
-        return kind(**{n: _build(hints[n], v, f"{where}.{n}") for n, v in value.items()})  # type: ignore[operator]
+    """Return `value` as an instance of the annotated type `kind`; `where` is its path, for errors."""
+    if isinstance(kind, type) and issubclass(kind, Config):
+        return value if isinstance(value, kind) else _build_config(kind, value, where)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         return _build(next(a for a in arguments if a is not type(None)), value, where)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise InputError(f"{where} must be a list, found {value!r}")
-        if arguments[-1] is Ellipsis:
-            return tuple(_build(arguments[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-        if len(value) != len(arguments):
-            raise InputError(f"{where} must have {len(arguments)} items, found {len(value)}")
-        return tuple(_build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, value)))
+        return _build_tuple(arguments, value, where)
     if origin is Literal:
         if value not in arguments:
             raise InputError(f"{where} must be one of {', '.join(map(str, arguments))}, found {value!r}")
         return value
-    accepted = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)  # NumPy's too
+    kind = origin or kind  # dict[str, Any] is checked as a dict
+    accepted = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)  # NumPy's numbers too
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f"{where} must be {kind.__name__}, found {value!r}")
     return kind(value)
+
+
+def _build_config(kind: type[T], value: Any, where: str) -> T:
+    if not isinstance(value, dict):
+        raise InputError(f"{where} must be an object, found {value!r}")
+    value = kind._upgraded(value)
+    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # as above
+    unknown = sorted(set(value) - set(fields))
+    if unknown:
+        raise InputError(f"{where} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+    unset = dataclasses.MISSING
+    required = [name for name, f in fields.items() if f.default is unset and f.default_factory is unset]
+    missing = sorted(name for name in required if name not in value)
+    if missing:
+        raise InputError(f"{where}.{missing[0]} is missing")
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise InputError(f"{where} must be a list, found {value!r}")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    elif len(value) != len(kinds):
+        raise InputError(f"{where} must have {len(kinds)} items, found {len(value)}")
+    return tuple(_build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value)))

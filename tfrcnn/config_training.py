@@ -1,4 +1,4 @@
-"""How a detector is trained: the configuration that training alone needs; `tfrcnn.config` gives it out."""
+"""How a detector is trained: the configuration that only training needs. `tfrcnn.config` exports it too."""
 
 from __future__ import annotations
 
@@ -8,19 +8,39 @@ from typing import Literal
 
 from tfrcnn.config_base import Config
 
+MAX_SEED = 2**30 - 1
+
 
 @dataclass(frozen=True)
 class TrainingConfig(Config):
-    """One training run.
+    """How a detector is trained.
 
-    `scheme` says which of the losses are minimised when, see `tfrcnn.training.schemes`; `epochs` is how often the RPN's
-    losses see the data, and how often the head's do, over all steps of the scheme. `learning_rate` is for 16 images a
-    step and is scaled linearly with `batch_size` (Goyal et al., arXiv 1706.02677); biases learn at
-    `bias_learning_rate_scale` times that. `schedule` "step" multiplies it by 0.1 at each fraction of the run in
-    `milestones`; "cosine" falls to zero. `frozen_stages` counts stages of the backbone, from its input, that are not
-    trained; `freeze_batch_norm` keeps the backbone's batch norm at its loaded statistics. `ema` is the decay of the
-    averaged weights used for evaluation and for the saved model; None keeps no average. Batch norm that is trained
-    keeps its own running statistics beside them, which are those of the newest weights.
+    Batch norm that is trained keeps running statistics of the newest weights, also with `ema`.
+
+    Attributes:
+        scheme: which losses are minimised when, see `tfrcnn.training.schemes`.
+        epochs: times that the RPN's losses see the data, and that the head's losses do, over all steps of the scheme.
+        batch_size: images per step.
+        learning_rate: for 16 images per step; it is scaled by batch_size / 16 (Goyal et al., arXiv 1706.02677).
+        bias_learning_rate_scale: biases learn at this multiple of the learning rate.
+        momentum: of SGD, in [0, 1).
+        weight_decay: of convolution and dense kernels.
+        schedule: "step" multiplies the rate by 0.1 at each milestone; "cosine" lets it fall to zero.
+        milestones: fractions of the run, in (0, 1).
+        warmup_steps: steps over which the rate rises linearly; at most a quarter of the run.
+        gradient_clip_norm: upper limit of the gradients' global norm; None does not clip.
+        frozen_stages: stages of the backbone that are not trained, counted from its input.
+        freeze_batch_norm: keeps the backbone's batch norms at their loaded statistics.
+        ema: decay of the averaged weights that are evaluated and saved, in (0, 1); None keeps no average.
+        precision: Keras dtype policy of the network; boxes are float32 always.
+        seed: of order, augmentation and sampling, in 0 .. 2**30 - 1.
+        horizontal_flip: mirrors every second image, at random.
+        scale_jitter: (low, high) of a random factor of the image size.
+        random_crop: probability of a random crop.
+        color_jitter: strength of random brightness, contrast, saturation and hue, in [0, 1].
+
+    Example:
+        training = tfrcnn.preset("resnet50_fpn").training.replace(epochs=12, batch_size=8)
     """
 
     scheme: Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"] = "joint"
@@ -56,11 +76,10 @@ class TrainingConfig(Config):
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
         self._require(all(0 < m < 1 for m in self.milestones), "milestones", "fractions in (0, 1)")
-        self._require(
-            self.gradient_clip_norm is None or self.gradient_clip_norm > 0, "gradient_clip_norm", "None or positive"
-        )
+        clip = self.gradient_clip_norm
+        self._require(clip is None or clip > 0, "gradient_clip_norm", "None or positive")
         self._require(self.frozen_stages >= 0, "frozen_stages", "at least 0")
-        self._require(0 <= self.seed < 2**30, "seed", "in 0 .. 2**30 - 1, since two int32 streams are drawn from it")
+        self._require(0 <= self.seed <= MAX_SEED, "seed", "in 0 .. 2**30 - 1")
         self._require(self.ema is None or 0 < self.ema < 1, "ema", "None or in (0, 1)")
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
         self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")

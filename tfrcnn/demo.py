@@ -1,9 +1,16 @@
-"""The embedded data set, and a small detector that has learned from it: what the notebooks begin with.
+"""A small detector of handwritten digits, trained on the built-in data set without a download.
 
-    FOLDER/data/   scenes of handwritten digits in COCO form, see `tfrcnn.data.digits`
+    FOLDER/data/   scenes of handwritten digits in COCO format, see `tfrcnn.data.digits`
     FOLDER/run/    the training run, see `tfrcnn.training.run`
 
-Everything here is made at the first call and found at the next.
+The first call makes these files; later calls load them.
+
+Example:
+    from tfrcnn.demo import digit_datasets, trained_on_digits
+
+    run = trained_on_digits("runs/digits")  # about two minutes on 2 CPU cores
+    test = digit_datasets("runs/digits")["test"]
+    tfrcnn.Predictor(run.detector).detect(test.examples[0].path)
 """
 
 from __future__ import annotations
@@ -19,7 +26,8 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import build_detector, preset
-from tfrcnn.training.run import SETUP, Run, is_complete, load_run, train
+from tfrcnn.training.folder import SETUP, is_complete
+from tfrcnn.training.run import Run, load_run, train
 
 MODEL = "tiny_fpn"
 SCENES = {"train": 400, "val": 20, "test": 60}
@@ -27,27 +35,27 @@ EPOCHS = 9
 
 
 def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[str, Path]:
-    """The files of the digit scenes in a folder; those that are not there are made, the others left as they are.
+    """Make the digit scenes that a folder lacks.
 
     Args:
-        folder: for instances_train.json, instances_val.json, instances_test.json and images/.
-        scenes: how many there are to "train" on, to choose the best epoch by ("val"), and to "test" on.
+        folder: folder of instances_train.json, instances_val.json, instances_test.json and images/.
+        scenes: number of scenes in "train", "val" and "test".
 
     Returns:
-        the three json files by these names.
+        JSON files by "train", "val" and "test".
 
     Raises:
-        InputError: the folder holds another number of scenes; or as `make_digit_scenes`.
+        InputError: the folder holds another number of scenes, or see `make_digit_scenes`.
     """
     paths = {split: Path(folder) / f"instances_{split}.json" for split in scenes}
     missing = [split for split, path in paths.items() if not path.is_file()]
     for split, path in paths.items():
         if split in missing:
             continue
-        found = len(read_json(path)["images"])
-        if found != scenes[split]:
+        count = len(read_json(path)["images"])
+        if count != scenes[split]:
             raise InputError(
-                f"{path}: expected {scenes[split]} scenes, found {found}: remove it, or take another folder"
+                f"{path}: expected {scenes[split]} scenes, found {count}: remove it, or choose another folder"
             )
     if missing:
         make_digit_scenes(folder, **scenes, only=missing)
@@ -55,32 +63,41 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
 
 
 def digit_datasets(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[str, Dataset]:
-    """The data sets "train", "val" and "test" of the digit scenes in FOLDER/data, as of `digit_scenes`."""
+    """Load the data sets "train", "val" and "test" from FOLDER/data; see `digit_scenes`.
+
+    Example:
+        test = digit_datasets("runs/digits")["test"]
+    """
     return {split: load_dataset(str(path)) for split, path in digit_scenes(Path(folder) / "data", scenes).items()}
 
 
 def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epochs: int = EPOCHS) -> Run:
-    """A small detector that finds handwritten digits: trained, or gone on with, or found in FOLDER/run.
+    """Train a small detector of handwritten digits in FOLDER/run, or load it if the run is complete.
 
-    It is the preset `tiny_fpn` from random weights that are a function of the seed 0, to which Keras' and numpy's
-    generators are set. Training says so, a line an epoch; a run that is complete is loaded and nothing is printed.
+    The detector is the preset `tiny_fpn` from random weights of seed 0; Keras' and numpy's generators are set to it.
+    An interrupted run continues. Training prints one line per epoch.
 
     Args:
-        folder: of data and run, both made where they are not there.
-        scenes: as of `digit_scenes`.
+        folder: folder of data and run, made if missing.
+        scenes: see `digit_scenes`.
+        epochs: number of epochs.
 
     Returns:
-        the run, with the best detector on the "val" scenes.
+        The run, with the best detector on the "val" scenes.
 
     Raises:
-        InputError: what is in the folder was made with other arguments; or as `train`.
+        InputError: the folder was made with other arguments, or see `train`.
+
+    Example:
+        run = trained_on_digits("runs/digits")
+        run.detector
     """
     out, datasets = Path(folder) / "run", digit_datasets(folder, scenes)
     defaults = preset(MODEL, datasets["train"].categories)
     training = training_on_digits(epochs)
     is_begun = (out / SETUP).is_file()
-    if is_begun and (found := TrainingConfig.from_dict(read_json(out / SETUP)["training"])) != training:
-        raise InputError(f"{out} was trained with {found}, expected {training}: remove it, or take another folder")
+    if is_begun and (saved := TrainingConfig.from_dict(read_json(out / SETUP)["training"])) != training:
+        raise InputError(f"{out}: expected a run with {training}, found {saved}: remove it, or choose another folder")
     if is_begun and is_complete(out):
         return load_run(out)
     keras.utils.set_random_seed(training.seed)
@@ -89,5 +106,5 @@ def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epoch
 
 
 def training_on_digits(epochs: int = EPOCHS) -> TrainingConfig:
-    """How `trained_on_digits` trains: the preset's recipe, with more and smaller steps for a short run."""
+    """Return the options of `trained_on_digits`: the preset's, with more and smaller steps for a short run."""
     return preset(MODEL).training.replace(epochs=epochs, batch_size=4, learning_rate=0.06, warmup_steps=50)

@@ -1,4 +1,4 @@
-"""Writing files so that a kill at any moment leaves either the old content or the new, never half of it."""
+"""Write files so that a kill at any moment leaves either the old content or the new, never half of it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ TEMPORARY = ".tmp"
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`, of the same ending, that takes its place when the block ends without an error."""
+    """Yield a temporary path next to `path`, with the same suffix, and move it there if the block raises no error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # one name, so that what a killed process leaves is overwritten by the next
+    # one fixed name, so that the next process overwrites the leftovers of a killed one
     temporary = path.with_name(f".{path.stem}{TEMPORARY}{''.join(path.suffixes)}")
     try:
         yield temporary
@@ -34,14 +34,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends without an error.
+    """Yield a temporary folder next to `path`, and move it there if the block raises no error.
 
     Raises:
-        InputError: there is something at `path`.
+        InputError: `path` exists.
     """
     path = Path(path)
     if path.exists():
-        raise InputError(f"{path} exists: expected a path where there is nothing yet")
+        raise InputError(f"{path} exists: expected a new path")
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir(parents=True)
@@ -53,14 +53,14 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def is_free(folder: Path) -> bool:
-    """Whether a folder does not exist or holds nothing but what a killed process was writing."""
+    """Return whether a folder does not exist, or holds only the leftovers of a killed process."""
     if not folder.is_dir():
         return not folder.exists()
     return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write JSON atomically, indented, for people to read too."""
+    """Write JSON atomically, indented so that people can read it."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -69,7 +69,7 @@ def read_json(path: str | Path) -> Any:
     """Read JSON.
 
     Raises:
-        InputError: no such file, or not JSON; names file, line and column.
+        InputError: there is no such file, or it is not JSON; the message names file, line and column.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """Resize, pad and normalise images: pure TensorFlow, the same code in the input pipeline and in every export.
 
-Legend: B batch, (H, W) the image as given, (h, w) resized, (N_h, N_w) the padded network input.
+Legend: B batch, (H, W) the original image, (h, w) resized, (N_h, N_w) the padded network input.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from tfrcnn.config import ImageConfig
 
 
 def resized_size(size: tf.Tensor, config: ImageConfig) -> tf.Tensor:
-    """The size an image is scaled to: floor(k * side), k as in `ImageConfig`, in float64 so that a side that is
-    met exactly is not lost to rounding (GeneralizedRCNNTransform of torchvision does the same).
+    """Compute the size that an image is scaled to: floor(k * side), with k of `ImageConfig`.
+
+    In float64, as torchvision's GeneralizedRCNNTransform: a side that should be exactly `max_size` stays so.
 
     Args:
         size: [2] int32 (H, W).
+        config: the sizes of the network's frame.
 
     Returns:
         [2] int32 (h, w), at least 1.
@@ -24,14 +26,23 @@ def resized_size(size: tf.Tensor, config: ImageConfig) -> tf.Tensor:
     if config.static_size is not None:
         scale = tf.reduce_min(tf.constant(config.static_size, tf.float64) / sides)
     else:
-        # one division of pairs: of a constant by a side, OpenVINO 2026.4 takes the inverse where a Resize follows
+        # One division of pairs. For a constant divided by a side, OpenVINO 2026.4 multiplies by the inverse if a Resize
+        # follows.
         limits = tf.constant([config.min_size, config.max_size], tf.float64)
         scale = tf.reduce_min(limits / tf.stack([tf.reduce_min(sides), tf.reduce_max(sides)]))
     return tf.maximum(tf.cast(tf.floor(sides * scale), tf.int32), 1)
 
 
 def padded_size(size: tf.Tensor, config: ImageConfig) -> tf.Tensor:
-    """The network input that holds a resized image: [2] int32 (N_h, N_w), multiples of `config.divisor`."""
+    """Compute the network input that holds a resized image.
+
+    Args:
+        size: [2] int32 (h, w).
+        config: `divisor`, or `static_size`.
+
+    Returns:
+        [2] int32 (N_h, N_w), multiples of `config.divisor`.
+    """
     if config.static_size is not None:
         return tf.constant(config.static_size, tf.int32)
     return tf.cast(tf.math.ceil(size / config.divisor), tf.int32) * config.divisor
@@ -44,7 +55,8 @@ def resize(images: tf.Tensor, config: ImageConfig, scale_factor: tf.Tensor | flo
 
     Args:
         images: [..., H, W, 3] uint8 or float, 0..255.
-        scale_factor: scalar, multiplies the size after the rule of `resized_size` (scale jitter).
+        config: the sizes of the network's frame.
+        scale_factor: scalar that multiplies the result of `resized_size` (scale jitter).
 
     Returns:
         [..., h, w, 3] float32, 0..255.
@@ -56,25 +68,34 @@ def resize(images: tf.Tensor, config: ImageConfig, scale_factor: tf.Tensor | flo
 
 
 def pad(images: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Pad [..., h, w, 3] with zeros at the bottom and right to `size` (N_h, N_w)."""
+    """Pad images with zeros at the bottom and right.
+
+    Args:
+        images: [..., h, w, 3].
+        size: [2] int32 (N_h, N_w).
+
+    Returns:
+        [..., N_h, N_w, 3].
+    """
     height, width = tf.unstack(size - tf.shape(images)[-3:-1])
     leading = [[0, 0]] * (images.shape.rank - 3)
     return tf.pad(images, [*leading, [0, height], [0, width], [0, 0]])
 
 
 def normalize(images: tf.Tensor, image_sizes: tf.Tensor, config: ImageConfig) -> tf.Tensor:
-    """(pixel - mean) / std inside each image, 0 in its padding, as if padded after normalising.
+    """Compute (pixel - mean) / std inside each image, and 0 in its padding, as if padded after normalising.
 
     Args:
         images: [B, N_h, N_w, 3] float32 RGB 0..255.
-        image_sizes: [B, 2] float32, the (h, w) of each image that is not padding.
+        image_sizes: [B, 2] float32, (h, w) of each image without its padding.
+        config: mean, std and channel order.
 
     Returns:
         [B, N_h, N_w, 3] float32.
     """
     if config.channel_order == "BGR":
         images = tf.reverse(images, axis=[-1])
-    # a row as one vector: broadcasting along the three channels instead takes four times as long
+    # a row as one vector: broadcasting along the three channels takes four times as long
     shape = tf.shape(images)
     width = 3 * shape[2]
     mean, std = (tf.tile(tf.constant(values), [shape[2]]) for values in (config.mean, config.std))

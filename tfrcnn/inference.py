@@ -1,4 +1,4 @@
-"""Detect, or propose, in images and data sets with a Keras detector."""
+"""Run a Keras detector, or its first stage, on images and data sets."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 
 
 class Predictor:
-    """A detector compiled once for images of any size, so that no size is traced anew.
+    """A detector that is traced once for images of any size.
 
     Attributes:
-        categories: position = label.
+        detector: the detector.
+        categories: its categories; the position is the label.
+
+    Example:
+        detections = tfrcnn.Predictor(detector).detect("picture.jpg")
+        detections.boxes  # [N, 4] yxyx pixels of the upright picture
     """
 
     def __init__(self, detector: FasterRCNN) -> None:
@@ -36,16 +41,20 @@ class Predictor:
         self._proposer = lru_cache(maxsize=4)(self._make_proposer)
 
     def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
-        """Detect in one image.
+        """Detect objects in one image.
 
         Args:
             image: a file, or [H, W, 3] RGB 0..255.
+            image_id: of the result; "" takes the file's name without its suffix.
 
         Returns:
-            boxes in pixels of the upright image, best first.
+            Boxes in pixels of the upright image, best first, with scores and labels.
 
         Raises:
-            InputError: the file is missing or no image.
+            InputError: the file is missing or not an image.
+
+        Example:
+            tfrcnn.Predictor(detector).detect("picture.jpg").scores[0]  # of the best box
         """
         if isinstance(image, (str, Path)):
             image_id = image_id or Path(image).stem
@@ -54,25 +63,41 @@ class Predictor:
         return _unpack(_arrays(outputs), 0, image_id)
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
-        """Detect in every image of a data set, in its order; one `ImageDetections` an image."""
+        """Detect objects in every image of a data set.
+
+        Args:
+            dataset: the images.
+            batch_size: images per batch; batches hold images of several sizes.
+            progress: whether to show a progress bar.
+
+        Returns:
+            One `ImageDetections` per image, in the order of the data set.
+
+        Example:
+            detections = tfrcnn.Predictor(detector).detect_dataset(data)
+            tfrcnn.evaluate(data, detections)
+        """
         batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
         return [_unpack(outputs, i, image_id) for outputs, i, image_id in batches]
 
     def propose(
         self, image: str | Path | np.ndarray, count: int | None = None, image_id: int | str = ""
     ) -> ImageProposals:
-        """The proposals of the RPN for one image, before the second stage.
+        """Propose boxes for one image: the result of the RPN, before the second stage.
 
         Args:
             image: a file, or [H, W, 3] RGB 0..255.
-            count: at most so many, of as many candidates at least and of any score; None takes the detector's own
-                `test_proposals`.
+            count: the maximum number of proposals, with any score; None takes the detector's `test_proposals`.
+            image_id: of the result; "" takes the file's name without its suffix.
 
         Returns:
-            boxes in pixels of the upright image, best first.
+            Boxes in pixels of the upright image, best first, with scores.
 
         Raises:
-            InputError: the file is missing or no image, or count is not positive.
+            InputError: the file is missing or not an image, or count is not positive.
+
+        Example:
+            tfrcnn.Predictor(detector).propose("picture.jpg", count=300).boxes
         """
         if isinstance(image, (str, Path)):
             image_id = image_id or Path(image).stem
@@ -84,7 +109,21 @@ class Predictor:
     def propose_dataset(
         self, dataset: Dataset, count: int | None = None, batch_size: int = 1, progress: bool = False
     ) -> list[ImageProposals]:
-        """The proposals for every image of a data set, in its order; `count` as of `propose`."""
+        """Propose boxes for every image of a data set.
+
+        Args:
+            dataset: the images.
+            count: as `propose`.
+            batch_size: images per batch.
+            progress: whether to show a progress bar.
+
+        Returns:
+            One `ImageProposals` per image, in the order of the data set.
+
+        Example:
+            proposals = tfrcnn.Predictor(detector).propose_dataset(data, count=300)
+            tfrcnn.evaluate_proposals(data, proposals)
+        """
         batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
         return [_unpack_proposals(outputs, i, image_id) for outputs, i, image_id in batches]
 
@@ -102,7 +141,7 @@ class Predictor:
         return self._traced(propose)
 
     def _traced(self, network: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]) -> Any:
-        """A part of the detector as one function for batches of all sizes, with boxes in pixels of the originals."""
+        """Trace a part of the detector for batches of all sizes, with boxes in pixels of the original images."""
         height, width = self.detector.config.image.static_size or (None, None)
         return tf.function(
             lambda images, sizes, original_sizes: self.detector.rescaler(network(images, sizes), sizes, original_sizes),
@@ -116,7 +155,7 @@ class Predictor:
     def _outputs(
         self, function: Any, dataset: Dataset, batch_size: int, progress: str | None
     ) -> Iterator[tuple[dict[str, np.ndarray], int, int | str]]:
-        """For each image, in order: what `function` gives for its batch, its place there, its id."""
+        """Run `function` on all batches; yield for each image the batch's outputs, its index there and its id."""
         batches = inference_data(dataset, self.detector.config.image, batch_size)
         with tqdm(
             total=len(dataset), desc=progress, unit="image", disable=None if progress else True, leave=False

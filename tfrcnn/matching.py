@@ -16,14 +16,25 @@ POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
 
 class Matches(NamedTuple):
-    """kind [B, N] int32: POSITIVE, NEGATIVE or IGNORED; ground_truth [B, N] int32: index into M of the best overlap."""
+    """What ground truth says about each box.
 
-    kind: tf.Tensor
+    Attributes:
+        labels: [B, N] int32, POSITIVE, NEGATIVE or IGNORED.
+        ground_truth: [B, N] int32, index into M of the best overlap.
+    """
+
+    labels: tf.Tensor
     ground_truth: tf.Tensor
 
 
 class Samples(NamedTuple):
-    """index [B, S] int32 into N; positive [B, S] bool; valid [B, S] bool, False in slots that could not be filled."""
+    """The boxes that a loss sees.
+
+    Attributes:
+        index: [B, S] int32 into N.
+        positive: [B, S] bool.
+        valid: [B, S] bool, False in empty slots.
+    """
 
     index: tf.Tensor
     positive: tf.Tensor
@@ -36,53 +47,60 @@ def match(
     """Label boxes by their best overlap with ground truth (paper section 3.1.2).
 
     With `config.allow_low_quality`, the boxes that overlap a ground truth most (all of them, on ties) are positive too,
-    whatever their IoU; they keep the ground truth that overlaps *them* most, as py-faster-rcnn and torchvision have
-    it. A ground truth that no box touches makes nothing positive.
+    at any IoU. They keep the ground truth that overlaps *them* most, as in py-faster-rcnn and torchvision. A ground
+    truth that touches no box makes nothing positive.
 
     Args:
         boxes: [N, 4] or [B, N, 4].
-        boxes_valid: [B, N] bool; the others are IGNORED, and are nobody's best box either.
-        gt_boxes: [B, M, 4]; gt_valid: [B, M] bool, False for padding, which never matches.
+        boxes_valid: [B, N] bool. The others are IGNORED, and are no ground truth's best box.
+        gt_boxes: [B, M, 4].
+        gt_valid: [B, M] bool, False for padding, which never matches.
+        config: the IoU thresholds.
 
     Returns:
-        `Matches`; in an image without ground truth every valid box is NEGATIVE.
+        The labels, and the ground truth of each box. Every valid box of an image without ground truth is NEGATIVE.
     """
     overlap = box_ops.iou(gt_boxes, boxes if boxes.shape.rank == 3 else boxes[None])  # [B, M, N]
     overlap = tf.where(gt_valid[..., None] & boxes_valid[:, None], overlap, -1.0)
     best = tf.reduce_max(overlap, axis=1)
     ground_truth = tf.argmax(overlap, axis=1, output_type=tf.int32)
-    kind = tf.where(best >= config.foreground_iou, POSITIVE, tf.where(best < config.background_iou, NEGATIVE, IGNORED))
+    labels = tf.where(
+        best >= config.foreground_iou, POSITIVE, tf.where(best < config.background_iou, NEGATIVE, IGNORED)
+    )
     if config.allow_low_quality:
         best_of_gt = tf.reduce_max(overlap, axis=2, keepdims=True)
         is_best = tf.reduce_any((overlap == best_of_gt) & (best_of_gt > 0.0), axis=1)
-        kind = tf.where(is_best, POSITIVE, kind)
-    return Matches(tf.where(boxes_valid, kind, IGNORED), ground_truth)
+        labels = tf.where(is_best, POSITIVE, labels)
+    return Matches(tf.where(boxes_valid, labels, IGNORED), ground_truth)
 
 
-def sample(kind: tf.Tensor, config: MatchConfig, priority: tf.Tensor) -> Samples:
-    """Choose at most `config.samples` boxes an image, at most `positive_fraction` of them positive, the rest negative.
+def sample(labels: tf.Tensor, config: MatchConfig, priority: tf.Tensor) -> Samples:
+    """Choose at most `config.samples` boxes per image, at most `positive_fraction` of them positive, the rest negative.
 
-    Where positives are short, negatives take their place (paper section 3.1.3); where both are short, slots stay empty.
+    Negatives replace missing positives (paper section 3.1.3). If both are short, slots stay empty.
 
     Args:
-        kind: [B, N] as of `Matches`.
-        priority: [B, N] float32 in [0, 1): boxes of higher priority are chosen first. Random numbers make the choice
+        labels: [B, N] from `Matches`.
+        config: how many samples, and how many of them positive.
+        priority: [B, N] float32 in [0, 1). Boxes of higher priority are chosen first; random numbers make the choice
             random.
 
     Returns:
-        `Samples` with S = config.samples, positives first.
+        S = config.samples slots, positives first.
     """
-    most = config.samples
-    most_positive = int(config.samples * config.positive_fraction)
-    available = tf.shape(kind)[1]
-    positive_count = tf.reduce_sum(tf.cast(kind == POSITIVE, tf.int32), axis=1, keepdims=True)
-    negative_count = tf.reduce_sum(tf.cast(kind == NEGATIVE, tf.int32), axis=1, keepdims=True)
-    positives = tf.minimum(positive_count, most_positive)
-    negatives = tf.minimum(negative_count, most - positives)
+    limit = config.samples
+    positive_limit = int(config.samples * config.positive_fraction)
+    available = tf.shape(labels)[1]
+    positive_count = tf.reduce_sum(tf.cast(labels == POSITIVE, tf.int32), axis=1, keepdims=True)
+    negative_count = tf.reduce_sum(tf.cast(labels == NEGATIVE, tf.int32), axis=1, keepdims=True)
+    positives = tf.minimum(positive_count, positive_limit)
+    negatives = tf.minimum(negative_count, limit - positives)
 
-    _, positive_index = tf.math.top_k(tf.where(kind == POSITIVE, priority, -1.0), tf.minimum(most_positive, available))
-    _, negative_index = tf.math.top_k(tf.where(kind == NEGATIVE, priority, -1.0), tf.minimum(most, available))
-    slot = tf.range(most)[None]
+    _, positive_index = tf.math.top_k(
+        tf.where(labels == POSITIVE, priority, -1.0), tf.minimum(positive_limit, available)
+    )
+    _, negative_index = tf.math.top_k(tf.where(labels == NEGATIVE, priority, -1.0), tf.minimum(limit, available))
+    slot = tf.range(limit)[None]
     is_positive = slot < positives
     index = tf.where(
         is_positive,
@@ -93,5 +111,5 @@ def sample(kind: tf.Tensor, config: MatchConfig, priority: tf.Tensor) -> Samples
 
 
 def _take(values: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
-    """values[b, slots[b, s]], any slot clamped to what there is: [B, K], [B, S] -> [B, S]."""
+    """values[b, slots[b, s]], with slots clamped to the range of values: [B, K], [B, S] -> [B, S]."""
     return tf.gather(values, tf.clip_by_value(slots, 0, tf.shape(values)[1] - 1), batch_dims=1)

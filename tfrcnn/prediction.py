@@ -1,8 +1,8 @@
-"""Detect in picture files: annotated pictures and COCO results in a new folder.
+"""Detects objects in image files and writes annotated images and COCO results to a new folder.
 
-OUT/NAME.png         each picture with its detections
+OUT/NAME.png         each image with its detections
 OUT/detections.json  COCO results: [{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, ...]
-OUT/images.json      what those ids mean: {"images": [{"id", "file_name", "width", "height"}], "categories": [...]}
+OUT/images.json      images and categories: {"images": [{"id", "file_name", "width", "height"}], "categories": [...]}
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from tfrcnn.data.checks import EXTENSIONS
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.headers import EXTENSIONS
+from tfrcnn.drawing import draw_detections, save_png
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import write_coco_results
 from tfrcnn.files import is_free, write_json
 from tfrcnn.inference import Predictor
-from tfrcnn.visualize import draw_detections, save_png
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What `predict_images` did with one picture.
+    """The result for one image.
 
     Attributes:
-        source: the picture.
-        drawn: the annotated picture.
-        detections: its `image_id` is that of the result files.
+        source: image file.
+        drawn: annotated image file.
+        detections: detections, with the `image_id` of the result files.
     """
 
     source: Path
@@ -41,56 +41,77 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What `predict_images` did: a `Prediction` for each picture it could read, an error for each of the others."""
+    """The results of `predict_images`.
+
+    Attributes:
+        done: one result per image that could be read.
+        unreadable: one error per image that could not.
+    """
 
     done: tuple[Prediction, ...]
     unreadable: tuple[InputError, ...]
 
 
 def find_images(sources: Sequence[str | Path]) -> list[Path]:
-    """The pictures among files and folders, in the order given; those of a folder by name, its subfolders left out.
+    """List the images in files and folders.
 
-    A file named by itself is taken whatever its extension, those of a folder by theirs.
+    Args:
+        sources: image files with any extension, and folders. A folder contributes its files with an image extension,
+            sorted by name, without hidden files and subfolders.
+
+    Returns:
+        Image files, each once.
 
     Raises:
-        InputError: nothing is there, or a folder holds no picture.
+        InputError: a source does not exist, or a folder holds no image.
+
+    Example:
+        find_images(["street.jpg", "photos/"])
     """
     extensions = {extension for group in EXTENSIONS.values() for extension in group}
-    found: list[Path] = []
+    images: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
             inside = sorted(p for p in source.iterdir() if p.suffix.lower() in extensions and p.is_file())
             inside = [path for path in inside if not path.name.startswith(".")]
             if not inside:
-                raise InputError(f"{source}: expected pictures ({', '.join(sorted(extensions))}), found none")
-            found += inside
+                raise InputError(f"{source}: expected images ({', '.join(sorted(extensions))}), found none")
+            images += inside
         elif source.is_file():
-            found.append(source)
+            images.append(source)
         else:
-            raise InputError(f"{source}: expected a picture or a folder of pictures, found nothing")
-    return list(dict.fromkeys(found))
+            raise InputError(f"{source}: expected an image or a folder of images, which does not exist")
+    return list(dict.fromkeys(images))
 
 
 def predict_images(
     predictor: Predictor, images: Sequence[Path], out: str | Path, score_threshold: float = 0.0, progress: bool = False
 ) -> Predictions:
-    """Detect in pictures and write the folder described above.
+    """Detect objects in images, and write annotated images and COCO results to a folder.
 
-    Pictures that cannot be read are left out and told. Pictures of one name, from several folders, get NAME-2.png, ...
+    Images that cannot be read are skipped and reported. Images of the same name become NAME.png, NAME-2.png, ...
 
     Args:
-        images: files, see `find_images`; image ids are 1, 2, ... in this order.
-        out: a new or empty folder, so that no picture is overwritten.
-        score_threshold: detections of lower scores are neither drawn nor written.
+        predictor: detector to run.
+        images: image files, see `find_images`. Image ids are 1, 2, ... in this order.
+        out: a new or empty folder, so that no file is overwritten.
+        score_threshold: lowest score of a detection that is drawn and written.
+        progress: show a progress bar.
+
+    Returns:
+        The results per image, and the errors of unreadable images.
 
     Raises:
-        InputError: something is in the folder.
+        InputError: the folder is not empty.
+
+    Example:
+        predict_images(tfrcnn.Predictor(detector), find_images(["photos/"]), "out", score_threshold=0.5)
     """
     out = Path(out)
     check_new_folder(out)
     categories = predictor.categories
     names = [category.name for category in categories]
-    taken = {"detections", "images"}  # no picture's name may be mistaken for the results'
+    taken = {"detections", "images"}  # no image may be named like a result file
     done, unreadable, examples = [], [], []
     for image_id, path in enumerate(tqdm(images, desc="detecting", unit="image", disable=not progress, leave=False), 1):
         try:
@@ -98,10 +119,10 @@ def predict_images(
         except InputError as error:
             unreadable.append(error)
             continue
-        found = _above(predictor.detect(image, image_id), score_threshold)
+        shown = _above(predictor.detect(image, image_id), score_threshold)
         drawn = out / f"{_free_name(path.stem, taken)}.png"
-        save_png(draw_detections(image, found.boxes, found.labels, found.scores, names), drawn)
-        done.append(Prediction(path, drawn, found))
+        save_png(draw_detections(image, shown.boxes, shown.labels, shown.scores, names), drawn)
+        done.append(Prediction(path, drawn, shown))
         examples.append(_example(image_id, path, image))
     dataset = Dataset(str(out), categories, tuple(examples))
     write_coco_results(out / "detections.json", dataset, [prediction.detections for prediction in done])
@@ -114,19 +135,21 @@ def check_new_folder(out: Path) -> None:
     """Check that a folder is new or empty.
 
     Raises:
-        InputError: something is in it.
+        InputError: the folder is not empty.
     """
     if not is_free(out):
         raise InputError(f"{out} exists and is not an empty folder: choose another")
 
 
-def _above(found: ImageDetections, score_threshold: float) -> ImageDetections:
-    sure = found.scores >= score_threshold
-    return ImageDetections(found.image_id, found.boxes[sure], found.scores[sure], found.labels[sure])
+def _above(detections: ImageDetections, score_threshold: float) -> ImageDetections:
+    sure = detections.scores >= score_threshold
+    return ImageDetections(
+        detections.image_id, detections.boxes[sure], detections.scores[sure], detections.labels[sure]
+    )
 
 
 def _free_name(stem: str, taken: set[str]) -> str:
-    """`stem`, or the first of `stem`-2, `stem`-3, ... that is not taken (not even in other capitals); now taken."""
+    """Return `stem`, or the first of `stem`-2, `stem`-3, ... that is not taken in any case, and take it."""
     name, number = stem, 1
     while name.lower() in taken:
         number += 1
@@ -136,7 +159,7 @@ def _free_name(stem: str, taken: set[str]) -> str:
 
 
 def _example(image_id: int, path: Path, image: np.ndarray) -> Example:
-    """A picture without annotations, as `write_coco_results` wants to know it."""
+    """Describe an image without annotations for `write_coco_results`."""
     nothing = np.zeros(0, bool)
     return Example(
         image_id=image_id,

@@ -1,4 +1,4 @@
-"""What the paper's experiments share: their options, a run folder for each row, how a row is measured and printed."""
+"""Shared by the paper's experiments: options, a run folder per row, measuring and printing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,21 @@ from typing import Any, NamedTuple
 import keras
 
 import tfrcnn
-from tfrcnn.cli.detectors import starting_weights, suited_to
-from tfrcnn.cli.job import NO_FILES
-from tfrcnn.training.run import SETUP
+from tfrcnn.training.folder import SETUP
+from tfrcnn.training.start import NO_FILES, starting_weights, unfrozen
 
 
 class Scores(NamedTuple):
-    """Of a detector on the test data: VOC07's mAP, COCO's AP50 and AP, and how many proposals an image find how many
-    of the objects at IoU 0.5 and 0.7."""
+    """The scores of a detector on the test data.
+
+    Attributes:
+        voc07: mAP of VOC 2007, None without objects.
+        ap50: COCO's AP50, None without objects.
+        ap: COCO's AP, None without objects.
+        proposals: proposals per image.
+        recall50: recall of these proposals at IoU 0.5.
+        recall70: recall of these proposals at IoU 0.7.
+    """
 
     voc07: float | None
     ap50: float | None
@@ -33,13 +40,13 @@ HEADER = ("VOC07 mAP, %", "AP50, %", "AP, %", "proposals", "recall at 0.5, %", "
 
 
 def parse(description: str, arguments: Sequence[str] | None = None, **defaults: Any) -> argparse.Namespace:
-    """The options of an experiment; `defaults` are further ones."""
+    """Parse the options of an experiment; `defaults` are further options."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("train", "val", "test"):
         parser.add_argument(f"--{name}", required=True, metavar="DATA", help="COCO json or VOCroot@split")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="a run folder for each row goes here")
-    parser.add_argument("--model", default="vgg16", help="a preset without a feature pyramid, or a preset's file")
-    parser.add_argument("--backbone-weights", metavar="imagenet|none|FILE", help="default: as of tfrcnn train")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for one run folder per row")
+    parser.add_argument("--model", default="vgg16", help="preset without a feature pyramid, or preset file")
+    parser.add_argument("--backbone-weights", metavar="imagenet|none|FILE", help="default: see tfrcnn train")
     for name in ("image-size", "epochs", "batch-size"):
         parser.add_argument(f"--{name}", type=int, metavar="N", help="default: the model's")
     parser.add_argument("--seed", type=int, default=0)
@@ -49,8 +56,11 @@ def parse(description: str, arguments: Sequence[str] | None = None, **defaults: 
 
 
 class Experiment:
-    """The data sets and the model of a table. A row that was trained is loaded, one that was interrupted goes on, and
-    one that was trained with other options is an error (`tfrcnn.train`)."""
+    """The data sets and the model of a table.
+
+    A trained row is loaded, an interrupted row resumes, and a row trained with other options is an error of
+    `tfrcnn.train`.
+    """
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.out: Path = options.out
@@ -60,23 +70,28 @@ class Experiment:
         self.test = tfrcnn.load_dataset(options.test, categories=categories)
         preset = tfrcnn.preset(options.model, categories, options.image_size)
         if preset.detector.fpn is not None:
-            raise tfrcnn.InputError(f"--model: expected one without a feature pyramid, found {options.model}")
-        given = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
+            raise tfrcnn.InputError(f"--model: expected a model without a feature pyramid, found {options.model}")
+        overrides = {name: getattr(options, name) for name in ("epochs", "batch_size", "seed")}
         self.config = preset.detector
-        training = preset.training.replace(**{name: value for name, value in given.items() if value is not None})
-        weights = starting_weights(options.backbone_weights, options.model, preset.detector.backbone)
-        self.training = suited_to(weights, training)
+        weights = starting_weights(options.backbone_weights, preset.detector)
+        training = (unfrozen(preset) if weights == "none" else preset).training
+        self.training = training.replace(**{name: value for name, value in overrides.items() if value is not None})
         self.weights = weights if weights in NO_FILES else os.path.abspath(weights)
 
     def train(self, row: str, scheme: str = "joint", **changes: Any) -> Path:
-        """Train a detector, with some fields of its configuration changed, in a folder of its own.
+        """Train the detector of one row.
+
+        Args:
+            row: the name of its folder.
+            scheme: the training scheme.
+            **changes: fields of the detector's configuration.
 
         Returns:
-            the run folder.
+            The run folder.
         """
         folder = self.out / row
         print(f"\n{folder}: {scheme}", flush=True)
-        keras.utils.set_random_seed(self.training.seed)  # rows start from the same weights where they have the same
+        keras.utils.set_random_seed(self.training.seed)  # rows share the start of common weights
         detector = tfrcnn.build_detector(self.config.replace(**changes), self.weights)
         if detector.weights_note:
             print(detector.weights_note)
@@ -84,12 +99,12 @@ class Experiment:
             detector = tfrcnn.unshare(detector)
         resume = (folder / SETUP).is_file()
         training = self.training.replace(scheme=scheme)
-        given = {"backbone_weights": self.weights}  # the rest is in the configurations
-        tfrcnn.train(detector, self.train_data, self.val, folder, training, resume=resume, options=given)
+        recorded = {"backbone_weights": self.weights}  # the configurations hold the rest
+        tfrcnn.train(detector, self.train_data, self.val, folder, training, resume=resume, options=recorded)
         return folder
 
     def measure(self, folder: Path, **changes: Any) -> Scores:
-        """Judge the detector of a run on the test data; `changes` are those of `tfrcnn.load_detector`."""
+        """Measure the detector of a run on the test data; `changes` are keywords of `tfrcnn.load_detector`."""
         print(f"measuring {folder}", flush=True)
         detector = tfrcnn.load_detector(folder, **changes)
         predictor = tfrcnn.Predictor(detector)
@@ -97,13 +112,13 @@ class Experiment:
         coco = tfrcnn.evaluate(self.test, detections).headline
         voc07 = tfrcnn.evaluate(self.test, detections, "voc07").headline
         count = detector.config.test_proposals.post_nms_top_n
-        found = tfrcnn.evaluate_proposals(self.test, predictor.propose_dataset(self.test), [count])
-        recall = dict(zip(found.iou_thresholds.round(2).tolist(), found.recall[0]))
+        evaluation = tfrcnn.evaluate_proposals(self.test, predictor.propose_dataset(self.test), [count])
+        recall = dict(zip(evaluation.iou_thresholds.round(2).tolist(), evaluation.recall[0]))
         return Scores(voc07["mAP"], coco["AP50"], coco["AP"], count, recall[0.5], recall[0.7])
 
 
 def row(name: str, paper: float | None, scores: Scores) -> list[str]:
-    """A row of a table: what it is, the paper's mAP, and what is measured here."""
+    """Format a row of a table: its name, the paper's mAP, and the scores."""
     measured = [*map(percent, scores[:3]), str(scores.proposals), *map(percent, scores[4:])]
     return [name, "-" if paper is None else f"{paper:.1f}", *measured]
 
@@ -113,13 +128,13 @@ def percent(value: float | None) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, numbers to the right."""
+    """Format a Markdown table with right-aligned numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a program; what its user can mend is one message and exit code 2."""
+    """Run a program. A user error prints one message and exits with code 2."""
     try:
         main()
     except tfrcnn.InputError as error:

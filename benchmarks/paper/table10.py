@@ -1,12 +1,12 @@
-"""Table 10: two stages, or one that classifies dense sliding windows, as OverFeat.
+"""Table 10: two stages against one stage that classifies dense sliding windows, as OverFeat does.
 
     python benchmarks/paper/table10.py --train VOC2007@trainval --val VOC2007@test --test VOC2007@test --model zf \\
         --backbone-weights FILE --epochs 32 --out runs/table10
 
-As in section 4.1 of the paper, the one stage is Fast R-CNN: it is trained and tested on all windows of three scales and
-three ratios around each cell, the model's anchors, in place of proposals, and gives scores of classes and boxes moved
-for each class. The two stages are the unshared networks, as in the paper. Its one-stage system also took a pyramid of
-five image sizes (53.9); here there is one.
+As in section 4.1 of the paper, the one stage is Fast R-CNN. It is trained and tested on dense windows in place of
+proposals: the model's anchors, with three scales and three ratios at each cell. It outputs class scores and a box per
+class. The two stages are the unshared networks, as in the paper. The paper's one-stage system also used a pyramid of
+five image sizes (53.9); this program uses one size.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import tensorflow as tf
 from experiment import HEADER, Experiment, parse, row, run, table
 
 import tfrcnn
-from tfrcnn.cli.detectors import anchor_strides
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.images import padded_size, resized_size
+from tfrcnn.models.build import anchor_strides
 
 
 def dense_windows(config: DetectorConfig, data: Sequence[tfrcnn.Dataset]) -> ProposalConfig:
-    """Proposals that are all anchors of the largest image, as they are."""
+    """Return proposal options that keep all anchors of the largest image unchanged."""
     sizes = {(example.height, example.width) for dataset in data for example in dataset.examples}
     inputs = [padded_size(resized_size(tf.constant(size), config.image), config.image).numpy() for size in sizes]
     (stride,) = anchor_strides(config)

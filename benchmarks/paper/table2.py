@@ -1,12 +1,12 @@
-"""Table 2: shared features or not, and what becomes of a detector that is given other proposals in testing.
+"""Table 2: shared and unshared features, and one detector tested with other proposals.
 
     python benchmarks/paper/table2.py --train VOC2007@trainval --val VOC2007@test --test VOC2007@test --model zf \\
         --backbone-weights FILE --epochs 32 --out runs/table2
 
-Three networks are trained at equal budget (`--epochs`, see `tfrcnn.training.schemes`). The unshared one, whose features
-do not depend on its RPN, is then tested with other numbers of proposals, with random ones ("no cls") and with anchors
-in place of moved boxes ("no reg"). The paper's ablation has a detector that was trained on Selective Search; here it
-was trained on the proposals of its own RPN.
+Three networks are trained with equal budget (`--epochs`, see `tfrcnn.training.schemes`). The features of the unshared
+network do not depend on its RPN. It is then tested with other numbers of proposals, with random proposals ("no cls")
+and with anchors in place of regressed boxes ("no reg"). The paper's ablation trains the detector on Selective Search;
+this program trains it on the proposals of its RPN.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from experiment import HEADER, Experiment, parse, row, run, table
 from tfrcnn.config import ProposalConfig
 
 ALL = 6000
-# scheme: what the paper has, mAP on VOC07 test with ZF
+# scheme: the paper's mAP on VOC07 test with ZF
 SCHEMES = {"joint": None, "alternating": 59.9, "unshared": 58.7}
 
 
-def tests(given: ProposalConfig) -> list[tuple[str, float, ProposalConfig]]:
-    """Name, the paper's mAP, and the proposals, of each test of the one detector."""
+def tests(default: ProposalConfig) -> list[tuple[str, float, ProposalConfig]]:
+    """Return the name, the paper's mAP and the proposal options of each test of the unshared detector."""
 
     def best(count: int) -> ProposalConfig:
-        return given.replace(pre_nms_top_n=max(count, given.pre_nms_top_n), post_nms_top_n=count)
+        return default.replace(pre_nms_top_n=max(count, default.pre_nms_top_n), post_nms_top_n=count)
 
     def unranked(count: int) -> ProposalConfig:
-        return given.replace(pre_nms_top_n=count, post_nms_top_n=count, nms_iou=1.0, use_scores=False)
+        return default.replace(pre_nms_top_n=count, post_nms_top_n=count, nms_iou=1.0, use_scores=False)
 
     return [
         *((f"{n} proposals", paper, best(n)) for n, paper in ((100, 55.1), (300, 56.8), (1000, 56.3))),

@@ -1,11 +1,11 @@
-"""Table 5: where the time of a detection goes.
+"""Table 5: the time of a detection by stage.
 
     python benchmarks/paper/table5.py --model vgg16 --model zf [--data VOC2007@test]
 
-The columns are the paper's: "conv", the shared layers; "proposal", the layers of the RPN; "region-wise", the choice of
-proposals with NMS, pooling, fully connected layers, softmax and what follows. "prepare", resizing and normalising, is
-not in the paper's table, and so not in the total here. The stages are those of `tfrcnn benchmark`, which measures other
-runtimes too. Models are presets, with random weights and 20 classes, preset files or run folders.
+The columns are the paper's: "conv" is the shared layers, "proposal" the layers of the RPN, and "region-wise" the choice
+of proposals with NMS, pooling, fully connected layers, softmax and the rest. "prepare" is resizing and normalising. The
+paper's table does not have it, so the total here excludes it. `tfrcnn benchmark` measures the same stages, and other
+runtimes too. Models are presets (with random weights and 20 classes), preset files or run folders.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ COLUMNS = {
 }
 # conv, proposal, region-wise, total: milliseconds on a K40 GPU, RPN + Fast R-CNN
 PAPER = {"vgg16": (141, 10, 47, 198), "zf": (31, 3, 25, 59)}
-SHAPE = (600, 1000, 3)  # where there is no data: a picture that the paper's networks take as it is
+SHAPE = (600, 1000, 3)  # the picture without --data; the paper's networks do not resize it
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", required=True, help="preset, preset file or run folder; repeatable")
-    parser.add_argument("--data", metavar="DATA", help="measure its first picture; default: one of noise, 600 x 1000")
+    parser.add_argument("--data", metavar="DATA", help="measure its first picture; default: noise of 600 x 1000")
     parser.add_argument("--rounds", type=int, default=10)
     return parser.parse_args(arguments)
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(model: str, picture: np.ndarray, rounds: int) -> dict[str, float]:
-    """Milliseconds by the columns of the table."""
+    """Return the milliseconds per column of the table."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(model)
         if not path.is_dir():

@@ -1,10 +1,10 @@
-"""Table 8: how many scales and ratios the anchors have.
+"""Table 8: the number of scales and ratios of the anchors.
 
     python benchmarks/paper/table8.py --train VOC2007@trainval --val VOC2007@test --test VOC2007@test --model vgg16 \\
         --scheme alternating --epochs 32 --out runs/table8
 
-The paper's 128 and 256 pixels are here the smallest and the middle one of the model's three sizes; its three scales,
-all of them.
+The smallest and the middle one of the model's three sizes stand for the paper's 128 and 256 pixels, and all three for
+the paper's three scales.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     anchors = experiment.config.anchors
     (sizes,) = anchors.sizes
     if len(sizes) != 3:
-        raise tfrcnn.InputError(f"--model: expected one of three anchor sizes, found {len(sizes)} in {options.model}")
+        raise tfrcnn.InputError(
+            f"--model: expected a model with three anchor sizes, found {len(sizes)} in {options.model}"
+        )
     rows = []
     for scales, ratios, paper in SETTINGS:
         chosen = tuple(sizes[i] for i in scales)

@@ -1,4 +1,4 @@
-"""Table 9: lambda, by which equation (1) weighs the boxes of the RPN against its scores.
+"""Table 9: lambda, the weight of the RPN's box loss in equation (1).
 
     python benchmarks/paper/table9.py --train VOC2007@trainval --val VOC2007@test --test VOC2007@test --model vgg16 \\
         --scheme alternating --epochs 32 --out runs/table9
@@ -12,7 +12,7 @@ from experiment import HEADER, Experiment, parse, row, run, table
 
 # the paper's mAP on VOC07 test with VGG-16
 PAPER = {0.1: 67.2, 1.0: 68.9, 10.0: 69.9, 100.0: 69.1}
-N_CLS, N_REG = 256, 2400  # of equation (1); the losses here have N_cls for both, see `tfrcnn.training.losses`
+N_CLS, N_REG = 256, 2400  # equation (1); `tfrcnn.training.losses` divides both losses by N_cls
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

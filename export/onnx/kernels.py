@@ -20,6 +20,7 @@ from ...config import HeadConfig, ImageConfig
 from ...kernels import Bins, Crops, Kernels
 from ...kernels.nms import by_rank
 from ...models import FasterRCNN
+from ...models.faster_rcnn import POOLINGS
 
 
 def operator(op_type: str, inputs: list[tf.Tensor], dtype: tf.DType, **attributes: Any) -> tf.Tensor:
@@ -169,8 +170,8 @@ def upsample(x: tf.Tensor, factor: int, like: tf.Tensor, cut: bool = True) -> tf
 
 
 def feeds_dense(config: HeadConfig) -> bool:
-    """Return whether a hidden layer flattens the result of `roi_align`."""
-    return bool(config.units) and not config.convs
+    """Return whether a hidden layer flattens the result of `roi_align` or `roi_pool`."""
+    return bool(config.units) and not config.convs and config.pooling in POOLINGS
 
 
 def in_order(pooled: tf.Tensor, config: HeadConfig) -> tf.Tensor:

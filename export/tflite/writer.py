@@ -88,7 +88,8 @@ def static_size(config: ImageConfig) -> tuple[int, int]:
 
 def _kernels(detector: FasterRCNN, size: tuple[int, int]) -> Kernels:
     """Choose the kernels whose RoIAlign is faster in LiteRT, by the cells that boxes are pooled from."""
-    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in detector.roi_pooling.strides)
+    strides = detector.level_strides[: detector.stages.pooled_levels]
+    cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in strides)
     return PORTABLE_MATMUL if cells <= MAX_CELLS else PORTABLE
 
 

@@ -1,4 +1,4 @@
-"""The programs of benchmarks/paper, imported as they are run: from their own folder."""
+"""Fixture that imports the programs of benchmarks/paper from their folder, as they run."""
 
 import importlib
 import sys
@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
 
 @pytest.fixture
 def program(monkeypatch):
-    """A program by its name."""
+    """Return a function that imports a program by its name."""
     monkeypatch.syspath_prepend(FOLDER)
     yield importlib.import_module
     for name in {path.stem for path in FOLDER.glob("*.py")} & set(sys.modules):

@@ -1,4 +1,4 @@
-"""What the tests of the command line share: running it in this process, and a data set that is small."""
+"""Fixtures for the tests of the command line: run it in this process, and write a small data set."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from tfrcnn.cli.main import main
 
 
 class Result(NamedTuple):
-    """What a command printed, and its exit code."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def tfrcnn(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """The command line: `tfrcnn("train", "--out", path)`."""
+    """Return a function that runs the command line: `tfrcnn("train", "--out", path)`."""
 
     def run(*arguments: str | Path) -> Result:
         capsys.readouterr()
@@ -33,7 +33,7 @@ def tfrcnn(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 
 def write_coco(folder: Path, name: str = "instances.json", **changes: Any) -> Path:
-    """Four pictures with a box of each of two classes, and their json; `changes` replaces top-level entries."""
+    """Write four pictures with one box per class, and their COCO file; `changes` replaces top-level entries."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     images, annotations = [], []
@@ -52,5 +52,5 @@ def write_coco(folder: Path, name: str = "instances.json", **changes: Any) -> Pa
 
 @pytest.fixture
 def coco() -> Callable[..., Path]:
-    """`write_coco`."""
+    """Return `write_coco`."""
     return write_coco

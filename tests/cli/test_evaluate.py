@@ -1,4 +1,4 @@
-"""`tfrcnn evaluate --proposals`: what it prints and writes, and every way to get it wrong."""
+"""`tfrcnn evaluate --proposals`: its output, its files and its errors."""
 
 import json
 from collections.abc import Callable
@@ -33,12 +33,12 @@ def test_the_table_the_json_and_the_figure_are_of_the_proposals(
     assert "recall.png is in " in result.out
     content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
     assert (content["model"], content["metric"]) == (str(run), "proposals")
-    assert content["counts"]["proposals"] > 4 * 100  # more than the preset's own 100 an image
+    assert content["counts"]["proposals"] > 4 * 100  # more than the preset's 100 per image
     recall = content["recall"]
     assert recall["100"][0] <= recall["300"][0] <= recall["2000"][0]
     assert lines[6].split()[1] == f"{recall['2000'][0]:.3f}"
     assert lines[6].split()[4] == f"{content['average_recall']['AR@2000']:.3f}"
-    assert content["average_recall"]["ARm@100"] is None  # the data's objects are 720 pixels large, below 32^2
+    assert content["average_recall"]["ARm@100"] is None  # the objects have 720 pixels, below 32^2
     with Image.open(tmp_path / "plots/recall.png") as picture:
         assert picture.size == (960, 660)
 
@@ -46,14 +46,14 @@ def test_the_table_the_json_and_the_figure_are_of_the_proposals(
 def test_a_metric_of_detections_is_refused_beside_proposals(run: Path, tfrcnn: Callable) -> None:
     result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", "--proposals", "--metric", "coco")
     assert result.code == 2
-    assert result.err == "error: --metric coco is of detections: leave it out with --proposals\n"
+    assert result.err == "error: --metric cannot be combined with --proposals\n"
 
 
 def test_an_exported_file_has_no_proposals_to_judge(tmp_path: Path, tfrcnn: Callable) -> None:
     (tmp_path / "a.onnx").write_bytes(b"anything")
     result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", "--proposals")
     assert result.code == 2
-    assert result.err.startswith("error: --proposals needs a run folder, whose RPN can be asked; ")
+    assert result.err.startswith("error: --proposals needs a run folder; ")
 
 
 def test_proposals_are_judged_on_objects_of_any_class(
@@ -63,7 +63,7 @@ def test_proposals_are_judged_on_objects_of_any_class(
     result = tfrcnn("evaluate", "--model", run, "--data", data, "--proposals")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("Recall of proposals: 4 images, 8 objects, ")
-    # detections have classes, and these are not the detector's
+    # detections have classes, and the detector has other ones
     result = tfrcnn("evaluate", "--model", run, "--data", data)
     assert result.code == 2
     assert "expected one of red, white, found 'cup' (4 boxes)" in result.err

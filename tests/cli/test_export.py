@@ -1,4 +1,4 @@
-"""`tfrcnn export`: what it writes is what the other commands take, what is wrong is told and never written."""
+"""`tfrcnn export`: other commands take its files, and errors are reported before anything is written."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Everything a user can get wrong: exit code 2, one line that begins with "error:" and names it, no traceback."""
+"""Every user error gives exit code 2 and one line that begins with "error:" and names the fault, no traceback."""
 
 import json
 import re
@@ -11,11 +11,11 @@ import pytest
 from tfrcnn.config import Category
 from tfrcnn.data.read import load_dataset
 from tfrcnn.models import build_detector, preset
-from tfrcnn.training.run import SETUP
+from tfrcnn.training.folder import FORMAT, SETUP
 
 
 def check(result: tuple[int, str, str], message: str) -> None:
-    """`message` is a pattern for the error's line."""
+    """Check the exit code and the error's line; `message` is its pattern."""
     code, out, err = result
     assert code == 2, out + err
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
@@ -26,7 +26,7 @@ def check(result: tuple[int, str, str], message: str) -> None:
 
 @pytest.fixture
 def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
-    """Arguments of `tfrcnn train` that are right."""
+    """Return valid arguments of `tfrcnn train`."""
     train, val = coco(tmp_path / "data", "train.json"), coco(tmp_path / "data", "val.json")
     return ["train", "--train", train, "--val", val, "--out", tmp_path / "run", "--model", "tiny_fpn"]
 
@@ -44,15 +44,19 @@ def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
         ("--learning-rate inf", "learning_rate must be a positive number, found inf"),
         ("--learning-rate -0.1", "learning_rate must be a positive number, found -0.1"),
         ("--backbone-weights imagenet", "'tiny' has no ImageNet weights"),
-        ("--backbone-weights no/such.h5", "--backbone-weights: expected imagenet, none or a file, .*/no/such.h5"),
+        ("--backbone-weights no/such.h5", "backbone_weights: expected imagenet, none or a file, .*/no/such.h5"),
         ("--images no/such", "images: expected a folder, found nothing at .*/no/such"),
         ("--train no/such.json", "found nothing at .*/no/such.json"),
         ("--val no/VOC@val", "found nothing at .*/no/VOC"),
         ("--resume", "no run to resume"),
         ("--scheme end2end", "'--scheme': .*'end2end' is not one of 'joint', 'alternating', 'rpn-only', "),
-        ("--scheme fast-rcnn-only", "learns from given proposals: --proposals RUN is needed"),
-        ("--proposals no/run", "--proposals is for --scheme fast-rcnn-only, found --scheme joint"),
-        ("--scheme fast-rcnn-only --proposals no/run", "--proposals brings the network: leave --model out"),
+        ("--scheme fast-rcnn-only", "learns from the proposals of another run: proposals is needed"),
+        ("--proposals no/run", "proposals brings the network: leave model out"),
+        ("--scheme fast-rcnn-only --proposals no/run", "proposals brings the network: leave model out"),
+        ("--set training.flip=false", "TrainingConfig has no field 'flip'; its fields are scheme, epochs, batch_size"),
+        ("--set epochs=3", "unknown field 'epochs': expected detector.FIELD or training.FIELD"),
+        ("--set training.epochs=many", "TrainingConfig.epochs must be int, found 'many'"),
+        ("--set training.epochs", "--set: expected FIELD=VALUE, found 'training.epochs'"),
     ],
 )
 def test_wrong_option_is_refused_before_anything_is_written(
@@ -135,8 +139,25 @@ def test_resuming_a_run_begun_from_python_is_refused(
     tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
 ) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / SETUP).write_text(json.dumps({"training": {}, "options": {}}), encoding="utf-8")
-    check(tfrcnn(*new_run, "--resume"), "training.json has no options of tfrcnn train: resume this run from Python")
+    (tmp_path / "run" / SETUP).write_text(json.dumps({"format": FORMAT, "options": {}}), encoding="utf-8")
+    check(tfrcnn(*new_run, "--resume"), "was started by tfrcnn.train: resume it from Python in the same way")
+
+
+def test_resuming_a_run_of_release_0_1_is_refused(tmp_path: Path, tfrcnn: Callable) -> None:
+    (tmp_path / SETUP).write_text(json.dumps({"training": {}, "options": {"model": "tiny_fpn"}}), encoding="utf-8")
+    check(tfrcnn("train", "--out", tmp_path, "--resume"), "was written by tfrcnn 0.1, whose runs cannot be resumed")
+
+
+def test_wrong_options_and_faults_of_the_data_are_reported_together(
+    tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
+) -> None:
+    (tmp_path / "data/train_2.png").unlink()
+    code, out, err = tfrcnn(*new_run, "--epochs", "0", "--image-size", "7", "--val", "no/such.json")
+    assert code == 2
+    assert err.startswith("error: 4 faults:\n")
+    for text in ("image size must be", "epochs must be at least 1", "found nothing at .*such.json", "refused: .*train"):
+        assert re.search(text, err), text
+    assert "REFUSED  1 x missing-image" in out
 
 
 @pytest.mark.parametrize(
@@ -148,8 +169,8 @@ def test_resuming_a_run_begun_from_python_is_refused(
             "mobilenet_v2_fpn: expected a run folder, a SavedModel, .* found nothing",
         ),
         ("predict {data} --model no/run --out {out}", "no/run: expected a run folder, .* found nothing"),
-        ("predict no.jpg --model {data} --out {out}", "no.jpg: expected a picture or a folder of pictures"),
-        ("predict {empty} --model no/run --out {out}", r"empty: expected pictures \(\.bmp, .*\), found none"),
+        ("predict no.jpg --model {data} --out {out}", "no.jpg: expected an image or a folder of images"),
+        ("predict {empty} --model no/run --out {out}", r"empty: expected images \(\.bmp, .*\), found none"),
         ("predict {data} --model no/run --out {folder}", "exists and is not an empty folder"),
         ("doctor --data {data} --model resnet", "unknown model 'resnet'"),
         ("doctor --data {data} --image-size 7", "multiple of 32 .*found 7"),

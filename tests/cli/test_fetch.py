@@ -1,4 +1,4 @@
-"""`tfrcnn fetch`, with archives that were brought from elsewhere."""
+"""`tfrcnn fetch` with archives that are already in the folder."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from tfrcnn.data.read import read_dataset
 
 @pytest.fixture
 def brought(tmp_path: Path, coco: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with archives in the form of COCO's, and `DATASETS` that describes them."""
+    """Make a folder with archives like COCO's, and a matching `DATASETS`."""
     files = []
     for name in ("train2017", "val2017"):
         annotations = coco(tmp_path / name, f"instances_{name}.json")
@@ -43,9 +43,9 @@ def test_fetch_says_what_it_does_and_ends_with_a_command_to_train(brought: Path,
     assert re.search(r"train: 4 images, 8 boxes, 2 categories \(.*/instances_train2017.json\)\nval: 4 ", result.out)
     command = shlex.split(result.out.splitlines()[-1])
     assert command[:2] == ["tfrcnn", "train"]
-    given = dict(zip(command[2::2], command[3::2]))
-    assert set(given) == {"--train", "--images", "--val", "--val-images", "--model", "--out"}
-    assert len(read_dataset(given["--val"], given["--val-images"])[0]) == 4
+    options = dict(zip(command[2::2], command[3::2]))
+    assert set(options) == {"--train", "--images", "--val", "--val-images", "--model", "--out"}
+    assert len(read_dataset(options["--val"], options["--val-images"])[0]) == 4
     again = tfrcnn("fetch", "coco2017", "--out", brought)
     assert (again.code, again.out) == (2, "")
     assert re.fullmatch(r"error: .*/data/coco2017 exists: .*\n", again.err)

@@ -1,4 +1,4 @@
-"""`tfrcnn import-weights`, and `tfrcnn train --init` from what it wrote."""
+"""`tfrcnn import-weights`, and `tfrcnn train --init` from its output."""
 
 import json
 import re
@@ -17,7 +17,7 @@ MOBILENET = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """torchvision's mobilenet for "red" and "blue", with random weights."""
+    """Write a checkpoint of torchvision's mobilenet for "red" and "blue", with random weights."""
     detector = build_detector(preset(MOBILENET, (Category(1, "red"), Category(2, "blue"))).detector)
     rng = np.random.default_rng(0)
     state = {}

@@ -13,6 +13,9 @@ from tfrcnn import __version__
 from tfrcnn.cli import options, startup
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
+from tfrcnn.training.recipe import DEFAULT_MODEL
+from tfrcnn.training.schemes import SCHEMES
+from tfrcnn.training.start import DEFAULT_EMA
 from tfrcnn.weights.importing import SOURCES
 
 COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "fetch", "demo")
@@ -36,7 +39,7 @@ def test_help_answers_without_importing_tensorflow(arguments: list[str]) -> None
 
 
 def test_help_answers_within_half_a_second() -> None:
-    """Of processor time, which other work on the machine does not lengthen."""
+    """Measure CPU time, which other work on the machine does not lengthen."""
     before = os.times()
     python("from tfrcnn.cli.main import main; main(['--help'])")
     after = os.times()
@@ -57,7 +60,9 @@ def test_help_of_a_command_has_an_example_that_the_command_takes(command: str, t
 def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     listed = tfrcnn("--help").out.split("Commands:")[1]
     assert re.findall(r"^  ([\w-]+)", listed, re.M) == list(COMMANDS)
-    assert set(options.PRESETS) == set(preset_names())
+    assert preset_names() == options.PRESETS
+    assert (options.DEFAULT_MODEL, options.DEFAULT_EMA) == (DEFAULT_MODEL, DEFAULT_EMA)
+    assert set(get_args(options.Scheme)) == set(SCHEMES)
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
 
@@ -92,7 +97,7 @@ def test_wrong_option_is_one_line_and_exit_code_2(arguments: list[str], message:
 
 
 def test_tensorflow_says_nothing() -> None:
-    """Neither at its import nor when ops run; with level 0 it does say something, so the test can fail."""
+    """It is quiet at import and when ops run. At log level 0 it prints something, so the test can fail."""
     code = """if True:
         from tfrcnn.cli.startup import load_tensorflow
         load_tensorflow()
@@ -126,7 +131,7 @@ def test_what_is_no_noise_is_shown_whatever_becomes_of_the_process(end: str) -> 
 
 
 def test_what_is_no_noise_is_shown_at_once() -> None:
-    """If the import hangs, what was said before it can be read."""
+    """A user can read earlier messages if the import hangs."""
     code = """if True:
         import os, time
         from tfrcnn.cli.startup import filter_stderr
@@ -141,7 +146,7 @@ def test_what_is_no_noise_is_shown_at_once() -> None:
 
 
 def test_python_s_errors_stay_on_the_terminal() -> None:
-    """A progress bar asks whether sys.stderr is one."""
+    """A progress bar checks if sys.stderr is a terminal."""
     code = """if True:
         import os, sys
         from tfrcnn.cli.startup import filter_stderr

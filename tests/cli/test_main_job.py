@@ -1,4 +1,4 @@
-"""The main job by the command line, from boxes to pictures: the demo, made small, interrupted once, and looked into."""
+"""The main job by the command line, from boxes to pictures: a small demo, interrupted once and resumed."""
 
 import csv
 import json
@@ -18,11 +18,12 @@ from tfrcnn.cli.demo import run_demo
 from tfrcnn.training import callbacks
 
 SCENES = {"train": 8, "val": 4, "test": 5}
-OPTIONS = ("--epochs", "2", "--batch-size", "4", "--ema", "--mixed-precision", "--image-size", "128")
+SETTINGS = ("--set", "training.weight_decay=0.002", "--set", "detector.rpn.match.foreground_iou=0.6")
+OPTIONS = ("--epochs", "2", "--batch-size", "4", "--ema", "--mixed-precision", "--image-size", "128", *SETTINGS)
 
 
 class Demo(NamedTuple):
-    """A demo interrupted after its first epoch and then gone on with: its folder, and what each half printed."""
+    """A demo interrupted after its first epoch and then resumed: its folder, and the output of each half."""
 
     folder: Path
     first_half: str
@@ -85,30 +86,25 @@ def test_interrupted_run_says_how_to_go_on_and_does(finished: Demo) -> None:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
 
 
-def test_options_are_kept_with_their_defaults_filled_in(finished: Demo) -> None:
+def test_a_run_is_described_once_with_its_defaults_filled_in(finished: Demo) -> None:
     stored = read(finished.folder / "run/training.json")
+    assert list(stored) == ["format", "train", "validation", "metric", "training", "detector", "options"]
+    assert stored["train"]["source"] == str(finished.folder / "data/instances_train.json")
+    assert stored["validation"]["source"] == str(finished.folder / "data/instances_val.json")
+    assert stored["metric"] == "coco"
     assert stored["options"] == {
-        "train": str(finished.folder / "data/instances_train.json"),
-        "val": str(finished.folder / "data/instances_val.json"),
         "images": None,
         "val_images": None,
         "model": "tiny_fpn",
         "init": None,
         "proposals": None,
         "backbone_weights": "none",
-        "image_size": 128,
-        "metric": "coco",
-        "scheme": "joint",
-        "epochs": 2,
-        "batch_size": 4,
-        "learning_rate": stored["training"]["learning_rate"],
-        "precision": stored["training"]["precision"],
-        "ema": 0.998,
-        "seed": 0,
     }
     assert stored["training"]["precision"] in ("mixed_bfloat16", "mixed_float16")
     assert (stored["training"]["epochs"], stored["training"]["batch_size"], stored["training"]["ema"]) == (2, 4, 0.998)
+    assert stored["training"]["weight_decay"] == 0.002
     assert stored["detector"]["image"]["static_size"] == [128, 128]
+    assert stored["detector"]["rpn"]["match"]["foreground_iou"] == 0.6
 
 
 def test_training_ends_with_the_table_the_files_and_the_next_commands(finished: Demo) -> None:
@@ -144,13 +140,15 @@ def test_options_of_a_resumed_run_may_be_repeated(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "3"], "--epochs was 2, is 3"),
-        (["--no-ema", "--seed", "1"], "--seed was 0, is 1, --ema was 0.998, is None"),
-        (["--model", "vgg16"], "--model was 'tiny_fpn', is 'vgg16'"),
-        (["--train", "/other.json"], "--train was .*instances_train.json', is '/other.json'"),
-        (["--image-size", "160"], "--image-size was 128, is 160"),
-        (["--metric", "voc"], "--metric was 'coco', is 'voc'"),
-        (["--scheme", "alternating"], "--scheme was 'joint', is 'alternating'"),
+        (["--epochs", "3"], r"training\.epochs was 2, is 3"),
+        (["--no-ema", "--seed", "1"], r"training\.ema was 0\.998, is None, training\.seed was 0, is 1"),
+        (["--model", "vgg16"], r"options\.model was 'tiny_fpn', is 'vgg16'"),
+        (["--train", "/other.json"], "train.source was .*instances_train.json', is '/other.json'"),
+        (["--image-size", "160"], r"detector\.image\.static_size was \[128, 128\], is \[160, 160\]"),
+        (["--metric", "voc"], "metric was 'coco', is 'voc'"),
+        (["--scheme", "alternating"], r"training\.scheme was 'joint', is 'alternating'"),
+        (["--set", "training.horizontal_flip=true"], r"training\.horizontal_flip was False, is True"),
+        (["--set", "detector.rpn.match.foreground_iou=0.7"], r"rpn\.match\.foreground_iou was 0\.6, is 0\.7"),
     ],
 )
 def test_resuming_with_other_options_is_refused(
@@ -158,7 +156,7 @@ def test_resuming_with_other_options_is_refused(
 ) -> None:
     result = tfrcnn("train", "--out", finished.folder / "run", "--resume", *options)
     assert result.code == 2
-    assert result.err.startswith(f"error: cannot resume {finished.folder / 'run'} with other options: ")
+    assert result.err.startswith(f"error: cannot resume {finished.folder / 'run'} with other settings: ")
     assert re.search(message, result.err)
 
 
@@ -200,9 +198,9 @@ def test_predictions_are_drawn_and_written_with_ids_that_are_explained(
     assert [Path(image["file_name"]).name for image in images.values()] == ["test_00001.png", "test_00002.png"]
     names = {category["id"]: category["name"] for category in read(out / "images.json")["categories"]}
     assert names[10] == "zero"
-    found = json.loads((out / "detections.json").read_text(encoding="utf-8"))
-    assert found
-    for detection in found:
+    detections = json.loads((out / "detections.json").read_text(encoding="utf-8"))
+    assert detections
+    for detection in detections:
         image = images[detection["image_id"]]
         x, y, width, height = detection["bbox"]
         assert detection["category_id"] in names

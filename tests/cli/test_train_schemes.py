@@ -1,4 +1,4 @@
-"""Each scheme by the command line, from boxes to a detector that is measured, used and exported, at a tiny budget."""
+"""Each scheme by the command line with a tiny budget: train, evaluate, predict and export."""
 
 import csv
 import json
@@ -23,7 +23,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def proposing(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that trained the RPN alone."""
+    """Train the RPN alone and return its run folder."""
     from tfrcnn.cli.main import main
 
     out = tmp_path_factory.mktemp("runs") / "rpn"
@@ -42,7 +42,7 @@ def columns(run: Path) -> list[dict[str, str]]:
 
 
 def check_use(run: Path, data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
-    """The run's folder is a detector like any other: evaluate, predict, export, resume."""
+    """Check that the run's folder is an ordinary detector: evaluate, predict, export, resume."""
     result = tfrcnn("evaluate", "--model", run, "--data", data / "instances_val.json")
     assert (result.code, result.err) == (0, "")
     assert "COCO metric" in result.out
@@ -92,9 +92,9 @@ def test_a_detector_on_the_proposals_of_a_run(proposing: Path, data: Path, tmp_p
     assert result.code == 0, result.err
     assert f"Learning from the proposals of {proposing}" in result.out
     options = json.loads((run / "training.json").read_text(encoding="utf-8"))["options"]
-    assert (options["model"], options["proposals"]) == ("tiny_fpn", str(proposing))
-    given, found = load_detector(proposing), load_detector(run)
-    for part, own in (("backbone", "rpn_backbone"), ("fpn", "rpn_fpn"), ("rpn_head", "rpn_head")):
-        for one, other in zip(getattr(given, part).get_weights(), getattr(found, own).get_weights()):
+    assert (options["model"], options["proposals"]) == (None, str(proposing))
+    proposer, detector = load_detector(proposing), load_detector(run)
+    for part, rpn_part in (("backbone", "rpn_backbone"), ("fpn", "rpn_fpn"), ("rpn_head", "rpn_head")):
+        for one, other in zip(getattr(proposer, part).get_weights(), getattr(detector, rpn_part).get_weights()):
             assert (one == other).all()
     check_use(run, data, tmp_path, tfrcnn)

@@ -1,4 +1,4 @@
-"""A web server on this machine, for what is downloaded."""
+"""A web server on this machine, to download from."""
 
 import re
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
         files: name -> content.
-        ranges: whether it honours Range; where not, it sends a whole file with status 200, as servers do.
-        says_range: whether its answer to Range says which bytes it sends.
-        cuts: bytes after which each of the next connections is closed.
-        asked: the Range of each request, None where it had none.
-        failing: a status that every request gets instead.
+        ranges: whether the server honours Range. If not, it sends the whole file with status 200.
+        says_range: whether the answer to Range says which bytes follow.
+        cuts: bytes after which the next connections are closed, one number per connection.
+        requests: the Range of each request, or None.
+        failing: status of every answer, instead of the file.
     """
 
     daemon_threads = True
@@ -27,7 +27,7 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.ranges = self.says_range = True
         self.cuts: list[int] = []
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
         self.failing: int | None = None
 
     def url(self, name: str) -> str:
@@ -38,13 +38,13 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers["Range"]
-        self.server.asked.append(wanted)
+        requested = self.headers["Range"]
+        self.server.requests.append(requested)
         content = self.server.files.get(self.path[1:])
         if self.server.failing or content is None:
             self.send_error(self.server.failing or 404)
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and self.server.ranges else 0
+        start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if requested and self.server.ranges else 0
         self.send_response(206 if start else 200)
         if start and self.server.says_range:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")

@@ -37,10 +37,10 @@ def sample(boxes: Sequence[Sequence[float]], height: int = 40, width: int = 80) 
     return tf.constant(image), tf.reshape(tf.constant(boxes, tf.float32), [-1, 4]), tf.range(len(boxes))
 
 
-def draws(augment: Callable[..., Sample], given: Sample, count: int) -> list[Sample]:
+def draws(augment: Callable[..., Sample], original: Sample, count: int) -> list[Sample]:
     """Results for `count` seeds; in tf.data, since eager is slow and gives the same (tested below)."""
     dataset = tf.data.Dataset.from_tensor_slices(seeds(count))
-    return list(dataset.map(lambda seed: augment(*given, seed)))
+    return list(dataset.map(lambda seed: augment(*original, seed)))
 
 
 def jitter(factors: tuple[float, float], config: ImageConfig = CONFIG) -> Callable[..., Sample]:
@@ -125,7 +125,7 @@ def test_cropped_boxes_hold_the_cropped_pixels_and_keep_their_labels() -> None:
         assert boxes.shape == (len(labels), 4)
         for box, label in zip(boxes, labels):
             np.testing.assert_array_equal(find(image, label), box)
-    assert set(counts) == {1, 2, 3}  # so that dropping was tried
+    assert set(counts) == {1, 2, 3}  # so that some boxes were dropped
 
 
 def test_crops_have_the_documented_area_and_ratio() -> None:
@@ -271,7 +271,7 @@ def test_contrast_is_about_the_brightened_mean() -> None:
 def test_hue_turns_red_to_the_hand_computed_colour() -> None:
     """A sixth of a turn. For grey + red of 100: Y = 29.9, I = 59.59, Q = 21.15; turned by 60 degrees
     I' = 29.80 - 18.32 = 11.48, Q' = 51.61 + 10.58 = 62.18; in RGB Y + .956 I' + .619 Q' = 79.4,
-    Y - .272 I' - .647 Q' = -13.5, Y - 1.106 I' + 1.703 Q' = 123.1 beside the grey."""
+    Y - .272 I' - .647 Q' = -13.5, Y - 1.106 I' + 1.703 Q' = 123.1, added to the grey."""
     image = np.full((1, 1, 3), 100, np.float32) + np.array([100, 0, 0], np.float32)
     np.testing.assert_allclose(adjusted(image, hue=1 / 6)[0, 0] - 100, [79.4, -13.5, 123.1], atol=0.1)
 
@@ -327,12 +327,12 @@ def test_same_seed_gives_the_same_result_and_another_another(name: str) -> None:
 @pytest.mark.parametrize("boxes", [BOXES, BOXES[:1], []], ids=["three boxes", "one box", "no box"])
 def test_inside_tf_data_equals_eager(name: str, boxes: list[list[float]]) -> None:
     augment = AUGMENTATIONS[name]
-    given = sample(boxes)
-    dataset = tf.data.Dataset.from_tensor_slices(seeds(3)).map(lambda seed: augment(*given, seed))
+    original = sample(boxes)
+    dataset = tf.data.Dataset.from_tensor_slices(seeds(3)).map(lambda seed: augment(*original, seed))
     image_spec, boxes_spec, labels_spec = dataset.element_spec
     assert (image_spec.shape.rank, boxes_spec.shape.rank, labels_spec.shape.rank) == (3, 2, 1)
     for seed, results in zip(seeds(3), dataset):
-        expected = augment(*given, seed)
+        expected = augment(*original, seed)
         assert (len(expected[1]) > 0) == (len(boxes) > 0)
         np.testing.assert_allclose(results[0], expected[0], atol=1e-3)
         np.testing.assert_array_equal(results[1], expected[1])

@@ -88,10 +88,11 @@ def test_ids_may_be_text_and_category_ids_digits(tmp_path: Path) -> None:
     assert example.labels.tolist() == [1, 0]
 
 
-def test_area_is_that_of_the_box_where_the_file_has_none_or_0(tmp_path: Path) -> None:
+@pytest.mark.parametrize("area", [0, 3.41e38, float("nan"), 10**400])
+def test_area_of_the_box_replaces_a_missing_or_impossible_area(tmp_path: Path, area: float) -> None:
     def change(c: dict[str, Any]) -> None:
         del c["annotations"][0]["area"], c["annotations"][0]["iscrowd"]
-        c["annotations"][1]["area"] = 0
+        c["annotations"][1]["area"] = area
 
     assert load_dataset(write(tmp_path, changed(change))).examples[0].area.tolist() == [200.0, 1200.0]
 

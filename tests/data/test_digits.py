@@ -9,7 +9,7 @@ from PIL import Image
 
 pytest.importorskip("sklearn", reason="the digits are scikit-learn's")
 
-from tfrcnn.data.digits import LEAST_CONTRAST, NAMES, Scene, make_digit_scenes, make_scene
+from tfrcnn.data.digits import MIN_CONTRAST, NAMES, Scene, make_digit_scenes, make_scene
 from tfrcnn.errors import InputError
 
 
@@ -56,7 +56,7 @@ def test_digits_stand_out_from_what_is_behind_them(scenes):
     for scene in scenes:
         change = np.abs(scene.image @ weights - scene.background @ weights)
         for y1, x1, y2, x2 in scene.boxes:
-            assert np.percentile(change[y1:y2, x1:x2], 95) > LEAST_CONTRAST / 2
+            assert np.percentile(change[y1:y2, x1:x2], 95) > MIN_CONTRAST / 2
 
 
 def test_scenes_are_varied(scenes):

@@ -15,9 +15,11 @@ from PIL import ExifTags, Image
 
 from tfrcnn.boxes import base_anchors, grid_anchors, iou
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig, ImageConfig
-from tfrcnn.data.checks import BadImageError, in_threads, read_header
+from tfrcnn.data.checks import in_threads
 from tfrcnn.data.doctor import anchor_recall, diagnose
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.faults import KINDS
+from tfrcnn.data.headers import BadImageError, read_header
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -107,6 +109,13 @@ def test_an_image_that_cannot_be_used_is_refused_without_decoding_it(tmp_path: P
 def test_a_header_gives_format_and_stored_size(tmp_path: Path, name: str, data: bytes, kind: str) -> None:
     (tmp_path / name).write_bytes(data)
     assert read_header(tmp_path / name) == (kind, (30, 40), 1)
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (action, _) in KINDS.items() if action == "refused"])
+def test_a_refused_fault_says_what_is_wrong_and_how_to_fix_it(kind: str) -> None:
+    problem, _, remedy = KINDS[kind].meaning.partition("; ")
+    assert problem
+    assert remedy
 
 
 def test_a_header_of_no_file_is_an_error_with_its_kind(tmp_path: Path) -> None:
@@ -204,14 +213,14 @@ def test_the_doctor_reports_faults_of_annotations_and_of_pixels_together(tmp_pat
 def test_statistics_are_those_of_the_boxes(tmp_path: Path) -> None:
     path = coco(tmp_path, {f"{i}.jpg": encoded("JPEG") for i in range(4)})
     content = json.loads(Path(path).read_text())
-    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20, that of the others 6
+    content["annotations"][0]["bbox"] = [0, 0, 40, 10]  # the root of its area is 20; the others have 6
     content["annotations"][1]["image_id"] = 0
     Path(path).write_text(json.dumps(content))
 
     summary = diagnose(path).summary
 
     assert summary["boxes_by_category"] == {"cat": 4}
-    assert summary["boxes_an_image"] == pytest.approx(
+    assert summary["boxes_per_image"] == pytest.approx(
         {"min": 0, "5%": 0.15, "25%": 0.75, "median": 1, "75%": 1.25, "95%": 1.85, "max": 2}
     )
     assert (summary["box_size_px"]["min"], summary["box_size_px"]["max"]) == (6, 20)
@@ -225,7 +234,7 @@ def test_an_empty_data_set_is_diagnosed_too(tmp_path: Path) -> None:
 
 
 def detector(*sizes: tuple[float, ...], image: ImageConfig | None = None, **anchors: object) -> DetectorConfig:
-    """Square anchors of the given sizes a level; a network input of 64 x 64."""
+    """Square anchors of these sizes per level; a network input of 64 x 64."""
     options = {"ratios": (1.0,), **anchors}
     return DetectorConfig(
         BackboneConfig("any"),
@@ -294,8 +303,8 @@ def test_without_objects_there_is_no_recall() -> None:
     assert recall.faults(dataset_of(np.zeros([0, 4]))) == []
 
 
-def test_strides_are_one_a_level_and_come_with_a_config(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 1, one a level of anchors, found 2"):
+def test_strides_are_one_per_level_and_come_with_a_config(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected 1, one per level of anchors, found 2"):
         anchor_recall(dataset_of(), detector((32.0,)), (8, 16))
     with pytest.raises(InputError, match="config and strides together"):
         diagnose(str(tmp_path), config=detector((32.0,)))

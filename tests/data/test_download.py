@@ -11,7 +11,7 @@ from tfrcnn.data import download as module
 from tfrcnn.data.download import RemoteFile, download
 from tfrcnn.errors import InputError
 
-CONTENT = bytes(range(256)) * 40  # 10240 bytes that tell where they are from
+CONTENT = bytes(range(256)) * 40  # 10240 bytes whose values show their position
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def file(server):
 def test_a_file_arrives_whole_in_one_request(server, file, tmp_path):
     assert file.missing(tmp_path) == 10240
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None]
+    assert server.requests == [None]
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
     assert file.missing(tmp_path) == 0
 
@@ -41,7 +41,7 @@ def test_md5_is_checked_too(server, file, tmp_path):
 def test_after_a_cut_connection_the_rest_is_asked_for(server, file, tmp_path):
     server.cuts = [1000, 2000]
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-", "bytes=3000-"]
+    assert server.requests == [None, "bytes=1000-", "bytes=3000-"]
 
 
 def test_the_next_call_goes_on_where_a_lost_one_ended(server, file, tmp_path):
@@ -49,15 +49,15 @@ def test_the_next_call_goes_on_where_a_lost_one_ended(server, file, tmp_path):
     with pytest.raises(InputError, match=r"connection was lost \(.*\) after 1,000 of 10,240 bytes; run the same"):
         download(file, tmp_path)
     assert file.missing(tmp_path) == 9240
-    server.asked.clear()
+    server.requests.clear()
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == ["bytes=1000-"]
+    assert server.requests == ["bytes=1000-"]
 
 
 def test_a_server_without_ranges_begins_anew_and_the_file_is_right(server, file, tmp_path):
     server.ranges, server.cuts = False, [1000]
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-"]
+    assert server.requests == [None, "bytes=1000-"]
 
 
 def test_a_server_without_ranges_that_is_cut_again_costs_nothing_that_is_there(server, file, tmp_path):
@@ -87,19 +87,21 @@ def test_a_network_that_goes_away_while_bytes_arrive_is_asked_again(server, file
 
     monkeypatch.setattr(HTTPResponse, "read", read_then_lose)
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-"]
+    assert server.requests == [None, "bytes=1000-"]
 
 
 def test_a_part_that_cannot_be_written_is_one_line(server, file, tmp_path):
     (tmp_path / "a.tar.part").mkdir()
     with pytest.raises(InputError, match=r"a.tar.part: Is a directory$"):
         download(file, tmp_path)
-    assert server.asked == [None]
+    assert server.requests == [None]
 
 
 def test_a_wrong_checksum_is_an_error_and_leaves_nothing_to_go_on_from(server, file, tmp_path):
     server.files["a.tar"] = CONTENT[:-1] + b"x"
-    with pytest.raises(InputError, match=r"a.tar.part: expected the sha256 [0-9a-f]{64}, found .* it is removed"):
+    with pytest.raises(
+        InputError, match=r"a.tar.part: expected the sha256 [0-9a-f]{64}, found .* the file was removed"
+    ):
         download(file, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -117,18 +119,18 @@ def test_a_file_of_another_size_is_refused_before_a_byte_is_written(server, file
 def test_a_part_longer_than_the_file_is_begun_anew(server, file, tmp_path):
     (tmp_path / "a.tar.part").write_bytes(b"x" * 10241)
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None]
+    assert server.requests == [None]
 
 
 def test_what_the_server_does_not_have_is_one_line(server, file, tmp_path):
-    with pytest.raises(InputError, match=r"^http.*/b.tar: expected the file, the server says 404 Not Found$"):
+    with pytest.raises(InputError, match=r"^http.*/b.tar: expected the file, the server answers 404 Not Found$"):
         download(RemoteFile(server.url("b.tar"), 1, "md5:"), tmp_path)
 
 
 def test_without_a_connection_the_error_says_what_to_do(server, file, tmp_path):
     server.shutdown()
     server.server_close()
-    with pytest.raises(InputError, match=r"127.0.0.1 cannot be reached \(.*\). Where there is no network, put http"):
+    with pytest.raises(InputError, match=r"127.0.0.1 cannot be reached \(.*\). Without a network, copy http"):
         download(file, tmp_path)
 
 
@@ -143,7 +145,7 @@ def test_a_server_that_is_busy_for_a_while_is_asked_again(server, file, tmp_path
 
     monkeypatch.setattr(module, "_receive", receive_once_in_between)
     assert download(file, tmp_path).read_bytes() == CONTENT
-    assert server.asked == [None, "bytes=1000-", "bytes=1000-"]
+    assert server.requests == [None, "bytes=1000-", "bytes=1000-"]
 
 
 def test_a_file_that_was_brought_is_checked_and_taken(server, file, tmp_path):
@@ -152,12 +154,14 @@ def test_a_file_that_was_brought_is_checked_and_taken(server, file, tmp_path):
     (tmp_path / "a.tar").write_bytes(CONTENT[1:] + b"x")
     with pytest.raises(InputError, match=r"expected the sha256 .*; remove it and run the same command again$"):
         download(file, tmp_path)
-    assert (tmp_path / "a.tar").is_file()  # not ours to remove
-    assert server.asked == []
+    assert (tmp_path / "a.tar").is_file()  # the file is the user's
+    assert server.requests == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_is_one_line(server, file, tmp_path):
     (tmp_path / "a.tar.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match=r"a.tar.part: the disk is full; make room and run the same command again"):
+    with pytest.raises(
+        InputError, match=r"a.tar.part: the disk is full; free some space and run the same command again"
+    ):
         download(file, tmp_path)

@@ -1,4 +1,4 @@
-"""Fetching a data set from a server on this machine, from its archives to what the reader reads."""
+"""Fetching a data set from a server on this machine, from the archives to the data set."""
 
 import hashlib
 import io
@@ -70,10 +70,10 @@ def test_a_data_set_is_downloaded_unpacked_and_read(source, tmp_path):
 def test_the_plan_says_what_is_downloaded_and_what_it_takes(source, server, tmp_path):
     rest, needed = sum(file.size for file in source.archives), 63_000  # 60000 and 5 %
     assert f"{source.archives[0].url}: " in plan(source, tmp_path)
-    assert f"It takes {(rest + needed) / 1e9:.2f} GB of the " in plan(source, tmp_path)
+    assert f"It needs {(rest + needed) / 1e9:.2f} of " in plan(source, tmp_path)
     (tmp_path / "train.tar").write_bytes(server.files["train.tar"])
     assert f"{source.archives[0].url}: there already" in plan(source, tmp_path)
-    assert not server.asked
+    assert not server.requests
 
 
 def test_too_little_room_is_an_error_before_anything_is_downloaded(source, server, tmp_path, monkeypatch):
@@ -82,18 +82,18 @@ def test_too_little_room_is_an_error_before_anything_is_downloaded(source, serve
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=needed))
     plan(source, tmp_path)
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
-    with pytest.raises(InputError, match=r"GB are needed for voc2007, 0.00 GB are free"):
+    with pytest.raises(InputError, match=r"voc2007 needs 0.00 GB, only 0.00 GB are free"):
         fetch(source, tmp_path / "data")
-    assert not server.asked
+    assert not server.requests
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_data_set_that_is_there_is_not_touched(source, server, tmp_path):
     home = tmp_path / "VOCdevkit" / "VOC2007"
     home.mkdir(parents=True)
-    with pytest.raises(InputError, match=r"VOCdevkit/VOC2007 exists: use it as it is, remove it, or choose another"):
+    with pytest.raises(InputError, match=r"VOCdevkit/VOC2007 exists: use it, remove it, or choose another"):
         fetch(source, tmp_path)
-    assert not server.asked
+    assert not server.requests
     assert list(home.iterdir()) == []
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="--out: expected a folder, found a file"):
@@ -202,8 +202,10 @@ def test_a_damaged_archive_is_one_line(name, tmp_path):
 def test_the_bytes_of_a_zip_are_those_that_were_put_in(tmp_path):
     members = {"annotations/a.json": b"{}", "train/1.jpg": bytes(range(256)) * 100}
     unpack(zip_of(tmp_path / "a.zip", members), tmp_path / "in")
-    found = {str(p.relative_to(tmp_path / "in")): p.read_bytes() for p in (tmp_path / "in").rglob("*") if p.is_file()}
-    assert found == members
+    unpacked = {
+        str(p.relative_to(tmp_path / "in")): p.read_bytes() for p in (tmp_path / "in").rglob("*") if p.is_file()
+    }
+    assert unpacked == members
 
 
 def test_the_published_data_sets_are_described_as_they_are_published():

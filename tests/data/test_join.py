@@ -66,7 +66,7 @@ def test_a_part_that_is_not_there_is_named(both: tuple[str, str]) -> None:
 
 
 def test_a_folder_of_images_is_of_one_data_set(both: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="images: expected none where data sets are joined"):
+    with pytest.raises(InputError, match="images: expected none with several data sets"):
         load_dataset("+".join(both), images=tmp_path)
 
 

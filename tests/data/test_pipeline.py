@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrcnn.config import Category, ImageConfig, TrainingConfig
+from tfrcnn.data.augment import Augmentation, Sample, augmentations
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.pipeline import TrainingData, inference_data, training_data
@@ -171,6 +172,23 @@ def test_batches_of_another_seed_differ(mixed: Dataset, seed: int) -> None:
     first = take(training_data(mixed, CONFIG, AUGMENTED), 6)
     second = take(training_data(mixed, CONFIG, AUGMENTED.replace(seed=seed)), 6)
     assert any(a["image_index"].tolist() != b["image_index"].tolist() for a, b in zip(first, second))
+
+
+def test_a_new_augmentation_changes_no_draw_of_the_others(mixed: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = take(training_data(mixed, CONFIG, AUGMENTED), 6)
+    drawn = []
+
+    def with_one_more(*arguments: object) -> dict[str, Augmentation]:
+        def draw_and_do_nothing(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Sample:
+            drawn.append(tf.random.stateless_uniform([], seed))
+            return image, boxes, labels
+
+        steps = list(augmentations(*arguments).items())
+        return dict([("noise", draw_and_do_nothing), *steps[:1], ("blur", draw_and_do_nothing), *steps[1:]])
+
+    monkeypatch.setattr("tfrcnn.data.pipeline.augmentations", with_one_more)
+    assert_same(take(training_data(mixed, CONFIG, AUGMENTED), 6), expected)
+    assert len(drawn) == 2
 
 
 @pytest.mark.parametrize("start_step", [1, 3, 7])

@@ -178,14 +178,14 @@ def test_each_fault_is_named_with_file_and_field(tmp_path: Path, name: str) -> N
 def test_faults_of_the_split_file_are_named_by_line(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": xml(obj())}, {"twice": "a\na", "none": "\n", "more": "a\nz"})
 
-    found = {name: read_dataset(f"{root}@{name}")[1].faults[0] for name in ("twice", "none", "more")}
+    faults = {name: read_dataset(f"{root}@{name}")[1].faults[0] for name in ("twice", "none", "more")}
 
-    assert [(fault.kind, fault.field) for fault in found.values()] == [
+    assert [(fault.kind, fault.field) for fault in faults.values()] == [
         ("duplicate-image-id", "line 2"),
         ("empty-split", ""),
         ("missing-annotation", "line 2"),
     ]
-    assert str(root / "Annotations" / "z.xml") in found["more"].message
+    assert str(root / "Annotations" / "z.xml") in faults["more"].message
 
 
 def test_a_missing_image_is_refused_by_name(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_all_faults_come_in_one_report(tmp_path: Path) -> None:
         ("{root}@test", "expected one of the splits train, val in .*found 'test'"),
         ("{root}@", "expected one of the splits train, val in .*found 'no name'"),
         ("{root}/no@train", "found nothing at .*/no$"),
-        ("{root}/JPEGImages@train", "expected ImageSets/Main with a .txt file a split"),
+        ("{root}/JPEGImages@train", "expected ImageSets/Main with one .txt file per split"),
     ],
 )
 def test_a_data_argument_that_is_no_split_is_one_clear_error(tmp_path: Path, data: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""The COCO metric against hand-counted cases, published figures and pycocotools run by itself.
+"""The COCO metric against hand-counted cases, published figures and pycocotools on its own.
 
 Boxes in `example` and `found` are [y1, x1, y2, x2].
 """

@@ -1,4 +1,4 @@
-"""Recall of proposals against hand-counted cases and pycocotools run by itself, without classes.
+"""Recall of proposals against hand-counted cases and pycocotools on its own, without classes.
 
 Boxes are [y1, x1, y2, x2].
 """
@@ -15,9 +15,10 @@ from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, Example, ImageProposals
+from tfrcnn.drawing import plot_recall
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.proposals import THRESHOLDS, evaluate_proposals
-from tfrcnn.evaluation.report import plot_recall, render_proposals, write_json
+from tfrcnn.evaluation.report import render_proposals, write_json
 
 BOX = [0, 0, 100, 100]
 SHIFTED = [0, 25, 100, 125]  # IoU with BOX is 75 / 125 = 0.6
@@ -125,7 +126,7 @@ def test_without_proposals_recall_is_zero_and_without_objects_it_is_not_defined(
         ([], (), r"limits must be .* positive numbers of proposals, found \[\]"),
         ([], (0, 5), r"found \[0, 5\]"),
         ([proposed(2, [BOX])], (5,), "proposals for hand: image_id 2: expected an image of the data set"),
-        ([proposed(1, [BOX]), proposed(1, [BOX])], (5,), "expected one entry for each image, found two"),
+        ([proposed(1, [BOX]), proposed(1, [BOX])], (5,), "expected one entry per image, found two"),
         ([proposed(1, [BOX], [np.nan])], (5,), r"scores\[0\]: expected finite numbers, found nan"),
         ([proposed(1, [BOX], [0.1, 0.2])], (5,), r"boxes \[N, 4\] and scores \[N\], found \[1, 4\] and \[2\]"),
     ],
@@ -195,12 +196,12 @@ def test_average_recall_is_that_of_pycocotools_without_classes(seed):
     data, proposals = crowded(seed)
     limits = (10, 50, 150)
     expected = pycocotools_average_recall(data, proposals, limits)
-    found = evaluate_proposals(data, proposals, limits).average_recall
-    assert list(found) == list(expected)
-    assert 0.1 < found["AR@10"] < found["AR@50"] < found["AR@150"] < 1
-    # the same counts of found objects; what differs is the order in which ten quotients are added
+    actual = evaluate_proposals(data, proposals, limits).average_recall
+    assert list(actual) == list(expected)
+    assert 0.1 < actual["AR@10"] < actual["AR@50"] < actual["AR@150"] < 1
+    # both count the same objects; only the order in which ten quotients are added differs
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-12), name
+        assert actual[name] == pytest.approx(value, abs=1e-12), name
 
 
 def test_the_report_has_a_row_for_each_limit_and_json_all_of_it(tmp_path):

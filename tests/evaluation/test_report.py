@@ -1,19 +1,16 @@
-"""Tables, JSON and figures of evaluations, and the confusion matrix."""
+"""Tables and JSON of evaluations, and the confusion matrix."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, Example, ImageDetections
-from tfrcnn.evaluation import report
 from tfrcnn.evaluation.confusion import confusion_matrix
-from tfrcnn.evaluation.report import plot_confusion, plot_curves, plot_precision_recall, render, write_json
+from tfrcnn.evaluation.report import render, write_json
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
-from tfrcnn.evaluation.voc import evaluate_voc
 
 CAT, DOG = Category(70, "cat"), Category(7, "dog")
 A, B, C = [0, 0, 10, 10], [0, 20, 10, 30], [0, 40, 10, 50]
@@ -37,13 +34,13 @@ def example(boxes, labels, difficult=None):
     )
 
 
-def found(boxes, scores, labels):
+def detected(boxes, scores, labels):
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     return [ImageDetections(1, boxes, np.array(scores, np.float32), np.array(labels, np.int32))]
 
 
 def evaluation_of(num_classes=2, headline=None):
-    """The last class is without objects."""
+    """An evaluation whose last class has no objects."""
     curve = Curve(np.array([0.5, 1.0]), np.array([1.0, 2 / 3]), np.array([0.9, 0.8]))
     rows = [
         ClassResult(Category(n, f"class {n}"), {"AP": n / num_classes}, 3, 4, curve) for n in range(num_classes - 1)
@@ -87,20 +84,20 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 def test_confusion_of_right_wrong_missed_and_false_alarm():
     dataset = Dataset("hand", (CAT, DOG), (example([A, B, C], [0, 0, 1]),))
-    detections = found([A, B, [50, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 1])
+    detections = detected([A, B, [50, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 1])
     # rows: cat, dog, background; A is right, B taken for a dog, C missed, the third detection is a false alarm
     assert confusion_matrix(dataset, detections).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
 
 
 def test_object_is_taken_by_the_highest_score_and_others_are_false_alarms():
     dataset = Dataset("hand", (CAT, DOG), (example([A], [0]),))
-    detections = found([A, A], [0.6, 0.9], [0, 1])
+    detections = detected([A, A], [0.6, 0.9], [0, 1])
     assert confusion_matrix(dataset, detections).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
 
 
 def test_scores_below_the_threshold_and_difficult_objects_are_left_out():
     dataset = Dataset("hand", (CAT, DOG), (example([A, B], [0, 1], [True, False]),))
-    detections = found([A, A, B], [0.9, 0.8, 0.4], [0, 0, 1])
+    detections = detected([A, A, B], [0.9, 0.8, 0.4], [0, 0, 1])
     assert confusion_matrix(dataset, detections).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
@@ -112,74 +109,8 @@ def test_confusion_counts_every_object_and_every_detection_once():
         return np.concatenate([corner, corner + rng.uniform(5, 30, (count, 2))], axis=1)
 
     dataset = Dataset("random", (CAT, DOG), (example(boxes(40), rng.integers(0, 2, 40)),))
-    detections = found(boxes(50), np.linspace(1, 0.6, 50), rng.integers(0, 2, 50))
+    detections = detected(boxes(50), np.linspace(1, 0.6, 50), rng.integers(0, 2, 50))
     matrix = confusion_matrix(dataset, detections, iou=0.3)
     assert matrix[:2].sum() == 40
     assert matrix[:, :2].sum() == 50
     assert 0 < matrix[:2, :2].sum() < 40
-
-
-def size_of(path):
-    """(width, height) of a PNG with something on it."""
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        assert len(picture.convert("L").getcolors(256)) > 8
-        return picture.size
-
-
-def is_picture(path):
-    return min(size_of(path)) > 300
-
-
-@pytest.mark.parametrize("num_classes", [1, 2, 10, 40])
-def test_precision_recall_figure_of_few_and_of_many_classes(tmp_path, num_classes):
-    plot_precision_recall(evaluation_of(num_classes), tmp_path / "new" / "pr.png")
-    assert is_picture(tmp_path / "new" / "pr.png")
-    assert len(list((tmp_path / "new").iterdir())) == 1
-
-
-def test_precision_recall_figure_of_a_class_without_detections(tmp_path):
-    dataset = Dataset("hand", (CAT, DOG), (example([A], [0]),))
-    plot_precision_recall(evaluate_voc(dataset, []), tmp_path / "pr.png")
-    assert is_picture(tmp_path / "pr.png")
-
-
-@pytest.mark.parametrize(
-    "history",
-    [
-        [],
-        [{"epoch": 1, "loss": 2.0, "seconds": 7}],
-        [{"epoch": e, "loss": 1 / e, "rpn_box_loss": 0.5 / e, "val_AP": None, "val_AP50": e / 9} for e in range(1, 9)],
-        [{"step": s, "loss": 1 / (s + 1)} for s in range(300)] + [{"step": 300, "mAP": 0.5, "loss": float("nan")}],
-    ],
-)
-def test_training_curves_of_any_history(tmp_path, history):
-    plot_curves(history, tmp_path / "curves.png")
-    assert is_picture(tmp_path / "curves.png")
-
-
-def test_metrics_add_a_panel_to_the_training_curves(tmp_path):
-    plot_curves([{"epoch": 1, "loss": 2.0}], tmp_path / "one.png")
-    plot_curves([{"epoch": 1, "loss": 2.0, "val_AP50": 0.5}], tmp_path / "two.png")
-    assert size_of(tmp_path / "two.png")[1] > size_of(tmp_path / "one.png")[1]
-
-
-def test_curves_are_broken_where_another_phase_begins(tmp_path, monkeypatch):
-    figures = []
-    monkeypatch.setattr(report, "_save", lambda figure, path: figures.append(figure))
-    history = [{"phase": 1 + i // 2, "step": 3 * i, "loss": float(i)} for i in range(4)]
-    plot_curves(history, tmp_path / "curves.png")
-    (panel,) = figures[0].axes
-    first, second, border = panel.lines
-    assert [list(line.get_xdata()) for line in (first, second)] == [[0, 3], [6, 9]]
-    assert first.get_color() == second.get_color()
-    assert list(border.get_xdata()) == [3, 3]
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == ["loss"]
-
-
-@pytest.mark.parametrize("num_classes", [1, 30])
-def test_confusion_figure(tmp_path, num_classes):
-    categories = tuple(Category(n, f"class {n}") for n in range(num_classes))
-    dataset = Dataset("hand", categories, (example([A], [0]),))
-    plot_confusion(dataset, found([A, B], [0.9, 0.8], [0, 0]), tmp_path / "confusion.png")
-    assert is_picture(tmp_path / "confusion.png")

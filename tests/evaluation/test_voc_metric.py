@@ -133,7 +133,7 @@ def test_arguments_out_of_range_are_refused(threshold, metric):
 
 def brute_force(truths, detections, threshold, metric):
     """AP of one class. truths: {image: [(box, difficult)]}, detections: [(image, score, box)], inclusive xyxy."""
-    wanted = sum(not difficult for objects in truths.values() for _, difficult in objects)
+    count = sum(not difficult for objects in truths.values() for _, difficult in objects)
     taken, tp, fp = set(), [], []
     for image, _, (x1, y1, x2, y2) in sorted(detections, key=lambda d: -d[1]):
         best, chosen = -np.inf, None
@@ -150,10 +150,10 @@ def brute_force(truths, detections, threshold, metric):
             tp.append(1), fp.append(0)
         else:
             tp.append(0), fp.append(1)
-    if wanted == 0:
+    if count == 0:
         return None
     tp, fp = np.cumsum(tp), np.cumsum(fp)
-    recall, precision = tp / wanted, tp / np.maximum(tp + fp, 1)
+    recall, precision = tp / count, tp / np.maximum(tp + fp, 1)
     if metric == "voc07":
         return sum(max(precision[recall >= k / 10], default=0) for k in range(11)) / 11
     recall, precision = [0, *recall, 1], [0, *precision, 0]
@@ -163,7 +163,7 @@ def brute_force(truths, detections, threshold, metric):
 
 
 def compare(dataset, detections, threshold, metric):
-    """Our APs beside those of the devkit's loop on the same boxes written with the devkit's coordinates."""
+    """AP of tfrcnn and of the devkit's loop, on the same boxes in the devkit's coordinates."""
     evaluation = evaluate_voc(dataset, detections, threshold, metric)
     inclusive = lambda box: (box[1] + 1, box[0] + 1, box[3], box[2])  # noqa: E731
     for label, row in enumerate(evaluation.per_class):
@@ -254,7 +254,7 @@ def test_equals_the_devkits_loop_on_eighty_five_images_of_many_classes(data_root
     examples, detections = [], []
     for image, rows in sorted(lines["ground-truth"].items()):
         boxes = from_inclusive([row[1:5] for row in rows])
-        difficult = np.arange(len(rows)) % 7 == 3  # the files mark none; mark some, so that the rule is tried
+        difficult = np.arange(len(rows)) % 7 == 3  # the files mark none as difficult; mark some to test the rule
         examples.append(example(image, boxes, [names.index(row[0]) for row in rows], difficult))
         rows = lines["detection-results"].get(image, [])
         boxes, scores = from_inclusive([row[2:6] for row in rows]), [float(row[1]) for row in rows]
@@ -267,7 +267,7 @@ def test_equals_the_devkits_loop_on_eighty_five_images_of_many_classes(data_root
 
 
 def test_toy_example_gives_the_same_from_voc_and_coco_ground_truth(data_root):
-    """Its COCO file takes the VOC corners for continuous ones; read so, both forms hold the same boxes."""
+    """Its COCO file uses the VOC corners as continuous ones; read so, both hold the same boxes."""
     folder = data_root / "eval_golden/toyexample"
     coco = json.loads((folder / "gts_coco_format/toy_example_coco.JSON").read_text())
     from_coco, from_voc, detections = [], [], []

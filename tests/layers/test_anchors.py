@@ -20,7 +20,7 @@ def test_where_pooling_rounded_up_the_stride_is_what_the_map_covers_or_the_nomin
 
 
 def test_nominal_strides_have_to_be_given():
-    with pytest.raises(ValueError, match="one stride for each level"):
+    with pytest.raises(ValueError, match="one stride per level"):
         AnchorGenerator(ONE.replace(nominal_strides=True))
 
 

@@ -1,4 +1,4 @@
-"""The box head: which number is which."""
+"""The box head: the order of its outputs."""
 
 import numpy as np
 import tensorflow as tf

@@ -32,6 +32,7 @@ def decode(probabilities, valid=ALL, deltas=None, **config):
     count = int(found["num_detections"][0])
     assert np.all(found["scores"][0, count:] == 0)
     assert np.all(found["boxes"][0, count:] == 0)
+    assert np.all(found["labels"][0, count:] == 0)
     return {key: value[0, :count].numpy() for key, value in found.items() if key != "num_detections"}
 
 
@@ -56,6 +57,36 @@ def test_one_proposal_may_be_two_classes_at_once():
 def test_a_score_of_the_threshold_is_not_above_it():
     assert len(decode([[0.5], [0.0], [0.0]], score_threshold=0.4999)["scores"]) == 1
     assert len(decode([[0.5], [0.0], [0.0]], score_threshold=0.5001)["scores"]) == 0
+
+
+def test_a_detection_whose_score_equals_the_threshold_is_not_shown():
+    # two equal logits: each class has a probability of exactly 1/2
+    layer = DetectionDecoder(DetectionConfig(score_threshold=0.5), WEIGHTS)
+    detections = layer(tf.zeros([1, 3, 2]), tf.zeros([1, 3, 1, 4]), PROPOSALS, ALL, SIZE)
+    assert detections["num_detections"].numpy().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("min_size", "kept"),
+    [(8.0, [0, 1, 2]), (8.01, [1, 2]), (9.0, [1, 2]), (9.01, [2]), (11.01, [])],
+)
+def test_a_box_with_a_side_under_the_minimum_is_not_shown(min_size, kept):
+    # 8 high and 40 wide; 40 high and 9 wide; 40 high and, clipped to the image, 11 wide. A class each: no NMS
+    proposals = tf.constant([[[0.0, 0, 8, 40], [20, 0, 60, 9], [0, 69, 40, 99]]])
+    probabilities = logits([0.9, 0, 0], [0, 0.8, 0], [0, 0, 0.7])
+    layer = DetectionDecoder(DetectionConfig(min_size=min_size), WEIGHTS)
+    detections = layer(probabilities, tf.zeros([1, 3, 3, 4]), proposals, ALL, SIZE)
+    assert detections["num_detections"].numpy().tolist() == [len(kept)]
+    assert detections["labels"][0, : len(kept)].numpy().tolist() == kept
+
+
+@pytest.mark.parametrize(("batch", "loops"), [(1, False), (None, True)])
+def test_a_portable_graph_has_no_loop_over_the_classes_of_a_single_image(batch, loops):
+    layer = DetectionDecoder(DetectionConfig(max_detections=2), WEIGHTS, "portable")
+    specs = [tf.TensorSpec([batch, *shape]) for shape in ((3, 3), (3, 2, 4), (3, 4))]
+    specs += [tf.TensorSpec([batch, 3], tf.bool), tf.TensorSpec([batch, 2])]
+    graph = tf.function(layer, input_signature=specs).get_concrete_function().graph
+    assert any("While" in operation.type for operation in graph.get_operations()) == loops
 
 
 def test_padding_is_never_scored():

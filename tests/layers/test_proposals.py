@@ -1,6 +1,7 @@
 """Proposals, by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tfrcnn.config import ProposalConfig
@@ -31,6 +32,17 @@ def test_padding_is_zero():
 def test_a_box_smaller_than_the_minimum_side_is_dropped():
     found = propose(ProposalConfig(10, 5, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
     np.testing.assert_array_equal(found["boxes"][0][found["valid"][0]], [[20, 20, 40, 40]])
+
+
+@pytest.mark.parametrize(
+    ("min_size", "kept"),
+    [(8.0, [0, 1, 2]), (8.01, [1, 2]), (9.0, [1, 2]), (9.01, [2]), (11.01, [])],
+)
+def test_a_box_with_one_side_under_the_minimum_is_dropped_however_long_the_other(min_size, kept):
+    # 8 high and 40 wide; 40 high and 9 wide; 40 high and, clipped to the image, 11 wide
+    boxes = np.array([[0, 0, 8, 40], [20, 0, 60, 9], [0, 89, 40, 119]], np.float32)
+    proposals = propose(ProposalConfig(10, 5, min_size=min_size), [[2.0, 1.0, 0.0]], anchors=tf.constant(boxes))
+    np.testing.assert_array_equal(proposals["boxes"][0][proposals["valid"][0]], np.minimum(boxes, 100)[kept])
 
 
 def test_only_the_best_before_nms_take_part():
@@ -94,6 +106,15 @@ def test_without_scores_they_are_a_random_choice_whatever_the_rpn_says():
     assert abs(found[0].mean() * 10 - 199.5) < 40
 
 
+def test_random_scores_fill_the_range_of_logits_from_minus_1_to_1():
+    anchors = tf.constant(np.arange(400, dtype=np.float32)[:, None] / 10 + np.array([0, 0, 20, 20], np.float32))
+    config = ProposalConfig(400, 400, nms_iou=1.0, use_scores=False)
+    scores = propose(config, [[0.0] * 400], anchors=anchors)["scores"].numpy()
+    # sigmoid(-1) and sigmoid(1); 400 draws miss the outer twentieth of one end once in 10^9 times
+    assert 0.2689 <= scores.min() < 0.29
+    assert 0.71 < scores.max() <= 0.7311
+
+
 def test_random_scores_are_those_of_the_level_wherever_an_image_is_in_its_batch():
     config = ProposalConfig(4, 8, nms_iou=1.0, use_scores=False)
     anchors = [ANCHORS, ANCHORS + 1.0]  # clipping aside, boxes tell their level
@@ -102,3 +123,16 @@ def test_random_scores_are_those_of_the_level_wherever_an_image_is_in_its_batch(
     for values in found.values():
         np.testing.assert_array_equal(values[0], values[1])
     assert len(set(found["scores"][0].numpy().tolist())) == 8  # one level's are not the other's
+
+
+def test_a_proposal_exactly_as_small_as_the_minimum_is_kept():
+    # sides of 10 x 10 and, in the second, 10 x 9
+    proposals = propose(ProposalConfig(10, 5, min_size=10.0, nms_iou=1.0), [[3.0, 2.0, -9.0, -9.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][:2], [[0, 0, 10, 10], [20, 20, 40, 40]])
+
+
+def test_a_proposal_whose_score_equals_the_threshold_is_kept():
+    # sigmoid(0) is exactly 1/2
+    config = ProposalConfig(10, 5, score_threshold=0.5, nms_iou=1.0)
+    proposals = propose(config, [[0.0, -0.001, 1.0, -5.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][proposals["valid"][0]], [[20, 20, 40, 40], [0, 0, 10, 10]])

@@ -69,6 +69,22 @@ class TestTables:
         value = align(kernels, [RAMP], [[[2, 2, 2, 2]]], pool=1, ratio=2)[0, 0, 0, 0, 0]
         np.testing.assert_allclose(value, 2.5 * 5 + 2.5, rtol=1e-6)
 
+    def test_a_sample_one_cell_off_the_map_is_clamped_to_it_and_one_further_off_is_0(self, kernels):
+        # one sample per box, in its middle, at column 2 and then at row 2; the map has rows and columns 0 .. 4
+        rows = [[-2, 1, 0, 3], [-2.1, 1, -0.1, 3], [4, 1, 6, 3], [4.1, 1, 6.1, 3]]
+        columns = [[x1, y1, x2, y2] for y1, x1, y2, x2 in rows]
+        pooled = align(kernels, [RAMP], [rows + columns], pool=1, ratio=1)[0, :, 0, 0, 0]
+        np.testing.assert_allclose(pooled, [2, 0, 22, 0, 10, 0, 14, 0], atol=1e-5)
+
+    def test_two_levels_of_two_images_each_give_their_own_cells(self, kernels):
+        # constant maps 1 and 2 of the fine level, 3 and 4 of the coarse one
+        fine, coarse = (
+            tf.fill([2, n, n, 1], 1.0) * tf.reshape(v, [2, 1, 1, 1]) for n, v in ((32, [1.0, 2]), (16, [3.0, 4]))
+        )
+        boxes = [[[0, 0, 100, 100], [0, 0, 120, 120]], [[0, 0, 120, 120], [0, 0, 100, 100]]]
+        pooled = align(kernels, [fine, coarse], boxes, pool=2, ratio=2, strides=(4, 8))
+        np.testing.assert_allclose(pooled[:, :, 0, 0, 0], [[1, 3], [4, 2]], rtol=1e-6)
+
 
 @pytest.mark.parametrize("kernels", KERNELS)
 def test_random_boxes_inside_across_and_outside_the_border_equal_the_reference(kernels):

@@ -1,4 +1,4 @@
-"""RoIPool against tables, a plain reference, and its own gradient."""
+"""RoIPool against tables, a plain reference and a numerical gradient."""
 
 import math
 
@@ -20,7 +20,7 @@ def pool(feature, boxes, size=2, stride=1):
 
 
 def reference(feature, box, size, stride):
-    """The definition, cell by cell: the largest value of each bin and which cell has it, -1 for none."""
+    """Pool cell by cell. Return the largest value of each bin and the index of its cell, -1 for an empty bin."""
     height, width, channels = feature.shape
 
     def away_from_zero(x):
@@ -42,15 +42,15 @@ def reference(feature, box, size, stride):
 
 
 def random_case(seed, height=9, width=13, channels=3, count=60):
-    """A map with many equal values, and boxes inside, across, outside and inverted, in pixels of stride 4."""
+    """Return a map with many equal values, and boxes inside, across, outside and inverted, in pixels of stride 4."""
     rng = np.random.default_rng(seed)
     feature = rng.integers(0, 6, (2, height, width, channels)).astype(np.float32)
     corners = rng.uniform(-20, 60, (2, count, 2))
     boxes = np.concatenate([corners, corners + rng.uniform(-10, 60, (2, count, 2))], -1)
-    return feature, (np.round(boxes * 2) / 2).astype(np.float32)  # in eighths of a cell: half-way cases too
+    return feature, (np.round(boxes * 2) / 2).astype(np.float32)  # multiples of 1/8 cell include half-way cases
 
 
-QUANTISATION = {  # a box of 5 x 5 cells, pooled to 2 x 2: the largest cell of a bin is its last one
+QUANTISATION = {  # a map of 5 x 5 cells, pooled to 2 x 2: the last cell of a bin has the largest value
     "whole cells: 0..3 are two bins of two": ([0, 0, 3, 3], [[6, 8], [16, 18]]),
     "an odd side: the bins 0..1 and 1..2 share a cell": ([0, 0, 2, 2], [[6, 7], [11, 12]]),
     "a corner below half-way is rounded down": ([0.49, 0.49, 3.49, 3.49], [[6, 8], [16, 18]]),
@@ -170,7 +170,7 @@ def test_the_gradient_in_a_trace_of_unknown_sizes_is_the_eager_one():
 
 
 def single_level(**changes):
-    """tiny_fpn without its pyramid, its boxes pooled as the paper's."""
+    """Return the config of tiny_fpn without a pyramid, with the paper's RoI pooling."""
     config = preset("tiny_fpn", (Category(1, "cell"),), **changes).detector
     head = config.head.replace(pooling="roi_pool", pool_size=5)
     return config.replace(fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)), head=head)
@@ -195,5 +195,7 @@ def test_a_feature_pyramid_is_refused():
 
 
 def test_an_unknown_pooling_is_refused():
-    with pytest.raises(InputError, match=r"HeadConfig\.pooling must be one of roi_align, roi_pool, found 'mean'"):
+    with pytest.raises(
+        InputError, match=r"HeadConfig\.pooling must be roi_align, roi_pool or the registered .*, found 'mean'"
+    ):
         HeadConfig(pooling="mean")

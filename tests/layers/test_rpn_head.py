@@ -1,4 +1,4 @@
-"""The RPN's outputs, in the order of the anchors they belong to."""
+"""The RPN's outputs follow the order of the anchors."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ ANCHORS = AnchorConfig(sizes=((8.0, 16.0),), ratios=(0.5, 1.0, 2.0))
 
 @pytest.fixture
 def head():
-    """Passes the map through: each hidden channel is the map's, logit k is 10 k + cell, delta c of anchor k adds c."""
+    """Return a head that copies the map: logit k is 100 k + cell, and delta c of anchor k is 100 (4 k + c) + cell."""
     head = RPNHead(RPNConfig(channels=1), ANCHORS.per_cell)
     head.build([(None, None, None, 1)])
     center = np.zeros((3, 3, 1, 1), np.float32)
@@ -24,7 +24,7 @@ def head():
 
 
 def test_logit_and_deltas_of_an_anchor_stand_at_its_place(head):
-    feature = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)  # the cell's number, row by row
+    feature = np.arange(12, dtype=np.float32).reshape(1, 3, 4, 1)  # number the cells row by row
     (logits,), (deltas,) = head([feature])
     (anchors,) = AnchorGenerator(ANCHORS)([feature], np.zeros((1, 24, 32, 3)))
     assert logits.shape == (1, len(anchors))

@@ -9,8 +9,8 @@ from tfrcnn import images as image_ops
 from tfrcnn.config import BackboneConfig, Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
-from tfrcnn.models.backbones import build_backbone
-from tfrcnn.models.backbones.applications import APPLICATIONS, find_taps
+from tfrcnn.models.backbones import BACKBONES, build_backbone
+from tfrcnn.models.backbones.keras_model import find_taps
 from tfrcnn.models.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfrcnn.weights.torch_layout import body_assignments, classifier_module
 
@@ -65,7 +65,7 @@ def test_maps_that_do_not_halve_are_one_clear_error():
 
 def test_the_table_agrees_with_the_shapes_where_both_know():
     model = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
-    assert find_taps(model) == APPLICATIONS["MobileNetV2"].taps
+    assert find_taps(model) == BACKBONES["MobileNetV2"].taps
 
 
 def test_imagenet_weights_are_refused_behind_other_preprocessing_than_theirs():
@@ -77,7 +77,7 @@ def test_imagenet_weights_are_refused_behind_other_preprocessing_than_theirs():
 
 def test_efficientnet_is_a_backbone_by_configuration_alone():
     config = preset("mobilenet_v2_fpn", (Category(1, "a"),)).detector
-    image = config.image.replace(min_size=64, max_size=64, **APPLICATIONS["EfficientNetB0"].image)
+    image = config.image.replace(min_size=64, max_size=64, **BACKBONES["EfficientNetB0"].image)
     detector = build_detector(config.replace(backbone=BackboneConfig("EfficientNetB0"), image=image))
     assert detector.level_strides == (4, 8, 16, 32, 64)
     assert detector(np.zeros((1, 64, 64, 3), np.float32))["boxes"].shape == (1, 100, 4)
@@ -172,7 +172,7 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
 
 
 def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monkeypatch):
-    # Keras' network with ImageNet weights has a layer that the one without them lacks
+    # Keras adds a layer to this network when it loads ImageNet weights
     keras.utils.set_random_seed(0)
     path = tmp_path / "a.weights.h5"
     source = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(None, None, 3))
@@ -180,10 +180,10 @@ def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monke
     statistics.adapt_mean.assign([0.485, 0.456, 0.406])
     source.save_weights(path)
     monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(path))
-    own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(None, None, 3))
+    reference = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(None, None, 3))
     backbone = build_backbone(BackboneConfig("EfficientNetB0"), "imagenet")
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
-    config = ImageConfig(**APPLICATIONS["EfficientNetB0"].image)
+    config = ImageConfig(**BACKBONES["EfficientNetB0"].image)
     prepared = image_ops.normalize(pixels, np.array([[64.0, 64.0]], np.float32), config)
-    expected = own(pixels).numpy()
+    expected = reference(pixels).numpy()
     np.testing.assert_allclose(backbone.model(prepared)[-1], expected, atol=1e-3 * np.abs(expected).max())

@@ -1,4 +1,4 @@
-"""A blank detector is the one that build_detector makes, less the random values."""
+"""A blank detector equals build_detector's, without the random values."""
 
 import keras
 import numpy as np
@@ -35,7 +35,7 @@ def test_no_initial_value_of_a_blank_detector_is_computed(monkeypatch):
     assert eager
     assert not any(eager)
     tfrcnn.build_detector(config)
-    assert eager[-1]  # so that this test can fail
+    assert eager[-1]  # shows that this test can fail
 
 
 def test_a_blank_detector_keeps_what_is_no_weight():

@@ -33,20 +33,20 @@ def image():
 
 
 def test_detections_keep_their_contract(detector, image):
-    found = detector(image)
-    assert {key: (tuple(value.shape), value.dtype.name) for key, value in found.items()} == {
+    detections = detector(image)
+    assert {key: (tuple(value.shape), value.dtype.name) for key, value in detections.items()} == {
         "boxes": ((1, 10, 4), "float32"),
         "scores": ((1, 10), "float32"),
         "labels": ((1, 10), "int32"),
         "num_detections": ((1,), "int32"),
     }
-    boxes, scores = found["boxes"][0].numpy(), found["scores"][0].numpy()
-    assert found["num_detections"][0] == 10
+    boxes, scores = detections["boxes"][0].numpy(), detections["scores"][0].numpy()
+    assert detections["num_detections"][0] == 10
     assert np.all(np.diff(scores) <= 0)
     assert np.all(boxes[:, :2] < boxes[:, 2:])
     assert np.all(boxes >= 0)
     assert np.all(boxes <= [90.001, 120.001, 90.001, 120.001])
-    assert set(found["labels"][0].numpy()) <= {0, 1}
+    assert set(detections["labels"][0].numpy()) <= {0, 1}
 
 
 def test_an_image_gives_the_same_detections_alone_and_in_a_batch(detector, image):
@@ -110,7 +110,7 @@ def test_a_kill_between_the_two_writes_leaves_the_old_detector_loadable(detector
     ("spoil", "message"),
     [
         (lambda f: (f / "config.json").unlink(), "no detector in"),
-        (lambda f: next(f.glob("*.h5")).unlink(), "there is no such file beside it"),
+        (lambda f: next(f.glob("*.h5")).unlink(), "there is no such file next to it"),
         (lambda f: next(f.glob("*.h5")).write_bytes(b"half"), "does not hold the weights"),
         (lambda f: (f / "config.json").write_text("{"), "config.json: not JSON"),
         (lambda f: (f / "config.json").write_text('{"format": 7}'), "format must be 2"),
@@ -125,14 +125,15 @@ def test_a_spoilt_folder_is_an_error_that_says_what_is_wrong(detector, tmp_path,
 
 def test_geometry_stays_float32_under_mixed_precision(image):
     detector = build_detector(tiny_config(), precision="mixed_bfloat16")
-    sizes = tf.constant([[91.0, 121.0]])  # bfloat16 has neither number
+    sizes = tf.constant([[91.0, 121.0]])  # bfloat16 cannot represent them
     features = detector.extract_features(tf.image.pad_to_bounding_box(image, 0, 0, 96, 128), sizes)
     assert features[0].dtype == tf.bfloat16
     assert all(logits.dtype == tf.float32 for logits in detector.rpn_head(features)[0])
-    detector.box_head.regressor.bias.assign([0.0, 0, 20, 20] * 2)  # every box e^4 times its proposal: clipped all round
-    found = detector.network([tf.image.pad_to_bounding_box(image, 0, 0, 96, 128), sizes])
-    assert found["boxes"].dtype == tf.float32
-    np.testing.assert_array_equal(found["boxes"][0, 0], [0, 0, 91, 121])
+    # boxes become e^4 times their proposals, so all sides are clipped
+    detector.box_head.regressor.bias.assign([0.0, 0, 20, 20] * 2)
+    detections = detector.network([tf.image.pad_to_bounding_box(image, 0, 0, 96, 128), sizes])
+    assert detections["boxes"].dtype == tf.float32
+    np.testing.assert_array_equal(detections["boxes"][0, 0], [0, 0, 91, 121])
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -1,4 +1,4 @@
-"""Batch norms within the convolutions before them: the same numbers, gradients, layers and weights."""
+"""Batch norms folded into convolutions give the same numbers, gradients, layers and weights."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ PAIRS = {
 
 
 def pair(make_conv, channels=4, **options):
-    """A convolution and a batch norm with statistics that are far from 0 and 1."""
+    """Return a convolution and a batch norm with statistics far from 0 and 1."""
     conv, norm = make_conv(), layers.BatchNormalization(epsilon=1e-3, **options)
     conv.build((None, None, None, channels))
     norm.build(conv.compute_output_shape((1, 16, 16, channels)))
@@ -65,10 +65,10 @@ def test_by_hand():
 def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps):
     make_conv, options = PAIRS[kind]
     conv, norm = pair(make_conv, **options)
-    norm.trainable = not training  # frozen, it uses its statistics in training too
+    norm.trainable = not training  # a frozen norm uses its statistics in training too
     assert can_fold(conv, norm)
     variables = [maps, *(weight.value for weight in conv.weights), *(weight.value for weight in norm.weights[:-2])]
-    wanted = np.random.default_rng(3).normal(size=conv(maps).shape).astype(np.float32)
+    upstream = np.random.default_rng(3).normal(size=conv(maps).shape).astype(np.float32)
     results = []
     for compute in (
         lambda: norm(conv(maps), training=training),
@@ -77,11 +77,11 @@ def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps)
         with tf.GradientTape() as tape:
             tape.watch(variables)
             y = compute()
-            loss = tf.reduce_sum(y * wanted)
+            loss = tf.reduce_sum(y * upstream)
         results.append([y, *tape.gradient(loss, variables)])
-    for expected, found in zip(*results):
-        # both are sums of up to 100 products in float32, in another order
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * float(tf.reduce_max(tf.abs(expected))))
+    for expected, actual in zip(*results):
+        # float32 sums of up to 100 products, in different orders
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5 * float(tf.reduce_max(tf.abs(expected))))
 
 
 def test_in_training_a_norm_that_learns_takes_the_batch_and_updates_its_statistics(maps):
@@ -172,10 +172,10 @@ def test_a_folded_model_sees_weights_and_freezing_that_come_later(maps):
 def test_what_a_convolution_gives_to_others_too_is_still_there(maps):
     inputs, outputs = small(tap_the_convolution=True)
     plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
-    for expected, found in zip(plain(maps[..., :3]), folded(maps[..., :3])):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    for expected, actual in zip(plain(maps[..., :3]), folded(maps[..., :3])):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
     norms = {name.split("/")[2] for name in operators(folded) if "batchnorm" in name}
-    assert len(norms) == 1  # the second is folded all the same
+    assert len(norms) == 1  # the second norm is still folded
 
 
 def conv(**options):
@@ -234,8 +234,8 @@ def test_what_is_used_more_than_once_is_computed_as_it_is(network, maps):
     plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
     rng = np.random.default_rng(2)
     plain.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in plain.weights])
-    for expected, found in zip(tf.nest.flatten(plain(maps)), tf.nest.flatten(folded(maps))):
-        np.testing.assert_array_equal(found, expected)
+    for expected, actual in zip(tf.nest.flatten(plain(maps)), tf.nest.flatten(folded(maps))):
+        np.testing.assert_array_equal(actual, expected)
     assert len(folded.losses) == len(plain.losses)
 
 

@@ -1,4 +1,4 @@
-"""The feature pyramid, by hand."""
+"""The feature pyramid against values by hand."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tfrcnn.models.fpn import FeaturePyramid
 
 @pytest.fixture
 def pyramid():
-    """One channel; every convolution passes its input through."""
+    """Return a pyramid of one channel whose convolutions copy their input."""
     pyramid = FeaturePyramid(FPNConfig(channels=1), (8, 16))
     shapes = [(None, None, None, 1)] * 2
     pyramid.build(shapes)
@@ -32,7 +32,7 @@ def test_a_coarse_cell_is_added_to_its_four_fine_ones_also_where_the_map_is_odd(
 
 
 def test_every_level_has_as_many_images_as_the_maps_it_is_made_of(pyramid):
-    """One image plus an unknown number of them is an unknown number, to TensorFlow."""
+    """TensorFlow infers an unknown batch size from adding a known and an unknown one."""
     maps = [tf.TensorSpec([1, None, None, 1]), tf.TensorSpec([1, None, None, 1])]
     function = tf.function(pyramid).get_concrete_function(maps)
     assert [shape.as_list() for shape in function.output_shapes] == 3 * [[1, None, None, 1]]

@@ -1,4 +1,4 @@
-"""MobileNetV3-Large: its form and its activations."""
+"""MobileNetV3-Large: its structure and its activations."""
 
 import keras
 import numpy as np
@@ -19,9 +19,9 @@ def tapped(model, names):
 
 def test_weights_are_as_many_as_torchvisions(model):
     trainable = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
-    # the classifier's published count, less its two last layers
+    # the classifier's published count, minus its last two layers
     assert trainable == 5_483_032 - 1280 * (960 + 1) - 1000 * (1280 + 1) == 2_971_952
-    assert model.count_params() == trainable + 24_400  # mean and variance of each normalised channel
+    assert model.count_params() == trainable + 24_400  # mean and variance per normalised channel
 
 
 @pytest.mark.parametrize("size", [(64, 96), (75, 101)])
@@ -32,7 +32,7 @@ def test_sizes_are_divided_by_32_and_rounded_up_in_both_taps(model, size):
 
 
 def test_stages_end_where_torchvisions_do(model):
-    # torchvision starts a stage at the first layer, at each block that strides, and at the last layer
+    # torchvision starts a stage at the first layer, at each strided block, and at the last layer
     starts = [0, *(i for i, block in enumerate(BLOCKS, start=1) if block.strides == 2), 16]
     assert [f"features_{start - 1}_out" for start in [*starts[1:], 17]] == list(STAGES)
     assert [f"features_{start}_out" for start in starts[-2:]] == list(TAPS)
@@ -50,7 +50,7 @@ def test_squeeze_is_a_quarter_in_multiples_of_8(model):
     for block in BLOCKS:
         if block.squeeze:
             rounded = max(8, int(block.expanded / 4 + 4) // 8 * 8)
-            rounded += 8 if rounded < 0.9 * (block.expanded // 4) else 0  # not down by more than a tenth
+            rounded += 8 if rounded < 0.9 * (block.expanded // 4) else 0  # do not round down by more than a tenth
             assert block.squeeze == rounded
 
 

@@ -1,4 +1,4 @@
-"""The networks of the paper: what is published of them, number by number."""
+"""The paper's networks: their published numbers."""
 
 import keras
 import numpy as np
@@ -19,8 +19,8 @@ PAPER = ("vgg16", "zf")
 
 @pytest.mark.parametrize("name", PAPER)
 def test_the_hyper_parameters_are_those_of_the_paper(name):
-    found = preset(name)
-    config, training = found.detector, found.training
+    options = preset(name)
+    config, training = options.detector, options.training
     assert (config.image.min_size, config.image.max_size) == (600, 1000)
     assert config.fpn is None
     assert config.anchors.sizes == ((128.0, 256.0, 512.0),)  # section 3.3: areas of 128^2, 256^2, 512^2
@@ -41,7 +41,7 @@ def test_what_differs_between_the_two_networks():
     vgg16, zf = (preset(name).detector for name in PAPER)
     assert (vgg16.rpn.channels, zf.rpn.channels) == (512, 256)  # section 3.1
     assert (vgg16.head.pool_size, zf.head.pool_size) == (7, 6)
-    # section 3.3: all layers of ZF are tuned, of VGG-16 conv3_1 and up
+    # section 3.3 tunes all layers of ZF, and conv3_1 and up of VGG-16
     assert (preset("vgg16").training.frozen_stages, preset("zf").training.frozen_stages) == (2, 0)
 
 
@@ -53,15 +53,15 @@ def test_what_differs_between_the_two_networks():
     ],
 )
 def test_the_convolutions_that_are_tuned_are_those_of_section_3_3(name, expected):
-    found = preset(name, (Category(1, "cell"),))
-    detector = build_detector(found.detector.replace(head=found.detector.head.replace(units=(4,))))
-    freeze(detector, found.training)
+    options = preset(name, (Category(1, "cell"),))
+    detector = build_detector(options.detector.replace(head=options.detector.head.replace(units=(4,))))
+    freeze(detector, options.training)
     paths = [variable.path.split("/") for variable in detector.backbone.trainable_variables]
     assert [path[-2] for path in paths if path[-1] == "kernel"] == expected
 
 
 def anchors_of(rows, columns):
-    """[rows, columns, 9, 4] anchors of the paper for a map of stride 16."""
+    """Return the paper's anchors for a map of stride 16: [rows, columns, 9, 4]."""
     images = np.zeros((1, 16 * rows, 16 * columns, 3), np.float32)
     (anchors,) = AnchorGenerator(preset("vgg16").detector.anchors)(
         [np.zeros((1, rows, columns, 1), np.float32)], images
@@ -78,7 +78,7 @@ def test_a_map_of_60_by_40_has_the_papers_21600_anchors():
 
 
 def test_roughly_20000_anchors_in_an_image_of_1000_by_600_and_6000_inside_one_of_800_by_600():
-    # the paper says roughly 20000 and about 6000 "for a typical 1000 x 600 image"; the second is true of 4:3
+    # the paper says roughly 20000 and about 6000 "for a typical 1000 x 600 image"; the second fits a 4:3 image
     wide, usual = anchors_of(38, 63), anchors_of(38, 50)
     assert (wide.size // 4, inside(wide, 600, 1000).sum()) == (21546, 8151)
     assert (usual.size // 4, inside(usual, 600, 800).sum()) == (17100, 5944)
@@ -105,7 +105,7 @@ def test_a_cell_of_zf_sees_the_image_around_its_own_pixel():
     # normalisations' 2 x 2 and 2 x 8: 159 pixels around pixel 16 i
     model = build_backbone(BackboneConfig("zf")).model
     for layer in model.layers:
-        if isinstance(layer, keras.layers.Conv2D):  # all positive: no ReLU stops a gradient
+        if isinstance(layer, keras.layers.Conv2D):  # positive weights: no ReLU stops a gradient
             layer.kernel.assign(np.abs(layer.kernel.numpy()) + 1e-3)
     images = tf.Variable(np.random.default_rng(0).uniform(1, 2, (1, 320, 320, 3)).astype(np.float32))
     with tf.GradientTape() as tape:
@@ -113,7 +113,7 @@ def test_a_cell_of_zf_sees_the_image_around_its_own_pixel():
     rows = np.flatnonzero(np.any(tape.gradient(value, images).numpy() != 0, axis=(0, 2, 3)))
     assert rows[0] >= 160 - 79
     assert rows[-1] <= 160 + 79
-    assert rows[0] + rows[-1] == pytest.approx(2 * 160, abs=16)  # which cell a maximum takes is chance
+    assert rows[0] + rows[-1] == pytest.approx(2 * 160, abs=16)  # the maximum may lie in any cell of its window
 
 
 def test_local_response_is_divided_by_its_neighbourhood_in_its_own_channel():

@@ -1,4 +1,4 @@
-"""Presets of one's own: a JSON file that says what differs from one of the library's."""
+"""Preset files: JSON with the changes to one of the library's presets."""
 
 import json
 
@@ -23,14 +23,14 @@ def test_what_the_file_does_not_say_is_as_in_the_preset_it_names(tmp_path):
         "detector": {"anchors": {"sizes": [[32, 64]]}, "rpn": {"match": {"samples": 64}}},
         "training": {"epochs": 3},
     }
-    found, vgg16 = preset(write(tmp_path / "mine.json", changes), CATEGORIES), preset("vgg16", CATEGORIES)
+    changed, vgg16 = preset(write(tmp_path / "mine.json", changes), CATEGORIES), preset("vgg16", CATEGORIES)
     rpn = vgg16.detector.rpn
-    assert found.detector == vgg16.detector.replace(
+    assert changed.detector == vgg16.detector.replace(
         preset="mine",
         anchors=vgg16.detector.anchors.replace(sizes=((32.0, 64.0),)),
         rpn=rpn.replace(match=rpn.match.replace(samples=64)),
     )
-    assert (found.training, found.summary) == (vgg16.training.replace(epochs=3), "small")
+    assert (changed.training, changed.summary) == (vgg16.training.replace(epochs=3), "small")
 
 
 def test_a_part_can_be_left_out_or_put_in(tmp_path):

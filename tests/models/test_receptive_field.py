@@ -1,4 +1,4 @@
-"""Receptive fields: the paper's, small ones by hand, and the gradient as a witness."""
+"""Receptive fields: the paper's, small ones by hand, and a check by gradients."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ def test_two_convolutions_by_three_see_five_pixels():
 
 
 def test_a_stride_multiplies_what_follows():
-    # 7 pixels; then 2 more cells, 2 pixels from each to the next
+    # 7 pixels, plus 2 more cells that are 2 pixels apart
     layers = [keras.layers.Conv2D(1, 7, strides=2), keras.layers.ReLU(), keras.layers.MaxPooling2D(3, 2)]
     assert receptive_field(layers) == (7 + 2 * 2, 4)
 

@@ -1,4 +1,4 @@
-"""ResNet: its form, and keras.applications' weights in it."""
+"""ResNet: its structure, and weights from keras.applications."""
 
 import functools
 
@@ -8,7 +8,7 @@ import pytest
 
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones import output_strides
-from tfrcnn.models.backbones.applications import find_taps
+from tfrcnn.models.backbones.keras_model import find_taps
 from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON, load_applications_resnet, resnet, stages, taps
 
 CHANNELS = (256, 512, 1024, 2048)
@@ -16,7 +16,7 @@ CHANNELS = (256, 512, 1024, 2048)
 
 @functools.cache
 def network(depth, **options):
-    """Built once for the tests that only read it."""
+    """Return a network shared by the tests that only read it."""
     return resnet(depth, **options)
 
 
@@ -31,8 +31,8 @@ def images(*size):
 @pytest.mark.parametrize(("depth", "classifier", "normalised"), [(50, 25_557_032, 26_560), (101, 44_549_160, 52_672)])
 def test_weights_are_as_many_as_torchvisions(depth, classifier, normalised):
     trainable = sum(int(np.prod(v.shape)) for v in network(depth).trainable_weights)
-    assert trainable == classifier - 1000 * (2048 + 1)  # the published count, less the last layer
-    assert network(depth).count_params() == trainable + 2 * normalised  # mean and variance of each such channel
+    assert trainable == classifier - 1000 * (2048 + 1)  # the published count, minus the last layer
+    assert network(depth).count_params() == trainable + 2 * normalised  # mean and variance per normalised channel
 
 
 @pytest.mark.parametrize("size", [(64, 96), (75, 101)])
@@ -72,7 +72,7 @@ def test_another_depth_is_refused():
 
 
 def random_application(depth, seed=0):
-    """keras.applications' network with all variables random, so that a bias or a statistic left out would show."""
+    """Return keras.applications' network with random variables, so that a missing bias or statistic shows."""
     constructor = getattr(keras.applications, f"ResNet{depth}")
     model = constructor(include_top=False, weights=None, input_shape=(None, None, 3))
     rng = np.random.default_rng(seed)
@@ -91,13 +91,13 @@ def test_weights_of_keras_applications_give_its_feature_maps(depth):
     source = random_application(depth)
     model = resnet(depth, stride_in_1x1=True, norm_epsilon=APPLICATIONS_EPSILON)
     load_applications_resnet(model, source)
-    theirs = tapped(source, find_taps(source))
-    ours = tapped(model, taps(depth))
+    reference = tapped(source, find_taps(source))
+    extractor = tapped(model, taps(depth))
     for size in ((64, 96), (75, 101)):
         x = images(*size)
-        for got, expected in zip(ours(x), theirs(x)):
-            # float32's 6e-8 for each of up to 200 layers, of which each rounds the bias at another place
-            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        for actual, expected in zip(extractor(x), reference(x)):
+            # float32 has 6e-8 per layer; up to 200 layers round the bias at different places
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(

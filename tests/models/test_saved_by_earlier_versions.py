@@ -1,6 +1,6 @@
 """Detectors saved by earlier releases load and detect the same.
 
-`tests/saved/VERSION` holds a small detector that VERSION saved, and what VERSION detected with it in `picture`.
+`tests/saved/VERSION` holds a small detector saved by VERSION, and the detections of VERSION in `picture`.
 """
 
 import zipfile
@@ -31,14 +31,22 @@ def assert_detects_as_before(detector, folder):
 def test_a_folder_saved_by_an_earlier_version_detects_the_same(version):
     detector = tfrcnn.load_detector(SAVED / version)
     assert [(c.id, c.name) for c in detector.config.categories] == [(3, "cell"), (90, "Plättchen")]
+    assert detector.config.rpn.box_loss == detector.config.head.box_loss == tfrcnn.BoxLossConfig("smooth_l1", 1 / 9)
     assert_detects_as_before(detector, SAVED / version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_keras_file_saved_by_an_earlier_version_detects_the_same(version, tmp_path):
     folder, path = SAVED / version, tmp_path / "detector.keras"
-    with zipfile.ZipFile(path, "w") as archive:  # a .keras file holds the same weights and two small descriptions
+    with zipfile.ZipFile(path, "w") as archive:  # a .keras file is a zip of the same weights and two JSON files
         for name in ("config.json", "metadata.json"):
             archive.write(folder / "keras" / name, name)
         archive.write(folder / "model-0.weights.h5", "model.weights.h5")
     assert_detects_as_before(keras.models.load_model(path), folder)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_run_starts_from_a_detector_saved_by_an_earlier_version(version):
+    recipe = tfrcnn.Recipe("train.json", init=str(SAVED / version)).resolved()
+    assert recipe.detector == tfrcnn.load_detector(SAVED / version).config
+    assert recipe.training == tfrcnn.preset("tiny_fpn").training

@@ -1,4 +1,4 @@
-"""Convolutions padded as torch's."""
+"""Convolutions with torch's symmetric padding."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def test_each_window_is_centred_on_its_pixel(kernel_size, strides, size):
     edge = kernel_size // 2
     padded = np.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel_size, kernel_size), (1, 2))
-    windows = windows[:, ::strides, ::strides]  # of pixels 0, strides, 2 * strides, ...
+    windows = windows[:, ::strides, ::strides]  # windows of pixels 0, strides, 2 * strides, ...
     full, depthwise = model(x)
     kernel = model.get_layer("conv").kernel.numpy()
     np.testing.assert_allclose(full, np.einsum("brcihw,hwio->brco", windows, kernel), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Starting from a trained detector: what is kept and what is new."""
+"""Transfer from a trained detector: kept weights and new weights."""
 
 import keras
 import numpy as np
@@ -53,7 +53,7 @@ class TestUnsharing:
     @pytest.fixture(scope="class")
     @staticmethod
     def two():
-        """Two detectors of one form, for other categories, and the one with the features of both."""
+        """Return two detectors of one architecture for different categories, and their unshared combination."""
         keras.utils.set_random_seed(0)
         config = preset("tiny_fpn", OLD).detector
         one, other = build_detector(config), build_detector(config.replace(categories=NEW[:2]))
@@ -66,35 +66,35 @@ class TestUnsharing:
 
     def test_a_detector_unshared_from_itself_detects_the_same(self, two):
         images = self.inputs()[0]
-        expected, found = two[0](images), unshare(two[0])(images)
+        expected, actual = two[0](images), unshare(two[0])(images)
         for key, value in expected.items():
-            np.testing.assert_array_equal(found[key], value)
+            np.testing.assert_array_equal(actual[key], value)
 
     def test_the_rpn_is_the_proposer_s_and_the_rest_the_detector_s(self, two):
         one, other, both = two
-        for expected, found in zip(other.extract_features(*self.inputs()), both.extract_rpn_features(*self.inputs())):
-            np.testing.assert_array_equal(found, expected)
-        for expected, found in zip(one.extract_features(*self.inputs()), both.extract_features(*self.inputs())):
-            np.testing.assert_array_equal(found, expected)
+        for expected, actual in zip(other.extract_features(*self.inputs()), both.extract_rpn_features(*self.inputs())):
+            np.testing.assert_array_equal(actual, expected)
+        for expected, actual in zip(one.extract_features(*self.inputs()), both.extract_features(*self.inputs())):
+            np.testing.assert_array_equal(actual, expected)
         for (owner, name), weights in {
             (other, "rpn_head"): both.rpn_head.get_weights(),
             (one, "box_head"): both.box_head.get_weights(),
         }.items():
-            for expected, found in zip(getattr(owner, name).get_weights(), weights):
-                np.testing.assert_array_equal(found, expected)
+            for expected, actual in zip(getattr(owner, name).get_weights(), weights):
+                np.testing.assert_array_equal(actual, expected)
 
     def test_a_proposer_that_is_unshared_already_proposes_with_its_own_features(self, two):
         one, other, both = two
         again = unshare(one, both)
-        for expected, found in zip(other.extract_features(*self.inputs()), again.extract_rpn_features(*self.inputs())):
-            np.testing.assert_array_equal(found, expected)
+        for expected, actual in zip(other.extract_features(*self.inputs()), again.extract_rpn_features(*self.inputs())):
+            np.testing.assert_array_equal(actual, expected)
 
     def test_both_networks_are_saved_and_loaded_and_given_other_categories(self, two, tmp_path):
         both = two[2]
         save_detector(both, tmp_path)
         loaded = load_detector(tmp_path)
-        for expected, found in zip(both.get_weights(), loaded.get_weights()):
-            np.testing.assert_array_equal(found, expected)
+        for expected, actual in zip(both.get_weights(), loaded.get_weights()):
+            np.testing.assert_array_equal(actual, expected)
         both.save(tmp_path / "both.keras")
         images = self.inputs()[0]
         reloaded = keras.models.load_model(tmp_path / "both.keras")
@@ -102,8 +102,8 @@ class TestUnsharing:
             np.testing.assert_array_equal(loaded(images)[key], value)
             np.testing.assert_array_equal(reloaded(images)[key], value)
         new, _ = with_categories(both, NEW)
-        for expected, found in zip(both.rpn_backbone.get_weights(), new.rpn_backbone.get_weights()):
-            np.testing.assert_array_equal(found, expected)
+        for expected, actual in zip(both.rpn_backbone.get_weights(), new.rpn_backbone.get_weights()):
+            np.testing.assert_array_equal(actual, expected)
 
     def test_a_proposer_of_another_form_is_refused(self, two):
         other = build_detector(two[0].config.replace(rpn=RPNConfig(convs=2)))

@@ -1,4 +1,4 @@
-"""The course's notebooks: what is stored in them is complete and clean, and they run as they stand."""
+"""The course's notebooks are complete and clean, and they run."""
 
 import ast
 import importlib.util
@@ -17,7 +17,7 @@ execute = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(execute)
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
-LARGEST = 1_500_000  # bytes of a stored notebook
+MAX_BYTES = 1_500_000  # of a stored notebook
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|work|opt|usr|var|mnt|Users)/|[A-Za-z]:\\\\|ipykernel_\d|/dev/shm")
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -32,7 +32,7 @@ def outputs(path):
 
 
 def texts(path):
-    """All that a reader can see, but for pixels."""
+    """Yield all text that a reader sees."""
     for cell in nbformat.read(path, as_version=4).cells:
         yield cell.source
         for output in cell.get("outputs", []):
@@ -41,16 +41,16 @@ def texts(path):
 
 
 def private_names(source):
-    """The names of a cell's code that begin with an underscore, but are not only that or dunder."""
+    """Yield the names in a cell's code that begin with one underscore. Skip `_` and dunder names."""
     code = "\n".join(line for line in source.splitlines() if not line.startswith("%"))
     for node in ast.walk(ast.parse(code)):
-        found = []
+        names = []
         if isinstance(node, ast.Attribute):
-            found = [node.attr]
+            names = [node.attr]
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            found = [part for alias in node.names for part in alias.name.split(".")]
-            found += (getattr(node, "module", None) or "").split(".")
-        yield from (name for name in found if name.startswith("_") and not name.startswith("__"))
+            names = [part for alias in node.names for part in alias.name.split(".")]
+            names += (getattr(node, "module", None) or "").split(".")
+        yield from (name for name in names if name.startswith("_") and not name.startswith("__"))
 
 
 def test_there_are_notebooks_and_they_are_numbered():
@@ -70,13 +70,13 @@ def test_the_table_of_contents_lists_every_notebook_in_both_languages():
 
 
 @each
-def test_the_first_cell_has_two_titles_a_korean_summary_and_what_is_needed(path):
+def test_the_first_cell_has_two_titles_a_korean_summary_and_requirements(path):
     first = nbformat.read(path, as_version=4).cells[0]
     assert first.cell_type == "markdown"
     title, *paragraphs = first.source.split("\n\n")
     assert re.fullmatch(r"# .*[A-Za-z].* / .*[\uac00-\ud7a3].*", title)
     assert len(HANGUL.findall(paragraphs[0])) > 60
-    assert "**What it needs**" in first.source
+    assert "**Requirements**" in first.source
 
 
 @each
@@ -89,7 +89,7 @@ def test_every_cell_was_executed_in_order_and_without_an_error(path):
 @each
 def test_pictures_are_stored_and_the_file_is_small(path):
     assert any("image/png" in output.get("data", {}) for output in outputs(path))
-    assert path.stat().st_size < LARGEST
+    assert path.stat().st_size < MAX_BYTES
 
 
 @each
@@ -118,7 +118,7 @@ def test_private_names_would_be_noticed():
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory):
-    """One folder for all, so that the detector that they share is trained once."""
+    """Return one folder for all notebooks, so that the shared detector is trained once."""
     return tmp_path_factory.mktemp("notebooks")
 
 
@@ -126,19 +126,19 @@ def desk(tmp_path_factory):
 @each
 def test_the_notebook_runs(path, desk):
     notebook = execute.executed(path, desk)
-    found = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert any("image/png" in output.get("data", {}) for output in found)
-    assert [output.text for output in found if output.get("name") == "stderr" and "Warning" in output.text] == []
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert [output.text for output in outputs if output.get("name") == "stderr" and "Warning" in output.text] == []
 
 
 @pytest.mark.slow
 def test_the_detector_that_they_share_finds_digits(desk):
-    """It was trained by the first notebook that needed it."""
+    """The first notebook that needed the detector trained it."""
     folder = desk / "runs/digits"
     run, test = trained_on_digits(folder), digit_datasets(folder)["test"]
-    found = tfrcnn.evaluate(test, tfrcnn.Predictor(run.detector).detect_dataset(test))
-    # 0.71 where the settings were chosen; other processors add in another order, and training takes another course
-    assert found.headline["AP50"] > 0.6
+    evaluation = tfrcnn.evaluate(test, tfrcnn.Predictor(run.detector).detect_dataset(test))
+    # 0.71 on the machine of the settings; other processors round differently, so training differs too
+    assert evaluation.headline["AP50"] > 0.6
 
 
 def test_log_lines_of_tensorflow_s_start_are_not_stored_and_others_are():

@@ -1,4 +1,4 @@
-"""torchvision's own tensors, stage by stage; see the README beside them for how they were made."""
+"""Recorded tensors of torchvision, stage by stage. The README next to them says how they were made."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""torchvision's four detectors, stage by stage, each given torchvision's own previous stage: how far we are from it.
+"""Compare torchvision's four detectors stage by stage. Each stage gets torchvision's output of the previous stage.
 
     TFRCNN_TEST_DATA=DATA python tests/parity/stages.py > docs/parity.md
 
-Beside each difference stands torchvision's own: its float32 against its float64. That is the error of one order of
-summation, and another order has its own, so the two may differ by about as much. End to end these errors add up, and
-boxes of nearly equal scores change places; so the detections are compared as sets.
-Of v2's 100, torchvision's own float32 and float64 have 99 in common.
+Each difference is listed next to torchvision's own error: its float32 against its float64. This is the error of one
+order of summation. Another order has another error, so the two may differ by about as much. End to end these errors add
+up, and boxes of nearly equal scores change places. So the detections are compared as sets.
+torchvision's float32 and float64 share 99 of v2's 100 detections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES = tuple(SOURCES["torchvision"].presets)
 
 
 class Golden:
-    """One file of reference tensors; torch's layout (NCHW, xyxy) turned into this project's."""
+    """A file of reference tensors, converted from torch's layout (NCHW, xyxy) to this project's (NHWC, yxyx)."""
 
     def __init__(self, folder: Path, file: str) -> None:
         self.arrays = np.load(folder / f"{file}.npz")
@@ -45,7 +45,7 @@ class Golden:
         return swap(self.arrays[name])
 
     def levels(self, name: str) -> list[str]:
-        """The names of a tensor at all levels, finest first, the pooled one last."""
+        """Return the names of a tensor at all levels: finest first, pooled last."""
         return [f"{name}_{i}" for i in (*range(8), "pool") if f"{name}_{i}" in self.arrays.files]
 
     def rpn_logits(self) -> list[np.ndarray]:
@@ -58,19 +58,25 @@ class Golden:
         return self["image_size"][None].astype(np.float32)
 
     def head_outputs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Class logits [1, P, 91], the background last, and deltas [1, P, 90, 4]."""
+        """Return class logits [1, P, 91], background last, and deltas [1, P, 90, 4]."""
         logits = np.roll(self["class_logits"], -1, axis=-1)[None]
         return logits, swap(self["box_regression"].reshape(1, -1, 91, 4))[:, :, 1:]
 
 
 def swap(boxes: np.ndarray) -> np.ndarray:
-    """xyxy <-> yxyx, and (dx, dy, dw, dh) <-> (dy, dx, dh, dw)."""
+    """Convert xyxy <-> yxyx, and (dx, dy, dw, dh) <-> (dy, dx, dh, dw)."""
     return np.ascontiguousarray(boxes[..., [1, 0, 3, 2]])
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's largest difference from torchvision, and torchvision's own float32 error there (None: not recorded)."""
+    """A stage compared with torchvision.
+
+    Attributes:
+        name: the stage.
+        difference: the largest difference from torchvision.
+        reference_error: torchvision's own float32 error, None if not recorded.
+    """
 
     name: str
     difference: float
@@ -78,7 +84,7 @@ class Stage:
 
 
 def reference_weights(golden_root: Path) -> ModuleType:
-    """The module that regenerates the weights from their names."""
+    """Load the module that regenerates the weights from their names."""
     spec = importlib.util.spec_from_file_location("reference_weights", golden_root / "reference_weights.py")
     assert spec
     assert spec.loader
@@ -88,14 +94,14 @@ def reference_weights(golden_root: Path) -> ModuleType:
 
 
 def write_checkpoint(golden_root: Path, name: str, path: Path) -> None:
-    """The whole state dict of a network, by torchvision's keys, as an .npz file."""
+    """Write the state dict of a network, by torchvision's keys, to an .npz file."""
     folder = golden_root / name
     shapes = json.loads((folder / "state_dict_shapes.json").read_text())
     np.savez(path, **reference_weights(golden_root).det_state(shapes, dict(np.load(folder / "calib.npz"))))
 
 
 def load_reference(golden_root: Path, name: str, **changes: Any) -> FasterRCNN:
-    """A detector with the reference's weights, through the importer; `changes` are of its configuration."""
+    """Import the reference's weights into a detector; `changes` replace fields of its configuration."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.npz"
         write_checkpoint(golden_root, name, path)
@@ -108,29 +114,29 @@ def load_reference(golden_root: Path, name: str, **changes: Any) -> FasterRCNN:
 
 
 def small(golden_root: Path, name: str) -> FasterRCNN:
-    """A detector with the settings of the recorded tensors: 192 to 320 pixels, 100 proposals."""
-    found = preset(name).detector
+    """Return a detector with the settings of the recorded tensors: 192 to 320 pixels, 100 proposals."""
+    config = preset(name).detector
     return load_reference(
         golden_root,
         name,
-        image=found.image.replace(min_size=192, max_size=320),
-        test_proposals=found.test_proposals.replace(post_nms_top_n=100),
+        image=config.image.replace(min_size=192, max_size=320),
+        test_proposals=config.test_proposals.replace(post_nms_top_n=100),
     )
 
 
 def measure(detector: FasterRCNN, golden: Golden, errors: dict[str, float]) -> list[Stage]:
-    """Every stage up to the head's outputs, given the reference's previous one."""
+    """Compare every stage up to the detections. Each stage gets the reference's output of the previous stage."""
     sizes = golden.image_sizes()
     stages = []
 
-    def compare(name: str, found: list[Any], expected: list[np.ndarray], recorded: list[str]) -> None:
-        worst = max(float(np.abs(np.asarray(a) - b).max()) for a, b in zip(found, expected, strict=True))
+    def compare(name: str, outputs: list[Any], expected: list[np.ndarray], recorded: list[str]) -> None:
+        worst = max(float(np.abs(np.asarray(a) - b).max()) for a, b in zip(outputs, expected, strict=True))
         known = [errors[key] for key in recorded if key in errors]
         stages.append(Stage(name, worst, max(known) if known else None))
 
     prepared = detector.get_layer("preprocessor")(golden["image"][None].astype(np.float32))
     image = golden.nhwc("transformed")
-    # torchvision normalises before it interpolates, and is compared in float64 with itself only after that
+    # torchvision normalises before it interpolates; its float64 error is recorded only for later stages
     compare("transform", [detector.normalizer(prepared["images"], prepared["image_sizes"])], [image], [])
     bodies = [golden.nhwc(name) for name in golden.levels("body")]
     compare("backbone", list(detector.backbone(image, training=False)), bodies, golden.levels("body"))
@@ -153,22 +159,22 @@ def measure(detector: FasterRCNN, golden: Golden, errors: dict[str, float]) -> l
     compare("class logits", [class_logits], [expected_logits], ["class_logits"])
     compare("box deltas", [box_deltas], [expected_deltas], ["box_regression"])
     valid = np.ones(boxes.shape[:2], bool)
-    found = detector.decoder(expected_logits, expected_deltas, boxes, valid, sizes)
-    compare("scores", [found["scores"][0]], [golden["scores"]], [])
-    compare("detections, px", [found["boxes"][0]], [golden.yxyx("boxes_resized_frame")], [])
+    detections = detector.decoder(expected_logits, expected_deltas, boxes, valid, sizes)
+    compare("scores", [detections["scores"][0]], [golden["scores"]], [])
+    compare("detections, px", [detections["boxes"][0]], [golden.yxyx("boxes_resized_frame")], [])
     return stages
 
 
-# What scores may differ by, end to end. Through ResNet-50 with random weights, round-off is amplified: TensorFlow's own
-# two kinds of kernels (TF_ENABLE_ONEDNN_OPTS=0 and 1) give scores that are 1.1e-3 apart, and those of a CPU without
-# AVX-512 are 1.8e-3 off torchvision's. v2's logits are 1.0e-3 wrong in torchvision's own float32.
+# The allowed difference of scores, end to end. ResNet-50 with random weights amplifies round-off. TensorFlow's two
+# kinds of kernels (TF_ENABLE_ONEDNN_OPTS=0 and 1) give scores that are 1.1e-3 apart. A CPU without AVX-512 gives scores
+# 1.8e-3 from torchvision's. torchvision's float32 has an error of 1.0e-3 in v2's logits.
 SCORE_TOLERANCE = {name: 1e-3 if "mobilenet" in name else 2e-3 for name in NAMES}
 
 
-def unmatched(found: dict[str, np.ndarray], golden: Golden, score: float, box: float = 0.5) -> int:
-    """Detections of either without a partner in the other: of the same label, boxes and scores as close as that."""
-    count = int(found["num_detections"][0])
-    boxes, scores, labels = (found[key][0][:count] for key in ("boxes", "scores", "labels"))
+def unmatched(detections: dict[str, np.ndarray], golden: Golden, score: float, box: float = 0.5) -> int:
+    """Count the detections of both sides without a partner: same label, `box` and `score` as tolerances."""
+    count = int(detections["num_detections"][0])
+    boxes, scores, labels = (detections[key][0][:count] for key in ("boxes", "scores", "labels"))
     close = (
         (np.abs(boxes[:, None] - golden.yxyx("boxes")[None]).max(-1) <= box)
         & (np.abs(scores[:, None] - golden["scores"][None]) <= score)
@@ -192,8 +198,9 @@ def main() -> None:
             print(f"| {stage.name} | {stage.difference:.1e} | {known} |")
         for case in ("landscape", "portrait_downscaled"):
             golden = Golden(root / name, case)
-            found = {key: value.numpy() for key, value in detector(golden["image"][None].astype(np.float32)).items()}
-            missing, score = unmatched(found, golden, SCORE_TOLERANCE[name]), SCORE_TOLERANCE[name]
+            image = golden["image"][None].astype(np.float32)
+            detections = {key: value.numpy() for key, value in detector(image).items()}
+            missing, score = unmatched(detections, golden, SCORE_TOLERANCE[name]), SCORE_TOLERANCE[name]
             print(f"\nEnd to end, {case.replace('_', ', ')}: {len(golden['scores'])} detections, {missing} of either")
             print(f"library without a partner in the other (same label, 0.5 px, score {score}).")
 

@@ -1,8 +1,8 @@
 """The backbones with torchvision's weights give torchvision's feature maps.
 
-The reference says of each of its tensors how far torchvision in float32 is from itself in float64. That is the error
-of one order of summation; another order has its own, so the two may differ by twice as much, and by twice that since
-each is the largest of a sample.
+The reference records, for each of its tensors, the difference between torchvision in float32 and in float64. This is
+the error of one order of summation. Another order has another error, so the two may differ by twice as much. Both are
+maxima of a sample, which allows another factor of two.
 """
 
 import json
@@ -47,8 +47,8 @@ def test_feature_maps_are_torchvisions(golden_root, name):
     extractor = keras.Model(model.inputs[0], [model.get_layer(tap).output for tap in taps])
 
     golden = Golden(folder, "landscape")
-    own_error = json.loads((folder / "meta.json").read_text())["landscape"]["fp32_vs_fp64_max_abs"]
+    reference_error = json.loads((folder / "meta.json").read_text())["landscape"]["fp32_vs_fp64_max_abs"]
     features = extractor(golden.nhwc("transformed"))
     assert len(features) == len(golden.levels("body"))
     for level, feature in zip(golden.levels("body"), features):
-        np.testing.assert_allclose(feature, golden.nhwc(level), rtol=0, atol=4 * own_error[level], err_msg=level)
+        np.testing.assert_allclose(feature, golden.nhwc(level), rtol=0, atol=4 * reference_error[level], err_msg=level)

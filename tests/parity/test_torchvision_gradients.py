@@ -1,7 +1,7 @@
-"""One training step of torchvision's from its weights: the four losses and the gradient of every weight.
+"""One training step from torchvision's weights: the four losses and the gradient of every weight.
 
-Batch norm is frozen in its statistics but not in its weights; sampling takes the first of each kind; the proposals are
-torchvision's, since which boxes of nearly equal scores come first is a matter of round-off.
+The statistics of batch norm are frozen, but its weights are not. Sampling takes the first boxes of each kind. The
+proposals are torchvision's, because round-off decides the order of boxes with nearly equal scores.
 """
 
 import json
@@ -16,17 +16,17 @@ from tfrcnn.weights.torchvision import assignments
 
 from .stages import Golden, load_reference, swap
 
-# Through a body of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps:
-# torchvision's own gradients in float32 have norms up to 9.3e-3 off those in float64 (ResNet-50, its layer1), and are
-# off by 5 % of their norm in direction. Ours may be off as much: from the kernels of a CPU with AVX-512 they were up to
-# 3.1e-3 off torchvision's float32, from those of one without up to 5.1e-3.
+# In a body of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps.
+# torchvision's float32 gradients differ from float64 by up to 9.3e-3 in the norm (layer1 of ResNet-50), and by 5 % of
+# the norm in direction. Ours may differ as much: on a CPU with AVX-512 they differed from torchvision's float32 by up
+# to 3.1e-3, and on a CPU without it by up to 5.1e-3.
 BODY, OTHERS = 1e-2, 1e-3
 TORCH_LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": (320, 640), "fasterrcnn_resnet50_fpn": (320, 512)}
 
 
 class InOrder(TrainingModel):
-    """Samples boxes in their order."""
+    """A training model that samples boxes in their order."""
 
     def _draw(self, stream, shape, training):
         return tf.broadcast_to(tf.linspace(0.99, 0.0, shape[1])[None], shape)
@@ -37,7 +37,7 @@ NETWORKS = [name if "320" in name else pytest.param(name, marks=pytest.mark.slow
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def step(request, golden_root):
-    """Losses by name, and gradients by torchvision's key beside the recorded figures."""
+    """Return losses by name, gradients by torchvision's key, the recorded figures and the reference tensors."""
     name = request.param
     golden = Golden(golden_root / name, "train")
     figures = json.loads((golden_root / name / "train.json").read_text())
@@ -49,7 +49,7 @@ def step(request, golden_root):
         gt = golden.yxyx(f"gt_boxes_resized_{i}")
         boxes[i, : len(gt)], labels[i, : len(gt)] = gt, golden[f"gt_labels_{i}"] - 1
     batch = {"image_sizes": golden["image_sizes"].astype(np.float32), "boxes": boxes, "labels": labels}
-    # torchvision's own network input, which the normaliser would have made
+    # use torchvision's network input in place of the normaliser's output
     detector.normalizer.call = lambda images, sizes: images
     batch["images"] = golden.nhwc("batch")
 
@@ -59,8 +59,8 @@ def step(request, golden_root):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(variables)
         outputs = model(batch, training=False)
-        theirs = np.stack([golden.yxyx(f"proposals_{i}") for i in range(2)])
-        outputs["proposals"] = {"boxes": tf.constant(theirs), "valid": tf.ones(theirs.shape[:2], tf.bool)}
+        proposals = np.stack([golden.yxyx(f"proposals_{i}") for i in range(2)])
+        outputs["proposals"] = {"boxes": tf.constant(proposals), "valid": tf.ones(proposals.shape[:2], tf.bool)}
         total = model.compute_loss(x=batch, y_pred=outputs, training=False)
     gradients = {each.key: gradient for each, gradient in zip(used, tape.gradient(total, variables))}
     losses = {metric.name: float(metric.result()) for metric in model.loss_metrics}
@@ -69,8 +69,8 @@ def step(request, golden_root):
 
 def test_the_four_losses_are_torchvisions(step):
     losses, _, figures, _ = step
-    for ours, theirs in zip(LOSSES, TORCH_LOSSES):
-        np.testing.assert_allclose(losses[ours], figures["losses"][theirs], rtol=1e-5, err_msg=ours)
+    for name, reference in zip(LOSSES, TORCH_LOSSES):
+        np.testing.assert_allclose(losses[name], figures["losses"][reference], rtol=1e-5, err_msg=name)
 
 
 def test_the_gradient_of_every_weight_has_torchvisions_norm_and_sum(step):
@@ -81,11 +81,11 @@ def test_the_gradient_of_every_weight_has_torchvisions_norm_and_sum(step):
     for key, expected in recorded.items():
         gradient = tf.convert_to_tensor(gradients[key]).numpy().astype(np.float64)
         norm = np.sqrt((gradient**2).sum())
-        # the recorded norms are torch's, summed in float32: that of fc6's 12.8 million is 1.0e-3 too small, as torch's
-        # norm of this very gradient shows (37.339 where float64 gives 37.377); of the other weights it is under 1e-4
+        # the recorded norms are torch's float32 sums: for the 12.8 million weights of fc6 the norm is 1.0e-3 too small
+        # (torch gives 37.339 for this gradient, float64 gives 37.377); for the other weights the error is under 1e-4
         tolerance = (BODY if key.startswith("backbone.body.") else OTHERS) + 1e-10 * gradient.size
         np.testing.assert_allclose(norm, expected["norm"], rtol=tolerance, err_msg=key)
-        # a sum of n terms of both signs is as uncertain as sqrt(n) of them
+        # the error of a sum of n terms of both signs grows with sqrt(n)
         allowed = tolerance * expected["norm"] * np.sqrt(gradient.size)
         np.testing.assert_allclose(gradient.sum(), expected["sum"], atol=allowed, err_msg=key)
 
@@ -105,6 +105,6 @@ def test_gradients_of_the_predictors_are_torchvisions_number_by_number(step):
 
 
 def swap_groups(array):
-    """Groups of four along the first axis: (dx, dy, dw, dh) -> (dy, dx, dh, dw)."""
+    """Reorder groups of four along the first axis: (dx, dy, dw, dh) -> (dy, dx, dh, dw)."""
     groups = array.reshape(-1, 4, *array.shape[1:])
     return np.moveaxis(swap(np.moveaxis(groups, 1, -1)), -1, 1).reshape(array.shape)

@@ -1,8 +1,10 @@
-"""torchvision's four detectors, with its weights through the importer: each stage, given torchvision's own previous
-one, gives torchvision's next; and the detections at the end. `stages.py` prints the same as a table.
+"""torchvision's four detectors with imported weights, stage by stage and end to end.
 
-Tolerances: float32 has 3e-5 px at 300 px. Where the reference records its own float32 error, that is the limit: the
-longest stage, the backbone, may have it twice, since its error and ours are of different orders of summation.
+Each stage gets torchvision's output of the previous stage and must give torchvision's next one. `stages.py` prints the
+same comparison as a table.
+
+Tolerances: float32 has 3e-5 px at 300 px. If the reference records its own float32 error, that error is the limit. The
+backbone, the longest stage, may have twice that error, because the two libraries sum in different orders.
 """
 
 import json
@@ -21,9 +23,9 @@ from tfrcnn.layers import RoIAlign
 from .stages import NAMES, SCORE_TOLERANCE, Golden, measure, small, unmatched
 
 LIMITS = {
-    "transform": 4e-6,  # torchvision normalises before it interpolates: a few ulp of values up to 2.6
+    "transform": 4e-6,  # torchvision normalises before it interpolates: a few ulps of values up to 2.6
     "anchors": 0.0,
-    "decoded anchors, px": 1e-3,  # of boxes up to some thousand pixels, before they are clipped
+    "decoded anchors, px": 1e-3,  # boxes of up to some thousand pixels, before clipping
     "proposals, px": 1e-4,
     "scores": 1e-6,
     "detections, px": 1e-4,
@@ -35,7 +37,7 @@ DETECTORS = [name if "320" in name else pytest.param(name, marks=slow) for name 
 
 @pytest.fixture(scope="module")
 def detectors(golden_root):
-    """By name, each made once."""
+    """Return a function that makes each detector once, by name."""
     made = {}
 
     def get(name):
@@ -59,8 +61,8 @@ def test_every_stage_is_torchvisions(name, golden_root, detectors):
         assert stage.difference <= limit, stage
 
 
-# How many of the 100 detections of either library may be where float32 does not reach: torchvision's own float32 and
-# float64 agree on 99 of v2's, and on all of the others'. Which one it is depends on the processor's order of sums.
+# The number of each library's 100 detections that may differ by float32 round-off. torchvision's float32 and float64
+# agree on 99 of v2's detections and on all of the others'. The processor's order of summation decides which differs.
 WITHOUT_PARTNER = {"fasterrcnn_resnet50_fpn_v2": 1}
 
 
@@ -68,12 +70,13 @@ WITHOUT_PARTNER = {"fasterrcnn_resnet50_fpn_v2": 1}
 @pytest.mark.parametrize("name", DETECTORS)
 def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detectors):
     golden = Golden(golden_root / name, case)
-    found = {key: value.numpy() for key, value in detectors(name)(golden["image"][None].astype(np.float32)).items()}
-    assert found["num_detections"][0] == len(golden["scores"]) == 100
-    assert unmatched(found, golden, SCORE_TOLERANCE[name]) <= 2 * WITHOUT_PARTNER.get(name, 0)
+    image = golden["image"][None].astype(np.float32)
+    detections = {key: value.numpy() for key, value in detectors(name)(image).items()}
+    assert detections["num_detections"][0] == len(golden["scores"]) == 100
+    assert unmatched(detections, golden, SCORE_TOLERANCE[name]) <= 2 * WITHOUT_PARTNER.get(name, 0)
 
 
-# Both bodies, but no ResNet in ONNX: see the test below
+# both bodies; the test below covers a ResNet in ONNX
 ROUND_TRIPS = [
     *((NAMES[-1], form) for form in TARGETS),
     *(("fasterrcnn_resnet50_fpn", form) for form in ("saved_model", "tflite")),
@@ -84,33 +87,36 @@ ROUND_TRIPS = [
 @pytest.mark.parametrize(("name", "form"), ROUND_TRIPS)
 def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golden_root, detectors, tmp_path):
     golden, path = Golden(golden_root / name, "landscape"), tmp_path / f"a{TARGETS[form].suffix}"
-    # a TFLite file is for one size: that of torchvision's padded image
+    # a TFLite file has one size: the size of torchvision's padded image
     size = golden["transformed"].shape[2:] if form == "tflite" else None
     TARGETS[form].write(detectors(name), path, ExportOptions(form, image_size=size))
     detections = load(path).detect(golden["image"])
-    found = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
+    outputs = {key: getattr(detections, key)[None] for key in ("boxes", "scores", "labels")}
     assert len(detections.scores) == len(golden["scores"]) == 100
-    assert unmatched({**found, "num_detections": [100]}, golden, score=1e-3) == 0
+    assert unmatched({**outputs, "num_detections": [100]}, golden, score=1e-3) == 0
 
 
 @pytest.mark.slow
 def test_an_onnx_file_of_a_resnet_is_the_same_network_behind_its_resize(golden_root, detectors):
-    """ONNX's Resize divides by a scale where TensorFlow and torch multiply by its inverse: in float32 its samples lie
-    1e-5 px elsewhere. The reference's image is noise, and ResNet-50 of random weights amplifies that to a hundredth of
-    a score, so that detections compare nothing. Given what Resize gave, every stage is the same."""
+    """Start every stage from ONNX's resized image, because the resized images differ by round-off.
+
+    ONNX's Resize divides by a scale; TensorFlow and torch multiply by its inverse. In float32 its samples are off by
+    1e-5 px. The reference's image is noise, and ResNet-50 with random weights amplifies that to a hundredth of a score.
+    So end-to-end detections cannot be compared.
+    """
     name = "fasterrcnn_resnet50_fpn_v2"
     image = Golden(golden_root / name, "landscape")["image"]
-    ours = stage_outputs(detectors(name), "float32", None, image)
+    actual = stage_outputs(detectors(name), "float32", None, image)
     reference = prepare(detectors(name), kernels="tensorflow")
     prepared = reference.get_layer("preprocessor")(image[None].astype(np.float32))
     np.testing.assert_allclose(
-        ours["preprocessing_0"], reference.normalizer(prepared["images"], prepared["image_sizes"]), atol=1e-4
+        actual["preprocessing_0"], reference.normalizer(prepared["images"], prepared["image_sizes"]), atol=1e-4
     )
-    reference.normalizer.call = lambda images, sizes: ours["preprocessing_0"]
-    theirs = run_stages(reference, prepared["images"], prepared["image_sizes"])
-    found = differences(ours, {key: np.asarray(value) for key, value in theirs.items()})
-    assert first_divergent(found, "float32") is None
-    assert (found["proposals"], found["detections"]) == (0, 0)
+    reference.normalizer.call = lambda images, sizes: actual["preprocessing_0"]
+    expected = run_stages(reference, prepared["images"], prepared["image_sizes"])
+    errors = differences(actual, {key: np.asarray(value) for key, value in expected.items()})
+    assert first_divergent(errors, "float32") is None
+    assert (errors["proposals"], errors["detections"]) == (0, 0)
 
 
 @pytest.mark.parametrize("kernels", ["tensorflow", "portable"])

@@ -1,5 +1,7 @@
-"""One training step of torchvision's, stage by stage: two images in one batch, frozen batch norm, and its sampling made
-deterministic, so that the first of each kind in order are chosen."""
+"""One training step of torchvision, stage by stage: two images in one batch, with frozen batch norm.
+
+Sampling is deterministic: it takes the first boxes of each kind.
+"""
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow as tf
 from tfrcnn import images as image_ops
 from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig, MatchConfig, RPNConfig
 from tfrcnn.layers import AnchorGenerator
-from tfrcnn.training.losses import head_losses
+from tfrcnn.training.losses import box_loss, head_losses
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
 from .stages import swap
@@ -37,7 +39,7 @@ def anchors():
 
 
 def in_order(count):
-    """A priority by which boxes are chosen in their order."""
+    """Return a priority that samples boxes in their order."""
     return np.linspace(0.99, 0.0, count, dtype=np.float32)[None].repeat(2, 0)
 
 
@@ -69,7 +71,7 @@ def test_anchors_sampled_and_their_targets_are_torchvisions(mobilenet_training, 
 def test_regions_sampled_labels_targets_and_losses_are_torchvisions(mobilenet_training, batch):
     golden, figures = mobilenet_training
     config = HeadConfig(match=MatchConfig(0.5, 0.5, 512, 0.25))
-    # torchvision's proposals here include the ground truth it joined
+    # torchvision's proposals here already include the ground truth
     proposals = np.stack([golden.yxyx(f"proposals_{i}") for i in range(2)])
     count = proposals.shape[1] + batch["boxes"].shape[1]
     valid = np.ones(proposals.shape[:2], bool)
@@ -77,22 +79,22 @@ def test_regions_sampled_labels_targets_and_losses_are_torchvisions(mobilenet_tr
     order = []
     for i in range(2):
         sampled, reference = targets.boxes[i].numpy(), golden.yxyx(f"sampled_proposals_{i}")
-        # torchvision keeps the sampled boxes in their first order, this project puts positives first
-        mine = np.lexsort(sampled.round(3).T)
-        theirs = np.lexsort(reference.round(3).T)
-        np.testing.assert_allclose(sampled[mine], reference[theirs], atol=1e-3)
+        # torchvision keeps the order of the sampled boxes; this project puts positives first
+        actual_order = np.lexsort(sampled.round(3).T)
+        reference_order = np.lexsort(reference.round(3).T)
+        np.testing.assert_allclose(sampled[actual_order], reference[reference_order], atol=1e-3)
         labels = np.where(golden[f"sampled_labels_{i}"] == 0, 90, golden[f"sampled_labels_{i}"] - 1)
-        np.testing.assert_array_equal(targets.labels[i].numpy()[mine], labels[theirs])
-        positive = targets.samples.positive[i].numpy()[mine]
+        np.testing.assert_array_equal(targets.labels[i].numpy()[actual_order], labels[reference_order])
+        positive = targets.samples.positive[i].numpy()[actual_order]
         np.testing.assert_allclose(
-            targets.deltas[i].numpy()[mine][positive],
-            golden.yxyx(f"sampled_reg_targets_{i}")[theirs][positive],
+            targets.deltas[i].numpy()[actual_order][positive],
+            golden.yxyx(f"sampled_reg_targets_{i}")[reference_order][positive],
             atol=2e-4,
         )
-        order.append(theirs[np.argsort(mine)] + 512 * i)
+        order.append(reference_order[np.argsort(actual_order)] + 512 * i)
     order = np.concatenate(order)
     logits = np.roll(golden["class_logits"], -1, axis=-1)[order].reshape(2, 512, 91)
     deltas = swap(golden["box_regression"].reshape(1024, 91, 4))[order, 1:].reshape(2, 512, 90, 4)
-    classifier, box = head_losses(logits, deltas, targets, config.match.beta)
+    classifier, box = head_losses(logits, deltas, targets, box_loss(config.box_loss, config.box_weights))
     np.testing.assert_allclose(classifier, figures["losses"]["loss_classifier"], rtol=1e-5)
     np.testing.assert_allclose(box, figures["losses"]["loss_box_reg"], rtol=1e-5)

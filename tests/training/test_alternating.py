@@ -1,4 +1,4 @@
-"""The four steps: what each starts from, what each leaves alone to the bit, and going on after an interruption."""
+"""The four steps: their starting weights, the weights they keep bit-identical, and resuming after an interruption."""
 
 import csv
 import hashlib
@@ -14,7 +14,8 @@ import pytest
 from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.training.run import is_complete, train
+from tfrcnn.training.folder import is_complete
+from tfrcnn.training.run import train
 
 from .test_run import CATEGORIES, make_dataset
 
@@ -24,30 +25,30 @@ SHARED = ("backbone", "fpn")
 
 
 def settings():
-    """Batch norms are trained, weights are averaged: nothing is fixed but by the scheme."""
+    """Return options that train batch norms and average weights, so that only the scheme fixes weights."""
     changes = {"scheme": "alternating", "epochs": 3, "batch_size": 2, "warmup_steps": 2, "ema": 0.9}
     return preset("tiny_fpn").training.replace(**changes)
 
 
 def fresh_detector(seed=3):
-    """With dropout, so that its random state has to be right too."""
+    """Return a detector with dropout, so that its random state has to be restored too."""
     keras.utils.set_random_seed(seed)
     config = preset("tiny_fpn", CATEGORIES, image_size=64).detector
     return build_detector(config.replace(head=config.head.replace(dropout=0.5)))
 
 
 def hashes(detector):
-    """SHA-256 of all weights of each part, batch norm statistics among them."""
-    found = {}
+    """Return the SHA-256 of all weights per part, with batch norm statistics."""
+    digests = {}
     for name in PARTS:
         part = getattr(detector, name)
         if part is not None:
-            found[name] = hashlib.sha256(b"".join(w.tobytes() for w in part.get_weights())).hexdigest()
-    return found
+            digests[name] = hashlib.sha256(b"".join(w.tobytes() for w in part.get_weights())).hexdigest()
+    return digests
 
 
 class Record(keras.callbacks.Callback):
-    """The hashes of every part when each step begins and ends, and the traces of its loss after each training step."""
+    """Records the hashes of all parts when a step begins and ends, and the traces after each training step."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +69,7 @@ class Record(keras.callbacks.Callback):
 
 
 class InterruptStep(keras.callbacks.Callback):
-    """Ctrl-C in the n-th step of the scheme that begins in this process: before its first image, or in an epoch."""
+    """Raises Ctrl-C in the n-th step that begins in this process: before its first image, or in an epoch."""
 
     def __init__(self, n, epoch=None):
         super().__init__()
@@ -95,7 +96,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    """An uninterrupted run, what was recorded of it, and the hashes of what each step left in the run's folder."""
+    """Return an uninterrupted run, its record, and the hashes of the detector that each step saved."""
     record = Record()
     folder = tmp_path_factory.mktemp("runs") / "whole"
     run = train(fresh_detector(), *data, folder, settings(), callbacks=[record])
@@ -107,7 +108,7 @@ def test_steps_3_and_4_leave_the_shared_weights_bit_identical(finished):
     _, record, left = finished
     for name in SHARED:
         assert left[2][name] == left[3][name] == left[4][name] == left["best"][name]
-        # also in memory, where a saved average might hide a change
+        # also in memory, because a saved average might hide a change
         assert left[2][name] == record.begun[2][name] == record.ended[2][name]
         assert left[2][name] == record.begun[3][name] == record.ended[3][name]
 
@@ -150,7 +151,7 @@ def test_the_result_is_one_ordinary_detector_and_the_steps_are_in_the_history(fi
     assert is_complete(run.folder)
     with open(run.folder / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    # three epochs in two steps of a task: two each, of three training steps
+    # three epochs in two steps per task: two epochs each, of three training steps
     assert [(row["phase"], row["epoch"]) for row in rows] == [(p, e) for p in "1234" for e in "12"]
     assert [row["step"] for row in rows] == [str(3 * (i + 1)) for i in range(8)]
     for row in rows:
@@ -173,7 +174,7 @@ def test_a_run_interrupted_in_steps_and_between_them_equals_the_uninterrupted_on
     whole, _, left = finished
     # in the second epoch of step 1; between steps 2 and 3; in the second epoch of step 4
     for i, interruption in enumerate((InterruptStep(1, epoch=1), InterruptStep(3), InterruptStep(2, epoch=1))):
-        detector = fresh_detector(seed=100 + i if i else 3)  # other weights on resuming: all come from the folder
+        detector = fresh_detector(seed=100 + i if i else 3)  # resume with other weights: the folder has all of them
         with pytest.raises(KeyboardInterrupt):
             train(detector, *data, tmp_path / "run", settings(), resume=i > 0, callbacks=[interruption])
         assert not is_complete(tmp_path / "run")
@@ -196,7 +197,7 @@ def test_kill_9_in_a_step_and_between_two_loses_nothing(finished, tmp_path):
         train(fresh_detector(), *data, folder / "run", settings(), resume=resume)
     """
     run = tmp_path / "run"
-    # before anything is trained; with step 2 begun in its folder but not in the state; in the middle of writing a state
+    # before training; with step 2 in its folder but not yet in the state; in the middle of writing a state
     for written in ("initial/config.json", "2-fast-rcnn/config.json", ".training_state.tmp.npz"):
         before = _stamp(run / written)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

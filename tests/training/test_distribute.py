@@ -1,4 +1,4 @@
-"""Training under tf.distribute, on two logical CPU devices in a process of its own (devices are fixed at start-up)."""
+"""Training under tf.distribute, on two logical CPU devices in a separate process (devices are fixed at start-up)."""
 
 import subprocess
 import sys

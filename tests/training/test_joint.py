@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
+from tfrcnn.training import joint
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.schemes import freeze
@@ -50,10 +51,10 @@ def losses_of(model, batch):
 
 @pytest.fixture(scope="module")
 def fitted():
-    """A model, its history over 30 steps on one batch, and its backbone's weights before."""
+    """Return a model, its history over 30 steps on one batch, and its backbone's weights before."""
     training = TRAINING.replace(learning_rate=0.08)
     model = make_model(training=training)
-    model.compile(optimizer=make_optimizer(training, 1000), jit_compile=False)  # the rate does not fall
+    model.compile(optimizer=make_optimizer(training, 1000), jit_compile=False)  # the learning rate stays constant
     before = {layer.name: layer.get_weights() for layer in model.detector.backbone.layers}
     data = tf.data.Dataset.from_tensors(make_batch()).repeat()
     history = model.fit(data, steps_per_epoch=10, epochs=3, shuffle=False, verbose=0).history
@@ -97,7 +98,7 @@ def test_every_trained_weight_has_a_gradient_that_is_not_zero():
 
 
 def test_the_heads_losses_train_no_weight_of_the_rpn():
-    # proposals are taken as given (section 3.2, approximate joint training): of the RPN's layers only its own losses
+    # proposals are constants to the head (section 3.2, approximate joint training)
     model, batch = make_model(), make_batch()
     with tf.GradientTape(persistent=True) as tape:
         outputs = model(batch, training=True)
@@ -136,7 +137,7 @@ def test_padding_the_ground_truth_does_not_change_the_loss():
         "labels": np.pad(batch["labels"], [[0, 0], [0, 4]], constant_values=-1),
     }
     model = make_model()
-    # which RoIs are drawn depends on how many candidates there are: compare what does not depend on it
+    # the sampled RoIs depend on the number of candidates: compare only the RPN's losses
     one, other = losses_of(model, batch), losses_of(make_model(), padded)
     for name in LOSSES[:2]:
         np.testing.assert_allclose(one[name], other[name], rtol=1e-5)
@@ -149,6 +150,28 @@ def test_the_samples_of_a_step_are_a_function_of_seed_and_step():
     model = make_model(0)
     model.optimizer.iterations.assign(5)
     assert losses_of(model, batch) != one
+
+
+def test_no_two_samplings_draw_the_same_numbers(monkeypatch):
+    # of one seed, the draws of anchors and of RoIs; and those of the next seed, which must not repeat either
+    drawn = []
+    for name in ("rpn_targets", "roi_targets"):
+        original = getattr(joint, name)
+
+        def record(*arguments, original=original):
+            drawn.append(tuple(arguments[-1].numpy().ravel()[:8].tolist()))
+            return original(*arguments)
+
+        monkeypatch.setattr(joint, name, record)
+    batch, model = make_batch(), make_model(0)
+    outputs = model(batch, training=True)
+    for seed in (0, 1):
+        model.seed = seed
+        for step in (0, 1):
+            model.optimizer.iterations.assign(step)
+            model.losses_of(batch, outputs)
+    assert len(drawn) == 8
+    assert len(set(drawn)) == 8
 
 
 def test_batches_of_many_sizes_are_trained_with_one_trace():
@@ -191,7 +214,7 @@ assert np.all(np.isfinite(compiled["loss"]))
 
 @pytest.mark.slow
 def test_the_whole_step_compiles_under_xla_with_a_static_size():
-    # in a process of its own: Keras does not compile where op determinism is on, and `train` turns it on
+    # in a separate process: `train` turns op determinism on, and then Keras does not compile
     process = subprocess.run(
         [sys.executable, "-c", XLA_SCRIPT, str(Path(__file__).parent)], capture_output=True, text=True, check=False
     )

@@ -1,11 +1,18 @@
 """The four losses, by hand."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from tfrcnn import boxes as box_ops
+from tfrcnn.config import BoxLossConfig
+from tfrcnn.errors import InputError
 from tfrcnn.matching import Samples
-from tfrcnn.training.losses import head_losses, rpn_losses, smooth_l1
+from tfrcnn.training.losses import BOX_LOSSES, box_loss, head_losses, rpn_losses, smooth_l1
 from tfrcnn.training.targets import RoITargets, RPNTargets
+
+SMOOTH_L1 = box_loss(BoxLossConfig(beta=1.0))
+L1 = box_loss(BoxLossConfig(beta=0.0))
 
 
 def test_smooth_l1_is_quadratic_below_beta_and_linear_above():
@@ -23,9 +30,9 @@ def test_rpn_losses_are_the_sums_over_samples_divided_by_their_number():
         tf.constant([[True, False, False, False]]),
         tf.constant([[True, True, True, False]]),
     )
-    targets = RPNTargets(samples, tf.constant([[[1.0, 0, 0, 0]] + [[0.0] * 4] * 3]))
+    targets = RPNTargets(samples, tf.constant([[[1.0, 0, 0, 0]] + [[0.0] * 4] * 3]), tf.zeros([1, 4, 4]))
     logits, deltas = tf.constant([[0.0, 0.0, 0.0]]), tf.zeros([1, 3, 4])
-    objectness, box = rpn_losses(logits, deltas, targets, beta=1 / 9)
+    objectness, box = rpn_losses(logits, deltas, targets, box_loss(BoxLossConfig(beta=1 / 9)))
     np.testing.assert_allclose(objectness, np.log(2.0), rtol=1e-6)  # three samples of log 2, over three
     np.testing.assert_allclose(box, (1 - 1 / 18) / 3, rtol=1e-6)
 
@@ -35,11 +42,13 @@ def test_equation_1_by_hand_with_its_own_normalisers():
     samples = Samples(
         tf.constant([[0, 1, 2, 3]]), tf.constant([[True, True, False, False]]), tf.constant([[True, True, True, True]])
     )
-    targets = RPNTargets(samples, tf.constant([[[0.0, 0, 0, 0], [1.0, -1, 0, 0], [0.0] * 4, [0.0] * 4]]))
+    targets = RPNTargets(
+        samples, tf.constant([[[0.0, 0, 0, 0], [1.0, -1, 0, 0], [0.0] * 4, [0.0] * 4]]), tf.zeros([1, 4, 4])
+    )
     logits = tf.constant([[np.log(3.0), 0.0, -np.log(3.0), np.log(7.0)]], tf.float32)  # p = 3/4, 1/2, 1/4, 7/8
     deltas = tf.constant([[[0.5, 0, 0, 0], [0.0, 0, 2, 0], [9.0] * 4, [9.0] * 4]])  # negatives' do not count: p* = 0
     weight = 10 * 4 / 6  # lambda N_cls / N_reg
-    objectness, box = rpn_losses(logits, deltas, targets, beta=1.0, box_weight=weight)
+    objectness, box = rpn_losses(logits, deltas, targets, SMOOTH_L1, box_weight=weight)
     # -log of 3/4, 1/2, 1 - 1/4 and 1 - 7/8; smooth L1 of 0.5 is 1/8, of 1, -1 and 2 is 1/2, 1/2 and 3/2
     np.testing.assert_allclose(objectness, (np.log(4 / 3) + np.log(2) + np.log(4 / 3) + np.log(8)) / 4, rtol=1e-6)
     np.testing.assert_allclose(box, 10 / 6 * (1 / 8 + 1 / 2 + 1 / 2 + 3 / 2), rtol=1e-6)
@@ -61,7 +70,7 @@ def head_example():
 
 
 def test_head_losses_are_the_sums_over_filled_samples_of_the_own_class_divided_by_their_number():
-    classifier, box = head_losses(*head_example(), beta=1.0)
+    classifier, box = head_losses(*head_example(), SMOOTH_L1)
     # softmax gives the object's class 2/4 and the background 3/5
     np.testing.assert_allclose(classifier, (np.log(2.0) + np.log(5 / 3)) / 2, rtol=1e-6)
     np.testing.assert_allclose(box, (2.0 - 0.5) / 2, rtol=1e-6)
@@ -71,7 +80,53 @@ def test_what_is_in_an_empty_slot_has_no_influence_and_no_gradient():
     logits, deltas, targets = head_example()
     with tf.GradientTape() as tape:
         tape.watch([logits, deltas])
-        total = tf.add_n(head_losses(logits, deltas, targets, beta=1.0))
+        total = tf.add_n(head_losses(logits, deltas, targets, SMOOTH_L1))
     for gradient in tape.gradient(total, [logits, deltas]):
         assert np.any(gradient[0, 0] != 0)
         np.testing.assert_array_equal(gradient[0, 2], np.zeros_like(gradient[0, 2]))
+
+
+def test_a_box_loss_is_a_function_of_deltas_targets_and_boxes_and_takes_one_line_to_add(monkeypatch):
+    def center_distance(config, box_weights):
+        def loss(deltas, targets, boxes):
+            centers = [
+                (box[..., :2] + box[..., 2:]) / 2
+                for box in (box_ops.decode(deltas, boxes, box_weights), box_ops.decode(targets, boxes, box_weights))
+            ]
+            return config.beta * tf.reduce_sum(tf.abs(centers[0] - centers[1]), axis=-1)
+
+        return loss
+
+    monkeypatch.setitem(BOX_LOSSES, "center_distance", center_distance)
+    logits, deltas, targets = head_example()
+    boxes = tf.constant([[[0.0, 0, 10, 20], [0, 0, 1, 1], [0, 0, 1, 1]]])
+    loss = box_loss(BoxLossConfig("center_distance", beta=3.0), (10.0, 10.0, 5.0, 5.0))
+    _, box = head_losses(logits, deltas, targets._replace(boxes=boxes), loss)
+    # 2.5 and 0.5 tenths of a height of 10 are 2 pixels apart; two samples are filled
+    np.testing.assert_allclose(box, 3 * 2.0 / 2, rtol=1e-5)
+
+
+def test_a_box_loss_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(InputError, match=r"BoxLossConfig\.name must be one of smooth_l1, found 'giou'"):
+        box_loss(BoxLossConfig("giou"))
+
+
+def test_a_prediction_is_compared_with_its_target_and_not_added_to_it():
+    # 2.0 predicted for a target of 0.5: L1 of 1.5 in both losses
+    samples = Samples(tf.constant([[0]]), tf.constant([[True]]), tf.constant([[True]]))
+    target, predicted = tf.constant([[[0.5, 0, 0, 0]]]), tf.constant([[[2.0, 0, 0, 0]]])
+    assert rpn_losses(tf.zeros([1, 1]), predicted, RPNTargets(samples, target, tf.zeros([1, 1, 4])), L1)[1] == 1.5
+    targets = RoITargets(tf.zeros([1, 1, 4]), tf.constant([[0]]), target, samples)
+    assert head_losses(tf.zeros([1, 1, 2]), predicted[:, :, None], targets, L1)[1] == 1.5
+
+
+@pytest.mark.parametrize("filled", [0, 1])
+def test_a_batch_with_one_sample_or_none_is_divided_by_one(filled):
+    # the samples are background, of a detector of one class: -log of 1/2 each where they are there
+    valid = tf.constant([[filled == 1, False]])
+    samples = Samples(tf.constant([[0, 0]]), tf.constant([[False, False]]), valid)
+    deltas = tf.zeros([1, 2, 4])
+    rpn = rpn_losses(tf.zeros([1, 3]), tf.ones([1, 3, 4]), RPNTargets(samples, deltas, deltas), SMOOTH_L1)
+    targets = RoITargets(tf.zeros([1, 2, 4]), tf.constant([[1, 1]]), deltas, samples)
+    head = head_losses(tf.zeros([1, 2, 2]), tf.ones([1, 2, 1, 4]), targets, SMOOTH_L1)
+    np.testing.assert_allclose([rpn, head], [[filled * np.log(2.0), 0.0]] * 2, rtol=1e-6)

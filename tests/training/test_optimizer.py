@@ -1,4 +1,4 @@
-"""SGD of record against torch's definition, and the schedule's values."""
+"""SGD against torch's definition, and the values of the schedule."""
 
 import keras
 import numpy as np
@@ -23,7 +23,7 @@ def test_weight_decay_goes_through_the_momentum_and_spares_vectors(momentum):
 
 
 def test_biases_learn_at_their_own_multiple_of_the_rate_and_nothing_else_does():
-    # Caffe: v = m v - rate mult g, w = w + v; kernels and the vectors of a batch norm have mult 1
+    # Caffe: v = m v - rate mult g, w = w + v; mult is 1 for kernels and for the vectors of a batch norm
     variables = [keras.Variable([[1.0]], name="kernel"), *(keras.Variable([1.0], name=n) for n in ("bias", "beta"))]
     sgd = SGD(0.1, momentum=0.5, bias_learning_rate_scale=2.0)
     for gradient in (1.0, -3.0):
@@ -36,7 +36,7 @@ def test_biases_learn_at_their_own_multiple_of_the_rate_and_nothing_else_does():
 def test_the_biases_of_a_model_are_found_in_its_traced_step_with_momentum():
     inputs = keras.Input((1,))
     model = keras.Model(inputs, keras.layers.Dense(1, kernel_initializer="zeros")(inputs))
-    # the loss is the output itself: its gradient is 3 by the kernel and 1 by the bias in every step
+    # the loss is the output: in every step its gradient is 3 for the kernel and 1 for the bias
     model.compile(
         SGD(0.1, momentum=0.9, bias_learning_rate_scale=2.0),
         lambda _, output: output,
@@ -56,7 +56,7 @@ def test_the_momentum_operator_is_keras_own_update(nesterov, scaled):
     rng = np.random.default_rng(0)
     gradients = rng.normal(size=(5, 4, 3)).astype(np.float32)
     start = rng.normal(size=(4, 3)).astype(np.float32)
-    found = []
+    results = []
     scale = 1024.0 if scaled else 1.0
     for kind in (SGD, keras.optimizers.SGD):
         variable = keras.Variable(start, name="kernel")
@@ -67,9 +67,9 @@ def test_the_momentum_operator_is_keras_own_update(nesterov, scaled):
         step = tf.function(optimizer.apply)
         for gradient in gradients:
             step([tf.constant(scale * gradient)])
-        found.append(variable.numpy())
-    assert np.abs(found[0] - start).max() > 0.1
-    np.testing.assert_allclose(*found, rtol=0, atol=5e-7)  # ulps of weights about 1, in five steps
+        results.append(variable.numpy())
+    assert np.abs(results[0] - start).max() > 0.1
+    np.testing.assert_allclose(*results, rtol=0, atol=5e-7)  # a few ulps of weights near 1, over five steps
 
 
 def test_the_average_follows_its_warm_up_and_swaps_back_exactly():

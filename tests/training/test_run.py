@@ -1,4 +1,4 @@
-"""Whole runs: what is written, exact resume, kills, faults."""
+"""Whole runs: their files, exact resume, kills, faults."""
 
 import csv
 import dataclasses
@@ -18,13 +18,14 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.training.run import check_folder, load_run, train
+from tfrcnn.training.folder import check_folder
+from tfrcnn.training.run import load_run, train
 
 CATEGORIES = (Category(3, "bright"), Category(90, "dark"))
 
 
 def make_dataset(folder, count=6, seed=0):
-    """Grey images of 64 x 64 with one bright and one dark rectangle each; one image has none."""
+    """Make grey images of 64 x 64 with one bright and one dark rectangle each. One image has none."""
     rng = np.random.default_rng(seed)
     examples = []
     for i in range(count):
@@ -65,7 +66,7 @@ def fresh_detector():
 
 
 class Interrupt(keras.callbacks.Callback):
-    """Ctrl-C in the middle of an epoch."""
+    """Raises Ctrl-C in the middle of an epoch."""
 
     def __init__(self, epoch):
         super().__init__()
@@ -87,7 +88,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory):
-    """An uninterrupted run."""
+    """Return an uninterrupted run."""
     return train(fresh_detector(), *data, tmp_path_factory.mktemp("runs") / "whole", settings())
 
 
@@ -114,7 +115,7 @@ def test_the_best_detector_is_the_one_of_the_best_epoch(finished):
 def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(finished, data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(fresh_detector(), *data, tmp_path / "run", settings(), callbacks=[Interrupt(epoch=1)])
-    detector = build_detector(finished.detector.config)  # other random weights: all come from the state file
+    detector = build_detector(finished.detector.config)  # other random weights: the state file has all
     resumed = train(detector, *data, tmp_path / "run", settings(), resume=True)
     assert resumed.history == finished.history
     for one, other in zip(
@@ -148,8 +149,47 @@ def test_a_used_folder_is_refused_without_resume(finished, data):
 
 
 def test_resuming_with_other_settings_names_the_first_that_differs(finished, data):
-    with pytest.raises(InputError, match=r"cannot resume with other settings: training.seed was 0, is 1"):
+    with pytest.raises(InputError, match=r"cannot resume .* with other settings: training\.seed was 0, is 1$"):
         train(fresh_detector(), *data, finished.folder, settings(seed=1), resume=True)
+
+
+@pytest.fixture
+def set_up_only(monkeypatch):
+    """`train` claims its folder and stops before it trains."""
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfrcnn.training.run.start_of", stop)
+
+    def set_up(detector, *arguments, **options):
+        with pytest.raises(KeyboardInterrupt):
+            train(detector, *arguments, **options)
+
+    return set_up
+
+
+def test_options_are_kept_and_must_be_the_same_in_a_resumed_run(set_up_only, data, tmp_path):
+    run = tmp_path / "run"
+    set_up_only(fresh_detector(), *data, run, settings(), options={"weights": "mine"})
+    assert read_json(run / "training.json")["options"] == {"weights": "mine"}
+    with pytest.raises(InputError, match=r"options\.weights was 'mine', is None"):
+        train(fresh_detector(), *data, run, settings(), resume=True)
+
+
+def test_freezing_weights_that_were_never_trained_warns(set_up_only, data, tmp_path):
+    frozen = settings(frozen_stages=1, freeze_batch_norm=True)
+    with pytest.warns(UserWarning, match="never trained") as caught:
+        set_up_only(fresh_detector(), *data, tmp_path / "run", frozen)
+    norms, stages = (str(warning.message) for warning in caught)
+    assert "freeze_batch_norm freezes batch norms that were never trained: set it to False" in norms
+    assert "frozen_stages=1 freezes stages that were never trained: set it to 0" in stages
+    assert {warning.filename for warning in caught} == {__file__}
+
+
+def test_freezing_weights_that_were_trained_does_not_warn(set_up_only, finished, data, tmp_path):
+    frozen = settings(frozen_stages=1, freeze_batch_norm=True)
+    set_up_only(load_detector(finished.folder), *data, tmp_path / "run", frozen)
 
 
 def test_there_must_be_a_run_to_resume(data, tmp_path):
@@ -167,7 +207,7 @@ def test_annotations_that_have_changed_are_not_the_run_to_resume(finished, data)
     example = data[0].examples[1]
     moved = dataclasses.replace(example, boxes=example.boxes + 1)
     changed = Dataset(data[0].source, CATEGORIES, (data[0].examples[0], moved, *data[0].examples[2:]))
-    with pytest.raises(InputError, match=r"cannot resume with other settings: train\.annotations was"):
+    with pytest.raises(InputError, match=r"cannot resume .* with other settings: train\.annotations was"):
         train(fresh_detector(), changed, data[1], finished.folder, settings(), resume=True)
 
 
@@ -195,7 +235,7 @@ def test_what_a_kill_left_in_a_new_folder_does_not_block_it(tmp_path):
 def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_path):
     detector = fresh_detector()
     detector.box_head.classifier.bias.assign([np.nan] * 3)
-    with pytest.raises(InputError, match=r"no longer a finite number at step 0 \(.*classifier_loss nan") as error:
+    with pytest.raises(InputError, match=r"not a finite number at step 0 \(.*classifier_loss nan") as error:
         train(detector, *data, tmp_path / "run", settings())
     assert sum(str(example.path) in str(error.value) for example in data[0].examples) == 2
 
@@ -203,11 +243,11 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_p
 def test_detections_of_a_data_set_are_those_of_its_images_one_by_one(finished, data):
     predictor = Predictor(finished.detector)
     together = predictor.detect_dataset(data[1], batch_size=2)
-    for example, found in zip(data[1].examples, together):
+    for example, detections in zip(data[1].examples, together):
         alone = predictor.detect(example.path)
-        assert found.image_id == example.image_id
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        np.testing.assert_allclose(found.boxes, alone.boxes, atol=1e-2)
+        assert detections.image_id == example.image_id
+        np.testing.assert_allclose(detections.scores, alone.scores, atol=1e-4)
+        np.testing.assert_allclose(detections.boxes, alone.boxes, atol=1e-2)
 
 
 @pytest.mark.slow
@@ -223,7 +263,7 @@ def test_kill_9_at_any_moment_leaves_a_folder_that_loads_and_resumes(data, finis
         train(fresh_detector(), *data, folder / "run", settings(), resume=resume)
     """
     run = tmp_path / "run"
-    # in the middle of three writes: of the state, of the weights, and between two files
+    # during the write of the state, during the write of the weights, and between two files
     for after in (".training_state.tmp.npz", "last/.model-1.weights.tmp.weights.h5", "last/config.json"):
         before = _stamp(run / after)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

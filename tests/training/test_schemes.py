@@ -1,4 +1,4 @@
-"""The schemes: what is trained when, with what budget, and whole runs of those of one or two steps."""
+"""The schemes: the trained parts and the budget of each step, and whole runs of schemes of one or two steps."""
 
 import hashlib
 
@@ -14,9 +14,10 @@ from tfrcnn.files import read_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import load_detector
 from tfrcnn.models.transfer import unshare
+from tfrcnn.training.folder import is_complete
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.training.measures import RecallMeasure, RPNLossMeasure
-from tfrcnn.training.run import is_complete, train
+from tfrcnn.training.run import train
 from tfrcnn.training.schemes import SCHEMES, freeze
 
 from .test_joint import losses_of, make_batch
@@ -117,7 +118,7 @@ def test_an_unknown_scheme_is_told_those_there_are():
 @pytest.mark.parametrize(
     ("scheme", "is_shared", "message"),
     [
-        ("unshared", True, "'unshared' trains a detector whose RPN has features of its own, found one that shares"),
+        ("unshared", True, "'unshared' trains a detector whose RPN has separate features, found one that shares"),
         ("fast-rcnn-only", True, r"found one that shares them: make it with tfrcnn\.unshare"),
         ("alternating", False, "'alternating' trains a detector that shares its features, found one whose RPN has"),
     ],
@@ -146,7 +147,7 @@ def test_no_gradient_of_the_head_s_losses_goes_through_the_proposals(is_shared, 
         total = losses["classifier_loss"] + losses["box_loss"]
     parts = {name: getattr(detector, name) for name in PARTS if getattr(detector, name) is not None}
     gradients = tape.gradient(total, {name: part.trainable_variables for name, part in parts.items()})
-    reached = {name for name, found in gradients.items() if any(gradient is not None for gradient in found)}
+    reached = {name for name, values in gradients.items() if any(gradient is not None for gradient in values)}
     assert reached == FAST_RCNN
 
 
@@ -164,9 +165,9 @@ def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not
     assert first.lower_is_better
     assert list(first.scores) == ["rpn_loss", "rpn_objectness_loss", "rpn_box_loss"]
     np.testing.assert_allclose(first.scores["rpn_loss"], sum(list(first.scores.values())[1:]), rtol=1e-6)
-    # one image at a time through the model itself; float32 sums in another order
+    # one image at a time through the model; float32 sums in a different order
     pixels = [tf.io.decode_png(tf.io.read_file(str(example.path))).numpy() for example in data[1].examples]
-    found = []
+    per_image = []
     for image, example in zip(pixels, data[1].examples):
         boxes = example.boxes if len(example.boxes) else np.zeros((1, 4), np.float32)
         batch = {
@@ -175,9 +176,9 @@ def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not
             "boxes": boxes[None],
             "labels": example.labels[None] if len(example.boxes) else np.full((1, 1), -1, np.int32),
         }
-        found.append(model.losses_of(batch, model(batch, training=False), training=False))
+        per_image.append(model.losses_of(batch, model(batch, training=False), training=False))
     for name in LOSSES[:2]:
-        np.testing.assert_allclose(first.scores[name], np.mean([losses[name] for losses in found]), rtol=1e-5)
+        np.testing.assert_allclose(first.scores[name], np.mean([losses[name] for losses in per_image]), rtol=1e-5)
     model.optimizer.iterations.assign(7)
     assert measure(model) == first
 
@@ -190,7 +191,7 @@ def test_the_recall_of_proposals_is_that_of_their_evaluation(shared, data):
 
 @pytest.fixture(scope="module")
 def proposing(data, tmp_path_factory):
-    """A run that trains the RPN alone."""
+    """Return a run that trains the RPN alone."""
     return train(fresh_detector(), *data, tmp_path_factory.mktemp("runs") / "rpn", settings(scheme="rpn-only"))
 
 

@@ -1,11 +1,11 @@
-"""What is written to resume from is all that there is."""
+"""The state file holds everything needed to resume."""
 
 import numpy as np
 import pytest
 
 from tfrcnn.config import BackboneConfig, Category, TrainingConfig
 from tfrcnn.models import build_detector, preset
-from tfrcnn.models.backbones.applications import APPLICATIONS
+from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.state import read_meta, restore_state, save_state
@@ -13,7 +13,7 @@ from tfrcnn.training.state import read_meta, restore_state, save_state
 
 def efficientnet_in_training():
     config = preset("mobilenet_v2_fpn", (Category(1, "a"),), 64).detector
-    image = config.image.replace(**APPLICATIONS["EfficientNetB0"].image)
+    image = config.image.replace(**BACKBONES["EfficientNetB0"].image)
     detector = build_detector(config.replace(backbone=BackboneConfig("EfficientNetB0"), image=image))
     model = TrainingModel(detector)
     model.compile(optimizer=make_optimizer(TrainingConfig(), 1), jit_compile=False)
@@ -22,7 +22,7 @@ def efficientnet_in_training():
 
 @pytest.mark.slow
 def test_a_network_that_normalizes_by_itself_is_restored_with_its_statistics(tmp_path):
-    # EfficientNet's Normalization computes with copies of its weights, which assigning the weights does not renew
+    # EfficientNet's Normalization computes with copies of its weights; assigning the weights does not update them
     model = efficientnet_in_training()
     statistics = next(layer for layer in model.detector.backbone.layers if layer.name.startswith("normalization"))
     statistics.adapt_mean.assign([0.5, 0.25, 0.75])

@@ -81,3 +81,36 @@ def test_an_image_without_objects_has_background_only():
     np.testing.assert_array_equal(targets.labels[1], [5, 5, 5, 5])
     np.testing.assert_array_equal(targets.samples.valid[1], [True, True, True, False])
     assert np.all(np.isfinite(targets.deltas))
+
+
+def test_class_0_is_learned_by_the_rpn():
+    # an image whose only object is of class 0: with 0 taken as padding its anchor would be background
+    boxes, labels = tf.constant([[[40.0, 40, 60, 60], [0, 0, 0, 0]]]), tf.constant([[0, -1]])
+    targets = rpn_targets(ANCHORS, boxes, labels, SIZES[:1], RPN, priority(4)[:1])
+    np.testing.assert_array_equal(targets.samples.index[targets.samples.positive], [1])
+
+
+def test_class_0_is_learned_by_the_box_head():
+    # without proposals the objects are the only candidates: of class 0 and of class 1
+    boxes, labels = tf.constant([[[40.0, 40, 60, 60], [0, 0, 9, 9], [0, 0, 0, 0]]]), tf.constant([[0, 1, -1]])
+    targets = roi_targets(tf.zeros([1, 0, 4]), tf.zeros([1, 0], tf.bool), boxes, labels, 5, HEAD, priority(3)[:1])
+    np.testing.assert_array_equal(targets.samples.positive, [[True, True, False, False]])
+    np.testing.assert_array_equal(targets.samples.valid, [[True, True, False, False]])
+    np.testing.assert_array_equal(targets.labels[0, :2], [0, 1])
+
+
+def test_an_anchor_that_touches_the_border_is_trained_and_one_that_crosses_it_at_any_side_is_not():
+    # an image 100 high and 60 wide; the first anchor is the image, the others cross its top, left, bottom and right
+    crossing = [[-0.5, 0, 20, 20], [0, -0.5, 20, 20], [80, 40, 100.5, 60], [80, 40, 100, 60.5]]
+    anchors = tf.constant([[0.0, 0, 100, 60], *crossing])
+    config = RPN.replace(ignore_cross_boundary=True)
+    sizes = tf.constant([[100.0, 60.0]])
+    samples = rpn_targets(anchors, BOXES[1:], LABELS[1:], sizes, config, priority(5)[:1]).samples
+    assert samples.index.numpy()[samples.valid.numpy()].tolist() == [0]
+
+
+def test_padding_is_no_object_whatever_its_box():
+    boxes, labels = tf.constant([[[40.0, 40, 60, 60]]]), tf.constant([[-1]])
+    assert not np.any(rpn_targets(ANCHORS, boxes, labels, SIZES[:1], RPN, priority(4)[:1]).samples.positive)
+    targets = roi_targets(ANCHORS[None], tf.ones([1, 4], tf.bool), boxes, labels, 5, HEAD, priority(5)[:1])
+    np.testing.assert_array_equal(targets.labels, [[5, 5, 5, 5]])

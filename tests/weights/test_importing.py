@@ -1,4 +1,4 @@
-"""Detectors from other libraries' checkpoints: every key and every weight accounted for."""
+"""Detectors are built from other libraries' checkpoints, and every key and weight is used."""
 
 import json
 import re
@@ -19,13 +19,13 @@ TWO = (Category(1, "cat"), Category(2, "dog"))
 
 
 def torch_shape(assignment):
-    """The shape that torch has for a weight, from ours and what is done to it; outputs are asked for their count."""
+    """Return torch's shape of a weight from its shape in Keras."""
     shape = tuple(assignment.variable.shape)
     return {4: lambda: (shape[3], shape[2], *shape[:2]), 2: lambda: shape[::-1]}.get(len(shape), lambda: shape)()
 
 
 def state_of(detector, source, seed=0):
-    """A state dict of random numbers that fits a detector."""
+    """Return a state dict of random numbers that fits a detector."""
     rng = np.random.default_rng(seed)
     state = {}
     for each in SOURCES[source].assignments(detector):
@@ -40,7 +40,7 @@ def state_of(detector, source, seed=0):
 
 @pytest.fixture(scope="module")
 def mobilenet(tmp_path_factory):
-    """A detector of two classes, its state dict in torchvision's form, and the file it is in."""
+    """Return a detector of two classes, its state dict in torchvision's format, and the file with that state dict."""
     detector = build_detector(preset(MOBILENET, TWO).detector)
     state = state_of(detector, "torchvision")
     path = tmp_path_factory.mktemp("checkpoint") / "mobilenet.npz"
@@ -78,9 +78,9 @@ def test_the_first_dense_layer_sees_rows_and_columns_before_channels(mobilenet):
     _, state, path = mobilenet
     head = import_weights(path, MOBILENET, categories=TWO).box_head
     roi = np.random.default_rng(0).normal(size=(7, 7, 256)).astype(np.float32)
-    theirs = state["roi_heads.box_head.fc6.weight"] @ roi.transpose(2, 0, 1).ravel()
-    ours = roi.ravel() @ head.hidden[0].kernel.numpy()
-    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+    expected = state["roi_heads.box_head.fc6.weight"] @ roi.transpose(2, 0, 1).ravel()
+    outputs = roi.ravel() @ head.hidden[0].kernel.numpy()
+    np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_cocos_categories():
 
 
 class TestNorms:
-    """torchvision sets epsilon 0 for its published fasterrcnn_resnet50_fpn, whose norms count no batches."""
+    """torchvision sets epsilon 0 for its published fasterrcnn_resnet50_fpn, whose norms do not count batches."""
 
     @pytest.mark.parametrize(("counted", "epsilon"), [(True, None), (False, 0.0)])
     def test_epsilon_is_that_of_the_checkpoint(self, counted, epsilon):

@@ -1,4 +1,4 @@
-"""Checkpoints of every format are read into float32 arrays by name; what is refused is in test_read_refusals.py."""
+"""Checkpoints of every format are read as float32 arrays by name. test_read_refusals.py tests what is refused."""
 
 import argparse
 import copyreg
@@ -30,7 +30,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def assert_state(arrays: dict[str, np.ndarray]) -> None:
-    """`arrays` are those of STATE."""
+    """Check that the arrays equal STATE."""
     assert list(arrays) == ["conv.weight", "bn.num_batches_tracked"]
     np.testing.assert_array_equal(arrays["conv.weight"], KERNEL)
     assert arrays["conv.weight"].dtype == np.float32
@@ -192,7 +192,7 @@ def test_detectron2_pickle_is_read(tmp_path: Path, protocol: int) -> None:
 
 
 def test_pickle_of_python_2_is_read(tmp_path: Path) -> None:
-    """Python 2 wrote texts as bytes, and flags of dtypes as numbers; `latin1` gives the array's bytes back."""
+    """Python 2 wrote texts as bytes, and flags of dtypes as numbers. `latin1` restores the array's bytes."""
     unset = b"J\xff\xff\xff\xff"  # -1
     dtype = b"cnumpy\ndtype\n(U\x02f4K\x00K\x01tR(K\x03U\x01<NNN" + 2 * unset + b"K\x00tb"
     data = np.float32([-2.5, 1e-3]).tobytes()
@@ -203,7 +203,7 @@ def test_pickle_of_python_2_is_read(tmp_path: Path) -> None:
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...], bytes]]) -> Path:
-    """The format: 8 bytes that hold the header's length, the header in JSON, the bytes of all tensors."""
+    """Write the format: 8 bytes that hold the header's length, the header in JSON, the bytes of all tensors."""
     header, data = {}, b""
     for name, (kind, shape, content) in tensors.items():
         header[name] = {"dtype": kind, "shape": shape, "data_offsets": [len(data), len(data) + len(content)]}

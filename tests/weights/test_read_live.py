@@ -1,4 +1,4 @@
-"""Files that torch itself writes, where torch is installed: every array is torch's own, bit for bit."""
+"""Files that torch itself writes, if torch is installed: every array equals torch's, bit for bit."""
 
 import argparse
 import pickle
@@ -14,7 +14,7 @@ from tfrcnn.weights.read import read_checkpoint
 torch = pytest.importorskip("torch", reason="torch is not installed: its files are imitated in test_read.py")
 
 ZIP, STREAM = {"_use_new_zipfile_serialization": True}, {"_use_new_zipfile_serialization": False}
-both = pytest.mark.parametrize("form", [ZIP, STREAM], ids=["zip", "stream"])
+both = pytest.mark.parametrize("file_format", [ZIP, STREAM], ids=["zip", "stream"])
 
 
 def tensors() -> dict[str, Any]:
@@ -50,27 +50,27 @@ def assert_same(arrays: dict[str, np.ndarray], expected: dict[str, Any]) -> None
         assert (arrays[name].dtype, arrays[name].shape) == (tensor.dtype, tensor.shape)
 
 
-def save(path: Path, value: Any, form: dict[str, bool]) -> Path:
-    torch.save(value, path, **form)
+def save(path: Path, value: Any, file_format: dict[str, bool]) -> Path:
+    torch.save(value, path, **file_format)
     return path
 
 
 @both
-def test_tensors_of_every_type_and_stride(tmp_path: Path, form: dict[str, bool]) -> None:
-    checkpoint = read_checkpoint(save(tmp_path / "a.pth", tensors(), form))
+def test_tensors_of_every_type_and_stride(tmp_path: Path, file_format: dict[str, bool]) -> None:
+    checkpoint = read_checkpoint(save(tmp_path / "a.pth", tensors(), file_format))
     assert checkpoint.format == "pth"
     assert_same(checkpoint.arrays, tensors())
 
 
 @both
 @pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_newer_pickle_protocols(tmp_path: Path, form: dict[str, bool], protocol: int) -> None:
-    torch.save(tensors(), tmp_path / "a.pth", pickle_protocol=protocol, **form)
+def test_newer_pickle_protocols(tmp_path: Path, file_format: dict[str, bool], protocol: int) -> None:
+    torch.save(tensors(), tmp_path / "a.pth", pickle_protocol=protocol, **file_format)
     assert_same(read_checkpoint(tmp_path / "a.pth").arrays, tensors())
 
 
 @both
-def test_training_checkpoint_as_reference_scripts_write_it(tmp_path: Path, form: dict[str, bool]) -> None:
+def test_training_checkpoint_as_reference_scripts_write_it(tmp_path: Path, file_format: dict[str, bool]) -> None:
     model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.Linear(4, 2))
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [16, 22])
@@ -85,7 +85,7 @@ def test_training_checkpoint_as_reference_scripts_write_it(tmp_path: Path, form:
         "epoch": 3,
         "best": np.float64(0.5),
     }
-    arrays = read_checkpoint(save(tmp_path / "checkpoint.pth", content, form)).arrays
+    arrays = read_checkpoint(save(tmp_path / "checkpoint.pth", content, file_format)).arrays
     assert_same(arrays, model.state_dict())
     assert arrays["1.num_batches_tracked"].dtype == np.int64
 
@@ -98,9 +98,9 @@ def test_compiled_model_has_its_own_keys(tmp_path: Path) -> None:
 
 
 @both
-def test_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, form: dict[str, bool]) -> None:
+def test_whole_model_is_refused_by_the_name_of_its_class(tmp_path: Path, file_format: dict[str, bool]) -> None:
     with pytest.raises(InputError, match=r"refused to load torch.nn.modules.linear.Linear: .*state_dict\(\)"):
-        read_checkpoint(save(tmp_path / "a.pth", torch.nn.Linear(2, 2), form))
+        read_checkpoint(save(tmp_path / "a.pth", torch.nn.Linear(2, 2), file_format))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

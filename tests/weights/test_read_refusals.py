@@ -1,4 +1,4 @@
-"""What is no checkpoint, or a hostile one, is one clear error; no code in a file is ever run."""
+"""A file that is not a checkpoint, or a hostile one, is one clear error. No code in a file ever runs."""
 
 import io
 import os
@@ -26,7 +26,7 @@ STATE = {"conv.weight": of(np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)),
 
 
 def write_plain(path: Path, value: Any) -> Path:
-    """A pickle as Detectron2 writes it, without tensors."""
+    """Write a pickle as Detectron2 does, without tensors."""
     path.write_bytes(pickle.dumps(value, 2))
     return path
 
@@ -36,7 +36,7 @@ both = pytest.mark.parametrize("write", [write_zip, write_stream])
 
 
 def refusal(path: Path) -> str:
-    """The one line that users get, which names the file."""
+    """Return the error's message, and check that it is one line that names the file."""
     with pytest.raises(InputError) as caught:
         read_checkpoint(path)
     message = str(caught.value)
@@ -132,7 +132,7 @@ def test_arrays_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
 
 
 def checkpoint_bytes(folder: Path) -> dict[str, bytes]:
-    """A small valid file of every format but safetensors, whose reading is its own library's."""
+    """Return a small valid file of every format but safetensors, which another library reads."""
     arrays = {"conv.weight": np.arange(18, dtype=np.float32), "count": np.array(7)}
     np.savez(folder / "a.npz", **arrays)
     files = [write_zip(folder / "a.pth", STATE), write_stream(folder / "b.pth", STATE)]
@@ -192,7 +192,7 @@ def test_tensor_of_safetensors_beyond_the_file_is_refused(tmp_path: Path) -> Non
 
 
 class Call:
-    """Pickled as a call, which unpickling would make."""
+    """Is pickled as a call, which a plain unpickler would make."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -202,7 +202,7 @@ class Call:
 
 
 def payloads(mark: Path) -> dict[str, Any]:
-    """Calls that would leave a file behind."""
+    """Return calls that would create a file."""
     code = f"open({str(mark)!r}, 'w').close()"
     return {
         f"{os.name}.system": Call(os.system, f"touch {mark}"),
@@ -259,7 +259,7 @@ def test_message_shows_no_control_characters_and_little_of_a_long_name(tmp_path:
 
 @pytest.mark.parametrize("full", TORCH_GLOBALS)
 def test_no_stand_in_can_be_changed_by_a_pickle(tmp_path: Path, full: str) -> None:
-    """BUILD sets attributes, of classes and functions too, unless they refuse."""
+    """The opcode BUILD sets attributes, also of classes and functions, unless they refuse."""
     stand_in = TORCH_GLOBALS[full]
     before = dir(stand_in)
     for attribute in ("x", "__init__", "__call__", "__setstate__", "dtype", "_function"):
@@ -272,7 +272,7 @@ def test_no_stand_in_can_be_changed_by_a_pickle(tmp_path: Path, full: str) -> No
 
 
 def test_state_of_objects_is_not_set(tmp_path: Path) -> None:
-    """What pickle sets on dicts and arguments is dropped, and a state that is no array's makes no array."""
+    """State for dicts and arguments is dropped, and a state that is not an array's makes no array."""
     for full in ("collections.OrderedDict", "argparse.Namespace"):
         made = name_of(full) + b")R}U\x09__class__" + name_of("numpy.dtype") + b"sb"
         assert "expected" in refusal(raw(tmp_path / "a.pkl", made))

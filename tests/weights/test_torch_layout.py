@@ -1,4 +1,4 @@
-"""torch's layouts of weights, and a transfer that leaves nothing out."""
+"""Weights are converted from torch's layouts, and a transfer leaves nothing out."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Files as torch.save writes them, made without torch: its names are lent to classes of this file while pickling.
+"""Write files as torch.save does, without torch: classes of this file take torch's names while pickling.
 
 test_read_live.py has the same files written by torch itself.
 """
@@ -42,14 +42,14 @@ NAMES = [
 
 
 class Storage:
-    """A flat array; `kind` tells bfloat16, here 16 bits, from integers."""
+    """A flat array. `kind` "BFloat16" marks bfloat16, which is stored as 16-bit integers here."""
 
     def __init__(self, values: np.ndarray, kind: str = "") -> None:
         self.values, self.kind = values, kind or values.dtype.str
 
 
 class Tensor:
-    """A view of a storage; by default, all of it."""
+    """A view of a storage, by default of the whole storage."""
 
     def __init__(self, storage: Any, offset: Any = 0, size: Any = None, stride: Any = None) -> None:
         storage = Storage(storage.ravel()) if isinstance(storage, np.ndarray) else storage
@@ -61,7 +61,7 @@ class Tensor:
 
 
 def of(array: np.ndarray) -> Tensor:
-    """A tensor of its own storage."""
+    """Return a tensor that has its own storage."""
     return Tensor(array, size=array.shape)
 
 
@@ -70,14 +70,14 @@ def row_major(size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def named(full: str) -> Any:
-    """The class that has this full name while a file is written."""
+    """Return the class that has this full name while a file is written."""
     module, _, name = full.rpartition(".")
     return getattr(sys.modules[module], name)
 
 
 @contextmanager
 def names_of_torch() -> Iterator[None]:
-    """Importable classes by torch's names, for pickle, which writes no others."""
+    """Make classes importable by torch's names, because pickle writes only names that it can import."""
     modules: dict[str, Any] = {"torch": types.ModuleType("torch")}
     for full in NAMES:
         module, _, name = full.rpartition(".")

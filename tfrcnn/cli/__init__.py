@@ -1,1 +1,1 @@
-"""The command line: thin commands that parse, call the library and print. Nothing imports it."""
+"""The command line: commands that parse, call the library and print. Nothing imports it."""

@@ -1,4 +1,4 @@
-"""`tfrcnn demo`: the main job from beginning to end, offline, by the same commands that a user gives."""
+"""`tfrcnn demo`: the main job from beginning to end, offline, with the same commands that a user gives."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json, write_json
 
-STATUS = "demo.json"  # tells a demo's folder from others, and whether it is finished
+STATUS = "demo.json"  # marks a demo's folder, and says whether it is finished
 SCENES = {"train": 600, "val": 60, "test": 120}
 PICTURES = 3
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or that of a demo that was interrupted.")] = (
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or the folder of an interrupted demo.")] = (
         Path("demo")
     ),
 ) -> None:
-    """See all commands at work on a data set made on the spot: offline, within 8 minutes on two cores.
+    """See all commands at work on a small data set: offline, within 8 minutes on two cores.
 
     The data set is made of real handwritten digits (scikit-learn's 1,797), placed at varied sizes on textured scenes.
-    The demo checks it, trains a small detector from scratch, measures it on scenes with digits it has never seen, and
-    draws what it finds. Every command is shown as you would give it.
+    The demo checks it, trains a small detector from scratch, measures it on scenes with new digits, and draws its
+    detections. Every command is shown as you would type it.
 
     \b
     Example:
@@ -39,14 +39,15 @@ def demo(
 
 
 def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str, ...] = ()) -> None:
-    """Run the demo, or go on with one that was interrupted.
+    """Run the demo, or continue one that was interrupted.
 
     Args:
-        scenes: how many there are to "train" on, to choose the best epoch by ("val"), and to "test" on.
-        options: further options of `tfrcnn train`.
+        out: the demo's folder.
+        scenes: numbers of scenes to "train" on, to choose the best epoch by ("val"), and to "test" on.
+        options: more options of `tfrcnn train`.
 
     Raises:
-        InputError: there is something else in the folder, or a finished demo.
+        InputError: the folder holds something else, or a finished demo.
     """
     began = time.monotonic()
     scenes = scenes or SCENES
@@ -54,14 +55,14 @@ def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str
     load_tensorflow()
     data, run, test, pictures = out / "data", out / "run", out / "test", out / "pictures"
     sets = _scenes(data, scenes)
-    _step("1. A data set and its faults, if any. `train` checks the other two parts likewise.")
+    _step("1. A data set and its faults, if any. `train` checks the other two parts.")
     _command("doctor", "--data", sets["test"], "--model", "tiny_fpn")
     _step("2. Train, measure after every epoch, keep the best.")
     if (run / "training.json").is_file():
         _command("train", "--out", run, "--resume")
     else:
         _command("train", "--train", sets["train"], "--val", sets["val"], "--out", run, "--model", "tiny_fpn", *options)
-    _step("3. Measure the best on scenes whose digits were in no other part.")
+    _step("3. Measure the best on scenes with new digits.")
     result = test / "evaluation.json"
     _command("evaluate", "--model", run, "--data", sets["test"], "--json", result, "--plots", test)
     _step("4. Use it on pictures.")
@@ -74,7 +75,7 @@ def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str
 
 
 def _claim(out: Path) -> None:
-    """Make the folder a demo's own, or go on in one that is."""
+    """Mark a new folder as a demo's, or check that it is one."""
     if is_free(out):
         write_json(out / STATUS, {"finished": False})
     elif not (out / STATUS).is_file():
@@ -104,16 +105,16 @@ def _command(*arguments: str | Path) -> None:
     print(f"$ {shlex.join(['tfrcnn', *words])}\n", flush=True)
     code = app(words, prog_name="tfrcnn", standalone_mode=False)
     if code:
-        print("the demo stopped; the same command goes on with it", file=sys.stderr)
+        print("the demo stopped; the same command continues it", file=sys.stderr)
         raise typer.Exit(code)
 
 
 def _closing_words(out: Path, scenes: dict[str, int], ap50: float, minutes: float) -> str:
     return f"""
 === Done in {minutes:.1f} minutes
-Trained from scratch on {scenes["train"]} scenes; on {scenes["test"]} others it has an AP50 of {ap50:.3f}.
+Trained from scratch on {scenes["train"]} scenes; AP50 on {scenes["test"]} others: {ap50:.3f}.
 
-  {out / "data"}: the data set, in COCO form
+  {out / "data"}: the data set, in COCO format
   {out / "run"}: the detector (config.json with weights), curves.png, predictions.png
   {out / "test"}: evaluation.json, precision_recall.png, confusion.png, predictions.png
   {out / "pictures"}: annotated pictures, detections.json

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.detectors import anchor_strides, run_config
-from tfrcnn.cli.job import DEFAULT_MODEL
-from tfrcnn.cli.options import PRESETS, Data, Images, ImageSize
+from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, Data, Images, ImageSize
 from tfrcnn.cli.startup import load_tensorflow
-
-if TYPE_CHECKING:
-    from tfrcnn.config import DetectorConfig
 
 
 def doctor(
@@ -22,21 +17,21 @@ def doctor(
         str,
         typer.Option(
             metavar="PRESET_OR_RUN",
-            help=f"Whose anchors the objects are held against: a preset ({', '.join(PRESETS)}), one of your own, "
+            help=f"Compare the objects with the anchors of a preset ({', '.join(PRESETS)}), a preset of your own, "
             "FILE.json, or a run folder, whose classes the data set must then have.",
         ),
     ] = DEFAULT_MODEL,
     images: Images = None,
     image_size: ImageSize = None,
     json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the report as JSON too, with every single fault.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the report as JSON, with every single fault.")
     ] = None,
 ) -> None:
     """Report every fault of a data set, and what is done about each.
 
-    Reads all annotations and decodes all images, and says for each kind of fault whether boxes are dropped, clipped
-    or kept, or the data set is refused (exit code 1) until you mend it. Says also how many of the objects the anchors
-    of a model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the same before it starts.
+    Reads all annotations and decodes all images. Says for each kind of fault whether boxes are dropped, clipped or
+    kept, or the data set is refused (exit code 1) until you fix it. Also says how many of the objects the anchors of a
+    model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the same before it starts.
 
     \b
     Example:
@@ -45,8 +40,11 @@ def doctor(
     load_tensorflow()
     from tfrcnn.data.doctor import diagnose
     from tfrcnn.files import write_json
+    from tfrcnn.models.build import anchor_strides
+    from tfrcnn.models.presets import preset, preset_of_run, with_image_size
 
-    config = _detector_config(model, image_size)
+    start = preset_of_run(model) if Path(model).is_dir() else preset(model)
+    config = with_image_size(start.detector, image_size)
     report = diagnose(data, images, config, anchor_strides(config), config.categories or None)
     print(report.render())
     if json is not None:
@@ -54,14 +52,3 @@ def doctor(
         print(f"Every single fault is in {json}.")
     if report.refused:
         raise typer.Exit(1)
-
-
-def _detector_config(model: str, image_size: int | None) -> DetectorConfig:
-    from tfrcnn.models import preset
-
-    if not Path(model).is_dir():
-        return preset(model, image_size=image_size).detector
-    config = run_config(Path(model))
-    if image_size is None:
-        return config
-    return config.replace(image=config.image.replace(static_size=(image_size, image_size)))

@@ -1,4 +1,4 @@
-"""`tfrcnn evaluate`: how good a trained detector is on a data set."""
+"""`tfrcnn evaluate`: measure a trained detector on a data set."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def evaluate(
         Metric | None,
         typer.Option(
             help="coco: pycocotools' twelve numbers; voc: area under the curve; voc07: 11 points; both at IoU 0.5. "
-            "Default: the one the run was trained with, else coco.",
+            "Default: the metric that the run was trained with, else coco.",
         ),
     ] = None,
     proposals: Annotated[
         bool,
         typer.Option(
             "--proposals",
-            help="Judge the RPN's proposals instead of the detections: recall against IoU at 100, 300, 1000 and 2000 "
-            "proposals an image, and AR by size.",
+            help="Measure the RPN's proposals instead of the detections: recall against IoU at 100, 300, 1000 and 2000 "
+            "proposals per image, and AR by size.",
         ),
     ] = False,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all numbers and curves as JSON too.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write numbers and curves as JSON.")] = None,
     plots: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Draw into this folder: precision_recall.png, confusion.png, and predictions.png, a sheet of images "
-            "with detections and ground truth; with --proposals recall.png.",
+            help="Draw precision_recall.png, confusion.png and predictions.png (images with detections and ground "
+            "truth) into this folder; with --proposals recall.png.",
         ),
     ] = None,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
-    The data set's classes are matched by name with those that the detector was trained on; with --proposals, which
-    have no class, they do not matter.
+    The data set's classes are matched by name with the detector's. Proposals have no class, so with --proposals the
+    classes do not matter.
 
     \b
     Example:
@@ -58,20 +58,21 @@ def evaluate(
     """
     load_tensorflow()
     from tfrcnn.data.read import load_dataset
+    from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.evaluation.evaluate import evaluate as judge
-    from tfrcnn.evaluation.report import plot_confusion, plot_precision_recall, render, write_json
+    from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of, load
     from tfrcnn.models.build import read_description
     from tfrcnn.training.run import draw_sheet
 
     if proposals and metric is not None:
-        raise InputError(f"--metric {metric} is of detections: leave it out with --proposals")
+        raise InputError("--metric cannot be combined with --proposals")
     if proposals and format_of(model) != KERAS:
-        raise InputError(f"--proposals needs a run folder, whose RPN can be asked; {model} gives detections only")
+        raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
     predictor = load(model)
-    # proposals have no class: the objects of any data set can be looked for
+    # proposals have no class, so the data set may have any classes
     dataset = load_dataset(data, images, None if proposals else predictor.categories)
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": data}, json, plots)
@@ -92,8 +93,9 @@ def evaluate(
 def _evaluate_proposals(
     predictor: Predictor, dataset: Dataset, source: dict[str, str], json: Path | None, plots: Path | None
 ) -> None:
+    from tfrcnn.drawing import plot_recall
     from tfrcnn.evaluation.proposals import LIMITS, evaluate_proposals
-    from tfrcnn.evaluation.report import plot_recall, render_proposals, write_json
+    from tfrcnn.evaluation.report import render_proposals, write_json
 
     evaluation = evaluate_proposals(
         dataset, predictor.propose_dataset(dataset, LIMITS[-1], progress=sys.stderr.isatty())

@@ -1,4 +1,4 @@
-"""`tfrcnn fetch`: the paper's data sets, where there is a network."""
+"""`tfrcnn fetch`: download the paper's data sets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from tfrcnn.cli.options import FetchedDataset
 def fetch(
     dataset: Annotated[FetchedDataset, typer.Argument(metavar="DATASET", help="voc2007, voc2012 or coco2017.")],
     out: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder for the archives and the data set; several may share it.")
+        Path,
+        typer.Option(metavar="DIR", help="Folder for archives and data; several data sets may share it."),
     ],
 ) -> None:
     """Download, check and unpack a data set of the paper, and say how to train on it.
 
-    From the hosts of the data sets: Pascal VOC 2007 (0.9 GB) and 2012 (2 GB), COCO 2017 (20 GB, and as much again
+    The data sets come from their hosts: Pascal VOC 2007 (0.9 GB) and 2012 (2 GB), COCO 2017 (20 GB, and as much again
     unpacked). Archives are compared with their published checksums before they are unpacked. After an interruption the
-    same command goes on where it was. An archive that you put into DIR yourself is taken from there.
+    same command continues. An archive that you put into DIR yourself is not downloaded.
 
     \b
     Example:
@@ -37,6 +38,6 @@ def fetch(
         boxes = sum(len(example.labels) for example in part.examples)
         print(f"{name}: {len(part):,} images, {boxes:,} boxes, {len(part.categories)} categories ({part.source})")
     archives = [out / file.name for file in source.archives]
-    print("\nThe archives are not needed any more:\n  rm", shlex.join(map(str, archives)))
+    print("\nYou may delete the archives:\n  rm", shlex.join(map(str, archives)))
     command = ["tfrcnn", "train", *train_options(source, out), "--model", "vgg16", "--out", f"runs/{source.name}"]
     print("To train the paper's network on it:\n ", shlex.join(command))

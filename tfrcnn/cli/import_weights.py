@@ -1,4 +1,4 @@
-"""`tfrcnn import-weights`: a detector from the checkpoint of another library."""
+"""`tfrcnn import-weights`: make a detector from another library's checkpoint."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ def import_weights(
         Path | None, typer.Argument(metavar="[CHECKPOINT]", help="A .pth, .safetensors, .npz or .pkl file.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The folder to write the detector to, new or empty.")
+        Path | None, typer.Option(metavar="RUN", help="Folder to write the detector to, new or empty.")
     ] = None,
     source: Annotated[
-        str, typer.Option("--from", metavar="LIBRARY", help=f"Whose it is: {' or '.join(IMPORT_SOURCES)}.")
+        str,
+        typer.Option("--from", metavar="LIBRARY", help=f"Library it is from: {' or '.join(IMPORT_SOURCES)}."),
     ] = IMPORT_SOURCES[0],
-    preset: Annotated[str | None, typer.Option(metavar="PRESET", help="The network it is of, see --list.")] = None,
+    preset: Annotated[str | None, typer.Option(metavar="PRESET", help="Network of the checkpoint, see --list.")] = None,
     categories: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help='A COCO json whose "categories" are those of the checkpoint, in the order of its classes without the '
-            "background. Default: COCO's.",
+            help='COCO json with the "categories" of the checkpoint, in the order of its classes without background. '
+            "Default: COCO's.",
         ),
     ] = None,
     norm_epsilon: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="Of the backbone's batch norms. Default: the library's; 0 for torchvision's published "
-            "fasterrcnn_resnet50_fpn and whatever was fine-tuned from it.",
+            help="Epsilon of the backbone's batch norms. Default: the library's; 0 for torchvision's published "
+            "fasterrcnn_resnet50_fpn and for detectors that were fine-tuned from it.",
         ),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List the networks that can be imported, and exit.")] = False,
 ) -> None:
     """Make a run folder from the checkpoint of torchvision's or Detectron2's Faster R-CNN.
 
-    Neither library has to be installed, and nothing in the file is executed. Every weight is accounted for, or nothing
-    is written. The folder is used as one of tfrcnn train: evaluate, predict, or train --init from it.
+    Neither library has to be installed, and nothing in the file is executed. Nothing is written unless every weight is
+    accounted for. Use the folder like one of tfrcnn train: evaluate, predict, or train --init from it.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
-"""`tfrcnn`: the commands put together, and what becomes of errors.
+"""`tfrcnn`: all commands, and how errors are reported.
 
-Exit codes: 0 done; 1 the doctor refused the data; 2 wrong options or input, told in one line that begins with
-"error:" (that of a data set follows its report); 130 interrupted.
+Exit codes: 0 done; 1 the doctor refused the data; 2 wrong options or input, reported after "error:" (behind the report
+on a data set, if there is one); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
 
-# Click's class for wrong options; newer versions of typer have their own copy of Click.
+# Click's class for wrong options; newer versions of typer bundle a copy of Click
 UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
@@ -44,8 +44,8 @@ app.command(short_help="Download a data set of the paper.")(fetch)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         print(f"tfrcnn {__version__}")
         raise typer.Exit
 
@@ -60,7 +60,7 @@ def start(
     """Train, measure and use a Faster R-CNN detector on your own boxes.
 
     DATA is path/instances.json (COCO) or path/VOCroot@split (Pascal VOC). `tfrcnn COMMAND --help` explains a command
-    with an example; `tfrcnn demo` shows all of them at work, without data of your own, within minutes.
+    with an example. `tfrcnn demo` shows all commands at work within minutes, without your data.
 
     \b
     From boxes to a detector:
@@ -78,10 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: without the program's name; None takes those of the process.
+        arguments: without the program's name; None takes the arguments of the process.
 
     Returns:
-        the exit code.
+        The exit code.
     """
     try:
         return app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0

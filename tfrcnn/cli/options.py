@@ -1,4 +1,4 @@
-"""Options that several commands have, so that they are called and explained the same everywhere."""
+"""Options that several commands share, so that they have the same names and help everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-# What the library says itself, but only after importing TensorFlow or pycocotools.
+# Copies of the library's lists, which are there only after importing TensorFlow or pycocotools. Tests keep them equal.
 PRESETS = (
     "vgg16",
     "zf",
@@ -20,26 +20,28 @@ PRESETS = (
     "mobilenet_v2_fpn",
     "tiny_fpn",
 )
+DEFAULT_MODEL = "mobilenet_v2_fpn"
+DEFAULT_EMA = 0.998
 IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
 DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC), or several joined by +"
-IMAGES_HELP = "The folder of the images. Default: beside the json or in images/ beside it; JPEGImages/ of a VOC root."
+IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]
 RunFolder = Annotated[
     Path,
-    typer.Option(metavar="RUN", help="A folder that tfrcnn train wrote; RUN/last is the newest instead of the best."),
+    typer.Option(metavar="RUN", help="A folder that tfrcnn train wrote. RUN/last is the newest, RUN the best."),
 ]
 Model = Annotated[
     Path,
     typer.Option(
         metavar="MODEL",
-        help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest instead of the best), or what "
-        "tfrcnn export wrote.",
+        help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest, RUN the best), or a file "
+        "that tfrcnn export wrote.",
     ),
 ]
 ImageSize = Annotated[

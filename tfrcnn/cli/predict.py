@@ -17,12 +17,12 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER", help="Pictures, or folders of pictures.")
     ],
     model: Model,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder for the results.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the results.")],
     score_threshold: Annotated[
-        float, typer.Option(metavar="X", min=0, max=1, help="Leave out detections of lower scores.")
+        float, typer.Option(metavar="X", min=0, max=1, help="Drop detections of lower scores.")
     ] = 0.5,
 ) -> None:
-    """Detect in pictures: writes each with its boxes, and all detections in COCO's result format.
+    """Detect in pictures: write each with its boxes, and all detections in COCO's result format.
 
     \b
     DIR/NAME.png         a picture with boxes, names and scores
@@ -38,9 +38,9 @@ def predict(
     from tfrcnn.prediction import check_new_folder, find_images, predict_images
 
     check_new_folder(out)
-    found = find_images(pictures)
+    paths = find_images(pictures)
     predictor = load(model, score_threshold=score_threshold)
-    result = predict_images(predictor, found, out, score_threshold, progress=sys.stderr.isatty())
+    result = predict_images(predictor, paths, out, score_threshold, progress=sys.stderr.isatty())
     for prediction in result.done:
         print(f"{prediction.source}: {len(prediction.detections.scores)} detections, drawn in {prediction.drawn}")
     print(f"\nAll detections are in {out / 'detections.json'}; {out / 'images.json'} says what its ids mean.")

@@ -1,9 +1,9 @@
-"""Importing TensorFlow when a command needs it, and keeping its log lines that mean nothing out of the output.
+"""Import TensorFlow when a command needs it, and keep its meaningless log lines out of the output.
 
-TF_CPP_MIN_LOG_LEVEL=2 silences what TensorFlow says below an error. The lines of `NOISE` come all the same: some are
-written before it reads that variable, some call themselves errors. They are written by C++, so they are taken out of
-file descriptor 2, and by a process of its own: whatever else is written there arrives at once, also when TensorFlow
-brings this process down. What Python writes to `sys.stderr` does not go that way.
+TF_CPP_MIN_LOG_LEVEL=2 silences TensorFlow's messages below errors. The lines of `NOISE` still come: some are written
+before TensorFlow reads that variable, some are logged as errors. C++ writes them to file descriptor 2, so a separate
+process filters that descriptor. All other lines pass at once, even if TensorFlow kills this process. Python's
+`sys.stderr` is not filtered.
 
 TF_CPP_MIN_LOG_LEVEL=0 shows everything.
 """
@@ -19,7 +19,7 @@ from contextlib import suppress
 NOISE = (
     "All log messages before absl::InitializeLog() is called",
     "oneDNN custom operations are on.",
-    "oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back",  # turning pictures upright
+    "oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back",  # while turning pictures upright
     "NodeDef mentions attribute use_unbounded_threadpool which is not in the op definition",  # repeatable tf.data
     "Created TensorFlow Lite XNNPACK delegate for CPU.",  # LiteRT
 )
@@ -35,17 +35,17 @@ for line in sys.stdin.buffer:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow; a command calls this before it imports what needs it."""
+    """Import TensorFlow; a command calls this before its other heavy imports."""
     if "tensorflow" in sys.modules:
         return
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever else ~/.keras/keras.json says
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides ~/.keras/keras.json
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0":
         filter_stderr()
     import tensorflow  # noqa: F401
 
 
 def filter_stderr() -> None:
-    """Take `NOISE` out of file descriptor 2 from now on, and let `sys.stderr` go past the filter."""
+    """Filter `NOISE` out of file descriptor 2 from now on; `sys.stderr` bypasses the filter."""
     filtering = subprocess.Popen([sys.executable, "-I", "-S", "-c", _FILTER], stdin=subprocess.PIPE)
     assert filtering.stdin is not None
     sys.stderr.flush()
@@ -57,7 +57,7 @@ def filter_stderr() -> None:
 
 
 def _end(filtering: subprocess.Popen[bytes], real: int) -> None:
-    """Let the filter write its last line before this process ends."""
+    """Wait for the filter's last line before this process ends."""
     os.dup2(real, 2)
-    with suppress(subprocess.TimeoutExpired):  # a process that was started here may still hold the pipe
+    with suppress(subprocess.TimeoutExpired):  # a child process may still hold the pipe
         filtering.wait(timeout=2)

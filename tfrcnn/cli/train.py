@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tfrcnn.cli.job import DEFAULT_EMA, DEFAULT_MODEL, make_job, run_job
-from tfrcnn.cli.options import DATA_HELP, IMAGES_HELP, PRESETS, ImageSize, Metric, Scheme
+from tfrcnn.cli.options import (
+    DATA_HELP,
+    DEFAULT_EMA,
+    DEFAULT_MODEL,
+    IMAGES_HELP,
+    PRESETS,
+    ImageSize,
+    Metric,
+    Scheme,
+)
+from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.cli.startup import load_tensorflow
-
-LARGEST_SEED = 2**30 - 1  # two streams of random numbers are drawn, with int32 seeds
+from tfrcnn.config_training import MAX_SEED
+from tfrcnn.errors import InputError
 
 
 def train(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The folder of the run, new or empty unless --resume.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume.")],
     train: Annotated[
-        str | None, typer.Option(metavar="DATA", help=f"To learn from: {DATA_HELP}. Needed unless --resume.")
+        str | None, typer.Option(metavar="DATA", help=f"Data to learn from: {DATA_HELP}. Needed unless --resume.")
     ] = None,
     val: Annotated[
         str | None,
         typer.Option(
             metavar="DATA",
-            help="To choose the best epoch by; its classes are matched by name. Needed unless --resume.",
+            help="Data to choose the best epoch by; classes are matched by name. Needed unless --resume.",
         ),
     ] = None,
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
     val_images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="That of the --val images. Default: as --images.")
+        str | None, typer.Option(metavar="DIR", help="Folder of the --val images. Default: as --images.")
     ] = None,
     model: Annotated[
         str | None,
@@ -41,18 +52,18 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="Start from the detector in this folder (of tfrcnn train or import-weights) in place of --model and "
-            "--backbone-weights: all is kept but the outputs for categories it does not know by name.",
+            help="Start from the detector in this folder (of tfrcnn train or import-weights), instead of --model and "
+            "--backbone-weights. All is kept except the outputs for categories that it does not know by name.",
         ),
     ] = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(
             metavar="imagenet|none|FILE",
-            help="What the backbone starts from: imagenet (downloaded once by Keras), none (random, nothing frozen), "
-            "or a file: made by keras.applications.NAME(include_top=False).save_weights (for vgg16 with "
-            "include_top=True too: the box head then starts from its fc1 and fc2), or torchvision's classifier for "
-            "the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
+            help="Weights that the backbone starts from: imagenet (Keras downloads them once), none (random, nothing "
+            "frozen), or a file. The file is made by keras.applications.NAME(include_top=False).save_weights (for "
+            "vgg16 also with include_top=True: the box head then starts from its fc1 and fc2), or is torchvision's "
+            "classifier for the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
         ),
     ] = None,
     image_size: ImageSize = None,
@@ -68,24 +79,24 @@ def train(
         str | None,
         typer.Option(
             metavar="RUN",
-            help="For --scheme fast-rcnn-only: the detector in this folder proposes, unchanged, in training and ever "
-            "after. Its network is taken in place of --model.",
+            help="For --scheme fast-rcnn-only: the detector in this folder proposes, in training and afterwards, and "
+            "is not changed. Its network replaces --model.",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="Times through the data for the RPN and for Fast R-CNN, both at once in joint training; the four "
-            "steps take half of them each. Default: the preset's.",
+            help="Times through the data for the RPN and for Fast R-CNN, both at once in joint training; each of the "
+            "four steps takes half of them. Default: the preset's.",
         ),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images a step. Default: the preset's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step. Default: the preset's.")] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             metavar="X",
-            help="For 16 images a step; the run takes X * batch size / 16. Default: the preset's.",
+            help="For 16 images per step; the run takes X * batch size / 16. Default: the preset's.",
         ),
     ] = None,
     mixed_precision: Annotated[
@@ -103,37 +114,49 @@ def train(
     ] = None,
     metric: Annotated[
         Metric | None,
-        typer.Option(help="What is measured after every epoch; the first number chooses the best. Default: coco."),
+        typer.Option(help="Metric after every epoch; its first number chooses the best. Default: coco."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, max=LARGEST_SEED, help="Of order, augmentation and sampling. Default: 0."),
+        typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of order, augmentation and sampling. Default: 0."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="Change any field of TrainingConfig or DetectorConfig, for example training.horizontal_flip=false, "
+            "training.milestones=[0.5,0.8] or detector.rpn.match.foreground_iou=0.6. VALUE is JSON, or else text. "
+            "Repeat it for more fields.",
+        ),
     ] = None,
     cache: Annotated[bool, typer.Option("--cache", help="Keep the decoded training images in memory.")] = False,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the run in RUN from its last complete epoch, as if it had never stopped. It remembers "
-            "its options: --out is enough.",
+            help="Continue the run in RUN from its last complete epoch, as if it had never stopped. It remembers its "
+            "options: --out is enough.",
         ),
     ] = False,
 ) -> None:
     """Train a detector on your boxes, measure it after every epoch, and keep the best.
 
     First all options and both data sets are checked, and every fault is reported at once, before any time is spent.
-    A run can be stopped at any moment (Ctrl-C, a power cut): --resume goes on.
+    You can stop a run at any moment (Ctrl-C, a power cut): --resume continues it.
 
     \b
     Examples:
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/cells
       tfrcnn train --train cells/train.json --val cells/val.json --out runs/cells2 \\
                    --model resnet50_fpn --image-size 640 --batch-size 8 --epochs 12
+      tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/flat \\
+                   --set training.horizontal_flip=false --set detector.rpn.match.foreground_iou=0.6
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/four --scheme alternating
       tfrcnn train --out runs/cells --resume
     """
     load_tensorflow()
-    asked = {
+    fields = {
         "train": train,
         "val": val,
         "images": images,
@@ -142,16 +165,55 @@ def train(
         "init": init,
         "backbone_weights": backbone_weights,
         "image_size": image_size,
-        "scheme": scheme,
         "proposals": proposals,
         "metric": metric,
+    }
+    options = {
+        "scheme": scheme,
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "precision": mixed_precision,
+        "precision": "mixed" if mixed_precision else None,
+        "ema": ema or None,
         "seed": seed,
     }
-    asked = {name: value for name, value in asked.items() if value is not None}
-    if ema is not None:
-        asked["ema"] = ema or None
-    run_job(make_job(out, asked, resume), out, resume, cache)
+    changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
+    if ema is False:
+        changes["training.ema"] = None
+    changes.update(_parsed(text) for text in settings or ())
+    _train(out, {name: value for name, value in fields.items() if value is not None}, changes, resume, cache)
+
+
+def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: bool, cache: bool) -> None:
+    """Train, and print the result and what to do next."""
+    from tfrcnn.training.folder import SETUP, is_complete
+    from tfrcnn.training.recipe import Recipe
+
+    if resume:
+        recipe = Recipe.of_run(out).replace(**fields, changes=changes)
+    else:
+        for name in ("train", "val"):
+            if name not in fields:
+                raise InputError(f"--{name} DATA is needed, unless a run is resumed")
+        recipe = Recipe(**fields, changes=changes)
+    was_complete = resume and is_complete(out)
+    try:
+        run = recipe.run(out, resume, cache)
+    except KeyboardInterrupt:
+        if (out / SETUP).is_file():
+            print(f"\ninterrupted; to go on: tfrcnn train --out {quoted(out)} --resume", file=sys.stderr)
+        raise typer.Exit(130) from None
+    recipe = Recipe.of_run(out)
+    print("" if was_complete else result(recipe, run))
+    print(next_steps(recipe, out))
+
+
+def _parsed(text: str) -> tuple[str, Any]:
+    """Read FIELD=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set: expected FIELD=VALUE, found {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,20 +1,24 @@
-"""Augmentation: TensorFlow ops that move boxes with pixels, for one image at a time; they run eager and in tf.data.
+"""Augmentation: TensorFlow ops that move boxes with pixels, one image at a time; they run eagerly and in tf.data.
 
-Legend: (H, W) the image as given, (h, w) as returned, N boxes. Boxes are [y1, x1, y2, x2] in pixels, continuous:
-pixel (i, j) covers [i, j, i + 1, j + 1], so that a crop from row 3 on moves boxes by exactly 3, and mirroring
-sends x to W - x (not W - 1 - x).
+Legend: (H, W) the input image, (h, w) the result, N boxes. Boxes are [y1, x1, y2, x2] in pixels, continuous: pixel
+(i, j) covers [i, j, i + 1, j + 1]. A crop from row 3 on moves boxes by exactly 3, and mirroring sends x to W - x (not
+W - 1 - x).
 
-Every function takes (image, boxes, labels, seed) and returns (image, boxes, labels):
-    image: [H, W, 3] uint8 or float32, 0..255;
-    boxes: [N, 4] float32, inside the image; N may be 0;
-    labels: [N] int32;
+Every augmentation takes (image, boxes, labels, seed) and returns (image, boxes, labels):
+    image: [H, W, 3] uint8 or float32, 0..255.
+    boxes: [N, 4] float32, inside the image; N may be 0.
+    labels: [N] int32.
     seed: [2] int32; the result is a pure function of the arguments, so the same seed gives the same result.
-None of them leaves an image without boxes that had some: where a draw would, nothing is done.
+None of them removes all boxes of an image that has some: where a draw would, the image is left as it is.
+
+To add an augmentation, write such a function, give `TrainingConfig` a field for it, and add it to `augmentations`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -22,35 +26,61 @@ import tensorflow as tf
 
 from tfrcnn import images
 from tfrcnn.boxes import area, clip
-from tfrcnn.config import ImageConfig
+from tfrcnn.config import ImageConfig, TrainingConfig
 
 Sample: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+Augmentation: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Sample]
 
-# What a crop must show of at least one object, one of these at random (SSD, Liu et al., arXiv 1512.02325, section 2.2).
+# A crop must show this share of at least one object, drawn at random (SSD, Liu et al., arXiv 1512.02325, section 2.2).
 _MIN_OBJECT_COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)
-# A cut box is kept if its centre and this part of its area are still there (TF Object Detection API: overlap_thresh).
+# A cut box is kept if its centre and this share of its area are visible (TF Object Detection API: overlap_thresh).
 _MIN_VISIBLE = 0.3
-_MIN_SIDE = 1.0  # pixels of the result; less is no object that could be found (torchvision: SanitizeBoundingBoxes)
+_MIN_SIDE = 1.0  # pixels of the result; a shorter object could not be found (torchvision: SanitizeBoundingBoxes)
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's greyscale
 _RGB_TO_YIQ = np.array([_LUMA, [0.59590059, -0.27455667, -0.32134392], [0.21153661, -0.52273617, 0.31119955]])
 
 
+def augmentations(training: TrainingConfig, image: ImageConfig) -> dict[str, Augmentation]:
+    """List the steps from a decoded image to the network's frame, in order.
+
+    Args:
+        training: which augmentations are on, and how strong they are.
+        image: the network's frame.
+
+    Returns:
+        The steps by name. The name also names the step's random stream (`tfrcnn.seeds.stream_seed`).
+    """
+    steps: dict[str, Augmentation] = {}
+    if training.horizontal_flip:
+        steps["horizontal_flip"] = horizontal_flip
+    if training.random_crop > 0:
+        steps["random_crop"] = partial(random_crop, probability=training.random_crop)
+    if training.scale_jitter == (1.0, 1.0):
+        steps["resize"] = lambda pixels, boxes, labels, _: (*resize(pixels, boxes, image), labels)
+    else:
+        steps["scale_jitter"] = partial(scale_jitter, config=image, factors=training.scale_jitter)
+    if training.color_jitter > 0:  # after resizing, which leaves fewer pixels to colour
+        steps["color_jitter"] = partial(color_jitter, strength=training.color_jitter)
+    return steps
+
+
 def resize(
     image: tf.Tensor, boxes: tf.Tensor, config: ImageConfig, scale_factor: tf.Tensor | float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Scale an image to the network's frame (`tfrcnn.images.resize`) and its boxes with it, by h / H and w / W.
+    """Scale an image to the network's frame (`tfrcnn.images.resize`), and its boxes by h / H and w / W.
 
     Returns:
-        image [h, w, 3] float32, 0..255; boxes [N, 4] in its pixels.
+        image: [h, w, 3] float32, 0..255.
+        boxes: [N, 4] in pixels of that image.
     """
     resized = images.resize(image, config, scale_factor)
-    # Multiplied first, so that a box that ends with the image still does: W * w / W == w, where W * (w / W) may not.
+    # Multiply first, so that a box that ends with the image still does: W * w / W == w, but W * (w / W) may differ.
     return resized, boxes * tf.tile(_size(resized), [2]) / tf.tile(_size(image), [2])
 
 
 def horizontal_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Sample:
-    """Mirror left and right, one time in two: x -> W - x.
+    """Mirror every second image, at random: x -> W - x.
 
     Args, Returns: see the head of the file.
     """
@@ -68,18 +98,18 @@ def horizontal_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed:
 def random_crop(
     image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, probability: float = 1.0
 ) -> Sample:
-    """Cut out a random part that shows some object, as SSD does (arXiv 1512.02325, section 2.2).
+    """Crop a random part that shows some object, as SSD does (arXiv 1512.02325, section 2.2).
 
-    The part has 0.1 to 1 of the image's area, sides in a ratio of 0.5 to 2, and holds at least 0.1, 0.3, 0.5, 0.7
-    or 0.9 (drawn anew) of the area of one object or, where there is none, of the image. Boxes are clipped to it;
-    those whose centre is cut off, of which less than 0.3 is left, or that end under a pixel wide or high are dropped.
+    The crop has 0.1 to 1 of the image's area and sides in a ratio of 0.5 to 2. It holds at least 0.1, 0.3, 0.5, 0.7
+    or 0.9 (drawn per call) of the area of one object, or of the image if it has no objects. Boxes are clipped to the
+    crop. Boxes are dropped if their centre is cut off, if less than 0.3 of their area is left, or if a side is shorter
+    than a pixel.
 
     Args:
-        probability: of cropping at all, in [0, 1].
-        image, boxes, labels, seed: see the head of the file.
+        probability: of cropping, in [0, 1].
 
     Returns:
-        See the head of the file; boxes from the corner of the crop.
+        See the head of the file; boxes are relative to the crop's corner.
     """
     whether, covered, where = tf.unstack(tf.random.split(seed, 3))
     size = _size(image)
@@ -96,11 +126,12 @@ def random_crop(
     begin, extent = begin[:2], extent[:2]
     cut_boxes, keep = crop_boxes(boxes, begin, extent)
     crop = (tf.random.stateless_uniform([], whether) < probability) & _some_left(keep)
-    return tf.cond(
+    image, boxes, labels = tf.cond(
         crop,
         lambda: (_cut(image, begin, extent), tf.boolean_mask(cut_boxes, keep), tf.boolean_mask(labels, keep)),
         lambda: (image, boxes, labels),
     )
+    return image, boxes, labels
 
 
 def scale_jitter(
@@ -111,16 +142,15 @@ def scale_jitter(
     config: ImageConfig,
     factors: tuple[float, float],
 ) -> Sample:
-    """Resize by the network's rule times a random factor; takes the place of `resize`.
+    """Resize by the network's rule times a random factor; replaces `resize`.
 
-    With factors (0.1, 2.0) it is the large-scale jitter of Ghiasi et al. (arXiv 2012.07177). A result larger than
-    the padded frame the image would have without jitter is cut to that frame, at a random position, so that a
-    batch never takes more memory than without jitter. Boxes are clipped and dropped as in `random_crop`.
+    The factors (0.1, 2.0) make it the large-scale jitter of Ghiasi et al. (arXiv 2012.07177). A result that is larger
+    than the image's padded frame without jitter is cropped to that frame, at a random position, so that a batch never
+    takes more memory than without jitter. Boxes are clipped and dropped as in `random_crop`.
 
     Args:
         config: the resize rule.
         factors: (low, high) of the uniform factor.
-        image, boxes, labels, seed: see the head of the file.
 
     Returns:
         See the head of the file; image float32, boxes in pixels of the network's frame.
@@ -133,23 +163,24 @@ def scale_jitter(
     positions = tf.cast(tf.shape(scaled)[:2] - extent + 1, tf.float32)
     begin = tf.cast(tf.floor(tf.random.stateless_uniform([2], position_seed) * positions), tf.int32)
     cut_boxes, keep = crop_boxes(scaled_boxes, begin, extent)
-    return tf.cond(
+    image, boxes, labels = tf.cond(
         _some_left(keep),
         lambda: (_cut(scaled, begin, extent), tf.boolean_mask(cut_boxes, keep), tf.boolean_mask(labels, keep)),
         lambda: (*resize(image, boxes, config), labels),
     )
+    return image, boxes, labels
 
 
 def color_jitter(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, strength: float) -> Sample:
-    """Change brightness, contrast, saturation and hue at random, by one strength s as SimCLR (arXiv 2002.05709,
-    appendix A): the first three by factors in 1 +- 0.8 s, the hue by up to 0.2 s of a turn.
+    """Change brightness, contrast, saturation and hue at random, as SimCLR does (arXiv 2002.05709, appendix A).
+
+    The first three change by factors in 1 +- 0.8 s, the hue by up to 0.2 s of a turn.
 
     Args:
         strength: s in [0, 1].
-        image, boxes, labels, seed: see the head of the file.
 
     Returns:
-        See the head of the file; image float32, boxes and labels as given.
+        See the head of the file; image float32, boxes and labels unchanged.
     """
     draws = tf.random.stateless_uniform([4], seed, -strength, strength)
     brightness, contrast, saturation = tf.unstack(1.0 + 0.8 * draws[:3])
@@ -159,22 +190,24 @@ def color_jitter(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf
 def adjust_color(
     image: tf.Tensor, brightness: tf.Tensor, contrast: tf.Tensor, saturation: tf.Tensor, hue: tf.Tensor
 ) -> tf.Tensor:
-    """Brightness, contrast, saturation and hue in one linear map, clipped to 0..255 at its end.
+    """Change brightness, contrast, saturation and hue in one linear map, then clip to 0..255.
 
-    With P the projection on grey (luma Y), m the mean luma and R(t) the turn of the chroma plane in YIQ,
-        x -> contrast * brightness * (P + saturation * R(2 pi hue) (1 - P)) x + (1 - contrast) * brightness * m.
-    Brightness, contrast and saturation are those of PIL.ImageEnhance; turning the hue in YIQ keeps the luma.
+        x -> contrast * brightness * (P + saturation * R(2 pi hue) (1 - P)) x + (1 - contrast) * brightness * m,
+    where P is the projection on grey (luma Y), m the mean luma and R(t) the turn of the chroma plane in YIQ.
+    Brightness, contrast and saturation act as in PIL.ImageEnhance; turning the hue in YIQ keeps the luma.
 
     Args:
         image: [H, W, 3], 0..255.
-        brightness, contrast, saturation: scalars, at least 0; 1 changes nothing.
+        brightness: scalar, at least 0; 1 changes nothing.
+        contrast: scalar, at least 0; 1 changes nothing.
+        saturation: scalar, at least 0; 1 changes nothing.
         hue: scalar, in turns; 0 changes nothing.
 
     Returns:
         [H, W, 3] float32, 0..255.
     """
     to_rgb = np.linalg.inv(_RGB_TO_YIQ)
-    # Each map is transposed, since a pixel is a row of the image.
+    # Transpose each map, since a pixel is a row of the image.
     grey, in_phase, quadrature = (
         tf.constant((to_rgb @ np.array(map_yiq, np.float64) @ _RGB_TO_YIQ).T, tf.float32)
         for map_yiq in (np.diag([1, 0, 0]), np.diag([0, 1, 1]), [[0, 0, 0], [0, 0, -1], [0, 1, 0]])
@@ -188,7 +221,7 @@ def adjust_color(
 
 
 def crop_boxes(boxes: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """What a crop makes of boxes.
+    """Move and clip boxes for a crop.
 
     Args:
         boxes: [N, 4] in pixels of the image.
@@ -196,7 +229,8 @@ def crop_boxes(boxes: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tuple[t
         extent: [2] int32 (height, width) of the crop.
 
     Returns:
-        [N, 4] boxes in pixels of the crop, clipped to it; [N] bool, which of them are still objects.
+        boxes: [N, 4] in pixels of the crop, clipped to it.
+        keep: [N] bool, the boxes that are still objects.
     """
     size = tf.cast(extent, tf.float32)
     moved = boxes - tf.tile(tf.cast(begin, tf.float32), [2])
@@ -207,7 +241,7 @@ def crop_boxes(boxes: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tuple[t
 
 
 def _size(image: tf.Tensor) -> tf.Tensor:
-    """[2] float32 (H, W)."""
+    """Return (H, W), [2] float32."""
     return tf.cast(tf.shape(image)[:2], tf.float32)
 
 
@@ -216,10 +250,10 @@ def _choice(values: tuple[float, ...], seed: tf.Tensor) -> tf.Tensor:
 
 
 def _cut(image: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
-    """The part of an image that starts at `begin` [2] and is `extent` [2] pixels large."""
+    """Crop the part that starts at `begin` [2] and is `extent` [2] pixels large."""
     return tf.slice(image, tf.pad(begin, [[0, 1]]), tf.pad(extent, [[0, 1]], constant_values=3))
 
 
 def _some_left(keep: tf.Tensor) -> tf.Tensor:
-    """Scalar bool: a box is kept, or there was none."""
+    """Return a scalar bool: a box is kept, or there was none."""
     return tf.reduce_any(keep) | tf.equal(tf.size(keep), 0)

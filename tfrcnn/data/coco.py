@@ -1,7 +1,7 @@
 """COCO instances json: https://cocodataset.org/#format-data.
 
-Boxes are [x, y, width, height], continuous, in pixels of the image. Category ids may have gaps (COCO's 80 lie in
-1..90); labels are positions among the categories sorted by id. Images without annotations are examples too.
+Boxes are [x, y, width, height], continuous, in pixels of the image. Category ids may have gaps: COCO's 80 ids lie in
+1..90. A label is the position of a category in the order of the ids. Images without annotations are examples too.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from tfrcnn.data.faults import Fault
 
 
 def parse_coco(path: Path, images: Path | None = None) -> Parsed:
-    """Read a COCO json without opening the images.
+    """Read a COCO JSON file without opening the images.
 
     Args:
-        path: the json.
-        images: the folder that `file_name` is relative to; by default the json's own, or `images/` in it.
+        path: the JSON file.
+        images: folder that `file_name` is relative to. Default: the folder of the JSON file, or `images/` in it.
+
+    Returns:
+        Images, boxes and categories that can be used, and a fault for each that cannot.
     """
     reader = _Reader(path)
     content = reader.load()
@@ -50,7 +53,9 @@ def _is_category_id(value: Any) -> bool:
     return _is_whole(value) or (isinstance(value, str) and value.isdecimal() and len(value) < 19)
 
 
-# What a value may be, in the words of the fault, and the test of it.
+MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
+
+# Each kind of value: its name in fault messages, and its test.
 _LIST = ("a list", lambda value: isinstance(value, list))
 _TEXT = ("a text", lambda value: isinstance(value, str) and value != "")
 _NUMBER = ("a number", _is_number)
@@ -65,14 +70,14 @@ _SIDE = ("a whole number of pixels", lambda value: value is None or (_is_whole(v
 
 
 class _Reader:
-    """Fills `parsed` from the json's three lists; what cannot be used becomes a fault and is left out."""
+    """Fills `parsed` from the three lists of a JSON file. Entries that cannot be used become faults."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.parsed = Parsed(inclusive=False, box_field="annotations[{}].bbox", show_box=_show_box)
 
     def load(self) -> dict[str, Any] | None:
-        """The json's outermost object."""
+        """Read the outermost object, or None after a fault."""
         try:
             content = json.loads(self.path.read_bytes())
         except json.JSONDecodeError as error:
@@ -80,16 +85,16 @@ class _Reader:
                 "syntax-error", f"line {error.lineno}, column {error.colno}", f"expected JSON, found: {error.msg}"
             )
             return None
-        except (ValueError, RecursionError) as error:  # other bytes than UTF-8, integers or nesting without end
+        except (ValueError, RecursionError) as error:  # not UTF-8, or an integer or a nesting too long for Python
             self.fault("syntax-error", "", f"expected JSON in UTF-8, found: {error}")
             return None
         if not isinstance(content, dict):
-            self.fault("bad-value", "", "expected an object with images, annotations and categories, found none")
+            self.fault("bad-value", "", "expected an object with images, annotations and categories")
             return None
         return content
 
     def categories(self, content: dict[str, Any]) -> dict[int, int]:
-        """Read the categories; returns category id -> label."""
+        """Read the categories and return the label of each category id."""
         names: dict[int, str] = {}
         for i, item in self.items(content, "categories"):
             where = f"categories[{i}]"
@@ -97,9 +102,9 @@ class _Reader:
             if number is None or name is None:
                 continue
             if int(number) in names:
-                self.fault("duplicate-category", f"{where}.id", f"expected an id of its own, found {number!r} again")
+                self.fault("duplicate-category", f"{where}.id", f"expected a unique id, found {number!r} again")
             elif name in names.values():
-                self.fault("duplicate-category", f"{where}.name", f"expected a name of its own, found {name!r} again")
+                self.fault("duplicate-category", f"{where}.name", f"expected a unique name, found {name!r} again")
             else:
                 names[int(number)] = name
         self.parsed.categories = tuple(Category(number, names[number]) for number in sorted(names))
@@ -108,14 +113,14 @@ class _Reader:
         return {category.id: label for label, category in enumerate(self.parsed.categories)}
 
     def images(self, content: dict[str, Any], roots: tuple[Path, ...]) -> dict[int | str, int | None]:
-        """Read the images; returns image id -> index, None for an image that is listed but cannot be used."""
+        """Read the images and return the index of each image id; None if the image cannot be used."""
         numbers: dict[int | str, int | None] = {}
         for i, item in self.items(content, "images"):
             where = f"images[{i}]"
             number, name = self.take(item, "id", where, *_IMAGE_ID), self.take(item, "file_name", where, *_TEXT)
             sides = [self.take(item, key, where, *_SIDE, default=0) for key in ("height", "width")]
             if number in numbers:
-                message = f"expected an id of its own, found {number!r} again"
+                message = f"expected a unique id, found {number!r} again"
                 self.fault("duplicate-image-id", f"{where}.id", message)
             elif number is not None:
                 numbers[number] = None
@@ -139,7 +144,7 @@ class _Reader:
             where = f"annotations[{i}]"
             identity = self.take(item, "id", where, *_IMAGE_ID, default="")
             if identity in seen:
-                message = f"expected an id of its own, found {identity!r} again"
+                message = f"expected a unique id, found {identity!r} again"
                 self.fault("duplicate-annotation-id", f"{where}.id", message)
             elif identity not in (None, ""):
                 seen.add(identity)
@@ -154,14 +159,14 @@ class _Reader:
     def box(
         self, item: dict[str, Any], i: int, labels: dict[int, int], numbers: dict[int | str, int | None]
     ) -> BoxRecord | None:
-        """One annotation, or None if it cannot be used."""
+        """Read one annotation, or None if it cannot be used."""
         where = f"annotations[{i}]"
         image_id = self.take(item, "image_id", where, *_IMAGE_ID)
         category_id = self.take(item, "category_id", where, *_CATEGORY_ID)
         box = self.take(item, "bbox", where, *_BOX)
         crowd = self.take(item, "iscrowd", where, *_FLAG, default=0)
         area = self.take(item, "area", where, *_NUMBER, default=0)
-        # Where no image or no category could be read at all, a fault has said so: not once more for each annotation.
+        # If no image or category could be read, there is a fault already: do not add one per annotation.
         if numbers and image_id is not None and image_id not in numbers:
             self.fault("unknown-image", f"{where}.image_id", f"expected the id of a listed image, found {image_id!r}")
         if labels and category_id is not None and int(category_id) not in labels:
@@ -174,10 +179,10 @@ class _Reader:
         x, y, width, height = map(_finite, box)
         area = _finite(area)
         yxyx = (y, x, y + height, x + width)
-        return BoxRecord(image, i, yxyx, label, crowd=bool(crowd), area=area if math.isfinite(area) else None)
+        return BoxRecord(image, i, yxyx, label, crowd=bool(crowd), area=area if abs(area) < MAX_AREA else None)
 
     def items(self, content: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
-        """The numbered objects of one of the json's lists."""
+        """Return the objects in one of the lists, with their positions."""
         items = list(enumerate(self.take(content, key, "", *_LIST) or []))
         for i, item in items:
             if not isinstance(item, dict):
@@ -193,17 +198,17 @@ class _Reader:
         test: Callable[[Any], bool],
         default: Any = None,
     ) -> Any:
-        """item[key], or `default` where it is missing; None after a fault if it is of another kind than expected."""
+        """Return item[key], or `default` if it is missing, or None after a fault if it is not as expected."""
         if key in item:
             value = item[key]
             if test(value):
                 return default if value is None else value
-            found = _short(value)
+            actual = _short(value)
         elif default is not None:
             return default
         else:
-            found = "nothing"
-        self.fault("bad-value", f"{where}.{key}" if where else key, f"expected {expected}, found {found}")
+            actual = "nothing"
+        self.fault("bad-value", f"{where}.{key}" if where else key, f"expected {expected}, found {actual}")
         return None
 
     def fault(self, kind: str, where: str, message: str) -> None:
@@ -213,7 +218,7 @@ class _Reader:
 def _finite(value: float) -> float:
     try:
         return float(value)
-    except OverflowError:  # json has integers of any length
+    except OverflowError:  # JSON integers may have any length
         return math.inf
 
 

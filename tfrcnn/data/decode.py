@@ -1,15 +1,15 @@
-"""From the bytes of an image file to upright RGB pixels, in TensorFlow ops, equal to what Pillow reads.
+"""Decodes image files to upright RGB pixels in TensorFlow ops, with the same result as Pillow.
 
-Legend: (H, W) the upright image. Orientation is EXIF's tag 0x0112, 1..8: how the stored pixels are turned.
+Legend: H, W pixels of the upright image. Orientation is EXIF's tag 0x0112, 1..8: how the stored pixels are turned.
 
-What equal means, format by format (each is a test):
-- JPEG: the same pixels. INTEGER_ACCURATE is what Pillow's decoder does; TensorFlow's default is off by 1 on
-  average. CMYK and YCCK: within 1. Adobe's inverted CMYK is read as such by both, but CMYK without Adobe's marker
-  is taken as not inverted, as browsers do, where Pillow inverts it always.
-- PNG: the same pixels; alpha is dropped. 16 bits become their high byte, in greyscale as in colour (Pillow's
-  convert("RGB") does so for colour only, and clips nearly all of a 16-bit greyscale image to white).
-- BMP: the same pixels, palettes of 1, 4 and 8 bits included; 16-bit and run-length coded files are refused.
-- GIF: the first frame; its transparent pixels are black.
+Each format has a test that compares it with Pillow:
+- JPEG: the same pixels. Pillow decodes with INTEGER_ACCURATE; TensorFlow's default differs by 1 on average. CMYK and
+  YCCK are within 1. Both invert Adobe's CMYK. CMYK without Adobe's marker is not inverted, as in browsers; Pillow
+  inverts it.
+- PNG: the same pixels; alpha is dropped. 16 bits become their high byte. Pillow's convert("RGB") does so for colour
+  only: it clips most of a 16-bit greyscale image to white.
+- BMP: the same pixels, also with palettes of 1, 4 and 8 bits. 16-bit and run-length coded files are refused.
+- GIF: the first frame; transparent pixels are black.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _EXPECTED = "expected a whole JPEG, PNG, BMP or GIF image"
 
 
 def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Decode one image file and turn it upright; runs in tf.data.
+    """Decode an image file and turn it upright; works inside tf.data.
 
     Args:
-        data: scalar string, the whole file.
-        orientation: scalar int32, EXIF orientation 1..8; anything else counts as 1.
+        data: scalar string, the content of the file.
+        orientation: scalar int32, EXIF orientation 1..8; other values count as 1.
 
     Returns:
         [H, W, 3] uint8 RGB.
 
     Raises:
-        tf.errors.InvalidArgumentError: the data are not an image that can be decoded.
+        tf.errors.InvalidArgumentError: the data cannot be decoded.
     """
     pixels = tf.case(
         [
@@ -51,31 +51,44 @@ def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read one image file, to the pixels that training would see.
+    """Read an image file, to the same pixels as training reads.
+
+    Args:
+        path: JPEG, PNG, BMP or GIF file.
 
     Returns:
         [H, W, 3] uint8 RGB, upright.
 
     Raises:
-        InputError: the file is missing or is not an image that can be decoded.
+        InputError: the file does not exist or cannot be decoded.
+
+    Example:
+        image = read_image("street.jpg")
     """
     orientation = read_orientation(path)
     try:
-        return decode_image(tf.io.read_file(str(path)), tf.constant(orientation)).numpy()
+        pixels: np.ndarray = decode_image(tf.io.read_file(str(path)), tf.constant(orientation)).numpy()
+        return pixels
     except tf.errors.OpError as error:
-        reason = str(error.message).split("}} ")[-1].splitlines()[0]  # behind the op's name, before its trace
+        reason = str(error.message).split("}} ")[-1].splitlines()[0]  # after the op's name, before its trace
         raise InputError(f"{path}: {_EXPECTED}, found one that cannot be decoded: {reason}") from error
 
 
 def read_orientation(path: str | Path) -> int:
-    """The EXIF orientation 1..8 of an image file; 1 where it has none or not a valid one.
+    """Read the EXIF orientation of an image file.
+
+    Args:
+        path: image file.
+
+    Returns:
+        1..8; 1 if the file has no valid orientation.
 
     Raises:
-        InputError: the file is missing or is not an image.
+        InputError: the file does not exist or is not an image.
     """
     try:
         with warnings.catch_warnings():
-            # Pillow warns of EXIF blocks it can read in part only; the pixels are good all the same.
+            # Pillow warns of damaged EXIF; the pixels are good.
             warnings.simplefilter("ignore", UserWarning)
             with Image.open(path) as image:
                 orientation = image.getexif().get(ORIENTATION_TAG, 1)
@@ -87,7 +100,7 @@ def read_orientation(path: str | Path) -> int:
 
 
 def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Undo an EXIF orientation: [h, w, 3] as stored -> [H, W, 3]."""
+    """Undo an EXIF orientation: stored pixels [h, w, 3] to upright ones [H, W, 3]."""
 
     def transposed() -> tf.Tensor:
         return tf.transpose(pixels, [1, 0, 2])
@@ -109,15 +122,14 @@ def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
-    """Pixels [H, W, 3] of a BMP file. TensorFlow's own op takes 8-bit indices into a palette for grey levels, and
-    refuses 1 and 4 bits."""
-    # BITMAPINFOHEADER, read from byte 10 on: offset of the pixels, header's size, width, height, planes and bits
+    """Decode a BMP file to [H, W, 3]. TensorFlow's op reads 8-bit palette indices as grey and refuses 1 and 4 bits."""
+    # BITMAPINFOHEADER, from byte 10 on: offset of the pixels, header's size, width, height, planes and bits
     # (two bytes each), compression, ..., number of colours.
     fields = tf.io.decode_raw(tf.strings.substr(data, 10, 40), tf.int32)
     bits, compression = fields[4] // 65536, fields[5]
-    # 3 (BITFIELDS) with 32 bits is how Pillow and others write an alpha channel; the order of the colours is the same.
+    # Pillow and others write an alpha channel as 3 (BITFIELDS) with 32 bits; the order of the colours is the same.
     supported = tf.where(bits >= 24, (compression == 0) | (compression == 3), (compression == 0) & (bits != 16))
-    check = tf.debugging.assert_equal(supported, True, "a BMP of 16 bits a pixel or with run-length coding")
+    check = tf.debugging.assert_equal(supported, True, "a BMP of 16 bits per pixel or with run-length coding")
     with tf.control_dependencies([check]):
         return tf.cond(
             bits >= 24, lambda: tf.io.decode_bmp(data)[..., :3], lambda: _decode_palette_bmp(data, fields, bits)
@@ -125,7 +137,7 @@ def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_palette_bmp(data: tf.Tensor, fields: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Pixels [H, W, 3] of an uncompressed BMP of 1, 4 or 8 bits a pixel."""
+    """Decode an uncompressed BMP of 1, 4 or 8 bits per pixel to [H, W, 3]."""
     offset, header, width, signed_height, colors = fields[0], fields[1], fields[2], fields[3], fields[9]
     height = tf.abs(signed_height)
     colors = tf.where(colors == 0, tf.bitwise.left_shift(1, bits), colors)

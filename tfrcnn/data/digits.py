@@ -1,10 +1,10 @@
-"""A detection data set that needs no download: real handwritten digits on textured scenes, in COCO form.
+"""A detection data set that needs no download: real handwritten digits on textured scenes, in COCO format.
 
-The digits are the 1,797 of scikit-learn (8 x 8 pixels, 16 grey levels, 43 writers; E. Alpaydin and C. Kaynak,
-UCI 1998). Every digit is enlarged, turned a little, coloured and placed in a scene of smooth noise, a gradient and
-lines. No two digits share a pixel, so each box is exactly as large as the ink that is visible.
+The digits are scikit-learn's 1,797 (8 x 8 pixels, 16 grey levels, 43 writers; E. Alpaydin and C. Kaynak, UCI 1998).
+Each digit is enlarged, rotated a little, coloured and placed in a scene of smooth noise, a gradient and lines. No two
+digits share a pixel, so each box fits the visible ink exactly.
 
-Legend: H, W of a scene; h, w of a digit in it; "ink" is opacity in [0, 1], [h, w].
+Legend: H, W pixels of a scene; h, w pixels of a digit; ink is opacity in [0, 1], [h, w].
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from tfrcnn.files import atomic
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIDES = (128, 144, 160, 176, 192)  # heights and widths of scenes: landscape, portrait and square
 HEIGHTS = (16, 56)  # of the digits, pixels
-MOST_DIGITS = 6  # in a scene
+MAX_DIGITS = 6  # per scene
 EMPTY = 0.1  # share of the scenes without a digit
-LEAST_CONTRAST = 90  # grey levels between ink and the scene around it
-LARGEST_OVERLAP = 0.15  # of two boxes, as a share of the smaller one
-PLACES_TRIED = 30  # before a digit is left out of a crowded scene
+MIN_CONTRAST = 90  # grey levels between ink and the scene around it
+MAX_OVERLAP = 0.15  # of two boxes, as a share of the smaller one
+PLACES_TRIED = 30  # a crowded scene leaves the digit out after so many
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One picture.
+    """One scene.
 
     Attributes:
         image: [H, W, 3] uint8 RGB.
-        background: [H, W, 3] uint8, the same without the digits.
-        boxes: [N, 4] int64 yxyx, tight: a row or column of a box has at least one pixel of ink at each of its sides.
-        labels: [N] 0..9, the digit.
-        sources: [N] which of scikit-learn's digits it is.
+        background: [H, W, 3] uint8 RGB, the scene without digits.
+        boxes: [N, 4] int64 yxyx, tight: ink touches each side.
+        labels: [N] digits, 0..9.
+        sources: [N] indices in scikit-learn's set.
     """
 
     image: np.ndarray
@@ -58,18 +58,22 @@ def make_digit_scenes(
     seed: int = 0,
     only: Collection[str] = ("train", "val", "test"),
 ) -> dict[str, Path]:
-    """Write the three sets: OUT/instances_{train,val,test}.json and OUT/images/*.png.
+    """Write digit scenes in COCO format: OUT/instances_{train,val,test}.json and OUT/images/*.png.
 
-    A digit that is in one set is in no other. The same seed gives the same pixels; the first scenes of a set do not
-    depend on how many follow. Category ids are 10, 20, ... 100 for the digits 0 to 9, unlike the labels 0..9. Each
-    annotation has an entry "source" beside COCO's own: the number of the digit in scikit-learn's set.
+    The sets share no digit. The same seed gives the same pixels, and the first scenes of a set do not depend on its
+    size. Category ids are 10, 20, ... 100 for the digits 0 to 9; labels are 0..9. Each annotation has an additional
+    entry "source", the index of the digit in scikit-learn's set.
 
     Args:
-        train, val, test: number of scenes.
-        only: the sets to write; the others are left as they are.
+        out: folder to write to; made if missing.
+        train: number of training scenes.
+        val: number of validation scenes.
+        test: number of test scenes.
+        seed: seed of all draws.
+        only: sets to write. The files of other sets do not change.
 
     Returns:
-        {"train": path of its json, "val": ..., "test": ...}, of those that were written.
+        JSON file of each set that was written, by "train", "val", "test".
 
     Raises:
         InputError: scikit-learn is not installed, or a number is not positive.
@@ -79,7 +83,7 @@ def make_digit_scenes(
         if size < 1:
             raise InputError(f"digit scenes: {split} must be at least 1 scene, found {size}")
     digits, labels = _load_digits()
-    # Two thirds of the digits are to learn from; each third digit at random is held out, of these two fifths for val.
+    # 67 % of the digits are for training, 13 % for validation and 20 % for testing.
     shuffled = np.random.default_rng(seed).permutation(len(digits))
     cuts = [round(0.67 * len(digits)), round(0.80 * len(digits))]
     paths: dict[str, Path] = {}
@@ -98,9 +102,10 @@ def make_scene(rng: np.random.Generator, digits: np.ndarray, labels: np.ndarray,
     """Compose one scene of up to six digits, or of none.
 
     Args:
+        rng: source of all draws.
         digits: [n, 8, 8] ink in [0, 1].
-        labels: [n] 0..9.
-        pool: indices of the digits that may be used.
+        labels: [n] digits, 0..9.
+        pool: indices of the digits to draw from.
     """
     height, width = rng.choice(SIDES, size=2)
     background = _background(rng, height, width)
@@ -108,8 +113,8 @@ def make_scene(rng: np.random.Generator, digits: np.ndarray, labels: np.ndarray,
     occupied = np.zeros((height, width), bool)
     boxes = np.zeros((0, 4), np.int64)
     sources: list[int] = []
-    count = 0 if rng.random() < EMPTY else rng.integers(1, MOST_DIGITS + 1)
-    # As many small digits as large ones, by ratio; the large ones first, while there is room.
+    count = 0 if rng.random() < EMPTY else rng.integers(1, MAX_DIGITS + 1)
+    # Heights are log-uniform. The largest digit is placed first, while there is room.
     heights = np.sort(HEIGHTS[0] * (HEIGHTS[1] / HEIGHTS[0]) ** rng.uniform(size=count))[::-1].round().astype(int)
     for source, digit_height in zip(rng.choice(pool, size=count, replace=False), heights):
         ink = _ink(rng, digits[source], digit_height)
@@ -132,16 +137,18 @@ def _load_digits() -> tuple[np.ndarray, np.ndarray]:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
         raise InputError(
-            'the digits are scikit-learn\'s, which is not installed: pip install "tfrcnn[demo]"'
+            'the digit scenes need scikit-learn, which is not installed: pip install "tfrcnn[demo]"'
         ) from error
     data = load_digits()
     return data.images / 16.0, data.target
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-    """Smooth noise on a gradient, some grain, and long thin lines to be mistaken for strokes: [H, W, 3] uint8."""
+    """Draw smooth noise on a gradient, grain, and long thin lines that resemble strokes: [H, W, 3] uint8."""
     base = rng.uniform(30, 225, 3)
-    coarse = rng.normal(0, 16, (4, *rng.integers(4, 9, 2))).astype(np.float32)  # 3 channels and one for all of them
+    coarse = rng.normal(0, 16, (4, *rng.integers(4, 9, 2))).astype(
+        np.float32
+    )  # one per channel, and one for all channels
     noise = [np.asarray(Image.fromarray(c).resize((width, height), Image.Resampling.BICUBIC)) for c in coarse]
     slope_y, slope_x = rng.uniform(-30, 30, 2)
     gradient = np.linspace(-slope_y, slope_y, height)[:, None] + np.linspace(-slope_x, slope_x, width)[None, :]
@@ -158,15 +165,15 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
 
 
 def _ink(rng: np.random.Generator, digit: np.ndarray, height: int) -> np.ndarray:
-    """A digit enlarged to about `height` pixels and turned by up to 12 degrees: [h, w], cropped to its ink."""
+    """Enlarge a digit to about `height` pixels, rotate it by up to 12 degrees and crop it to its ink: [h, w]."""
     small = Image.fromarray(np.pad((digit * 255).round().astype(np.uint8), 2))
     large = small.resize((144, 144), Image.Resampling.BICUBIC)
     turned = np.asarray(large.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC)) / 255.0
-    stroke = _cropped(((turned - 0.3) / 0.5).clip(0, 1))  # harder edges than enlarging leaves
+    stroke = _cropped(((turned - 0.3) / 0.5).clip(0, 1))  # sharpen the edges that enlarging blurred
     width = max(3, round(stroke.shape[1] * height / stroke.shape[0] * rng.uniform(0.85, 1.15)))
     sized = Image.fromarray((stroke * 255).round().astype(np.uint8)).resize((width, height), Image.Resampling.BOX)
     ink = np.asarray(sized) / 255.0
-    return _cropped(np.where(ink < 0.25, 0.0, ink))  # what can hardly be seen is no part of the box
+    return _cropped(np.where(ink < 0.25, 0.0, ink))  # faint ink does not count for the box
 
 
 def _cropped(ink: np.ndarray) -> np.ndarray:
@@ -175,33 +182,35 @@ def _cropped(ink: np.ndarray) -> np.ndarray:
 
 
 def _place(rng: np.random.Generator, ink: np.ndarray, occupied: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
-    """Where a digit fits: its box [4] yxyx, sharing no pixel of ink with the digits before; None if none was found."""
+    """Find a box [4] yxyx in which a digit shares no pixel of ink with earlier digits, or None."""
     (height, width), (scene_height, scene_width) = ink.shape, occupied.shape
     for _ in range(PLACES_TRIED):
         y, x = rng.integers(0, scene_height - height + 1), rng.integers(0, scene_width - width + 1)
         box = np.array([y, x, y + height, x + width])
         sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
         smaller = np.minimum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), height * width)
-        apart = np.all(np.prod(sides.clip(0), axis=1) <= LARGEST_OVERLAP * smaller)
+        apart = np.all(np.prod(sides.clip(0), axis=1) <= MAX_OVERLAP * smaller)
         if apart and not (occupied[y : y + height, x : x + width] & (ink > 0)).any():
             return box
     return None
 
 
 def _color(rng: np.random.Generator, around: float) -> np.ndarray:
-    """A colour that stands out from a luminance of `around`, darker or lighter: [3] in 0..255."""
+    """Draw a colour [3] in 0..255 that contrasts with a luminance of `around`."""
     candidates = rng.uniform(0, 255, (64, 3))
-    extreme = np.full((1, 3), 0.0 if around > 127.5 else 255.0)  # stands out always, if none of those does
+    extreme = np.full((1, 3), 0.0 if around > 127.5 else 255.0)  # the fallback: it always contrasts
     candidates = np.concatenate([candidates, extreme])
-    return candidates[np.argmax(np.abs(_luminance(candidates) - around) >= LEAST_CONTRAST)]
+    color: np.ndarray = candidates[np.argmax(np.abs(_luminance(candidates) - around) >= MIN_CONTRAST)]
+    return color
 
 
 def _luminance(pixels: np.ndarray) -> np.ndarray:
-    return pixels @ np.array([0.299, 0.587, 0.114])
+    luminance: np.ndarray = pixels @ np.array([0.299, 0.587, 0.114])
+    return luminance
 
 
 def _write(out: Path, split: str, first_id: int, scenes: Iterable[Scene]) -> Path:
-    """Write the images of a set, then its json: while that is there, so are its images."""
+    """Write the images of a set, then its JSON file: if the file exists, all images do."""
     path = out / f"instances_{split}.json"
     path.unlink(missing_ok=True)
     (out / "images").mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""The doctor: every fault of a data set in one report, with its statistics and what the anchors can reach in it.
+"""The doctor: every fault of a data set in one report, with its statistics and the objects that anchors can reach.
 
-Reading a data set (`tfrcnn.data.read`) already gathers the faults of annotations and file headers. Added here is what
-takes longer: each image is decoded, and each box is held against all anchors of a detector.
+Reading a data set (`tfrcnn.data.read`) already collects the faults of annotations and file headers. The doctor adds
+the slow checks: it decodes each image, and compares each box with all anchors of a detector.
 
-Legend: N boxes of the whole data set, k anchors a cell.
+Legend: N boxes of the whole data set, E images, k anchors per cell.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
 
-# Below this best IoU an object is a training target of the RPN only by the rule that each object has its best anchor,
-# and that anchor would otherwise be background (paper section 3.1.2).
+# An object with a lower best IoU trains the RPN only by the rule that each object gets its best anchor; that anchor
+# would otherwise be background (paper section 3.1.2).
 POOR_IOU = 0.3
 _BOXES_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class AnchorRecall:
-    """How well anchors fit the objects of a data set, crowds and difficult objects left out.
+    """How well anchors fit the objects of a data set, without crowds and difficult objects.
 
     Attributes:
         examples: [N] index into the data set's examples.
         rows: [N] index into that example's boxes.
         sides: [N, 2] (height, width) in pixels of the network input.
-        best_iou: [N] with the best of all anchors, in [0, 1].
+        best_iou: [N] IoU with the best of all anchors, in [0, 1].
         smallest_area: of an anchor, in pixels^2 of the network input.
     """
 
@@ -51,12 +51,14 @@ class AnchorRecall:
     smallest_area: float
 
     def recall(self, iou: float) -> float:
-        """The share of objects with an anchor of at least this IoU: what proposals could reach if the RPN chose
-        perfectly and moved no box. NaN without objects."""
+        """Return the share of objects with an anchor of at least this IoU; NaN if there are no objects.
+
+        Proposals reach it if the RPN chooses perfectly and moves no box.
+        """
         return float((self.best_iou >= iou).mean()) if len(self.best_iou) else float("nan")
 
     def faults(self, dataset: Dataset) -> list[Fault]:
-        """The objects that no anchor meets with an IoU of `POOR_IOU`."""
+        """List the objects that no anchor meets with an IoU of `POOR_IOU`."""
         faults = []
         for n in np.flatnonzero(self.best_iou < POOR_IOU):
             example, row = dataset.examples[self.examples[n]], self.rows[n]
@@ -71,7 +73,7 @@ class AnchorRecall:
         return faults
 
     def summary(self) -> dict[str, Any]:
-        """The recall ceilings, and number and size (root of the area, network pixels) of the objects without anchor."""
+        """Return recall ceilings, and number and size (root of the area, network pixels) of objects without anchor."""
         if not len(self.best_iou):
             return {}
         summary: dict[str, Any] = {"recall_ceiling_of_anchors": {f"IoU {t}": self.recall(t) for t in (0.5, 0.7)}}
@@ -92,43 +94,61 @@ def diagnose(
     """Report everything that is wrong with a data set, and its statistics.
 
     Args:
-        data, images, categories: as of `tfrcnn.data.read.read_dataset`.
-        config, strides: a detector and the strides of its anchor levels, to hold the objects against its anchors.
+        data: as in `read_dataset`.
+        images: as in `read_dataset`.
+        config: a detector whose anchors to compare the objects with.
+        strides: of that detector's anchor levels (`FasterRCNN.level_strides`).
+        categories: as in `read_dataset`.
+
+    Returns:
+        The report; `report.refused` says whether the data set can be used.
 
     Raises:
-        InputError: `data` is not a data set at all, or one of config and strides is given without the other.
+        InputError: `data` is not a data set at all, or only one of config and strides is passed.
+
+    Example:
+        report = tfrcnn.diagnose("cells/VOC@train", config=detector.config, strides=detector.level_strides)
+        print(report.render())
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
-    dataset, report = read_dataset(data, images, categories)
+    return examine(*read_dataset(data, images, categories), config, strides)
+
+
+def examine(
+    dataset: Dataset, report: Report, config: DetectorConfig | None = None, strides: tuple[int, ...] | None = None
+) -> Report:
+    """Add the doctor's checks to the report on a data set that has been read; see `diagnose`."""
     faults = [fault for fault in in_threads(_decode, [e.path for e in dataset.examples], "decoding images") if fault]
     summary = {**report.summary, **_statistics(dataset)}
     if config is not None and strides is not None:
         recall = anchor_recall(dataset, config, strides)
         faults += recall.faults(dataset)
         summary.update(recall.summary())
-    return Report(data, (*report.faults, *faults), summary)
+    return Report(report.source, (*report.faults, *faults), summary)
 
 
 def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, ...]) -> AnchorRecall:
-    """The best IoU of each object with any anchor, as the network sees them: images resized by the detector's rule,
-    anchors of `tfrcnn.boxes.grid_anchors` on feature maps of ceil(N_h / stride) x ceil(N_w / stride) cells.
+    """Compute the best IoU of each object with any anchor, as the network sees both.
 
-    An anchor and a box overlap by oy * ox, each of which falls as the centres part along its own axis, and the IoU
-    rises with their product. So of the anchors of one shape only the one in the nearest cell can be the best, and the
-    work is N * k a level instead of N times all anchors. Anchors that cross the image's edge count.
+    Images are resized by the detector's rule. The anchors are `tfrcnn.boxes.grid_anchors` on feature maps of
+    ceil(N_h / stride) x ceil(N_w / stride) cells. Anchors that cross the image's edge count.
+
+    An anchor and a box overlap by oy * ox. Each factor falls as the centres part along its axis, and the IoU rises
+    with the product. So only the anchor in the nearest cell can be the best of its shape, and the work is N * k per
+    level instead of N times all anchors.
 
     Args:
         dataset: its boxes in pixels of the original images.
         config: `image` and `anchors` are used.
-        strides: of the feature maps, one an anchor level, in pixels of the network input.
+        strides: of the feature maps, one per anchor level, in pixels of the network input.
 
     Raises:
-        InputError: the strides are not one a level.
+        InputError: there is not one stride per level.
     """
     levels = len(config.anchors.sizes)
     if len(strides) != levels:
-        raise InputError(f"strides: expected {levels}, one a level of anchors, found {len(strides)}")
+        raise InputError(f"strides: expected {levels}, one per level of anchors, found {len(strides)}")
     targets = [np.flatnonzero(~(e.crowd | e.difficult)) for e in dataset.examples]
     owners = np.repeat(np.arange(len(targets)), [len(rows) for rows in targets])
     scales, networks = _network_frames(dataset, config.image)
@@ -153,7 +173,7 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
 def _best_iou(
     boxes: np.ndarray, networks: np.ndarray, base: np.ndarray, stride: int, anchors: AnchorConfig
 ) -> np.ndarray:
-    """[n] the best IoU of boxes [n, 4], in network inputs of sizes [n, 2], with anchors base [k, 4] of one level."""
+    """Compute the best IoU [n] of boxes [n, 4], in network inputs of sizes [n, 2], with one level's base [k, 4]."""
     grids = -(-networks // stride)
     steps = np.where(anchors.nominal_strides, stride, networks // grids)[:, None, :]
     offset = anchors.offset
@@ -164,11 +184,12 @@ def _best_iou(
     overlap_sides = np.minimum(bottom_right, centers + base[:, 2:]) - np.maximum(top_left, centers + base[:, :2])
     overlap = np.maximum(overlap_sides, 0).prod(axis=-1)
     areas = (bottom_right - top_left).prod(axis=-1) + (base[:, 2:] - base[:, :2]).prod(axis=-1)
-    return (overlap / (areas - overlap)).max(axis=1)
+    best: np.ndarray = (overlap / (areas - overlap)).max(axis=1)
+    return best
 
 
 def _network_frames(dataset: Dataset, config: ImageConfig) -> tuple[np.ndarray, np.ndarray]:
-    """For each image: (h / H, w / W) of its resizing [E, 2], and the (N_h, N_w) of the network input [E, 2]."""
+    """Return, per image, (h / H, w / W) of its resizing [E, 2] and (N_h, N_w) of the network input [E, 2]."""
     sizes = np.array([(e.height, e.width) for e in dataset.examples], np.int32).reshape(-1, 2)
     unique, inverse = np.unique(sizes, axis=0, return_inverse=True)
     resized = [resized_size(size, config) for size in unique]
@@ -181,7 +202,7 @@ def _decode(path: Path) -> Fault | None:
     try:
         with Image.open(path) as image:
             image.load()
-    except Exception as error:  # Pillow's decoders raise whatever a broken file makes them meet
+    except Exception as error:  # Pillow's decoders raise exceptions of all kinds
         return Fault("unreadable-image", str(path), "", f"expected an image that can be decoded, found: {error}")
     return None
 
@@ -193,7 +214,7 @@ def _statistics(dataset: Dataset) -> dict[str, Any]:
     boxes = np.concatenate([example.boxes for example in dataset.examples])
     statistics: dict[str, Any] = {
         "boxes_by_category": {c.name: labels[label] for label, c in enumerate(dataset.categories)},
-        "boxes_an_image": _quantiles(np.array([len(example.boxes) for example in dataset.examples])),
+        "boxes_per_image": _quantiles(np.array([len(example.boxes) for example in dataset.examples])),
         "image_height_px": _quantiles(np.array([example.height for example in dataset.examples])),
         "image_width_px": _quantiles(np.array([example.width for example in dataset.examples])),
     }

@@ -1,9 +1,8 @@
-"""Downloading a large file: resumed where it was cut, and checked against its published size and checksum.
+"""Downloads large files: resumes after an interruption, and checks the published size and checksum.
 
-By urllib alone. pooch and keras.utils.get_file compare checksums too, but neither asks for the rest of a file (HTTP
-Range): each begins anew after an interruption, which 19 GB over a slow line do not forgive.
+pooch and keras.utils.get_file check files too, but neither can resume (HTTP Range): each would download 19 GB again.
 
-What has arrived is in NAME.part beside the file; it gets its name when it is complete and checked.
+Incomplete files are called NAME.part. A file gets its name when it is complete and checked.
 """
 
 from __future__ import annotations
@@ -29,18 +28,18 @@ from tfrcnn.errors import InputError
 PART = ".part"
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds before the next attempt, after 1, 2, ... that brought nothing
+PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds to wait after 1, 2, ... attempts in a row that received nothing
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file and what is published of it.
+    """A file to download.
 
     Attributes:
-        url: where it is.
-        size: bytes.
-        checksum: "md5:..." or "sha256:...", in hexadecimal digits.
+        url: HTTP address.
+        size: published size in bytes.
+        checksum: published checksum, "md5:..." or "sha256:..." in hexadecimal digits.
     """
 
     url: str
@@ -49,49 +48,53 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """The last part of the URL."""
+        """File name: the last part of the URL."""
         return self.url.rpartition("/")[2]
 
     def missing(self, folder: Path) -> int:
-        """Bytes of it that are still to be downloaded into a folder."""
+        """Return the number of bytes that a folder still lacks."""
         return 0 if (folder / self.name).is_file() else max(0, self.size - _size(folder / f"{self.name}{PART}"))
 
 
 def download(file: RemoteFile, folder: Path) -> Path:
-    """Download a file into a folder, or go on with what an interrupted download left there.
+    """Download a file into a folder, or continue an interrupted download.
 
-    A file of that name that is there already is checked and taken, e.g. one that was brought from another machine.
+    An existing file of the same name is checked and used, for example one copied from another machine.
+
+    Args:
+        file: address, size and checksum.
+        folder: existing folder to download to.
 
     Returns:
-        its path.
+        Path of the complete, checked file.
 
     Raises:
-        InputError: there is no connection, or it was lost for good; the server has no such file or another one; the
-            disk is full, or does not let us write; size or checksum are not the published ones.
+        InputError: the connection fails, the server has no such file or another one, the disk is full or read-only,
+            or the size or checksum is wrong.
     """
     path, part = folder / file.name, folder / f"{file.name}{PART}"
     if path.is_file():
         try:
             check(file, path)
-        except InputError as error:  # not ours to remove
+        except InputError as error:  # the user's file: do not remove it
             raise InputError(f"{error}; remove it and run the same command again") from error
         return path
     _receive_all(file, part)
     try:
         check(file, part)
     except InputError as error:
-        part.unlink()  # the next download must not go on from it
-        raise InputError(f"{error}; it is removed: run the same command again") from error
+        part.unlink()  # the next download must not continue it
+        raise InputError(f"{error}; the file was removed, run the same command again") from error
     with file_errors(path):
         os.replace(part, path)
     return path
 
 
 def check(file: RemoteFile, path: Path) -> None:
-    """Compare a file on disk with what is published of it.
+    """Compare a file on disk with its published size and checksum.
 
     Raises:
-        InputError: it has another size or checksum, or cannot be read.
+        InputError: the size or checksum differs, or the file cannot be read.
     """
     if _size(path) != file.size:
         raise InputError(f"{path}: expected {file.size:,} bytes, found {_size(path):,}")
@@ -106,16 +109,16 @@ def check(file: RemoteFile, path: Path) -> None:
 
 
 def disk_is_full(path: Path) -> InputError:
-    """The error for a disk that is full in spite of what was free at the beginning."""
-    return InputError(f"{path}: the disk is full; make room and run the same command again to go on from there")
+    """Make the error for a disk that is full."""
+    return InputError(f"{path}: the disk is full; free some space and run the same command again to continue")
 
 
 @contextmanager
 def file_errors(path: Path) -> Iterator[None]:
-    """Errors of the file system in this block are the user's to mend.
+    """Turn errors of the file system in this block into errors that a user can fix.
 
     Raises:
-        InputError: in place of an OSError; names the path.
+        InputError: instead of an OSError; names the path.
     """
     try:
         yield
@@ -124,7 +127,7 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def _receive_all(file: RemoteFile, part: Path) -> None:
-    """Receive what is missing, in as many connections as it takes."""
+    """Receive the missing bytes, over several connections if necessary."""
     if _size(part) > file.size:
         with file_errors(part):
             part.unlink()
@@ -139,25 +142,25 @@ def _receive_all(file: RemoteFile, part: Path) -> None:
             failures += 1
             if not is_reached:
                 raise InputError(
-                    f"{urlsplit(file.url).hostname} cannot be reached ({reason}). Where there is no network, put "
+                    f"{urlsplit(file.url).hostname} cannot be reached ({reason}). Without a network, copy "
                     f"{file.url} into {part.parent} by other means and run the same command again"
                 )
             if failures > len(PAUSES):
                 raise InputError(
                     f"{file.url}: the connection was lost ({reason}) after {_size(part):,} of {file.size:,} bytes; run "
-                    "the same command again to go on from there"
+                    "the same command again to continue"
                 )
             time.sleep(PAUSES[failures - 1])
 
 
 def _receive(file: RemoteFile, part: Path, bar: Any) -> tuple[int, str]:
-    """Append what one connection brings; returns how many bytes it brought, and why it may have ended too early."""
+    """Append the bytes of one connection; return their number and the reason for an early end."""
     have, received = _size(part), 0
     request = Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urlopen(request, timeout=TIMEOUT) as response:
             _check_answer(file, response, have)
-            known = have if response.status == 200 else 0  # without ranges the file comes from its beginning
+            known = have if response.status == 200 else 0  # a server without ranges sends the whole file
             while chunk := response.read(CHUNK):
                 new = chunk[max(0, known - received) :]
                 received += len(chunk)
@@ -166,22 +169,24 @@ def _receive(file: RemoteFile, part: Path, bar: Any) -> tuple[int, str]:
                 bar.update(len(new))
     except HTTPError as error:
         if error.code < 500:
-            raise InputError(f"{file.url}: expected the file, the server says {error.code} {error.reason}") from error
+            raise InputError(
+                f"{file.url}: expected the file, the server answers {error.code} {error.reason}"
+            ) from error
         return received, f"{error.code} {error.reason}"
-    except (OSError, HTTPException) as error:  # of the connection: those of the disk are an InputError by now
+    except (OSError, HTTPException) as error:  # the connection failed; errors of the disk are InputError here
         return received, str(getattr(error, "reason", error)) or type(error).__name__
     return received, "closed by the server"
 
 
 def _check_answer(file: RemoteFile, response: Any, have: int) -> None:
-    """Before a byte is written: is it this file, and the rest that was asked for?"""
-    found = response.headers["Content-Length"]
+    """Check before writing that the server sends this file, from the requested byte on."""
+    length = response.headers["Content-Length"]
     if response.status == 206:
-        place, _, found = response.headers.get("Content-Range", "no Content-Range").partition("/")
+        place, _, length = response.headers.get("Content-Range", "no Content-Range").partition("/")
         if not place.startswith(f"bytes {have}-"):
             raise InputError(f"{file.url}: expected the bytes from {have:,} on, the server sends {place}")
-    if found and found.isdigit() and int(found) != file.size:
-        raise InputError(f"{file.url}: expected {file.size:,} bytes, the server has {int(found):,}")
+    if length and length.isdigit() and int(length) != file.size:
+        raise InputError(f"{file.url}: expected {file.size:,} bytes, the server has {int(length):,}")
 
 
 def _size(path: Path) -> int:

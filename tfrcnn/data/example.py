@@ -1,8 +1,8 @@
-"""The one form that every data format is read into, and that every detector's output is judged in.
+"""Data sets and detections in memory: the contract between readers, training and evaluation.
 
-Boxes here are [y1, x1, y2, x2] in pixels of the ORIGINAL, upright image, continuous: a box covering the whole
-image is [0, 0, height, width]. `category id` is the data set's own; `label` is its position 0..C-1 among the
-data set's categories.
+Boxes are [y1, x1, y2, x2] in pixels of the ORIGINAL, upright image, continuous: a box covering the whole image is
+[0, 0, height, width]. A category's id is the data set's number for it; its label is its position 0..C-1 among the data
+set's categories.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ from tfrcnn.config import Category
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One image and what is annotated in it; an image without boxes is a valid example (a negative).
+    """One image and its annotations; an image without boxes is a valid example (a negative).
 
     Attributes:
         image_id: unique in its data set (COCO's number, or the VOC file's stem).
         path: the image file.
-        height, width: of the upright image that the boxes refer to, in pixels.
+        height: of the upright image that the boxes refer to, in pixels.
+        width: of that image, in pixels.
         boxes: [N, 4] float32, yxyx pixels of that image.
         labels: [N] int32 in 0..C-1.
         crowd: [N] bool, COCO iscrowd: never a training target, ignored by the COCO metric.
         difficult: [N] bool, VOC difficult: never a training target, ignored by the VOC metrics.
-        area: [N] float32 pixels^2, COCO's segmentation area where given, else the box's.
-        orientation: EXIF orientation 1..8 that the decoder applies to the stored pixels; 1 = none.
+        area: [N] float32 pixels^2, COCO's segmentation area if there is one, else the box's.
+        orientation: EXIF orientation 1..8 that the decoder applies to the stored pixels; 1 is none.
         annotation_ids: [N] int64 COCO annotation ids, else 1, 2, ... over the data set.
+
+    Example:
+        for example in tfrcnn.load_dataset("cells/VOC@train").examples:
+            print(example.path, len(example.boxes))
     """
 
     image_id: int | str
@@ -48,12 +53,16 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A data set read into memory: annotations only, pixels stay in their files.
+    """A data set in memory: annotations only, pixels stay in their files.
 
     Attributes:
-        source: the DATA argument it was read from, for messages.
-        categories: position = label.
+        source: the DATA argument that it was read from, for messages.
+        categories: a category's position is its label.
         examples: in the order of the files.
+
+    Example:
+        dataset = tfrcnn.load_dataset("cells/instances.json")
+        print(len(dataset), [category.name for category in dataset.categories])
     """
 
     source: str
@@ -64,7 +73,7 @@ class Dataset:
         return len(self.examples)
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that is annotated, in order: the same for the same data set on another machine."""
+        """Return the SHA-256 of all annotations, in order: the same for the same data set on another machine."""
         digest = hashlib.sha256(repr(self.categories).encode())
         for example in self.examples:
             digest.update(repr((example.image_id, example.path.name, example.height, example.width)).encode())
@@ -75,8 +84,17 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class ImageProposals:
-    """What an RPN proposes in one image: boxes [N, 4] float32 yxyx in pixels of the original upright image, scores [N]
-    float32 in [0, 1] in descending order: their objectness."""
+    """The proposals of an RPN in one image.
+
+    Attributes:
+        image_id: of the example.
+        boxes: [N, 4] float32, yxyx pixels of the original upright image.
+        scores: [N] float32 objectness in [0, 1], descending.
+
+    Example:
+        proposals = tfrcnn.Predictor(detector).propose_dataset(dataset)
+        print(proposals[0].boxes[:10])
+    """
 
     image_id: int | str
     boxes: np.ndarray
@@ -85,6 +103,17 @@ class ImageProposals:
 
 @dataclass(frozen=True, eq=False)
 class ImageDetections(ImageProposals):
-    """What a detector found in one image: boxes and scores of the same form, and labels [N] int32 in 0..C-1."""
+    """The detections of a detector in one image.
+
+    Attributes:
+        image_id: of the example.
+        boxes: [N, 4] float32, yxyx pixels of the original upright image.
+        scores: [N] float32 in [0, 1], descending.
+        labels: [N] int32 in 0..C-1.
+
+    Example:
+        detections = tfrcnn.Predictor(detector).detect_dataset(dataset)
+        print(detections[0].labels, detections[0].scores)
+    """
 
     labels: np.ndarray

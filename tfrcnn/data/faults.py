@@ -1,7 +1,6 @@
-"""What can be wrong with a data set, what is done about it, and the report that names all of it together.
+"""The faults that a data set can have, the action that each one causes, and the report of them.
 
-`KINDS` is the whole list: a reader that finds a fault takes its kind from there, so that one kind of fault is
-treated in one way everywhere.
+`KINDS` lists all of them. Every reader takes its kinds from there, so that all data formats treat a fault the same way.
 """
 
 from __future__ import annotations
@@ -17,57 +16,65 @@ Action = Literal["refused", "dropped", "clipped", "kept"]
 
 
 class Kind(NamedTuple):
-    """What is done about one kind of fault, and what the fault is, in words."""
+    """One kind of fault.
+
+    Attributes:
+        action: "refused" (the data set cannot be used), "dropped" (the box is left out), "clipped" (the part of the box
+            inside the image is kept) or "kept" (nothing changes).
+        meaning: what is wrong, and how to fix it.
+    """
 
     action: Action
     meaning: str
 
 
 KINDS: dict[str, Kind] = {
-    # Refused: only the owner of the data can tell what was meant.
-    "syntax-error": Kind("refused", "the file is not valid JSON or XML"),
-    "bad-value": Kind("refused", "a value is missing or of the wrong type"),
-    "empty-split": Kind("refused", "there is no image in the split"),
-    "duplicate-image-id": Kind("refused", "two images have the same id"),
-    "duplicate-annotation-id": Kind("refused", "two annotations have the same id"),
-    "duplicate-category": Kind("refused", "two categories have the same id or name"),
-    "unknown-image": Kind("refused", "an annotation of an image that is not listed"),
-    "unknown-category": Kind("refused", "a category that is not listed"),
-    "missing-annotation": Kind("refused", "a listed image has no annotation file"),
-    "missing-image": Kind("refused", "the image file is not there"),
-    "unsupported-image": Kind("refused", "the image is of a format that is not read"),
-    "unreadable-image": Kind("refused", "the image cannot be decoded"),
-    "truncated-image": Kind("refused", "the image file ends too early"),
-    "image-size-differs": Kind("refused", "the annotated image size is not that of the file"),
-    # Dropped: the box says nothing.
+    # Refused: only the owner of the data knows what was meant.
+    "syntax-error": Kind("refused", "the file is not valid JSON or XML; correct it at the position shown"),
+    "bad-value": Kind("refused", "a value is missing or has the wrong type; correct it as stated"),
+    "empty-split": Kind("refused", "the split lists no image; add some or choose another split"),
+    "duplicate-image-id": Kind("refused", "an image id is used twice; give each image its own, or list it once"),
+    "duplicate-annotation-id": Kind("refused", "two annotations have the same id; give each its own"),
+    "duplicate-category": Kind("refused", "two categories have the same id or name; merge or rename them"),
+    "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
+    "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
+    "missing-annotation": Kind("refused", "a listed image has no XML file; add one, without objects if it shows none"),
+    "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
+    "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
+    "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
+    "truncated-image": Kind("refused", "the image file is incomplete; copy or download it again"),
+    "image-size-differs": Kind(
+        "refused", "the annotated size is not the file's; use the original image, or correct it"
+    ),
+    # Dropped: the box has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
-    "inverted-box": Kind("dropped", "the box has a negative side"),
-    "zero-area-box": Kind("dropped", "the box has no extent"),
-    "box-outside-image": Kind("dropped", "no part of the box is inside the image"),
+    "inverted-box": Kind("dropped", "the box has a negative width or height"),
+    "zero-area-box": Kind("dropped", "the box has no width or no height"),
+    "box-outside-image": Kind("dropped", "the box lies outside the image"),
     # Clipped: the part inside the image is kept.
-    "box-beyond-image": Kind("clipped", "the box reaches over the edge of the image"),
-    "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, though they count from 1"),
+    "box-beyond-image": Kind("clipped", "the box extends beyond the image"),
+    "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but coordinates start at 1"),
     # Kept: worth knowing.
-    "image-size-missing": Kind("kept", "the annotated image size is missing: taken from the file"),
-    "orientation-ignored": Kind("kept", "the image was annotated as stored: its EXIF rotation is not applied"),
-    "extension-differs": Kind("kept", "the file's extension is not that of its content"),
-    "filename-differs": Kind("kept", "the XML's <filename> is another image than the one named like the XML"),
-    "unread-annotation": Kind("kept", "an XML outside the split cannot be read: its categories are unknown"),
-    "annotations-renumbered": Kind("kept", "annotation ids are missing or not whole numbers: numbered 1, 2, ..."),
+    "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
+    "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
+    "extension-differs": Kind("kept", "the file extension does not match the image format"),
+    "filename-differs": Kind("kept", "<filename> and the XML's name mean different images; <filename> is used"),
+    "unread-annotation": Kind("kept", "an XML file outside the split cannot be read; its categories are unknown"),
+    "annotations-renumbered": Kind("kept", "annotation ids are missing or not whole numbers; 1, 2, ... are used"),
     "category-without-boxes": Kind("kept", "the category has no box in this split"),
-    "object-too-small": Kind("kept", "the object is too small for any anchor"),
-    "object-unlike-anchors": Kind("kept", "the object is larger or more elongated than any anchor"),
+    "object-too-small": Kind("kept", "the object is too small for every anchor; use smaller anchors or larger images"),
+    "object-unlike-anchors": Kind("kept", "the object is larger or more elongated than every anchor; add anchors"),
 }
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong.
+    """One fault of a data set.
 
     Attributes:
         kind: a key of `KINDS`.
-        file: the file it is in, or the image.
-        field: where in the file, e.g. "annotations[17].bbox"; empty where it is the file itself.
+        file: path of the annotation file or of the image.
+        field: place in the file, for example "annotations[17].bbox"; empty for the whole file.
         message: what was expected and what was found.
     """
 
@@ -78,22 +85,27 @@ class Fault:
 
     @property
     def action(self) -> Action:
-        """What is done about it."""
+        """The reader's action, see `Kind`."""
         return KINDS[self.kind].action
 
     def render(self) -> str:
-        """The fault as one line: file, field: message."""
+        """Write the fault on one line: file, field: message."""
         return f"{self.file}{' ' if self.field else ''}{self.field}: {self.message}"
 
 
 @dataclass(frozen=True)
 class Report:
-    """All faults of a data set and its summary.
+    """The faults of a data set, and its statistics.
 
     Attributes:
         source: the DATA argument that was read.
-        faults: in the order they were found.
-        summary: names to numbers, text or one more level of the same; JSON values.
+        faults: in reading order.
+        summary: statistics by name: JSON values, at most two levels deep.
+
+    Example:
+        report = tfrcnn.diagnose("cells/VOC@train")
+        print(report.render())
+        report.check()  # raises InputError if the data set cannot be used
     """
 
     source: str
@@ -102,29 +114,33 @@ class Report:
 
     @property
     def refused(self) -> bool:
-        """Whether a fault makes the data set unusable."""
+        """True if a fault makes the data set unusable."""
         return any(fault.action == "refused" for fault in self.faults)
 
     def counts(self) -> dict[str, int]:
-        """Number of faults of each kind that occurs, in the order of `KINDS`."""
-        found = Counter(fault.kind for fault in self.faults)
-        return {kind: found[kind] for kind in KINDS if kind in found}
+        """Count the faults by kind, in the order of `KINDS`."""
+        counts = Counter(fault.kind for fault in self.faults)
+        return {kind: counts[kind] for kind in KINDS if kind in counts}
 
     def check(self) -> None:
-        """Do nothing if the data set can be used.
+        """Raise an error if the data set cannot be used.
 
         Raises:
-            InputError: a fault is refused; the message is the rendered report.
+            InputError: a fault is refused. The message is the rendered report.
         """
         if self.refused:
             raise InputError(self.render())
 
     def render(self, examples: int = 5) -> str:
-        """The report as text: the summary, then the faults by kind, at most `examples` of each."""
+        """Write the report as text: the summary, then the faults by kind.
+
+        Args:
+            examples: maximum number of faults to show per kind.
+        """
         return "\n".join(self._lines(examples))
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON values, with every fault."""
+        """Convert to JSON values, with every fault."""
         return {
             "source": self.source,
             "refused": self.refused,
@@ -155,9 +171,9 @@ class Report:
             if len(faults) > examples:
                 yield f"    and {len(faults) - examples:,} more"
         if self.refused:
-            yield "The data set is refused: mend what is marked REFUSED."
+            yield "The data set cannot be used: fix the faults marked REFUSED."
         else:
-            yield "The data set can be used; faults are dropped, clipped or kept as stated."
+            yield "The data set can be used. The action is stated before each fault."
 
 
 def _text(value: Any) -> str:

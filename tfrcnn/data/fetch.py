@@ -1,11 +1,11 @@
-"""The paper's data sets, downloaded from their own hosts, checked, unpacked and read.
+"""Downloads the paper's data sets from their hosts, checks, unpacks and reads them.
 
-To add one, add an entry to `DATASETS`: its archives with size and checksum as published, and where its splits are. The
-command line names it too, in `FetchedDataset` of cli/options.py, and its size in cli/fetch.py.
+To add a data set, add an entry to `DATASETS`: archives with published size and checksum, and the paths of its splits.
+Also name it in `FetchedDataset` of cli/options.py, and its size in cli/fetch.py.
 
-Sizes are those of the hosts. The MD5 of Pascal VOC's archives are torchvision's (torchvision/datasets/voc.py), the
-SHA-256 of COCO's those of TensorFlow Datasets (url_checksums/coco.txt); the hosts themselves publish none. They are
-reached by plain HTTP (COCO's certificate is not for its name): what makes the files trustworthy is the checksum.
+The hosts publish no checksums. Pascal VOC's MD5 come from torchvision (torchvision/datasets/voc.py), and COCO's SHA-256
+come from TensorFlow Datasets (url_checksums/coco.txt). Downloads use plain HTTP, because COCO's certificate does not
+match its host name. The checksums guarantee the content.
 """
 
 from __future__ import annotations
@@ -35,7 +35,12 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Split:
-    """A DATA argument below the data set's folder, and the folder of its images where the reader has to be told."""
+    """One split of a data set.
+
+    Attributes:
+        data: DATA argument, relative to the data set's folder.
+        images: folder of the images, relative to the data set's folder; None if the reader finds it.
+    """
 
     data: str
     images: str | None = None
@@ -43,14 +48,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it is published.
+    """A published data set.
 
     Attributes:
-        archives: .tar or .zip files that are unpacked over each other.
-        unpacked: bytes on disk, about.
-        inside: the folder in the archives that is the data set; empty where it is all that is in them.
-        home: its place below --out.
-        train, val: the splits to train on and to measure with.
+        name: name on the command line.
+        archives: .tar or .zip files, unpacked into one folder.
+        unpacked: approximate bytes on disk.
+        inside: folder of the data set in the archives; empty for all of their content.
+        home: folder of the data set below the output folder.
+        train: split to train on.
+        val: split to evaluate on.
     """
 
     name: str
@@ -86,7 +93,7 @@ DATASETS = {
             ("VOCtrainval_06-Nov-2007.tar", 460_032_000, "c52e279531787c972589f7e41ab4ae64"),
             ("VOCtest_06-Nov-2007.tar", 451_020_800, "b6e924de25625d8de591ea690078ad9f"),
         ),
-        # the objects of its test split are not published
+        # the annotations of its test split are not published
         _voc(
             2012,
             1_999_639_040,
@@ -116,19 +123,23 @@ DATASETS = {
 
 
 def plan(source: Source, out: Path) -> str:
-    """Check that a data set can be fetched into a folder, and say what will be done.
+    """Check that a data set can be fetched into a folder, and describe the download.
 
-    What a killed process had unpacked is removed, so that its room counts as free.
+    Leftovers of a killed process are removed first, so that their space counts as free.
+
+    Args:
+        source: an entry of `DATASETS`.
+        out: folder to download to.
 
     Returns:
-        text: what is downloaded, how much of it, and what the disk has to hold.
+        Text with the files to download, their sizes and the space needed on disk.
 
     Raises:
-        InputError: the data set is there, or the disk has not enough room.
+        InputError: the data set exists already, or there is not enough space on the disk.
     """
     home = out / source.home
     if home.exists():
-        raise InputError(f"{home} exists: use it as it is, remove it, or choose another --out")
+        raise InputError(f"{home} exists: use it, remove it, or choose another --out")
     if out.exists() and not out.is_dir():
         raise InputError(f"--out: expected a folder, found a file at {out}")
     shutil.rmtree(_unpacked(source, out), ignore_errors=True)
@@ -137,29 +148,30 @@ def plan(source: Source, out: Path) -> str:
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if free < needed:
-        raise InputError(f"{out}: {needed / GB:.2f} GB are needed for {source.name}, {free / GB:.2f} GB are free")
+        raise InputError(f"{out}: {source.name} needs {needed / GB:.2f} GB, only {free / GB:.2f} GB are free")
     lines = [f"{source.name} goes to {home}:"]
     for file, rest in missing.items():
         state = "there already" if rest == 0 else f"{rest / GB:.2f} of {file.size / GB:.2f} GB to download"
         lines.append(f"  {file.url}: {state}")
-    lines.append(f"It takes {needed / GB:.2f} GB of the {free / GB:.2f} GB that are free.")
+    lines.append(f"It needs {needed / GB:.2f} of {free / GB:.2f} GB free space.")
     return "\n".join(lines)
 
 
 def fetch(source: Source, out: Path) -> tuple[Dataset, Dataset]:
     """Download, check, unpack and read a data set.
 
-    After an interruption at any moment the same call goes on: whole archives are kept and parts of them completed, and
-    the data set appears at its place when all of it is unpacked.
+    After an interruption, the same call continues: it keeps complete archives and completes partial ones. The data
+    set's folder appears when everything is unpacked.
 
     Args:
-        out: a folder, made where there is none; the archives stay in it, the data set is below it.
+        source: an entry of `DATASETS`.
+        out: folder for the archives, with the data set below it; made if missing.
 
     Returns:
-        what the library reads: the split to train on, and the one to measure with.
+        The split to train on and the split to evaluate on.
 
     Raises:
-        InputError: as of `plan`, `download` and `unpack`; or what was unpacked is no data set; or a folder cannot be
+        InputError: see `plan`, `download` and `unpack`; also if an archive holds no data set, or a folder cannot be
             written.
     """
     plan(source, out)
@@ -180,7 +192,7 @@ def fetch(source: Source, out: Path) -> tuple[Dataset, Dataset]:
 
 
 def train_options(source: Source, out: Path) -> list[str]:
-    """The options of `tfrcnn train` that name a fetched data set."""
+    """Return the options of `tfrcnn train` for a fetched data set."""
     options = []
     for option, images, split in (("--train", "--images", source.train), ("--val", "--val-images", source.val)):
         options += [option, f"{out / source.home}{split.data}"]
@@ -189,11 +201,15 @@ def train_options(source: Source, out: Path) -> list[str]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a .tar or .zip file, nothing of it outside the folder.
+    """Unpack a .tar or .zip file and write nothing outside the folder.
+
+    Args:
+        archive: .zip file, or a .tar file with any compression.
+        folder: folder to unpack into.
 
     Raises:
-        InputError: a member that would be written elsewhere (tarfile's "data" filter refuses also links that lead out,
-            and devices), a damaged archive, a full disk.
+        InputError: a member leads outside the folder or is a device (tarfile's "data" filter), the archive is damaged,
+            or the disk is full.
     """
     try:
         if archive.suffix == ".zip":
@@ -210,7 +226,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
 def _untar(archive: Path, folder: Path) -> None:
     if not hasattr(tarfile, "data_filter"):
-        raise InputError(f"{archive}: to unpack it safely takes Python 3.11.4 or newer")
+        raise InputError(f"{archive}: unpacking it safely needs Python 3.11.4 or newer")
     with tarfile.open(archive) as tar, _bar(archive, archive.stat().st_size) as bar:
 
         def counted() -> Iterator[tarfile.TarInfo]:
@@ -224,7 +240,7 @@ def _untar(archive: Path, folder: Path) -> None:
 def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as content:
         members = content.infolist()
-        for member in members:  # extract() would strip what leads out, and put the file elsewhere
+        for member in members:  # extract() would strip the leading ../ and write the file to another place
             if not (folder / member.filename).resolve().is_relative_to(folder.resolve()):
                 raise InputError(f"{archive} cannot be unpacked: {member.filename!r} would be outside the folder")
         with _bar(archive, sum(member.file_size for member in members)) as bar:
@@ -234,13 +250,13 @@ def _unzip(archive: Path, folder: Path) -> None:
 
 
 def _unpacked(source: Source, out: Path) -> Path:
-    """Where a data set is unpacked until it is complete."""
+    """Return the folder in which a data set is unpacked until it is complete."""
     return out / f".{source.name}{TEMPORARY}"
 
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """An empty folder that is gone afterwards, also that of a killed process."""
+    """Make an empty folder and remove it at the end; leftovers of a killed process are removed first."""
     shutil.rmtree(folder, ignore_errors=True)
     with file_errors(folder):
         folder.mkdir(parents=True)

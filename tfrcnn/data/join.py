@@ -1,7 +1,7 @@
-"""Several data sets as one: "VOC2007@trainval+VOC2012@trainval", the paper's 07+12.
+"""Join several data sets into one: "VOC2007@trainval+VOC2012@trainval", the paper's 07+12.
 
-The categories are those of the first, by name. An image has the id that it has in its own set, with that set's DATA in
-front where an earlier image has the same id; annotations are numbered anew.
+The first data set decides the categories; others are matched by name. An image keeps its id, prefixed with its set's
+DATA if an earlier image has the same id. Annotations are renumbered.
 """
 
 from __future__ import annotations
@@ -20,38 +20,42 @@ PLUS = "+"
 
 
 def parts_of(data: str) -> list[str]:
-    """The data sets that a DATA argument names: one, or several joined by a plus.
+    """Split a DATA argument into the data sets that it names.
 
-    A plus may be part of a path too: as much as is a data set that is there is one. Where there is none, one ends where
+    A path may contain a plus too: the longest piece that exists is one data set. If none exists, a data set ends where
     its name looks complete, so that the error is about that name.
     """
     pieces, parts = data.split(PLUS), []
     while pieces:
         ends = range(len(pieces), 0, -1)
-        there = (end for end in ends if _is_there(PLUS.join(pieces[:end])))
+        existing = (end for end in ends if _exists(PLUS.join(pieces[:end])))
         named = (end for end in reversed(ends) if "@" in pieces[end - 1] or pieces[end - 1].endswith(".json"))
-        end = next(there, None) or next(named, len(pieces))
+        end = next(existing, None) or next(named, len(pieces))
         parts.append(PLUS.join(pieces[:end]))
         pieces = pieces[end:]
     return parts
 
 
-def _is_there(data: str) -> bool:
+def _exists(data: str) -> bool:
     root, at, split = data.rpartition("@")
     return Path(data).is_file() or (bool(at) and split in split_names(Path(root)))
 
 
-def join(data: str, found: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Report]:
-    """One data set of several of the same categories, and one report.
+def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Report]:
+    """Join data sets of the same categories, and their reports.
 
-    A file that is in two of them is a fault, since it would be learned from twice and judged twice.
+    An image file that is in two sets is a fault, since it would be learned from twice and judged twice.
+
+    Args:
+        data: the DATA argument that names all sets.
+        sets: the data sets and their reports.
     """
     examples: list[Example] = []
-    faults = [fault for _, report in found for fault in report.faults]
+    faults = [fault for _, report in sets for fault in report.faults]
     ids: set[int | str] = set()
     set_of: dict[Path, int] = {}
     annotations = 0
-    for number, (dataset, _) in enumerate(found):
+    for number, (dataset, _) in enumerate(sets):
         for example in dataset.examples:
             image_id = example.image_id
             while image_id in ids:
@@ -62,12 +66,12 @@ def join(data: str, found: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, R
             annotations += len(numbers)
             before = set_of.setdefault(example.path.resolve(), number)
             if before != number:
-                sources = f"{found[before][0].source} and {dataset.source}"
+                sources = f"{sets[before][0].source} and {dataset.source}"
                 message = f"expected it in one of the data sets, found it in {sources}"
                 faults.append(Fault("duplicate-image-id", str(example.path), "", message))
-    summary = _summed(report.summary for _, report in found)
-    summary["categories"] = len(found[0][0].categories)
-    return Dataset(data, found[0][0].categories, tuple(examples)), Report(data, tuple(faults), summary)
+    summary = _summed(report.summary for _, report in sets)
+    summary["categories"] = len(sets[0][0].categories)
+    return Dataset(data, sets[0][0].categories, tuple(examples)), Report(data, tuple(faults), summary)
 
 
 def _summed(summaries: Iterable[dict[str, int]]) -> dict[str, int]:

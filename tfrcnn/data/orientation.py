@@ -1,8 +1,8 @@
-"""The EXIF orientation of a JPEG file in TensorFlow ops, for graphs that take whole files.
+"""Reads the EXIF orientation of a JPEG file in TensorFlow ops, for graphs whose input is a file.
 
-A JPEG file is a row of segments (FF, marker, length of two bytes, content). EXIF is the content of one with marker E1
-that begins "Exif\\0\\0": a TIFF header (byte order, offset of a directory) and a directory of entries of 12 bytes (tag,
-type, count, value), among them tag 0x0112 with 1..8: how the stored pixels are turned.
+A JPEG file is a sequence of segments (FF, marker, length of two bytes, content). EXIF is a segment with marker E1 that
+begins with "Exif\\0\\0": a TIFF header (byte order, offset of a directory) and a directory of 12-byte entries (tag,
+type, count, value). The entry with tag 0x0112 has the orientation, 1..8: how the stored pixels are turned.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from __future__ import annotations
 import tensorflow as tf
 
 ORIENTATION_TAG = 0x0112
-_HEAD = 1 << 18  # bytes that are looked through: EXIF comes first, and a segment has 64 KiB at most
+_HEAD = 1 << 18  # bytes to search: EXIF comes first, and a segment has at most 64 KiB
 _START_OF_SCAN, _APP1 = 0xDA, 0xE1
-_LONG = 4  # TIFF's type of 32 bits; orientation should be a SHORT, of 16
-_MOST_ENTRIES = 500
+_LONG = 4  # TIFF's type of 32 bits; an orientation should be a SHORT of 16 bits
+_MAX_ENTRIES = 500
 
 
 def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """The orientation of an image file, as `read_orientation` reads it from JPEG files.
+    """Read the orientation of a JPEG file, with the same result as `read_orientation`.
 
     Args:
-        data: scalar string, the whole file.
+        data: scalar string, the content of an image file.
 
     Returns:
-        scalar int32, 1..8; 1 where there is none, for damaged EXIF, and for every other format.
+        Scalar int32, 1..8; 1 for missing or damaged EXIF, and for other formats.
     """
     head = tf.cast(tf.io.decode_raw(tf.strings.substr(data, 0, _HEAD), tf.uint8), tf.int32)
-    head = tf.pad(head, [[0, 1]])  # what lies behind the end reads as 0
+    head = tf.pad(head, [[0, 1]])  # bytes beyond the end read as 0
     position = tf.while_loop(
         lambda at: _is_segment(head, at) & ~_is_exif(head, at),
         lambda at: [at + 2 + _number(head, at + 2, 2, tf.constant(False))],
         [tf.constant(2)],
     )[0]
-    found = tf.io.is_jpeg(data) & _is_exif(head, position)
+    has_exif = tf.io.is_jpeg(data) & _is_exif(head, position)
     orientation = _read_directory(head, position + 10)
-    return tf.where(found & (orientation >= 1) & (orientation <= 8), orientation, 1)
+    return tf.where(has_exif & (orientation >= 1) & (orientation <= 8), orientation, 1)
 
 
 def _is_segment(head: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
@@ -49,10 +49,10 @@ def _is_exif(head: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
 
 
 def _read_directory(head: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-    """The orientation in the first directory of the TIFF data that begin at `start`; 0 where it is not there."""
+    """Read the orientation from the first directory of the TIFF data at `start`; 0 if it has none."""
     little = tf.equal(_byte(head, start), ord("I"))
     directory = start + _number(head, start + 4, 4, little)
-    count = tf.clip_by_value(_number(head, directory, 2, little), 0, _MOST_ENTRIES)
+    count = tf.clip_by_value(_number(head, directory, 2, little), 0, _MAX_ENTRIES)
     entries = directory + 2 + 12 * tf.range(count)
     is_orientation = tf.equal(_number(head, entries, 2, little), ORIENTATION_TAG)
     is_long = tf.equal(_number(head, entries + 2, 2, little), _LONG)
@@ -61,9 +61,9 @@ def _read_directory(head: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
 
 
 def _number(head: tf.Tensor, at: tf.Tensor, count: int, little: tf.Tensor) -> tf.Tensor:
-    """Unsigned integers of `count` bytes that begin at `at`, in the order of bytes that `little` says."""
+    """Read unsigned integers of `count` bytes at `at`, in little-endian order if `little`."""
     digits = _byte(head, at[..., None] + tf.range(count))
-    powers = tf.constant([256**i if i < 3 else 0 for i in range(count)])  # 2^24 and more is out of range anyway
+    powers = tf.constant([256**i if i < 3 else 0 for i in range(count)])  # 2^24 and more is out of range
     return tf.reduce_sum(digits * tf.where(little, powers, powers[::-1]), axis=-1)
 
 

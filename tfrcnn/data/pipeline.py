@@ -3,8 +3,8 @@
 Legend: B batch, n images of the data set, N boxes of an image, M padded boxes, (H, W) the original upright image,
 (h, w) resized, (N_h, N_w) the padded network input.
 
-All that is random is a function of (seed, step, position in the batch), never of what ran before or of timing:
-a run resumed at step s gets batch s as an uninterrupted one would. Per image nothing runs in Python.
+Every random number is a function of (seed, name of the stream, step, position in the batch), never of timing or of
+what ran before: a run resumed at step s gets the batch s of an uninterrupted run. No Python runs per image.
 """
 
 from __future__ import annotations
@@ -15,32 +15,39 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
-from tfrcnn.data.augment import color_jitter, horizontal_flip, random_crop, resize, scale_jitter
+from tfrcnn.data.augment import augmentations, resize
 from tfrcnn.data.decode import decode_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size
+from tfrcnn.seeds import stream_seed
 
-# Batches made ahead of the training step: enough to absorb the unevenness of decoding, few enough to bound memory (a
+# Batches prepared ahead of the training step: enough to absorb uneven decoding times, few enough to bound memory (a
 # batch of four at 800 x 1344 is 52 MB), which AUTOTUNE would not.
 _PREFETCH = 2
-_AUGMENTATIONS = 4  # seeds an image
 
 
 def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool = False) -> TrainingData:
-    """The training batches of a data set, shuffled, augmented and padded.
+    """Make the training batches of a data set, shuffled, augmented and padded.
 
     Args:
-        dataset: what to train on; crowd and difficult boxes are left out, images without boxes are not.
+        dataset: what to train on; crowd and difficult boxes are left out, images without boxes are kept.
         image: the network's frame.
         training: batch size, seed and augmentation.
-        cache: decode every image once, now, and keep it in memory, 3 H W bytes each (0.9 MB at 640 x 480; up to
-            twice as much while it is being read), still augmenting anew each epoch.
+        cache: decode every image now and keep it in memory: 3 H W bytes each, 0.9 MB at 640 x 480, twice as much
+            while reading. Each epoch is still augmented differently.
+
+    Returns:
+        A `TrainingData`: `steps_per_epoch`, and `batches(start_step)` as a `tf.data.Dataset`.
 
     Raises:
         InputError: the data set is empty.
-        tf.errors.OpError: with `cache`, an image cannot be read; else it is raised by the batch that holds it.
+        tf.errors.OpError: an image cannot be read; without `cache` the batch that holds it raises this.
+
+    Example:
+        data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
+        model.fit(data.batches(), steps_per_epoch=data.steps_per_epoch, epochs=12)
     """
     if not dataset.examples:
         raise InputError(f"{dataset.source}: expected at least one image, found none")
@@ -48,10 +55,10 @@ def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig
 
 
 class TrainingData:
-    """What `training_data` makes: an endless sequence of batches, any part of which can be had again.
+    """An endless sequence of batches that can start at any step; `training_data` makes it.
 
     Attributes:
-        steps_per_epoch: whole batches an epoch, n // B (1 where there are fewer images than B).
+        steps_per_epoch: whole batches per epoch, n // B; 1 if there are fewer images than B.
     """
 
     def __init__(self, dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool) -> None:
@@ -61,23 +68,26 @@ class TrainingData:
         self._widths = np.array([example.width for example in dataset.examples])
         self._image = image
         self._training = training
+        self._augmentations = augmentations(training, image)
         self._pixels = _CachedPixels(dataset) if cache else _Pixels(dataset)
         self._targets = _Targets(dataset)
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
-        """The batches of steps start_step, start_step + 1, ... without end; no image of an earlier step is read.
+        """Return the batches of steps start_step, start_step + 1, ... without end.
+
+        No image of an earlier step is read.
 
         Args:
             start_step: at least 0.
 
         Returns:
-            Batches of the same element_spec whatever the data:
+            Batches of the same element_spec for all data:
                 images: [B, N_h, N_w, 3] float32 RGB 0..255, resized, zero-padded at the bottom and right.
                 image_sizes: [B, 2] float32 (h, w), what of it is not padding.
                 boxes: [B, M, 4] float32 yxyx in pixels of the network's frame, zero-padded; M at least 1.
                 labels: [B, M] int32 in 0..C-1, padded with -1.
                 image_index: [B] int32, position in dataset.examples.
-            (N_h, N_w) is static where `ImageConfig.static_size` is set, else as the largest of the batch needs.
+            (N_h, N_w) is static if `ImageConfig.static_size` is set, else the largest image of the batch decides.
         """
         epoch, skipped = divmod(start_step, self.steps_per_epoch)
         order = tf.data.Dataset.counter(epoch).flat_map(self._epoch).skip(skipped)
@@ -89,48 +99,42 @@ class TrainingData:
         return batches.prefetch(_PREFETCH).with_options(_options())
 
     def files_of_step(self, step: int) -> list[Path]:
-        """The B image files of one step, in the order of its batch: which images to look at when its loss is NaN."""
+        """Return the B image files of one step, in batch order: the images to look at if its loss is NaN."""
         epoch, position = divmod(step, self.steps_per_epoch)
         return [self._paths[index] for index in self._epoch_batches(epoch)[position]]
 
     def _epoch_batches(self, epoch: int | np.ndarray) -> np.ndarray:
         training = self._training
-        # With a static size every image is padded to the same frame: grouping would save nothing.
+        # a static size pads every image to the same frame: grouping would save nothing
         group_by_aspect = self._image.static_size is None
-        return epoch_batches(
-            self._widths, self._heights, training.batch_size, training.seed, int(epoch), group_by_aspect
-        )
+        seed = stream_seed(training.seed, "epoch_order")
+        return epoch_batches(self._widths, self._heights, training.batch_size, seed, int(epoch), group_by_aspect)
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """The [B] image indices of each step of an epoch; Python runs once an epoch."""
+        """Return the [B] image indices of each step of an epoch; Python runs once per epoch."""
         indices = tf.numpy_function(self._epoch_batches, [epoch], tf.int32)
         indices = tf.ensure_shape(indices, [self.steps_per_epoch, self._training.batch_size])
         return tf.data.Dataset.from_tensor_slices(indices)
 
-    def _seeded(self, indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Indices [B] with the seeds [B, augmentations, 2] of their images in this step."""
-        seeds = tf.random.stateless_uniform(
-            [self._training.batch_size, _AUGMENTATIONS, 2], [self._training.seed, step], None, None, tf.int32
-        )
+    def _seeded(self, indices: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Return indices [B] with the seeds [B, 2] of their images in this step, by augmentation."""
+        shape = [self._training.batch_size, 2]
+        seeds = {
+            name: tf.random.stateless_uniform(
+                shape, [stream_seed(self._training.seed, name), step], None, None, tf.int32
+            )
+            for name in self._augmentations
+        }
         return indices, seeds
 
-    @tf.autograph.experimental.do_not_convert  # no Python branch here is over a tensor; starts sooner
-    def _example(self, index: tf.Tensor, seeds: tf.Tensor) -> dict[str, tf.Tensor]:
-        training = self._training
-        flip_seed, crop_seed, scale_seed, color_seed = tf.unstack(seeds)
+    # no Python branch here is over a tensor, so nothing has to be converted
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def _example(self, index: tf.Tensor, seeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         sample = (self._pixels(index), *self._targets(index))
-        if training.horizontal_flip:
-            sample = horizontal_flip(*sample, flip_seed)
-        if training.random_crop > 0:
-            sample = random_crop(*sample, crop_seed, training.random_crop)
-        if training.scale_jitter == (1.0, 1.0):
-            sample = (*resize(*sample[:2], self._image), sample[2])
-        else:
-            sample = scale_jitter(*sample, scale_seed, self._image, training.scale_jitter)
-        if training.color_jitter > 0:  # after resizing, which leaves fewer pixels to colour
-            sample = color_jitter(*sample, color_seed, training.color_jitter)
+        for name, augment in self._augmentations.items():
+            sample = augment(*sample, seeds[name])
         image, boxes, labels = sample
-        missing = tf.maximum(1 - tf.shape(labels)[0], 0)  # a row of padding where there is no box, so that M >= 1
+        missing = tf.maximum(1 - tf.shape(labels)[0], 0)  # a row of padding if there is no box, so that M >= 1
         return {
             **_framed(image, self._image),
             "boxes": tf.pad(boxes, [[0, missing], [0, 0]]),
@@ -140,9 +144,11 @@ class TrainingData:
 
 
 def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) -> tf.data.Dataset:
-    """The images of a data set once, in its order, as the network takes them; the last batch may be smaller.
+    """Make batches of the images of a data set, once each, in order; the last batch may be smaller.
 
     Args:
+        dataset: whose images to read.
+        image: the network's frame.
         batch_size: B.
 
     Returns:
@@ -154,6 +160,10 @@ def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) ->
 
     Raises:
         InputError: the data set is empty.
+
+    Example:
+        for batch in tfrcnn.inference_data(dataset, detector.config.image, batch_size=4):
+            detections = detector.network([batch["images"], batch["image_sizes"]])
     """
     if not dataset.examples:
         raise InputError(f"{dataset.source}: expected at least one image, found none")
@@ -174,7 +184,7 @@ def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) ->
 
 
 class _Pixels:
-    """The upright [H, W, 3] uint8 image at each position of a data set, read from its file."""
+    """Reads the upright [H, W, 3] uint8 image at a position of a data set from its file."""
 
     def __init__(self, dataset: Dataset) -> None:
         with tf.device("CPU:0"):  # where tf.data runs, also on a machine with a GPU
@@ -185,15 +195,15 @@ class _Pixels:
     def __call__(self, index: tf.Tensor) -> tf.Tensor:
         path, size = self._paths[index], self._sizes[index]
         image = decode_image(tf.io.read_file(path), self._orientations[index])
-        found = tf.shape(image)[:2]
-        message = [path, "(height, width) of the annotations", size, "found", found]
-        check = tf.debugging.Assert(tf.reduce_all(found == size), message)
+        decoded = tf.shape(image)[:2]
+        message = [path, "(height, width) of the annotations", size, "found", decoded]
+        check = tf.debugging.Assert(tf.reduce_all(decoded == size), message)
         with tf.control_dependencies([check]):  # boxes on an image of another size would be silently wrong
             return tf.identity(image)
 
 
 class _CachedPixels(_Pixels):
-    """The same, decoded once and kept in one flat tensor."""
+    """Decodes all images once and keeps them in one flat tensor."""
 
     def __init__(self, dataset: Dataset) -> None:
         super().__init__(dataset)
@@ -214,12 +224,12 @@ class _CachedPixels(_Pixels):
 
 
 class _Targets:
-    """The boxes [N, 4] and labels [N] to train on at each position of a data set."""
+    """Looks up the boxes [N, 4] and labels [N] to train on at a position of a data set."""
 
     def __init__(self, dataset: Dataset) -> None:
         boxes, labels = [np.zeros([0, 4], np.float32)], [np.zeros([0], np.int32)]
         for example in dataset.examples:
-            # The readers drop boxes without an extent. One that came another way would make the loss NaN: log(0).
+            # The readers drop boxes without an extent. One from elsewhere would make the loss NaN: log(0).
             extended = (example.boxes[:, 2:] > example.boxes[:, :2]).all(axis=1)
             target = extended & ~example.crowd & ~example.difficult
             boxes.append(example.boxes[target])
@@ -235,7 +245,7 @@ class _Targets:
 
 
 def _framed(image: tf.Tensor, config: ImageConfig) -> dict[str, tf.Tensor]:
-    """A resized image padded to the frame that holds it; those of a batch are padded further, to its largest."""
+    """Pad a resized image to the frame that holds it; batching pads further, to the largest of the batch."""
     size = tf.shape(image)[:2]
     padded = tf.ensure_shape(pad(image, padded_size(size, config)), [*(config.static_size or (None, None)), 3])
     return {"images": padded, "image_sizes": tf.cast(size, tf.float32)}
@@ -244,10 +254,10 @@ def _framed(image: tf.Tensor, config: ImageConfig) -> dict[str, tf.Tensor]:
 def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.deterministic = True
-    # The pipeline is parallel and prefetched by hand. What TensorFlow's rewriting would add is one more copy of all
-    # captured tensors, the cache among them.
+    # The pipeline is parallel and prefetched by hand. TensorFlow's rewriting would only add a copy of all captured
+    # tensors, the cache among them.
     options.experimental_optimization.apply_default_optimizations = False
-    # Its tuning would find no better numbers, and its thread sleeps for up to a minute: an iterator that is given up
-    # waits for it, and with it all of Python. AUTOTUNE without it is as many threads as there are cores.
+    # Tuning would find no better numbers, and its thread sleeps for up to a minute: an abandoned iterator waits for
+    # it, and Python with it. AUTOTUNE without tuning is one thread per core.
     options.autotune.enabled = False
     return options

@@ -1,7 +1,7 @@
-"""From a DATA argument to a data set in memory and the report on it, whatever the format.
+"""Read a data set of any format into memory, and report on it.
 
-DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. A new
-format is one more parser that returns `tfrcnn.data.checks.Parsed` and one more line in `_parse`.
+DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. To add
+a format, write a parser that returns `tfrcnn.data.checks.Parsed` and call it in `_parse`.
 """
 
 from __future__ import annotations
@@ -30,27 +30,31 @@ def read_dataset(
 
     Args:
         data: `path/instances.json`, or `path/VOCroot@split` with Annotations/, JPEGImages/ and
-            ImageSets/Main/split.txt; or several joined by "+", all of the first one's categories: see
+            ImageSets/Main/split.txt. Several data sets are joined by "+" and must have the first one's categories, see
             `tfrcnn.data.join`.
-        images: the folder of the images; by default beside the json or in `images/` beside it, or JPEGImages/. Of one
-            data set only.
-        categories: a detector's; labels are then positions among these, matched by name, since ids may differ
-            between data sets. A name that the data set uses and these lack is a fault; a name that the data set
-            lacks is none.
+        images: folder of the images; None looks next to the json and in `images/` next to it, or in JPEGImages/. Not
+            for several data sets.
+        categories: of a detector; labels are then positions among these, matched by name, since ids may differ
+            between data sets. It is a fault if the data set uses another name.
 
     Returns:
-        the data set, without what cannot be used, and the report, which may be `refused`.
+        dataset: without what cannot be used.
+        report: every fault; it may be `refused`.
 
     Raises:
-        InputError: `data` is not a data set at all, or `images` is no folder, or given with several data sets.
+        InputError: `data` is not a data set at all; `images` is not a folder, or is passed with several data sets.
+
+    Example:
+        dataset, report = tfrcnn.read_dataset("cells/VOC@train")
+        print(report.render())
     """
     parts = parts_of(data)
     if len(parts) > 1:
         if images is not None:
-            raise InputError(f"images: expected none where data sets are joined by {PLUS}, found {images}")
-        found = [read_dataset(parts[0], None, categories)]
-        found += [read_dataset(part, None, found[0][0].categories) for part in parts[1:]]
-        return join(data, found)
+            raise InputError(f"images: expected none with several data sets joined by {PLUS}, found {images}")
+        sets = [read_dataset(parts[0], None, categories)]
+        sets += [read_dataset(part, None, sets[0][0].categories) for part in parts[1:]]
+        return join(data, sets)
     folder = None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
@@ -78,10 +82,22 @@ def read_dataset(
 
 
 def load_dataset(data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None) -> Dataset:
-    """Read a data set that has to be usable; the arguments are those of `read_dataset`.
+    """Read a data set, and raise if it cannot be used.
+
+    Args:
+        data: as in `read_dataset`.
+        images: as in `read_dataset`.
+        categories: as in `read_dataset`.
+
+    Returns:
+        The data set.
 
     Raises:
         InputError: `data` is not a data set, or a fault is refused; the message is then the whole report.
+
+    Example:
+        train = tfrcnn.load_dataset("cells/VOC@train")
+        val = tfrcnn.load_dataset("cells/VOC@val", categories=train.categories)
     """
     dataset, report = read_dataset(data, images, categories)
     report.check()
@@ -100,21 +116,21 @@ def _parse(data: str, images: Path | None) -> Parsed:
     if not at or not Path(root).is_dir():
         raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found nothing at {root or data}")
     if split not in (names := split_names(Path(root))):
-        splits = f"one of the splits {', '.join(names)}" if names else "ImageSets/Main with a .txt file a split"
+        splits = f"one of the splits {', '.join(names)}" if names else "ImageSets/Main with one .txt file per split"
         raise InputError(f"data: expected {splits} in {root}, found {split or 'no name'!r} after the @")
     return parse_voc(Path(root), split, images)
 
 
 def _hint(folder: Path) -> str:
-    """What may have been meant by a folder."""
-    meant = [f"{folder}@{split}" for split in split_names(folder)] + sorted(map(str, folder.glob("*.json")))
-    return f"did you mean {' or '.join(meant)}?" if meant else "there is neither ImageSets/Main nor a .json in it"
+    """Suggest the data sets in a folder."""
+    sets = [f"{folder}@{split}" for split in split_names(folder)] + sorted(map(str, folder.glob("*.json")))
+    return f"did you mean {' or '.join(sets)}?" if sets else "there is neither ImageSets/Main nor a .json in it"
 
 
 def _examples(
     parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
 ) -> tuple[Example, ...]:
-    """The images that can be used, each with its boxes that are kept, in the order of the files."""
+    """Return the usable images with their kept boxes, in the order of the files."""
     usable = np.array([image is not None for image in opened], bool)
     owners = np.array([record.image for record in parsed.boxes], np.intp)
     kept = np.flatnonzero(keep & usable[owners])
@@ -124,16 +140,17 @@ def _examples(
     examples = []
     for record, image, start, end in zip(parsed.images, opened, starts[:-1], starts[1:]):
         if image is not None:
-            own = {name: column[start:end] for name, column in columns.items()}
+            boxes_of = {name: column[start:end] for name, column in columns.items()}
             height, width = image.size
-            examples.append(Example(record.image_id, image.path, height, width, orientation=image.orientation, **own))
+            example = Example(record.image_id, image.path, height, width, orientation=image.orientation, **boxes_of)
+            examples.append(example)
     return tuple(examples)
 
 
 def _columns(records: list[BoxRecord], boxes: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of `Example` that have one row a box, over the whole data set."""
+    """Return the fields of `Example` that have one row per box, over the whole data set."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    # COCO's metric takes the size of an object from its area; 0, which some tools write, is no area of a box.
+    # COCO's metric takes an object's size from its area. Some tools write 0, which no box has.
     areas = np.array([record.area or 0.0 for record in records], np.float32)
     ids = [record.annotation_id for record in records]
     return {
@@ -147,7 +164,7 @@ def _columns(records: list[BoxRecord], boxes: np.ndarray) -> dict[str, np.ndarra
 
 
 def _relabel(dataset: Dataset, categories: tuple[Category, ...], used: Counter[int]) -> tuple[Dataset, list[Fault]]:
-    """Labels as positions among `categories`; boxes of other categories are left out, and a fault names each."""
+    """Make labels positions among `categories`; drop boxes of other categories, with one fault per category."""
     labels = {category.name: label for label, category in enumerate(categories)}
     mapping = np.array([labels.get(category.name, -1) for category in dataset.categories], np.int32)
     expected = f"expected one of {', '.join(labels)}"

@@ -1,11 +1,11 @@
-"""Pascal VOC: an XML for each image in Annotations/, images in JPEGImages/, splits in ImageSets/Main/.
+"""Pascal VOC: one XML file per image in Annotations/, images in JPEGImages/, splits in ImageSets/Main/.
 
-Coordinates count from 1 and include their last pixel, so that a box is [ymin - 1, xmin - 1, ymax, xmax] in continuous
-coordinates and one with xmax = W touches the right edge. (py-faster-rcnn subtracts 1 from all four and keeps the last
-pixel included: the same box.) xmin == xmax is a box without extent: no annotator means a single column of pixels.
+Coordinates count from 1 and include the last pixel. In continuous coordinates a box is [ymin - 1, xmin - 1, ymax,
+xmax], and xmax = W touches the right edge. py-faster-rcnn has the same boxes: it subtracts 1 from all four and includes
+the last pixel. xmin == xmax is an empty box, because no annotator means a single column of pixels.
 
-Categories are the sorted names in ALL files of Annotations/, with ids 1..C: a label must not depend on the split. For
-the 20 classes of Pascal VOC this is their official order. <part>s of an object are no objects.
+Categories are the sorted names in all files of Annotations/, with ids 1..C, so that labels do not depend on the split.
+For the 20 classes of Pascal VOC this is their official order. A <part> of an object is not an object.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from xml.etree.ElementTree import Element
 from defusedxml import DefusedXmlException, ElementTree
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import EXTENSIONS, BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.faults import Fault
+from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -37,7 +38,7 @@ class _Object(NamedTuple):
 
 
 def split_names(root: Path) -> list[str]:
-    """The splits that a VOC folder has: the names of ImageSets/Main/*.txt."""
+    """List the splits of a VOC folder: the names of ImageSets/Main/*.txt."""
     return sorted(path.stem for path in (root / "ImageSets" / "Main").glob("*.txt"))
 
 
@@ -45,25 +46,28 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
     """Read one split of a Pascal VOC folder without opening the images.
 
     Args:
-        root: holds Annotations/, JPEGImages/ and ImageSets/Main/.
-        split: a file of image names, `ImageSets/Main/{split}.txt`; in the kind made for one class ("name flag") the
-            images with flag -1, which lack the class, are left out.
-        images: the folder of the images, in place of JPEGImages/.
+        root: folder with Annotations/, JPEGImages/ and ImageSets/Main/.
+        split: name of a list of images, `ImageSets/Main/{split}.txt`. In the list of one class ("name flag"), images
+            with flag -1 do not show the class and are left out.
+        images: folder of the images, instead of JPEGImages/.
+
+    Returns:
+        Images, boxes and categories that can be used, and a fault for each that cannot.
 
     Raises:
-        InputError: there is no Annotations/ or no folder of images.
+        InputError: Annotations/ or the folder of images does not exist.
     """
     folder = images if images is not None else root / "JPEGImages"
     for expected in (root / "Annotations", folder):
         if not expected.is_dir():
-            raise InputError(f"data: expected the folder {expected}, found none")
+            raise InputError(f"data: expected the folder {expected}, which does not exist")
     reader = _Reader(root / "Annotations", _ImageFolder(folder))
     reader.read(root / "ImageSets" / "Main" / f"{split}.txt")
     return reader.parsed
 
 
 class _ImageFolder:
-    """Finds images by file name, or by stem whatever the extension and its case."""
+    """Finds images by file name, or by stem with any extension."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,24 +78,24 @@ class _ImageFolder:
 
 
 class _Reader:
-    """Fills `parsed` from the XML files; what cannot be used becomes a fault and is left out."""
+    """Fills `parsed` from the XML files. Entries that cannot be used become faults."""
 
     def __init__(self, folder: Path, images: _ImageFolder) -> None:
         self.folder, self.image_folder = folder, images
         self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=_show_box)
 
     def read(self, split: Path) -> None:
-        """Read the images that the split lists, and the category names of all."""
+        """Read the images that the split lists, and the category names of all images."""
         stems = {_stem(name): name for name in sorted(_relative_files(self.folder, [".xml"]))}
-        wanted = self.split(split, stems)
+        listed = self.split(split, stems)
         names: set[str] = set()
         annotated: dict[str, tuple[ImageRecord, list[_Object]]] = {}
         truncated = 0
         for stem, file in stems.items():
-            tree = self.load(self.folder / file, stem in wanted)
+            tree = self.load(self.folder / file, stem in listed)
             if tree is not None:
                 names.update(_text(item, "name") for item in tree.findall("object"))
-                if stem in wanted:
+                if stem in listed:
                     annotated[stem] = self.image(tree, stem, file), list(self.objects(tree, file))
                     truncated += sum(_text(item, "truncated") == "1" for item in tree.findall("object"))
         self.parsed.categories = tuple(Category(i, name) for i, name in enumerate(sorted(names - {""}), 1))
@@ -99,7 +103,7 @@ class _Reader:
         if not self.parsed.categories:
             self.fault("bad-value", self.folder, "object.name", "expected at least one category, found none")
         labels = {category.name: label for label, category in enumerate(self.parsed.categories)}
-        for image, objects in (annotated[stem] for stem in wanted if stem in annotated):
+        for image, objects in (annotated[stem] for stem in listed if stem in annotated):
             number = len(self.parsed.images)
             self.parsed.images.append(image)
             self.parsed.boxes.extend(
@@ -108,31 +112,31 @@ class _Reader:
             )
 
     def split(self, path: Path, stems: dict[str, str]) -> dict[str, None]:
-        """The stems listed in a split that have an XML, in its order."""
-        wanted: dict[str, None] = {}
+        """Return the stems that the split lists and that have an XML file, in the order of the split."""
+        listed: dict[str, None] = {}
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             stem = line.strip()
             words = stem.rsplit(maxsplit=1)
             if stem not in stems and len(words) == 2 and words[1] in ("-1", "0", "1"):
                 stem = words[0] if words[1] != "-1" else ""
-            if stem in wanted:
+            if stem in listed:
                 message = f"expected each image once, found {stem} again"
                 self.fault("duplicate-image-id", path, f"line {number}", message)
             elif stem in stems:
-                wanted[stem] = None
+                listed[stem] = None
             elif stem:
-                message = f"expected {self.folder / stem}.xml, found none (an image without objects needs one too)"
+                message = f"expected {self.folder / stem}.xml, which does not exist"
                 self.fault("missing-annotation", path, f"line {number}", message)
         if not any(line.strip() for line in lines):
             self.fault("empty-split", path, "", "expected at least one image, found none")
-        return wanted
+        return listed
 
     def load(self, path: Path, in_split: bool) -> Element | None:
-        """The <annotation> of a file."""
+        """Read the <annotation> of a file, or None after a fault."""
         kind = "syntax-error" if in_split else "unread-annotation"
         try:
-            tree = ElementTree.fromstring(path.read_bytes())
+            tree: Element = ElementTree.fromstring(path.read_bytes())
         except ElementTree.ParseError as error:
             line, column = error.position
             self.fault(kind, path, f"line {line}, column {column + 1}", f"expected XML, found: {error}")
@@ -147,11 +151,11 @@ class _Reader:
         return tree
 
     def image(self, tree: Element, stem: str, file: str) -> ImageRecord:
-        """Where the image should be, and its size."""
+        """Read the file name and the size of the image."""
         path, images = self.folder / file, self.image_folder
         named, same = _text(tree, "filename"), images.by_stem.get(stem)
         if named in images.names and same is not None and _stem(named) != stem:
-            message = f"expected {same}, found {named}, which is used"
+            message = f"expected {same}, found {named}; {named} is used"
             self.fault("filename-differs", path, "filename", message)
         name = named if named in images.names else same or named or f"{stem}.jpg"
         height, width = _whole(tree, "size/height"), _whole(tree, "size/width")
@@ -159,7 +163,7 @@ class _Reader:
         return ImageRecord(stem, (images.folder / name,), size, str(path), "filename", "size")
 
     def objects(self, tree: Element, file: str) -> Iterator[_Object]:
-        """The objects of one file that can be used."""
+        """Read the objects of one file that can be used."""
         path = self.folder / file
         for place, item in enumerate(tree.findall("object")):
             where = f"object[{place}]"
@@ -175,7 +179,7 @@ class _Reader:
                 yield _Object(place, name, (ymin - 1, xmin - 1, ymax, xmax), _FLAGS[flag])
 
     def number(self, item: Element, corner: str, path: Path, where: str) -> float:
-        """A coordinate of an object; NaN after a fault."""
+        """Read a coordinate of an object, or NaN after a fault."""
         text = _text(item, f"bndbox/{corner}")
         try:
             return float(text)
@@ -189,7 +193,7 @@ class _Reader:
 
 
 def _relative_files(folder: Path, extensions: list[str]) -> Iterator[str]:
-    """Files with one of the extensions, in whatever case, as paths relative to the folder; hidden ones left out."""
+    """Find files by extension (in any case), except hidden ones, as paths relative to the folder."""
     for place, _, names in os.walk(folder):
         prefix = Path(place).relative_to(folder)
         for name in names:
@@ -206,7 +210,7 @@ def _text(item: Element, tag: str) -> str:
 
 
 def _whole(item: Element, tag: str) -> int:
-    """The whole number in a tag, 0 where there is none."""
+    """Return the whole number in a tag, or 0."""
     text = _text(item, tag).removesuffix(".0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 

@@ -1,4 +1,4 @@
-"""One door to all metrics, by name."""
+"""Evaluates detections by the name of a metric."""
 
 from __future__ import annotations
 
@@ -16,13 +16,23 @@ METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 def evaluate(dataset: Dataset, detections: Sequence[ImageDetections], metric: Metric = "coco") -> Evaluation:
-    """Judge detections of a data set.
+    """Compare detections with the ground truth of a data set.
 
     Args:
-        metric: "coco" (pycocotools' twelve numbers), "voc" (area under the curve) or "voc07" (11 points), at IoU 0.5.
+        dataset: images with ground truth.
+        detections: at most one entry per image, in any order. An image without an entry has no detections.
+        metric: "coco" for pycocotools' twelve numbers, "voc" for the area under the precision-recall curve at
+            IoU 0.5, "voc07" for its mean at 11 recalls.
+
+    Returns:
+        The numbers of the metric, overall and per class.
 
     Raises:
-        InputError: an unknown metric; detections of unknown images or labels, or that are not numbers.
+        InputError: the metric, an image or a label is unknown, or a box or score is not a finite number.
+
+    Example:
+        detections = predictor.detect_dataset(dataset)
+        tfrcnn.evaluate(dataset, detections).headline["AP50"]
     """
     if metric not in METRICS:
         raise InputError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")

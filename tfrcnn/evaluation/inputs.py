@@ -1,11 +1,11 @@
-"""What every metric starts from: checked detections or proposals, one entry for each image, and IoU in float64.
+"""The inputs of every metric: checked detections or proposals, one entry per image, and IoU in float64.
 
 Legend: N detections and M objects of one image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -13,39 +13,43 @@ import numpy as np
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.errors import InputError
 
-Found = TypeVar("Found", bound=ImageProposals)
+Entry = TypeVar("Entry", bound=ImageProposals)
 
 
 def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[ImageDetections]:
-    """Detections in the order of `dataset.examples`, empty ones where an image has none.
+    """Check detections and put them in the order of `dataset.examples`; an image without an entry gets an empty one.
 
     Raises:
-        InputError: an image is unknown or given twice, lengths differ, a label is not one of the data set's, a
-            score or coordinate is not finite, or a box is inverted.
+        InputError: an image is unknown or has two entries, lengths differ, a label is out of range, a score or
+            coordinate is not finite, or a box is inverted.
     """
-    by_image = _by_image(dataset, detections, "detections")
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
-    ids = [example.image_id for example in dataset.examples]
-    return [by_image.get(image_id) or ImageDetections(image_id, *nothing) for image_id in ids]
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
+    return _align(dataset, detections, "detections", lambda image_id: ImageDetections(image_id, *empty))
 
 
 def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> list[ImageProposals]:
-    """Proposals in the order of `dataset.examples`, empty ones where an image has none.
+    """Do the same for proposals, which have no labels; see `align`."""
+    empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    return _align(dataset, proposals, "proposals", lambda image_id: ImageProposals(image_id, *empty))
 
-    Raises:
-        InputError: as of `align`, labels apart.
-    """
-    by_image = _by_image(dataset, proposals, "proposals")
-    nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
-    ids = [example.image_id for example in dataset.examples]
-    return [by_image.get(image_id) or ImageProposals(image_id, *nothing) for image_id in ids]
+
+def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
+    """Concatenate arrays [N] of images, of which there may be none."""
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
 def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """Intersection over union, [N, 4] and [M, 4] yxyx -> [N, M] float64; 0 where the union is empty.
+    """Compute the intersection over union of all pairs in float64.
 
-    `tfrcnn.boxes.iou` is float32 in TensorFlow's graph; a metric compares with thresholds that real boxes can meet
-    exactly, and must not depend on a device.
+    Real boxes can meet a metric's threshold exactly, so its result must not depend on float32 or on a device, as
+    `tfrcnn.boxes.iou` does.
+
+    Args:
+        boxes_a: [N, 4] yxyx.
+        boxes_b: [M, 4] yxyx.
+
+    Returns:
+        [N, M] float64 in [0, 1]; 0 for an empty union.
     """
     a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
     top_left = np.maximum(a[:, None, :2], b[None, :, :2])
@@ -53,27 +57,27 @@ def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
     overlap = np.prod(np.maximum(bottom_right - top_left, 0.0), axis=-1)
     area_a, area_b = np.prod(a[:, 2:] - a[:, :2], axis=-1), np.prod(b[:, 2:] - b[:, :2], axis=-1)
     union = area_a[:, None] + area_b[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    iou: np.ndarray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return iou
 
 
-def _by_image(dataset: Dataset, entries: Sequence[Found], what: str) -> dict[int | str, Found]:
-    """The entries by their images' ids, checked."""
-    known = {example.image_id for example in dataset.examples}
-    by_image: dict[int | str, Found] = {}
-    for found in entries:
-        where = f"{what} for {dataset.source}: image_id {found.image_id!r}"
-        if found.image_id not in known:
+def _align(dataset: Dataset, entries: Sequence[Entry], what: str, empty: Callable[[int | str], Entry]) -> list[Entry]:
+    ids = [example.image_id for example in dataset.examples]
+    known, by_image = set(ids), {}
+    for entry in entries:
+        where = f"{what} for {dataset.source}: image_id {entry.image_id!r}"
+        if entry.image_id not in known:
             raise InputError(f"{where}: expected an image of the data set, which has no such image")
-        if found.image_id in by_image:
-            raise InputError(f"{where}: expected one entry for each image, found two")
-        _check(found, len(dataset.categories), where)
-        by_image[found.image_id] = found
-    return by_image
+        if entry.image_id in by_image:
+            raise InputError(f"{where}: expected one entry per image, found two")
+        _check(entry, len(dataset.categories), where)
+        by_image[entry.image_id] = entry
+    return [by_image.get(image_id) or empty(image_id) for image_id in ids]
 
 
-def _check(found: ImageProposals, num_classes: int, where: str) -> None:
-    boxes, scores = found.boxes, found.scores
-    labels = found.labels if isinstance(found, ImageDetections) else None
+def _check(entry: ImageProposals, num_classes: int, where: str) -> None:
+    boxes, scores = entry.boxes, entry.scores
+    labels = entry.labels if isinstance(entry, ImageDetections) else None
     shapes = {"scores": scores.shape} | ({} if labels is None else {"labels": labels.shape})
     if boxes.ndim != 2 or boxes.shape[1] != 4 or any(shape != boxes.shape[:1] for shape in shapes.values()):
         raise InputError(

@@ -1,7 +1,7 @@
-"""What an evaluation says, in one form for every metric.
+"""The result of an evaluation, the same type for every metric.
 
-Legend: K points of a precision-recall curve. All numbers are fractions in [0, 1]; None where a number is not
-defined (no object to be found), which is `null` in JSON.
+Legend: K points of a precision-recall curve. All numbers are fractions in [0, 1]. A number is None, `null` in JSON, if
+there is no object to define it by.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tfrcnn.config import Category
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision against recall of one class, recall ascending.
+    """Precision against recall of one class, in ascending order of recall.
 
     Attributes:
-        recall: [K] share of the objects that are found.
-        precision: [K] share of the detections that are right.
-        score: [K] the lowest score among the detections that give this point; 0 where the recall is not reached.
+        recall: [K] share of the objects that are detected.
+        precision: [K] share of the detections that are correct.
+        score: [K] lowest score of the detections that give this point; 0 if the recall is not reached.
     """
 
     recall: np.ndarray
@@ -31,14 +31,14 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class ClassResult:
-    """One class.
+    """The result for one class.
 
     Attributes:
-        category: whose row this is.
-        metrics: number by name, the same names for each class of an evaluation; "AP" is always among them.
-        ground_truth: objects to be found, without those that the metric ignores.
-        detections: of this class, at any score.
-        curve: at `Evaluation.iou_threshold`; None for a class without ground truth.
+        category: the class.
+        metrics: number by name. All classes of an evaluation have the same names, "AP" among them.
+        ground_truth: number of objects, without those that the metric ignores.
+        detections: number of detections of this class, at any score.
+        curve: precision and recall at `Evaluation.iou_threshold`; None for a class without ground truth.
     """
 
     category: Category
@@ -50,15 +50,18 @@ class ClassResult:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Detections of a whole data set, judged.
+    """The result for a whole data set.
 
     Attributes:
         metric: "coco", "voc" or "voc07".
-        iou_threshold: from which a box counts as found in the curves (and in all of a VOC metric).
-        headline: number by name, in the order in which the metric is reported; the first is the one to compare
-            models by.
-        per_class: position = label.
-        counts: "images", "ground_truth" (to be found), "ignored" (crowd, or difficult), "detections".
+        iou_threshold: lowest IoU of a correct detection in the curves, and in all numbers of a VOC metric.
+        headline: number by name, in the usual order of the metric. Compare models by the first.
+        per_class: one result per class, by label.
+        counts: number of "images", "ground_truth" objects, "ignored" objects (crowd or difficult), "detections".
+
+    Example:
+        evaluation = tfrcnn.evaluate(dataset, detections, "voc")
+        evaluation.headline["mAP"], evaluation.per_class[0].metrics["AP"]
     """
 
     metric: str
@@ -69,11 +72,11 @@ class Evaluation:
 
     @property
     def primary(self) -> float | None:
-        """The first of the headline numbers, by which the best checkpoint is chosen."""
+        """The first headline number; training keeps the epoch with the highest one."""
         return next(iter(self.headline.values()))
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation as JSON values; the points of curves are rounded to six decimals."""
+        """Convert to JSON values. The points of curves are rounded to six decimals."""
         return {
             "metric": self.metric,
             "iou_threshold": self.iou_threshold,

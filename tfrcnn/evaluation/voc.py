@@ -1,14 +1,14 @@
 """The Pascal VOC metric, as the development kit defines it (VOCevaldet.m of VOC2007 and VOC2012).
 
-Coordinates. The devkit's boxes are 1-based and inclusive, and its sides are xmax - xmin + 1. Ours are continuous:
-x1 = xmin - 1, x2 = xmax. Both have the same widths,
+The devkit's boxes are 1-based and inclusive, and its sides are xmax - xmin + 1. Ours are continuous: x1 = xmin - 1,
+x2 = xmax. Both have the same widths,
 
     xmax - xmin + 1 = x2 - (x1 + 1) + 1 = x2 - x1,
 
-and the same intersections, min(xmax, xmax') - max(xmin, xmin') + 1 = min(x2, x2') - max(x1, x1'); so the plain
-continuous IoU here is the devkit's IoU on our boxes written as its text files have them, [x1 + 1, y1 + 1, x2, y2].
+and the same intersections, min(xmax, xmax') - max(xmin, xmin') + 1 = min(x2, x2') - max(x1, x1'). So the continuous IoU
+here equals the devkit's IoU of the same boxes in its text files, [x1 + 1, y1 + 1, x2, y2].
 
-Legend: N detections, M objects (of one image, or of one class where said).
+Legend: N detections, M objects, K points of a curve.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align, pairwise_iou
+from tfrcnn.evaluation.inputs import align, joined, pairwise_iou
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 
 VOCMetric = Literal["voc", "voc07"]
@@ -33,40 +33,41 @@ def evaluate_voc(
     iou_threshold: float = 0.5,
     metric: VOCMetric = "voc",
 ) -> Evaluation:
-    """Mean average precision as Pascal VOC counts it.
+    """Compute mean average precision as Pascal VOC does.
 
-    A detection goes to the object of its image and class with which its IoU is largest; it is right if that IoU is
-    at least `iou_threshold` and no detection with a higher score took the object before. A detection that goes to
-    a difficult object, or to a crowd region, is neither right nor wrong, and such objects are not to be found.
+    A detection matches the object of its image and class that it overlaps most. It is correct if this IoU is at least
+    `iou_threshold` and no detection of a higher score matches the object. Difficult objects and crowd regions are
+    ignored, with the detections that match them.
 
     Args:
-        detections: at most one entry for each image, in any order; images without one have no detections.
-        iou_threshold: in (0, 1].
-        metric: "voc" is the area under the curve (VOC 2010 and later); "voc07" the mean precision at the eleven
+        dataset: images with ground truth.
+        detections: at most one entry per image, in any order. An image without an entry has no detections.
+        iou_threshold: lowest IoU of a correct detection, in (0, 1].
+        metric: "voc" for the area under the curve (VOC 2010 and later), "voc07" for the mean precision at the eleven
             recalls 0, 0.1, ... 1.
 
     Returns:
-        `headline` has mAP, the mean over the classes that have objects to be found; each class has AP and recall
-        (over all its detections); curves are the devkit's, one point for each detection that counts.
+        `headline` has mAP, the mean over the classes with objects. Each class has AP, the recall of all its
+        detections, and a curve with one point per detection that counts.
 
     Raises:
-        InputError: an argument is out of range, or the detections do not fit the data set (see
-            `tfrcnn.evaluation.inputs.align`).
+        InputError: an argument is out of range, or the detections do not fit the data set; see
+            `tfrcnn.evaluation.inputs.align`.
     """
     if metric not in ("voc", "voc07"):
         raise InputError(f"metric must be 'voc' or 'voc07', found {metric!r}")
     if not 0 < iou_threshold <= 1:
         raise InputError(f"iou_threshold must be in (0, 1], found {iou_threshold!r}")
-    found = align(dataset, detections)
-    labels = _joined([image.labels for image in found], np.int64)
-    scores = _joined([image.scores for image in found], np.float64)
-    object_labels = _joined([example.labels for example in dataset.examples], np.int64)
-    ignored = _joined([example.difficult | example.crowd for example in dataset.examples], bool)
-    wanted = np.bincount(object_labels[~ignored], minlength=len(dataset.categories))
-    ious, objects = _nearest_objects(dataset, found)
+    aligned = align(dataset, detections)
+    labels = joined([image.labels for image in aligned], np.int64)
+    scores = joined([image.scores for image in aligned], np.float64)
+    object_labels = joined([example.labels for example in dataset.examples], np.int64)
+    ignored = joined([example.difficult | example.crowd for example in dataset.examples], bool)
+    counted = np.bincount(object_labels[~ignored], minlength=len(dataset.categories))
+    ious, objects = _nearest_objects(dataset, aligned)
     objects = np.where(ious >= iou_threshold, objects, -1)
     rows = tuple(
-        _class_result(category, scores[labels == label], objects[labels == label], ignored, int(wanted[label]), metric)
+        _class_result(category, scores[labels == label], objects[labels == label], ignored, int(counted[label]), metric)
         for label, category in enumerate(dataset.categories)
     )
     defined = [row.metrics["AP"] for row in rows if row.metrics["AP"] is not None]
@@ -85,31 +86,32 @@ def evaluate_voc(
 
 
 def average_precision(recall: np.ndarray, precision: np.ndarray, metric: VOCMetric) -> float:
-    """AP of a curve whose points are in the order of descending scores.
+    """Compute AP from a curve (VOCevaldet.m, VOCap.m).
 
-    With p(r) = max of the precision at recalls >= r, 0 where there is none: "voc" is the integral of p over [0, 1],
-    "voc07" the mean of p(0), p(0.1), ... p(1) (VOCevaldet.m, VOCap.m).
+    Let p(r) be the highest precision at recalls >= r, or 0 if there is none. "voc" is the integral of p over [0, 1],
+    "voc07" the mean of p(0), p(0.1), ... p(1).
 
     Args:
-        recall, precision: [K] in [0, 1], recall ascending.
+        recall: [K] in [0, 1], ascending.
+        precision: [K] in [0, 1], by recall.
+        metric: "voc" or "voc07".
+
+    Returns:
+        AP in [0, 1].
     """
     ceiling = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     if metric == "voc07":
-        # k / 10 is the double next to k tenths, as recall is to tp / npos: a recall of exactly 3/10 counts at 0.3,
-        # which steps of 0.1 (0.30000000000000004) would miss.
+        # k / 10 rounds as recall = tp / npos does, so a recall of exactly 3/10 counts at 0.3. Steps of 0.1 would reach
+        # 0.30000000000000004 and miss it.
         thresholds = np.arange(11) / 10
         return float(ceiling[np.searchsorted(recall, thresholds, side="left")].mean())
     return float(np.sum(np.diff(recall, prepend=0.0) * ceiling[:-1]))
 
 
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-
-
-def _nearest_objects(dataset: Dataset, found: Sequence[ImageDetections]) -> tuple[np.ndarray, np.ndarray]:
-    """For each detection of the data set: its largest IoU with an object of its class, and that object's number."""
+def _nearest_objects(dataset: Dataset, detections: Sequence[ImageDetections]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest IoU of each detection with an object of its class, and the number of this object."""
     ious, objects, first = [], [], 0
-    for example, image in zip(dataset.examples, found):
+    for example, image in zip(dataset.examples, detections):
         if len(example.boxes) and len(image.boxes):
             iou = pairwise_iou(image.boxes, example.boxes)
             iou = np.where(image.labels[:, None] == example.labels[None, :], iou, -1.0)
@@ -119,28 +121,37 @@ def _nearest_objects(dataset: Dataset, found: Sequence[ImageDetections]) -> tupl
             ious.append(np.full(len(image.boxes), -1.0))
             objects.append(np.full(len(image.boxes), -1))
         first += len(example.boxes)
-    return _joined(ious, np.float64), _joined(objects, np.int64)
+    return joined(ious, np.float64), joined(objects, np.int64)
 
 
 def _class_result(
-    category: Category, scores: np.ndarray, objects: np.ndarray, ignored: np.ndarray, wanted: int, metric: VOCMetric
+    category: Category, scores: np.ndarray, objects: np.ndarray, ignored: np.ndarray, count: int, metric: VOCMetric
 ) -> ClassResult:
-    """One class, from its N scores and the objects [N] its detections go to (-1: none); `ignored` is by object."""
+    """Evaluate one class.
+
+    Args:
+        category: the class.
+        scores: [N] scores of its detections.
+        objects: [N] object that each detection matches, -1 for none.
+        ignored: [M] objects of the data set that do not count.
+        count: objects of the class that count.
+        metric: "voc" or "voc07".
+    """
     order = np.argsort(-scores, kind="stable")
     ranked = objects[order]
-    # Which object a detection goes to does not depend on the others, so the devkit's loop over detections comes
-    # down to: the first of those that go to an object has it, the others are duplicates.
-    right = np.zeros(len(ranked), bool)
-    right[np.unique(ranked, return_index=True)[1]] = True
-    right &= ranked >= 0
-    counts = ~np.append(ignored, False)[ranked]  # -1 reads the appended entry: a detection of nothing counts
-    right, ranked_scores = right[counts], scores[order][counts]
-    if wanted == 0:
+    # A detection's object does not depend on other detections. So the devkit's loop over detections reduces to: the
+    # first detection of an object is correct, the others are duplicates.
+    correct = np.zeros(len(ranked), bool)
+    correct[np.unique(ranked, return_index=True)[1]] = True
+    correct &= ranked >= 0
+    counts = ~np.append(ignored, False)[ranked]  # -1 reads the appended entry: a false alarm counts
+    correct, ranked_scores = correct[counts], scores[order][counts]
+    if count == 0:
         return ClassResult(category, {"AP": None, "recall": None}, 0, len(scores), None)
-    true_positives = np.cumsum(right)
-    recall, precision = true_positives / wanted, true_positives / np.arange(1, len(right) + 1)
+    true_positives = np.cumsum(correct)
+    recall, precision = true_positives / count, true_positives / np.arange(1, len(correct) + 1)
     metrics: dict[str, float | None] = {
         "AP": average_precision(recall, precision, metric),
         "recall": float(recall[-1]) if len(recall) else 0.0,
     }
-    return ClassResult(category, metrics, wanted, len(scores), Curve(recall, precision, ranked_scores))
+    return ClassResult(category, metrics, count, len(scores), Curve(recall, precision, ranked_scores))

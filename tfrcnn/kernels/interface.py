@@ -34,21 +34,17 @@ class Kept(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """Where `RoIAlign` samples its feature maps.
+    """What `RoIAlign` takes from the feature maps.
 
     Attributes:
-        boxes: [R, 4] yxyx pixels of the network input.
+        boxes: [R, 4] yxyx pixels of the network input; `tfrcnn.boxes.roi_samples` says where they are sampled.
         images: [R] int32, the image of each box.
         levels: [R] int32, the feature map of each box.
-        first: [R, 2] (y, x) of the first sample, in cells of that map; the value of cell j lies at j.
-        step: [R, 2] (y, x) from one sample to the next, in cells.
     """
 
     boxes: tf.Tensor
     images: tf.Tensor
     levels: tf.Tensor
-    first: tf.Tensor
-    step: tf.Tensor
 
 
 class Bins(NamedTuple):

@@ -1,4 +1,4 @@
-"""RoIAlign in three ways, each from the samples that `tfrcnn.layers.RoIAlign` asks for.
+"""RoIAlign in three ways, each from the samples of `tfrcnn.boxes.roi_samples`.
 
 Legend: B batch, R boxes of a batch, L levels, p pool_size, s sampling_ratio, n = p s samples per side, C channels.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
 from tfrcnn.kernels.interface import Crops
 
@@ -33,9 +34,9 @@ def crop_and_resize(features: list[tf.Tensor], crops: Crops, strides: tuple[int,
 
     Args:
         features: per level [B, H, W, C] float32.
-        crops: the boxes and their samples.
-        strides: pixels per cell of each level; not needed here.
-        config: pool_size and sampling_ratio.
+        crops: the boxes with their images and levels.
+        strides: pixels per cell of each level.
+        config: pool_size, sampling_ratio and aligned.
 
     Returns:
         [R, p, p, C].
@@ -44,20 +45,19 @@ def crop_and_resize(features: list[tf.Tensor], crops: Crops, strides: tuple[int,
     for level, feature in enumerate(features):
         index = tf.where(crops.levels == level)[:, 0]
         indices.append(tf.cast(index, tf.int32))
-        first, step, images = (tf.gather(values, index) for values in (crops.first, crops.step, crops.images))
-        pooled.append(_mean_of_crops(feature, first, step, images, config))
+        boxes = tf.gather(crops.boxes, index) / strides[level]
+        pooled.append(_mean_of_crops(feature, boxes, tf.gather(crops.images, index), config))
     return tf.dynamic_stitch(indices, pooled) if len(features) > 1 else pooled[0]
 
 
-def _mean_of_crops(
-    feature: tf.Tensor, first: tf.Tensor, step: tf.Tensor, images: tf.Tensor, config: HeadConfig
-) -> tf.Tensor:
-    """Pool [B, H, W, C] by R boxes to [R, p, p, C].
+def _mean_of_crops(feature: tf.Tensor, boxes: tf.Tensor, images: tf.Tensor, config: HeadConfig) -> tf.Tensor:
+    """Pool [B, H, W, C] by boxes [R, 4], in cells, to [R, p, p, C].
 
     One crop of p x p for each sample of a bin, added up. A single crop of n x n, pooled, is s x s times the memory, and
     oneDNN compiles and keeps a kernel for each new number of boxes that it pools.
     """
     ratio, size = config.sampling_ratio, config.pool_size
+    first, step = box_ops.roi_samples(boxes, config)
     bordered = tf.pad(feature, [[0, 0], [1, 1], [1, 1], [0, 0]], mode="SYMMETRIC")
     extent = tf.cast(tf.shape(bordered)[1:3] - 1, tf.float32)
     across = step * (ratio * (size - 1))  # from a sample of the first bin to the same sample of the last
@@ -86,7 +86,9 @@ def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
     flat = tf.reshape(flat, [-1, channels], name="cells")
 
     samples = tf.range(config.pool_size * config.sampling_ratio, dtype=tf.float32)
-    positions = crops.first[:, None] + crops.step[:, None] * samples[None, :, None]  # [R, n, 2]
+    stride = tf.gather(tf.constant(strides, tf.float32), crops.levels)
+    first, step = box_ops.roi_samples(crops.boxes / stride[:, None], config)
+    positions = first[:, None] + step[:, None] * samples[None, :, None]  # [R, n, 2]
     size = tf.gather(sizes, crops.levels)[:, None]  # [R, 1, 2]
     limit = tf.cast(size, tf.float32)
     inside = tf.cast((positions >= -1.0) & (positions <= limit), tf.float32)
@@ -127,9 +129,10 @@ def matmul(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
     total = tf.zeros([], tf.float32)
     for level, feature in enumerate(features):
         batch, height, width = tf.unstack(tf.shape(feature)[:3])
+        first, step = box_ops.roi_samples(crops.boxes / strides[level], config)
         on_level = tf.cast(crops.levels == level, tf.float32)[:, None, None]
-        rows = _hats(crops.first[:, 0], crops.step[:, 0], height, config) * on_level
-        columns = _hats(crops.first[:, 1], crops.step[:, 1], width, config)
+        rows = _hats(first[:, 0], step[:, 0], height, config) * on_level
+        columns = _hats(first[:, 1], step[:, 1], width, config)
         rows = tf.reshape(rows, [batch, -1, height])  # [B, P p, H]
         mixed = tf.matmul(rows, tf.reshape(feature, [batch, height, width * channels]))
         total += tf.matmul(columns[:, None], tf.reshape(mixed, [-1, size, width, channels]))

@@ -1,4 +1,4 @@
-"""The paper's boxes as Keras layers."""
+"""The building blocks of the paper as Keras layers: what they compute. `tfrcnn.kernels` says how."""
 
 from tfrcnn.layers.anchors import AnchorGenerator
 from tfrcnn.layers.box_head import BoxHead

@@ -14,10 +14,14 @@ from tfrcnn.layers.base import GeometryLayer, register
 
 @register
 class AnchorGenerator(GeometryLayer[AnchorConfig]):
-    """Anchors at every cell of every feature map, from the maps' shapes alone.
+    """Place anchors at every cell of every feature map, from the maps' shapes alone.
 
-    A level has its own sizes (`config.sizes[l]`), every level the same ratios. With a static image size the result
-    is constant-folded.
+    Level l has the sizes `config.sizes[l]`; all levels have the same ratios. With a static image size the result is
+    constant-folded.
+
+    Example:
+        anchors = AnchorGenerator(AnchorConfig())(features, images)
+        tf.concat(anchors, axis=0)  # [A, 4]
     """
 
     config_class: type[Config] = AnchorConfig
@@ -25,11 +29,18 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
     def __init__(
         self, config: AnchorConfig | dict[str, Any], strides: tuple[int, ...] | list[int] = (), **kwargs: Any
     ) -> None:
-        """strides: of the levels, in pixels; only `config.nominal_strides` needs them."""
+        """
+        Args:
+            config: sizes, ratios and rounding.
+            strides: pixels per cell of each level; only `config.nominal_strides` needs them.
+
+        Raises:
+            ValueError: `config.nominal_strides` without one stride per level.
+        """
         super().__init__(config, **kwargs)
         self.strides = tuple(strides)
         if self.config.nominal_strides and len(self.strides) != len(self.config.sizes):
-            raise ValueError(f"nominal_strides needs one stride for each level, found {self.strides}")
+            raise ValueError(f"nominal_strides needs one stride per level, found {self.strides}")
 
     def call(self, features: list[tf.Tensor], images: tf.Tensor) -> list[tf.Tensor]:
         """

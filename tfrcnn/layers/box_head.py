@@ -15,16 +15,24 @@ from tfrcnn.layers.conv_norm import ConvNorm
 
 @register
 class BoxHead(ConfiguredLayer[HeadConfig]):
-    """Convolutions (if any), fully connected layers with ReLU (and dropout), then sibling outputs: C + 1 class logits,
-    4 C box deltas.
+    """Classify pooled features and refine their boxes.
 
-    The background is the last logit: a label 0..C-1 is the index of its logit and of its deltas, with no shift.
+    Convolutions (if any) and fully connected layers with ReLU (and dropout), then two sibling outputs: C + 1 class
+    logits and 4 C box deltas. The background is the last logit: a label 0..C-1 is the index of its logit and of its
+    deltas, with no shift.
+
+    Example:
+        class_logits, deltas = BoxHead(HeadConfig(), num_classes=20)(roi_features)
     """
 
     config_class: type[Config] = HeadConfig
 
     def __init__(self, config: HeadConfig | dict[str, Any], num_classes: int, **kwargs: Any) -> None:
-        """num_classes: C, without the background."""
+        """
+        Args:
+            config: convolutions, units and dropout.
+            num_classes: C, without the background.
+        """
         super().__init__(config, **kwargs)
         self.num_classes = num_classes
 
@@ -47,7 +55,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
             inputs = (None, None, units)
             self.hidden.append(dense)
         self.dropout = keras.layers.Dropout(self.config.dropout, dtype=self.dtype_policy, name="dropout")
-        # the predictors see small differences between large logits: float32 whatever the policy
+        # the predictors see small differences between large logits: float32 under every policy
         self.classifier = keras.layers.Dense(
             self.num_classes + 1,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
@@ -67,9 +75,11 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         """
         Args:
             roi_features: [B, P, p, p, channels].
+            training: whether batch norm and dropout run as in training.
 
         Returns:
-            class logits [B, P, C + 1] float32 and deltas [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights.
+            class_logits: [B, P, C + 1] float32.
+            deltas: [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights.
         """
         shape, size = tf.shape(roi_features), self.config.pool_size
         x = roi_features

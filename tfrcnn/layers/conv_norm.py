@@ -1,4 +1,4 @@
-"""A convolution followed by batch norm, as the second version of torchvision's detector has in its pyramid and head."""
+"""A convolution with batch norm, for the pyramid and head of torchvision's second detector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 class ConvNorm(keras.layers.Layer):
     """Convolution without a bias, then batch norm (epsilon 1e-5, momentum 0.9), no activation.
 
-    A part of other layers, which build and configure it.
+    Other layers build and configure it.
     """
 
     def __init__(self, channels: int, kernel_size: int, initializer: Any, dtype: Any, name: str) -> None:

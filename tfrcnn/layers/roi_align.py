@@ -74,8 +74,7 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         levels = tf.reshape(self.assign_levels(boxes), [-1])
         images = tf.repeat(tf.range(batch), count)
         flat = tf.reshape(boxes, [-1, 4])
-        crops = Crops(flat, images, levels, *self._samples(flat, levels))
-        pooled = self.kernels.roi_align(features, crops, self.strides, self.config)
+        pooled = self.kernels.roi_align(features, Crops(flat, images, levels), self.strides, self.config)
         size = self.config.pool_size
         pooled = tf.reshape(pooled, [batch, count, size, size, features[0].shape[-1]])
         pooled.set_shape([*boxes.shape[:2], size, size, features[0].shape[-1]])
@@ -100,20 +99,10 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
             [R, n, 2] float32 (row, column) in cells of that map, not clamped to it. The value of cell j lies at j. The
             s samples of a bin follow the s samples of the bin before.
         """
-        first, step = self._samples(boxes, levels)
+        strides = tf.gather(tf.constant(self.strides, tf.float32), levels)
+        first, step = box_ops.roi_samples(boxes / strides[:, None], self.config)
         samples = self.config.pool_size * self.config.sampling_ratio
         return first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]
-
-    def _samples(self, boxes: tf.Tensor, levels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """First sample and step between samples, in cells: boxes [R, 4] in pixels, levels [R] -> two [R, 2]."""
-        boxes = boxes / tf.gather(tf.constant(self.strides, tf.float32), levels)[:, None]
-        first, sides = boxes[:, :2], boxes[:, 2:] - boxes[:, :2]
-        if self.config.aligned:
-            first = first - 0.5
-        else:
-            sides = tf.maximum(sides, 1.0)
-        step = sides / (self.config.pool_size * self.config.sampling_ratio)
-        return first + 0.5 * step, step
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}

@@ -14,15 +14,23 @@ from tfrcnn.layers.base import ConfiguredLayer, register
 
 @register
 class RPNHead(ConfiguredLayer[RPNConfig]):
-    """3x3 convolutions with ReLU, then sibling 1x1 convolutions for objectness and box deltas, shared by all levels.
+    """Score every anchor and predict its deltas: 3x3 convolutions with ReLU, then two sibling 1x1 convolutions.
 
-    One logit an anchor (logistic regression), as the paper's two-way softmax reduces to.
+    All levels share the weights. Each anchor has one logit (logistic regression); the paper's two-way softmax reduces
+    to it.
+
+    Example:
+        logits, deltas = RPNHead(RPNConfig(), anchors_per_cell=3)(features)
     """
 
     config_class: type[Config] = RPNConfig
 
     def __init__(self, config: RPNConfig | dict[str, Any], anchors_per_cell: int, **kwargs: Any) -> None:
-        """anchors_per_cell: k of the paper."""
+        """
+        Args:
+            config: channels and number of the 3x3 convolutions.
+            anchors_per_cell: the paper's k.
+        """
         super().__init__(config, **kwargs)
         self.anchors_per_cell = anchors_per_cell
 
@@ -41,7 +49,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
             )
             for i in range(self.config.convs)
         ]
-        # thousands of anchors are ranked by these logits, and 16 bits tell too few of them apart
+        # these logits rank thousands of anchors, and 16 bits make too many of them equal
         options = {"kernel_initializer": initializer, "dtype": "float32"}
         self.objectness = keras.layers.Conv2D(self.anchors_per_cell, 1, name="objectness", **options)
         self.deltas = keras.layers.Conv2D(4 * self.anchors_per_cell, 1, name="deltas", **options)
@@ -57,8 +65,8 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
             features: per level [B, rows, columns, channels].
 
         Returns:
-            logits, per level [B, A_l] float32, and deltas (dy, dx, dh, dw), per level [B, A_l, 4] float32, in the
-            anchors' order.
+            logits: per level [B, A_l] float32, in the anchors' order.
+            deltas: per level [B, A_l, 4] float32 (dy, dx, dh, dw).
         """
         logits, deltas = [], []
         for feature in features:
@@ -67,7 +75,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
                 hidden = conv(hidden)
             hidden = tf.cast(hidden, tf.float32)
             rows, columns = hidden.shape[1:3]
-            # where the image size is static so is the number of anchors, also for a batch that is not
+            # a static image size gives a static number of anchors, even if the batch is dynamic
             anchors = -1 if rows is None or columns is None else rows * columns * self.anchors_per_cell
             batch = tf.shape(hidden)[0]
             logits.append(tf.reshape(self.objectness(hidden), [batch, anchors]))

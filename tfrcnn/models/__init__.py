@@ -2,7 +2,8 @@
 
 from tfrcnn.models.build import build_blank_detector, build_detector, load_detector, save_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.models.presets import Preset, preset, preset_names
+from tfrcnn.models.preset_table import Preset
+from tfrcnn.models.presets import preset, preset_names
 
 __all__ = [
     "FasterRCNN",

@@ -12,12 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, read_json, write_json
 from tfrcnn.kernels import Kernels, find_kernels
+from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 CONFIG = "config.json"
@@ -30,6 +32,7 @@ def build_detector(
     precision: str = "float32",
     kernels: Kernels | str = "tensorflow",
     roi_align: str | None = None,
+    backbone: BackboneSpec | keras.Model | None = None,
 ) -> FasterRCNN:
     """Make a detector with fresh heads.
 
@@ -40,6 +43,9 @@ def build_detector(
         precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
         kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
         roi_align: deprecated name of `kernels`.
+        backbone: a backbone of your own: a `BackboneSpec`, or a functional `keras.Model`, which is copied with its
+            weights. Set `config.backbone.name` to a name that the library does not use, and pass the same backbone to
+            `load_detector`. See `tfrcnn.register_backbone`.
 
     Returns:
         The detector.
@@ -51,7 +57,7 @@ def build_detector(
         preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
         detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
     """
-    return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision)
+    return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision, backbone=backbone)
 
 
 def build_blank_detector(
@@ -59,6 +65,7 @@ def build_blank_detector(
     precision: str = "float32",
     kernels: Kernels | str = "tensorflow",
     roi_align: str | None = None,
+    backbone: BackboneSpec | keras.Model | None = None,
 ) -> FasterRCNN:
     """Make a detector whose weights are zero, for callers who then set all of them.
 
@@ -71,7 +78,7 @@ def build_blank_detector(
     Arguments and errors as `build_detector`.
     """
     with tf.variable_creator_scope(_zeros):
-        return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision)
+        return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision, backbone=backbone)
 
 
 def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
@@ -120,6 +127,7 @@ def load_detector(
     precision: str = "float32",
     kernels: Kernels | str = "tensorflow",
     roi_align: str | None = None,
+    backbone: BackboneSpec | keras.Model | None = None,
     **changes: Any,
 ) -> FasterRCNN:
     """Load a detector from a folder that `save_detector` or `train` wrote, on any machine.
@@ -129,6 +137,7 @@ def load_detector(
         precision: as `build_detector`.
         kernels: as `build_detector`; a folder does not store them.
         roi_align: deprecated name of `kernels`.
+        backbone: the backbone of your own that the detector was built with.
         changes: `DetectorConfig` fields to replace that hold no weights: image, test_proposals, detections.
 
     Returns:
@@ -142,7 +151,7 @@ def load_detector(
     """
     kernels = find_kernels(roi_align or kernels)
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
-    detector = build_blank_detector(config, precision, kernels)
+    detector = build_blank_detector(config, precision, kernels, backbone=backbone)
     restore_detector(detector, folder)
     return detector
 
@@ -180,6 +189,16 @@ def read_description(folder: str | Path) -> dict[str, Any]:
         if key not in description:
             raise InputError(f"{path}: {key} is missing")
     return description
+
+
+def anchor_strides(config: DetectorConfig) -> tuple[int, ...]:
+    """Return the strides of a detector's anchor levels; its categories may be empty.
+
+    Args:
+        config: of the detector, which is built to find out.
+    """
+    blank = build_blank_detector(config.replace(categories=config.categories or (Category(1, "object"),)))
+    return blank.level_strides
 
 
 def package_version(package: str) -> str | None:

@@ -31,8 +31,7 @@ from tfrcnn.layers import (
     RPNHead,
 )
 from tfrcnn.layers.base import register
-from tfrcnn.models.backbones import Backbone, build_backbone
-from tfrcnn.models.backbones.classifier import load_classifier
+from tfrcnn.models.backbones import Backbone, BackboneSpec, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
 from tfrcnn.models.stages import Extractor, Stages
 
@@ -57,6 +56,7 @@ class FasterRCNN(keras.Model):
         stages: the same part in steps, see `tfrcnn.models.stages`.
         rpn_backbone: the RPN's backbone; None if `config.shared_features`.
         rpn_fpn: the RPN's feature pyramid; None if `config.shared_features` or without a pyramid.
+        backbone_spec: the spec of a backbone that was passed by `backbone=`; None otherwise.
         weights_note: which layers of a VGG-16's box head came with the backbone's weights; "" for other backbones.
 
     Example:
@@ -71,20 +71,22 @@ class FasterRCNN(keras.Model):
         kernels: Kernels | str = "tensorflow",
         precision: str = "float32",
         roi_align: str | None = None,
+        backbone: BackboneSpec | keras.Model | None = None,
         **kwargs: Any,
     ) -> None:
         """
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`. With VGG-16 the box head takes its
-                fully connected layers from them too, see `load_classifier`.
+                fully connected layers from them too, see `BackboneSpec.load_head`.
             kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
             roi_align: deprecated name of `kernels`.
+            backbone: a backbone that is not registered under `config.backbone.name`.
 
         Raises:
             InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
-                ImageNet weights, anchors that do not fit the levels, RoIPool after a feature pyramid.
+                ImageNet weights, anchors that do not fit the levels, a pooling that `make_pooling` refuses.
         """
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
@@ -92,14 +94,19 @@ class FasterRCNN(keras.Model):
             raise InputError("DetectorConfig.categories must name at least one category, found none")
         kernels = find_kernels(roi_align or kernels)
         with _dtype_policy(precision):
-            self._assemble(config, backbone_weights, kernels, kwargs)
+            self._assemble(config, backbone_weights, kernels, backbone, kwargs)
 
     def _assemble(
-        self, config: DetectorConfig, backbone_weights: str | Path, kernels: Kernels, kwargs: dict[str, Any]
+        self,
+        config: DetectorConfig,
+        weights: str | Path,
+        kernels: Kernels,
+        custom: BackboneSpec | keras.Model | None,
+        kwargs: dict[str, Any],
     ) -> None:
         # === Layers ===
-        backbone, extractor = _extractor(config, backbone_weights, kernels)
-        rpn_extractor = None if config.shared_features else _extractor(config, backbone_weights, kernels, "rpn_")[1]
+        backbone, extractor = _extractor(config, weights, kernels, custom)
+        rpn_extractor = None if config.shared_features else _extractor(config, weights, kernels, custom, "rpn_")[1]
         level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if config.fpn else backbone.strides[-1:]
         if len(config.anchors.sizes) != len(level_strides):
             expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
@@ -112,7 +119,7 @@ class FasterRCNN(keras.Model):
             rpn_head=RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head"),
             anchor_generator=AnchorGenerator(config.anchors, level_strides, name="anchors"),
             proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
-            roi_pooling=_roi_pooling(config, roi_strides, kernels),
+            roi_pooling=make_pooling(config, roi_strides, kernels),
             pooled_levels=len(roi_strides),
             box_head=BoxHead(config.head, config.num_classes, name="box_head"),
             decoder=DetectionDecoder(config.detections, config.head.box_weights, kernels, name="decoder"),
@@ -142,6 +149,7 @@ class FasterRCNN(keras.Model):
         self.normalizer = stages.normalizer
         self.backbone = backbone.model
         self.backbone_stages = backbone.stages
+        self.backbone_spec = None if custom is None else backbone.spec
         self.fpn = extractor.fpn
         self.rpn_backbone = rpn_extractor.backbone if rpn_extractor else None
         self.rpn_fpn = rpn_extractor.fpn if rpn_extractor else None
@@ -153,8 +161,7 @@ class FasterRCNN(keras.Model):
         self.decoder = stages.decoder
         self.rescaler = self.get_layer("rescaler")
         self.level_strides = level_strides
-        is_vgg = config.backbone.name == "VGG16"
-        self.weights_note = load_classifier(stages.box_head, backbone_weights) if is_vgg else ""
+        self.weights_note = backbone.spec.load_head(stages.box_head, weights)
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
@@ -211,22 +218,52 @@ class FasterRCNN(keras.Model):
 
 
 def _extractor(
-    config: DetectorConfig, weights: str | Path, kernels: Kernels, prefix: str = ""
+    config: DetectorConfig,
+    weights: str | Path,
+    kernels: Kernels,
+    custom: BackboneSpec | keras.Model | None,
+    prefix: str = "",
 ) -> tuple[Backbone, Extractor]:
     """Build a backbone, with its pyramid if the detector has one; `prefix` distinguishes the RPN's layers."""
-    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone")
+    backbone = build_backbone(config.backbone, weights, config.image, f"{prefix}backbone", custom)
     fpn = FeaturePyramid(config.fpn, backbone.strides, kernels, name=f"{prefix}fpn") if config.fpn else None
     return backbone, Extractor(backbone.model, fpn)
 
 
-def _roi_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
+def make_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
+    """Make the layer that `HeadConfig.pooling` names: RoIAlign, RoIPool, or a Keras layer that is registered.
+
+    A layer of your own is constructed as `Layer(config.head, strides, name="roi_pooling")` and called as `RoIAlign`:
+    feature maps [B, H_l, W_l, C] per level and boxes [B, P, 4] -> [B, P, pool_size, pool_size, channels].
+
+    Args:
+        config: the detector.
+        strides: pixels of the network input per cell of each level that boxes are pooled from, finest first.
+        kernels: for RoIAlign and RoIPool.
+
+    Raises:
+        InputError: RoIPool after a feature pyramid, or a layer that is not registered.
+
+    Example:
+        @keras.saving.register_keras_serializable(package="mine")
+        class MeanPool(keras.layers.Layer): ...
+
+        head = tfrcnn.HeadConfig(pooling="mine>MeanPool")
+    """
     name = config.head.pooling
     if name == "roi_pool" and config.fpn:
         raise InputError(
             "HeadConfig.pooling 'roi_pool' takes boxes from one feature map: expected DetectorConfig.fpn None, or "
             "'roi_align' with a feature pyramid, found both"
         )
-    return POOLINGS[name](config.head, strides, kernels, name=name)
+    if name in POOLINGS:
+        return POOLINGS[name](config.head, strides, kernels, name=name)
+    layer = keras.saving.get_registered_object(name)
+    if layer is None:
+        raise InputError(
+            f"HeadConfig.pooling {name!r} is not a registered Keras layer: import the module that defines it"
+        )
+    return layer(config.head, strides, name="roi_pooling")
 
 
 def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:

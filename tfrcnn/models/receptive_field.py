@@ -9,23 +9,34 @@ import keras
 
 
 class ReceptiveField(NamedTuple):
-    """size: pixels from side to side that a cell sees; stride: pixels from a cell to the next."""
+    """How much of the image a cell sees, and how far apart cells are.
+
+    Attributes:
+        size: Side of the square that a cell sees, in pixels.
+        stride: Pixels from a cell to the next.
+    """
 
     size: int
     stride: int
 
 
 def receptive_field(layers: Iterable[keras.layers.Layer]) -> ReceptiveField:
-    """The receptive field behind a chain of layers, each the only input of the next.
+    """Compute the receptive field of a chain of layers, each of which takes the output of the one before.
 
-    A window of k cells, d of them apart and s from one window to the next, makes of a field of size r and stride j
+    A layer with k x k windows, dilation d and stride s turns a field of size r and stride j into
 
         r' = r + (k - 1) d j,     j' = s j.
 
-    The layers that count are those with a `kernel_size` or a `pool_size`: convolutions and pooling.
+    Convolutions and pooling count: the layers with a `kernel_size` or a `pool_size`. Other layers may be among them.
 
     Args:
-        layers: in their order, square in all they do; padding and what acts on single cells may be among them.
+        layers: The layers in their order. Windows, dilations and strides must be square.
+
+    Returns:
+        The size and the stride of the last layer's cells, in pixels.
+
+    Example:
+        receptive_field([keras.layers.Conv2D(1, 7, strides=2), keras.layers.MaxPooling2D(3, 2)])  # (11, 4)
     """
     size, stride = 1, 1
     for layer in layers:

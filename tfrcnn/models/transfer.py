@@ -1,6 +1,8 @@
-"""A detector as the start of another: for other categories, or with a network of its own for the RPN."""
+"""Make a detector from another: for other categories, or with a separate network for the RPN."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.kernels import Kernels, find_kernels
-from tfrcnn.models.backbones.applications import finalize_normalization
+from tfrcnn.models.backbones.loading import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -20,24 +22,35 @@ def with_categories(
     precision: str = "float32",
     kernels: Kernels | str = "tensorflow",
     roi_align: str | None = None,
+    **changes: Any,
 ) -> tuple[FasterRCNN, tuple[str, ...]]:
-    """A detector for other categories, with the weights of this one.
+    """Make a detector for other categories, with the weights of this one.
 
-    Backbone, pyramid, RPN and the hidden layers of the box head are copied. Of the predictors the background is, and
-    each category that is there by the same name; the outputs for new ones are random, as in a new detector.
+    Backbone, pyramid, RPN and the hidden layers of the box head are copied. The outputs for the background, and for
+    each category of the same name, are copied too. The outputs for new categories are random, as in a new detector.
 
     Args:
-        image: other preprocessing, e.g. another size; None keeps it.
-        precision: as `build_detector`.
-        kernels: as `build_detector`.
+        detector: whose weights to copy; it stays as it is.
+        categories: what the new detector detects.
+        image: other preprocessing, for example another size; None keeps it.
+        precision: as in `build_detector`.
+        kernels: as in `build_detector`.
         roi_align: deprecated name of `kernels`.
+        changes: other `DetectorConfig` fields to replace, which must not change the shape of a weight.
 
     Returns:
-        the new detector, and the names of the categories that were kept.
+        detector: the new detector.
+        names: the categories that were kept.
+
+    Raises:
+        InputError: a change does not fit the weights.
+
+    Example:
+        detector, kept = tfrcnn.with_categories(tfrcnn.load_detector("runs/coco"), dataset.categories)
     """
-    config = detector.config.replace(categories=categories, image=image or detector.config.image)
-    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels))
-    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head"):
+    config = detector.config.replace(categories=categories, image=image or detector.config.image, **changes)
+    new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)
+    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head", "roi_pooling"):
         copy_part(detector, name, new, name)
     for part in ("convs", "hidden"):
         for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
@@ -52,49 +65,56 @@ def with_categories(
 
 
 def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterRCNN:
-    """A detector whose RPN has a backbone (and pyramid) of its own: the paper's "unshared" networks of table 2.
+    """Make a detector whose RPN has its own backbone and pyramid: the paper's "unshared" networks of table 2.
 
-    Backbone, pyramid and box head are those of `detector`; the RPN and the features that it sees are those of
-    `proposer`. Of the two networks only the weights are copied: neither is changed by training the new one.
+    The weights are copied: training the new detector changes neither of the two.
 
     Args:
-        proposer: any detector with the same input, backbone, pyramid, anchors and RPN, for whatever categories; None
-            takes `detector`, so that both networks start from the same weights.
+        detector: gives backbone, pyramid and box head.
+        proposer: gives the RPN, and the backbone and pyramid that the RPN sees. It must have the same input, backbone,
+            pyramid, anchors and RPN; its categories may differ. None takes `detector`, so that both networks start
+            from the same weights.
+
+    Returns:
+        The new detector, with `config.shared_features` False.
 
     Raises:
-        InputError: the proposer is of another form.
+        InputError: the proposer's configuration differs.
+
+    Example:
+        detector = tfrcnn.unshare(tfrcnn.build_detector(preset.detector, "imagenet"))
     """
     proposer = proposer or detector
     for field in ("image", "backbone", "fpn", "anchors", "rpn"):
-        expected, found = (getattr(one.config, field) for one in (detector, proposer))
-        if expected != found:
-            raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {found}")
+        expected, actual = (getattr(one.config, field) for one in (detector, proposer))
+        if expected != actual:
+            raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {actual}")
     config = detector.config.replace(shared_features=False)
-    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels)
-    for name in ("backbone", "fpn", "box_head"):
+    new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels, backbone=detector.backbone_spec)
+    for name in ("backbone", "fpn", "roi_pooling", "box_head"):
         copy_part(detector, name, new, name)
-    own = "" if proposer.config.shared_features else "rpn_"
+    prefix = "" if proposer.config.shared_features else "rpn_"
     for name in ("backbone", "fpn"):
-        copy_part(proposer, own + name, new, f"rpn_{name}")
+        copy_part(proposer, prefix + name, new, f"rpn_{name}")
     copy_part(proposer, "rpn_head", new, "rpn_head")
     return new
 
 
 def copy_weights(source: FasterRCNN, target: FasterRCNN) -> None:
-    """Give a detector all weights of another of the same form."""
+    """Copy all weights of a detector to another with the same configuration."""
     target.set_weights(source.get_weights())
     renew_statistics(target)
 
 
 def renew_statistics(detector: FasterRCNN) -> None:
-    """Let a detector normalise with the statistics it was given, see `finalize_normalization`."""
+    """Let a detector normalise with the statistics that were set, see `finalize_normalization`."""
     for backbone in (detector.backbone, detector.rpn_backbone):
         if backbone is not None:
             finalize_normalization(backbone)
 
 
 def copy_part(source: FasterRCNN, name: str, target: FasterRCNN, target_name: str) -> None:
-    """Give a part of one detector, e.g. "fpn", the weights of a part of another; nothing where neither has it."""
+    """Copy the weights of a part, for example "fpn", to a part of another detector; do nothing if neither has it."""
     part, target_part = getattr(source, name), getattr(target, target_name)
     if part is None and target_part is None:
         return
@@ -104,13 +124,16 @@ def copy_part(source: FasterRCNN, name: str, target: FasterRCNN, target_name: st
 
 
 def _copy(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    target.set_weights(source.get_weights())
+    try:
+        target.set_weights(source.get_weights())
+    except ValueError as error:
+        raise InputError(f"the weights of {source.name} do not fit the changed detector: {error}") from error
 
 
 def _copy_outputs(
     source: keras.layers.Dense, target: keras.layers.Dense, pairs: list[tuple[int, int]], width: int
 ) -> None:
-    """Groups of `width` outputs: target group new = source group old, for each (new, old)."""
+    """Copy groups of `width` outputs: target group new = source group old, for each (new, old)."""
     weights = target.get_weights()
     for old_array, new_array in zip(source.get_weights(), weights):
         old_groups = old_array.reshape(*old_array.shape[:-1], -1, width)

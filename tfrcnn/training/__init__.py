@@ -1,1 +1,1 @@
-"""Training: targets, losses, the joint model for `fit`, and whole runs."""
+"""Training: targets, losses, the model for `fit`, whole runs, and recipes of runs."""

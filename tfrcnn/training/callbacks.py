@@ -1,4 +1,4 @@
-"""What happens beside the steps: evaluation, checkpoints, history, progress, stopping on NaN."""
+"""Callbacks of a run: evaluation, checkpoints, history, progress, stopping on NaN."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from tqdm import tqdm
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
 from tfrcnn.models import save_detector
+from tfrcnn.training.folder import STATE
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Judgement, Measure
 from tfrcnn.training.optimizer import SGD
 from tfrcnn.training.schemes import Phase
 from tfrcnn.training.state import save_state
 
-STATE = "training_state.npz"
-
 
 def inner_sgd(optimizer: keras.optimizers.Optimizer) -> SGD:
-    """The `SGD` that steps: the optimizer itself, or what mixed_float16's loss scaling wraps."""
-    return getattr(optimizer, "inner_optimizer", optimizer)
+    """Return the `SGD` that steps: the optimizer, or the one that mixed_float16's loss scaling wraps."""
+    inner: SGD = getattr(optimizer, "inner_optimizer", optimizer)
+    return inner
 
 
 class EndOfEpoch(keras.callbacks.Callback):
-    """Evaluate, keep the best and the last detector, write history, and last of all the state to resume from.
+    """Evaluates, keeps the best and the newest detector, writes the history, and finally the state to resume from.
 
-    The averaged weights, where kept, are the ones evaluated and saved. A kill between any two writes loses nothing but
-    the epoch that was not complete: `resume` goes on from the state file, which is replaced atomically.
+    Averaged weights, if kept, are the ones evaluated and saved. A kill between any two writes loses only the epoch
+    that was not complete: `resume` continues from the state file, which is replaced atomically.
 
-    In the run folder: `config.json` with weights, the best detector by the measure's first number; `last/`, the newest;
-    `history.csv`, a row an epoch; `training_state.npz`. A phase before the last of its scheme writes only its newest
-    detector, which the next phase starts from, to the folder of its name.
+    In the run folder: `config.json` with weights is the best detector by the measure's first number, `last/` the
+    newest. `history.csv` has one row per epoch. A phase before the last of its scheme writes only its newest detector,
+    which the next phase starts from, to the folder of its name.
     """
 
     model: TrainingModel
@@ -52,7 +52,9 @@ class EndOfEpoch(keras.callbacks.Callback):
     ) -> None:
         """
         Args:
-            measure: None keeps the newest detector as the best.
+            out: the run folder.
+            phase: what is being trained.
+            measure: how an epoch is judged; None keeps the newest detector as the best.
             history: rows of earlier epochs, of all phases, extended in place.
             extra: JSON values written into the saved `config.json`.
         """
@@ -101,19 +103,23 @@ class EndOfEpoch(keras.callbacks.Callback):
                 write_json(self.out / "evaluation.json", judgement.report)
 
     def _is_best(self, row: dict[str, Any], judgement: Judgement) -> bool:
-        """Of equals the newest, which has seen more; a score that is not defined (no ground truth) equals another."""
+        """Return whether no earlier epoch was better. Undefined scores (no ground truth) are equal to each other."""
         sign = -1.0 if judgement.lower_is_better else 1.0
         key = f"val_{next(iter(judgement.scores))}"
-        found = [r.get(key) for r in [*self.history, row] if r.get("phase") == row.get("phase")]
-        ranks = [-math.inf if value is None else sign * value for value in found]
+        scores = [r.get(key) for r in [*self.history, row] if r.get("phase") == row.get("phase")]
+        ranks = [-math.inf if score is None else sign * score for score in scores]
         return ranks[-1] >= max(ranks)
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Stop with the images of the step in which the loss stopped being a number, before anything is overwritten."""
+    """Stops the run when the loss becomes NaN or infinite, names the images, and leaves the last epoch's files."""
 
     def __init__(self, files_of_step: Callable[[int], list[Path]], steps_per_epoch: int) -> None:
-        """files_of_step: the images of a step, counted from 0 over the whole run."""
+        """
+        Args:
+            files_of_step: returns the images of a step, counted from 0 over the whole run.
+            steps_per_epoch: whole batches per epoch.
+        """
         super().__init__()
         self.files_of_step, self.steps_per_epoch = files_of_step, steps_per_epoch
 
@@ -122,24 +128,29 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if logs and not math.isfinite(float(logs["loss"])):
-            # counted here: the optimizer's own count leaves out the steps that loss scaling skipped
+            # counted here, since the optimizer's count leaves out the steps that loss scaling skipped
             step = self.epoch * self.steps_per_epoch + batch
             losses = ", ".join(f"{key} {float(value):g}" for key, value in logs.items())
             files = "\n  ".join(str(path) for path in self.files_of_step(step))
             kept = f"Epoch {self.epoch} is kept. " if self.epoch else ""
             raise InputError(
-                f"the loss is no longer a finite number at step {step} ({losses}). {kept}"
-                f"A lower learning rate helps if this is early in the run; if not, look at the images of this step:\n"
+                f"the loss is not a finite number at step {step} ({losses}). {kept}"
+                f"Early in a run, lower the learning rate. Later, look at the images of this step:\n"
                 f"  {files}"
             )
 
 
 class Progress(keras.callbacks.Callback):
-    """A line for every epoch; on a terminal also one bar for the whole phase. Both with the losses and the time left,
-    and with the phase where there are several."""
+    """Prints one line per epoch, and on a terminal one bar for the whole phase, with losses and time left."""
 
     def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int, label: str = "") -> None:
-        """label: what is being trained, of `Phase`."""
+        """
+        Args:
+            epochs: of the phase.
+            steps_per_epoch: whole batches per epoch.
+            first_epoch: epochs that are done already.
+            label: what is being trained, `Phase.label`.
+        """
         super().__init__()
         self.label = label
         self.epochs, self.steps_per_epoch, self.first_epoch = epochs, steps_per_epoch, first_epoch
@@ -195,7 +206,7 @@ def _losses(logs: dict[str, Any]) -> str:
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:
-    """Write all rows anew, atomically: a column for every key, empty where a row lacks it."""
+    """Write all rows, atomically: one column per key, empty if a row lacks it."""
     columns = list(dict.fromkeys(key for row in history for key in row))
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)

@@ -1,5 +1,7 @@
-"""A detector with its losses, for plain `model.fit`: all four for approximate joint training (paper section 3.2), two
-of them for a step of the other schemes."""
+"""A detector with its losses, for plain `model.fit`.
+
+Approximate joint training (paper section 3.2) has all four losses; a step of another scheme has two.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ import tensorflow as tf
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.training.losses import head_losses, rpn_losses
+from tfrcnn.seeds import stream_seed
+from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
@@ -21,21 +24,30 @@ LOSSES = LOSSES_OF[RPN] + LOSSES_OF[HEAD]
 
 @register
 class TrainingModel(keras.Model):
-    """A detector being trained: shares the detector's layers, adds targets and losses.
+    """Train a detector: share its layers, add targets and losses.
 
-    `fit` it on batches of the form of `tfrcnn.data.pipeline`:
-        images [B, N_h, N_w, 3] float32 RGB 0..255 at network size, padded; image_sizes [B, 2] float32 (h, w) inside the
-        padding; boxes [B, M, 4] float32 yxyx pixels of the network input; labels [B, M] int32 in 0..C-1, -1 for
-        padding.
+    `fit` it on batches as `tfrcnn.training_data` makes them:
+        images: [B, N_h, N_w, 3] float32 RGB 0..255 at network size, padded.
+        image_sizes: [B, 2] float32 (h, w) inside the padding.
+        boxes: [B, M, 4] float32 yxyx pixels of the network input.
+        labels: [B, M] int32 in 0..C-1, -1 for padding.
 
-    `call` runs features, RPN and proposals; `compute_loss` assigns targets, samples RoIs and runs the box head on them
-    once. What the losses that are asked for do not need is not run, and features whose backbone has `trainable` False
-    are those of detection, without dropout. Proposals are but boxes to the head: no gradient of its losses goes through
-    them. Which anchors and RoIs are sampled is a function of the seed and of the optimizer's step, so that a resumed
-    run draws what the uninterrupted one would have.
+    `call` runs features, RPN and proposals. `compute_loss` assigns targets, samples RoIs and runs the box head on them
+    once. Stages that the active losses do not need are skipped, and a frozen backbone runs as in detection, without
+    dropout. Proposals are constants to the head: its losses do not backpropagate into the RPN. The sampled anchors and
+    RoIs are a function of the seed and the optimizer's step, so a resumed run draws the same as an uninterrupted one.
 
-    A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` again after
-    loading one. Runs (`tfrcnn.train`) resume from their own state file instead.
+    A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` after loading it.
+    Runs (`tfrcnn.train`) resume from their state file instead.
+
+    Attributes:
+        detector: the detector, trained in place.
+        active: the stages whose losses are minimised, "rpn", "head" or both.
+
+    Example:
+        model = tfrcnn.TrainingModel(detector)
+        model.compile(optimizer=tfrcnn.make_optimizer(training, steps_per_epoch))
+        model.fit(batches)
     """
 
     def __init__(
@@ -43,11 +55,11 @@ class TrainingModel(keras.Model):
     ) -> None:
         """
         Args:
-            detector: what is trained, in place, as far as it is not frozen: see `freeze`.
-            seed: of the sampling of anchors and RoIs.
-            losses: "rpn", "head" or both: whose losses are minimised.
+            detector: the detector to train, in place; `freeze` excludes parts of it.
+            seed: for the sampling of anchors and RoIs.
+            losses: "rpn", "head" or both: the stages whose losses are minimised.
         """
-        # the detector's policy, so that `compile` scales the loss under mixed_float16; but boxes and sizes stay float32
+        # the detector's policy, so that `compile` scales the loss under mixed_float16; boxes and sizes stay float32
         super().__init__(**{"name": "training", "dtype": detector.dtype_policy, **kwargs}, autocast=False)
         self.detector = detector
         self.seed = seed
@@ -56,10 +68,10 @@ class TrainingModel(keras.Model):
         self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
 
     def build(self, input_shape: Any) -> None:
-        """The detector's layers are built already."""
+        """Do nothing: the detector's layers are built already."""
 
     def make_train_function(self, force: bool = False) -> Any:
-        # Keras would build the optimizer within the first step, and TensorFlow trace again a step that makes variables
+        # Keras builds the optimizer in the first step, and TensorFlow traces a step that makes variables twice
         if not self.optimizer.built:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
@@ -67,9 +79,17 @@ class TrainingModel(keras.Model):
 
     def call(self, batch: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:
         """
+        Args:
+            batch: see `TrainingModel`.
+            training: whether batch norm and dropout run as in training.
+
         Returns:
-            rpn_logits [B, A], rpn_deltas [B, A, 4], anchors [A, 4]; and for the head's losses features (list of [B,
-            rows, columns, channels]) and proposals as of `ProposalLayer`.
+            A dict:
+                rpn_logits: [B, A].
+                rpn_deltas: [B, A, 4].
+                anchors: [A, 4] yxyx pixels.
+                features: per level [B, rows, columns, channels]; only for the head's losses.
+                proposals: as `ProposalLayer` returns; only for the head's losses.
         """
         stages, images, sizes = self.detector.stages, batch["images"], batch["image_sizes"]
         features = stages.features(images, sizes, bool(training), head=HEAD in self.active)
@@ -87,26 +107,37 @@ class TrainingModel(keras.Model):
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool | None = True
     ) -> tf.Tensor:
-        """The sum of the losses and of the layers' own regularisation; updates their metrics.
+        """Sum the losses and the layers' regularisation, and update the metrics.
 
         Args:
-            x: the batch; y_pred: what `call` gave for it.
+            x: the batch.
+            y: not used.
+            y_pred: the result of `call` for the batch.
+            sample_weight: not used.
+            training: as `losses_of`.
+
+        Returns:
+            A scalar.
         """
         losses = self.losses_of(x, y_pred, training)
         for metric in self.loss_metrics:
             metric.update_state(losses[metric.name])
         total = tf.add_n([*losses.values(), *(tf.cast(extra, tf.float32) for extra in self.losses)])
-        # under tf.distribute gradients are summed over replicas: their mean is wanted
+        # tf.distribute sums gradients over replicas; the optimizer needs their mean
         return total / tf.distribute.get_strategy().num_replicas_in_sync
 
     def losses_of(
         self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None = True
     ) -> dict[str, tf.Tensor]:
-        """The losses that are active, by name: scalars, float32; nothing is updated.
+        """Compute the active losses, without updating anything.
 
         Args:
-            outputs: what `call` gave for the batch.
-            training: False draws the same samples whatever the step, so that epochs can be compared.
+            batch: see `TrainingModel`.
+            outputs: the result of `call` for the batch.
+            training: False draws the same samples at every step, so that epochs can be compared.
+
+        Returns:
+            float32 scalars by the names of `LOSSES`.
         """
         losses: list[tf.Tensor] = []
         if RPN in self.active:
@@ -117,30 +148,30 @@ class TrainingModel(keras.Model):
 
     def _rpn_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
         config, logits = self.detector.config.rpn, outputs["rpn_logits"]
-        priority = self._draw(0, tf.shape(logits), training)
+        priority = self._draw("rpn_samples", tf.shape(logits), training)
         targets = rpn_targets(
             outputs["anchors"], batch["boxes"], batch["labels"], batch["image_sizes"], config, priority
         )
-        return rpn_losses(logits, outputs["rpn_deltas"], targets, config.match.beta, config.box_loss_weight)
+        return rpn_losses(logits, outputs["rpn_deltas"], targets, box_loss(config.box_loss), config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
         detector, config = self.detector, self.detector.config
         proposals, gt_boxes, gt_labels = outputs["proposals"], batch["boxes"], batch["labels"]
         candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
-        priority = self._draw(1, [tf.shape(gt_boxes)[0], candidates], training)
+        priority = self._draw("roi_samples", [tf.shape(gt_boxes)[0], candidates], training)
         targets = roi_targets(
             proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
         )
         pooled = detector.stages.pool(outputs["features"], targets.boxes)
         class_logits, deltas = detector.stages.classify(pooled, training=training)
-        return head_losses(class_logits, deltas, targets, config.head.match.beta)
+        return head_losses(class_logits, deltas, targets, box_loss(config.head.box_loss, config.head.box_weights))
 
-    def _draw(self, stream: int, shape: Any, training: bool | None) -> tf.Tensor:
-        """Uniform numbers for this step."""
-        counted = training and self.compiled  # a model that is not has no optimizer to count steps
+    def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
+        """Draw this step's uniform numbers of a named stream."""
+        counted = training and self.compiled  # only a compiled model has an optimizer that counts steps
         step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
-        # one named generator: by itself TensorFlow takes another under XLA, and a run would not be the same run
-        return tf.random.stateless_uniform(shape, seed=[2 * self.seed + stream, step], alg="philox")
+        # a named generator: by default TensorFlow takes another under XLA, and the samples would differ
+        return tf.random.stateless_uniform(shape, seed=[stream_seed(self.seed, stream), step], alg="philox")
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -1,6 +1,6 @@
-"""What an epoch is judged by on validation data: detections where the box head is trained, else the RPN's losses.
+"""How an epoch is judged on validation data: by detections, or by the RPN's losses if the box head is not trained.
 
-A measure is any function of a training model that returns a `Judgement`; `train` takes one in place of these.
+A measure is any function of a training model that returns a `Judgement`; `train(measure=...)` takes one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ from tfrcnn.training.schemes import HEAD, Phase
 
 
 class Judgement(NamedTuple):
-    """scores: by name, the first of which chooses the best epoch, None where it is not defined; lower_is_better: of
-    that first one; report: JSON values to keep of the best epoch, or None."""
+    """How good an epoch is.
+
+    Attributes:
+        scores: by name; the first chooses the best epoch. None is a score that is not defined.
+        lower_is_better: whether lower values of the first score are better.
+        report: JSON values to keep for the best epoch, or None.
+    """
 
     scores: dict[str, float | None]
     lower_is_better: bool = False
@@ -33,17 +38,21 @@ Measure = Callable[[TrainingModel], Judgement]
 
 
 def measure_of(phase: Phase, validation: Dataset, metric: Metric, training: TrainingConfig) -> Measure:
-    """The measure of a phase: `DetectionMeasure`, or `RPNLossMeasure` where the box head is not trained."""
+    """Return a phase's measure: `DetectionMeasure`, or `RPNLossMeasure` if the box head is not trained."""
     if HEAD in phase.losses:
         return DetectionMeasure(validation, metric)
     return RPNLossMeasure(validation, training)
 
 
 class DetectionMeasure:
-    """The metric's numbers of the detections in a data set."""
+    """Measures detections in a data set by the metric's numbers."""
 
     def __init__(self, validation: Dataset, metric: Metric) -> None:
-        """metric: "coco", "voc" or "voc07"."""
+        """
+        Args:
+            validation: the data to detect in.
+            metric: "coco", "voc" or "voc07".
+        """
         self.validation, self.metric = validation, metric
         self.predictor: Predictor | None = None
 
@@ -55,13 +64,17 @@ class DetectionMeasure:
 
 
 class RPNLossMeasure:
-    """The RPN's losses on a data set, image by image, without augmentation, at the same sampled anchors every time.
+    """Measures the RPN's losses on a data set: image by image, not augmented, at the same sampled anchors every time.
 
-    "rpn_loss" is the sum of the two, which chooses the best epoch.
+    "rpn_loss", the sum of the two losses, chooses the best epoch.
     """
 
     def __init__(self, validation: Dataset, training: TrainingConfig) -> None:
-        """training: of the run, for its seed."""
+        """
+        Args:
+            validation: the data to compute the losses on.
+            training: of the run; its seed is used.
+        """
         self.validation = validation
         self.training = TrainingConfig(batch_size=1, horizontal_flip=False, seed=training.seed)
         self.losses: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]] | None = None
@@ -77,16 +90,20 @@ class RPNLossMeasure:
                 input_signature=[batches.element_spec],
             )
         assert self.losses is not None
-        found = [self.losses(batch) for batch in batches.take(data.steps_per_epoch)]
-        means = {name: float(tf.reduce_mean([losses[name] for losses in found])) for name in found[0]}
+        results = [self.losses(batch) for batch in batches.take(data.steps_per_epoch)]
+        means = {name: float(tf.reduce_mean([losses[name] for losses in results])) for name in results[0]}
         return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
 
 
 class RecallMeasure:
-    """Average recall of the proposals for a data set: "AR100" for the best 100 an image, see `evaluate_proposals`."""
+    """Measures the average recall of proposals, "AR100" for the best 100 per image, see `evaluate_proposals`."""
 
     def __init__(self, validation: Dataset, count: int = 100) -> None:
-        """count: of proposals an image."""
+        """
+        Args:
+            validation: the data to propose in.
+            count: proposals per image.
+        """
         self.validation, self.count = validation, count
         self.predictor: Predictor | None = None
 

@@ -1,4 +1,4 @@
-"""SGD of record and its learning-rate schedule."""
+"""SGD as in the papers, and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.layers.base import register
 
-REFERENCE_BATCH = 16  # images a step that TrainingConfig.learning_rate is for
+REFERENCE_BATCH = 16  # images per step that TrainingConfig.learning_rate is for
 
 
 @register
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise from 1/1000 of the rate over `warmup_steps` (Goyal et al., arXiv 1706.02677), then steps or a
-    cosine.
+    """Raises the rate from 1/1000 over `warmup_steps` (Goyal et al., arXiv 1706.02677), then lowers it.
 
-    "step": the rate times 0.1 at each fraction of `total_steps` in `milestones`. "cosine": rate (1 + cos(pi t / T)) /
-    2.
+    "step" multiplies the rate by 0.1 at each fraction of `total_steps` in `milestones`. "cosine" is
+    rate (1 + cos(pi t / T)) / 2.
     """
 
     def __init__(
@@ -64,14 +63,14 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 class SGD(keras.optimizers.SGD):
     """Momentum SGD whose weight decay is part of the gradient, on convolution and dense kernels only.
 
-    v = momentum v - rate (gradient + decay w); w = w + v, after clipping the gradient: what Caffe and torch.optim.SGD
-    do and what the weight decays of record (1e-4, 5e-4) mean. Keras' own `weight_decay` bypasses the momentum, and so
+    v = momentum v - rate (gradient + decay w); w = w + v, after clipping the gradient. Caffe and torch.optim.SGD do
+    the same, and published weight decays (1e-4, 5e-4) mean it. Keras' `weight_decay` bypasses the momentum, and so
     decays ten times less at momentum 0.9. Biases and batch norms are not decayed.
 
-    The rate of biases is `bias_learning_rate_scale` times that of the rest: Caffe's lr_mult, 2 in its models.
+    Biases learn at `bias_learning_rate_scale` times the rate of other weights: Caffe's lr_mult, 2 in its models.
 
-    With `use_ema`, the decay of the averages rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the
-    averages of a short run are not those of its first steps.
+    The decay of the averages (`use_ema`) rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the first
+    steps do not dominate the averages of a short run.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class SGD(keras.optimizers.SGD):
         self.bias_learning_rate_scale = bias_learning_rate_scale
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        # the bookkeeping by index: Keras hands out TensorFlow's variables, whose names it has changed
+        # look variables up by index: Keras passes TensorFlow's variables, whose names it has changed
         index = self._get_variable_index(variable)
         decay = self.coupled_weight_decay if len(variable.shape) > 1 else 0.0  # biases and norms are vectors
         if self._trainable_variables[index].name == "bias":
@@ -90,8 +89,8 @@ class SGD(keras.optimizers.SGD):
         if not self.momentum or self.nesterov:
             super().update_step(gradient + decay * tf.convert_to_tensor(variable), variable, learning_rate)
             return
-        # Two operators that work in place, v = v - (rate decay / momentum) w and v = momentum v - rate gradient, w = w
-        # + v: Keras' own make several copies of the largest kernel, a tenth of the memory of a step of ResNet-50.
+        # Two operators in place: v = v - (rate decay / momentum) w, then v = momentum v - rate gradient, w = w + v.
+        # Keras' operators copy the largest kernel several times, a tenth of the memory of a step of ResNet-50.
         rate, momentum = (tf.cast(value, variable.dtype) for value in (learning_rate, self.momentum))
         velocity = self.momentums[index].value.handle
         if decay:
@@ -110,7 +109,7 @@ class SGD(keras.optimizers.SGD):
         if self.use_ema:
             step = tf.cast(self.iterations, tf.float32)
             decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
-            # not `trainable_variables`, which lacks those without a gradient
+            # not `trainable_variables`, which lacks variables without a gradient
             for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
                 average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
 
@@ -122,15 +121,23 @@ class SGD(keras.optimizers.SGD):
             average.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        own = ("coupled_weight_decay", "bias_learning_rate_scale")
-        return {**super().get_config(), **{name: getattr(self, name) for name in own}}
+        names = ("coupled_weight_decay", "bias_learning_rate_scale")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
-    """The optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging.
+    """Make the optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging.
 
-    Under `tf.distribute`, call it in the scope of the strategy: Keras clips the share of each replica before adding
-    them, so a share gets its share of the norm.
+    Under `tf.distribute`, call it in the scope of the strategy. Keras clips the gradients of each replica before it
+    adds them, so each replica gets its share of the norm.
+
+    Args:
+        training: the configuration of the run.
+        steps_per_epoch: whole batches per epoch.
+
+    Example:
+        data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
+        model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     total_steps = training.epochs * steps_per_epoch

@@ -2,13 +2,13 @@
 
 The run folder:
     config.json, model-N.weights.h5   the best detector on the validation set: `load_detector(folder)`
-    last/                             the newest detector, of the same form
-    training.json                     how the run was set up
+    last/                             the newest detector, in the same format
+    training.json                     how the run was set up, see `tfrcnn.training.folder`
     training_state.npz                everything needed to resume
-    history.csv, tensorboard/         losses and scores, a row an epoch
+    history.csv, tensorboard/         losses and scores, one row per epoch
     evaluation.json                   the best detector on the validation set
-    curves.png, predictions.png       the same for the eye
-    initial/, 1-rpn/, ...             what the steps of a scheme of several leave, see `tfrcnn.training.alternating`
+    curves.png, predictions.png       the same as pictures
+    initial/, 1-rpn/, ...             what the steps of a scheme leave, see `tfrcnn.training.alternating`
 """
 
 from __future__ import annotations
@@ -26,32 +26,44 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
+from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric
-from tfrcnn.evaluation.report import plot_curves
-from tfrcnn.files import is_free, read_json, write_json
 from tfrcnn.inference import Predictor
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
-from tfrcnn.training.callbacks import STATE, EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Measure, measure_of
 from tfrcnn.training.optimizer import make_optimizer
-from tfrcnn.training.schemes import HEAD, SCHEMES, Phase, check_network, freeze
+from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
-from tfrcnn.visualize import contact_sheet, draw_comparison
 
-SETUP = "training.json"
-SHEET_IMAGES = 9
+MAX_SHEET_IMAGES = 9
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the best detector, and a row of history an epoch."""
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        detector: the best detector by the validation data.
+        history: one dict per epoch with "epoch", "step", the mean training losses ("loss", "rpn_objectness_loss",
+            "rpn_box_loss", "classifier_loss", "box_loss") and the validation scores ("val_AP", "val_AP50", ...); also
+            "phase" if the scheme has several steps.
+        validation: the validation data; None if there were none or the run was loaded.
+
+    Example:
+        run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
+        print(max(row["val_AP50"] for row in run.history))
+    """
 
     folder: Path
     detector: FasterRCNN
     history: list[dict[str, Any]]
+    validation: Dataset | None = None
 
 
 def train(
@@ -67,44 +79,50 @@ def train(
     options: dict[str, Any] | None = None,
     measure: Measure | None = None,
 ) -> Run:
-    """Train a detector by the scheme of `training.scheme` and write everything about it into a folder.
+    """Train a detector by the scheme `training.scheme` and write everything about it into a folder.
 
-    The schemes are those of the paper, see `tfrcnn.training.schemes`. "fast-rcnn-only" and "unshared" take a detector
-    whose RPN has features of its own (`unshare`); of the first, that RPN is the one whose proposals are learned from.
+    `tfrcnn.Recipe` does this from a description of the run, as the command line does, and checks the data first.
+
+    The schemes are the paper's, see `tfrcnn.training.schemes`. "fast-rcnn-only" and "unshared" take a detector whose
+    RPN has separate features (`unshare`); "fast-rcnn-only" learns from the proposals of that RPN.
 
     Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
 
     Args:
-        detector: trained in place (by "alternating" in its steps 3 and 4); its categories must be those of the data
-            sets.
+        detector: trained in place ("alternating" does so in its steps 3 and 4). Its categories must be the data sets'.
+        train_data: what to learn from.
         validation: evaluated after every epoch; the best detector is kept by it. None keeps the newest.
         out: the run folder, new or empty unless `resume`.
+        training: how to train. Frozen weights stay as they are: a warning says if they were never trained.
         metric: "coco", "voc" or "voc07".
-        resume: go on from the last complete epoch of `out`, exactly as if there had been no interruption. To the bit
-            on a CPU; on a GPU the same samples in the same order, with sums that may round differently (call
-            `tf.config.experimental.enable_op_determinism()` first to have it to the bit there too, slower).
+        resume: continue from the last complete epoch of `out`, exactly as if there had been no interruption. To the bit
+            on a CPU. On a GPU the samples and their order are the same, but sums may round differently; call
+            `tf.config.experimental.enable_op_determinism()` first to have it to the bit there too (slower).
         cache: keep the decoded images in memory.
-        callbacks: further Keras callbacks.
-        options: JSON values to keep in training.json under "options", e.g. those of the command line; where given,
-            they have to be the same in a resumed run.
-        measure: what an epoch is judged by, in place of `measure_of`: the metric's numbers, or the RPN's losses on the
-            validation data where only the RPN is trained.
+        callbacks: more Keras callbacks.
+        options: JSON values to keep in training.json. A resumed run must have the same.
+        measure: how an epoch is judged; None takes `measure_of`: the metric's numbers, or the RPN's losses on the
+            validation data if only the RPN is trained.
+
+    Returns:
+        The run: its folder, the best detector, and the history.
 
     Raises:
-        InputError: the folder is in use, or was set up differently; categories differ; the detector is not of the form
-            that the scheme trains; the loss is no longer a number.
+        InputError: the folder is in use or was set up differently; categories differ; the detector does not suit the
+            scheme; the loss became NaN or infinite.
+
+    Example:
+        preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
+        detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
+        run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
     """
     out = Path(out)
-    for name, dataset in (("training", train_data), ("validation", validation)):
-        if dataset is not None and dataset.categories != detector.config.categories:
-            raise InputError(f"the categories of the {name} data {dataset.source} are not those of the detector")
-    check_network(detector, training.scheme)
-    _check_devices(detector, training)
+    check_arguments(detector, train_data, validation, training)
     setup = {
-        "training": training.to_dict(),
+        "train": data_identity(train_data),
+        "validation": data_identity(validation) if validation else None,
         "metric": metric,
-        "train": _identity(train_data),
-        "validation": _identity(validation) if validation else None,
+        "training": training.to_dict(),
         "detector": detector.config.to_dict(),
         "options": options or {},
     }
@@ -118,6 +136,8 @@ def train(
     done: dict[str, Any] = {"phase": 1, "epoch": 0, "history": []}
     if resume and state.is_file():
         done = read_meta(state)
+    else:
+        warn_of_frozen_random_weights(detector, training)
     history = done["history"]
     for phase in phases[done["phase"] - 1 :]:
         epoch = done["epoch"] if phase.number == done["phase"] else 0
@@ -145,15 +165,15 @@ def train(
                 *(callbacks or []),
             ],
         )
-    best = load_detector(out, kernels=detector.kernels)
+    best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
     plot_curves(history, out / "curves.png")
-    if validation is not None and _has_head(training.scheme):
+    if validation is not None and has_head(training.scheme):
         draw_sheet(Predictor(best), validation, out / "predictions.png")
-    return Run(out, best, history)
+    return Run(out, best, history, validation)
 
 
 def _compiled(detector: FasterRCNN, phase: Phase, training: TrainingConfig, steps_per_epoch: int) -> TrainingModel:
-    """The model that minimises the losses of a phase by what the phase trains of a detector."""
+    """Compile the model that minimises a phase's losses."""
     freeze(detector, training, phase)
     model = TrainingModel(detector, training.seed, phase.losses)
     model.compile(optimizer=make_optimizer(phase.training(training), steps_per_epoch), jit_compile=False)
@@ -161,59 +181,8 @@ def _compiled(detector: FasterRCNN, phase: Phase, training: TrainingConfig, step
     return model
 
 
-def _has_head(scheme: str) -> bool:
-    """Whether a scheme trains a box head, so that there are detections to look at."""
-    return any(HEAD in phase.losses for phase in SCHEMES[scheme])
-
-
-def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
-    """Claim a new run folder, or check that an old one was set up the same way.
-
-    Raises:
-        InputError: as `check_folder`; or resumed, but with another setup.
-    """
-    check_folder(out, resume)
-    if not resume:
-        write_json(out / SETUP, setup)
-        return
-    before = read_json(out / SETUP)
-    for key, value in _flat(setup).items():
-        if _flat(before).get(key) != value:
-            raise InputError(
-                f"{out / SETUP}: cannot resume with other settings: {key} was {_flat(before).get(key)!r}, is {value!r}"
-            )
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Check that a folder can become that of a new run, or holds one to resume; nothing is written.
-
-    Raises:
-        InputError: new, but there is something in the folder; resumed, but there is no run.
-    """
-    if not resume and not is_free(out):
-        raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
-    if resume and not (out / SETUP).is_file():
-        raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
-
-
-def is_complete(out: Path) -> bool:
-    """Whether the run in a folder has done all its epochs and drawn its pictures: nothing is left to resume.
-
-    Raises:
-        InputError: there is no run.
-    """
-    check_folder(out, resume=True)
-    setup = read_json(out / SETUP)
-    training = TrainingConfig.from_dict(setup["training"])
-    has_sheet = setup["validation"] and _has_head(training.scheme)
-    if not (out / STATE).is_file() or not (out / ("predictions.png" if has_sheet else "curves.png")).is_file():
-        return False
-    meta, last = read_meta(out / STATE), SCHEMES[training.scheme][-1]
-    return meta["phase"] == last.number and meta["epoch"] >= last.training(training).epochs
-
-
 def load_run(folder: str | Path) -> Run:
-    """A run as `train` returned it, from its folder: the best detector so far, and the epochs that are done.
+    """Load a run from its folder, as `train` returned it: the best detector so far, and the epochs that are done.
 
     Raises:
         InputError: there is no run, or it has not finished an epoch.
@@ -224,17 +193,29 @@ def load_run(folder: str | Path) -> Run:
 
 
 def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
-    """A sheet of evenly spaced images of a data set with detections (solid) and ground truth (dashed)."""
+    """Draw evenly spaced images of a data set with detections (solid) and ground truth (dashed)."""
     names = [category.name for category in dataset.categories]
     tiles = []
-    for i in np.unique(np.linspace(0, len(dataset) - 1, SHEET_IMAGES).astype(int)):
+    for i in np.unique(np.linspace(0, len(dataset) - 1, MAX_SHEET_IMAGES).astype(int)):
         example = dataset.examples[i]
         image = read_image(example.path)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
     contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
 
 
-def _check_devices(detector: FasterRCNN, training: TrainingConfig) -> None:
+def check_arguments(
+    detector: FasterRCNN, train_data: Dataset, validation: Dataset | None, training: TrainingConfig
+) -> None:
+    """Check that a detector, data sets and a training suit each other.
+
+    Raises:
+        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages; the
+            batch size does not suit the devices.
+    """
+    for name, dataset in (("training", train_data), ("validation", validation)):
+        if dataset is not None and dataset.categories != detector.config.categories:
+            raise InputError(f"the categories of the {name} data {dataset.source} are not the detector's")
+    check_network(detector, training.scheme)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if training.batch_size % replicas:
         raise InputError(
@@ -244,13 +225,9 @@ def _check_devices(detector: FasterRCNN, training: TrainingConfig) -> None:
     if detector.dtype_policy.name != training.precision:
         raise InputError(
             f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
-            f"{training.precision!r}: give build_detector the same"
+            f"{training.precision!r}: pass the same to build_detector"
         )
-
-
-def _identity(dataset: Dataset) -> dict[str, Any]:
-    """What has to be the same for a run to go on as if it had not stopped."""
-    return {"source": dataset.source, "images": len(dataset), "annotations": dataset.fingerprint()}
+    freeze(detector, training)
 
 
 def _tensorboard(out: Path, phase: Phase) -> list[keras.callbacks.Callback]:
@@ -258,11 +235,3 @@ def _tensorboard(out: Path, phase: Phase) -> list[keras.callbacks.Callback]:
         return []
     folder = out / "tensorboard" / (phase.name if phase.count > 1 else "")
     return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested objects as one level with dotted keys."""
-    if not isinstance(value, dict):
-        return {prefix: value}
-    dotted = {f"{prefix}.{name}" if prefix else name: item for name, item in value.items()}
-    return {key: leaf for name, item in dotted.items() for key, leaf in _flat(item, name).items()}

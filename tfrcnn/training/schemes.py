@@ -4,39 +4,43 @@
 |---|---|---|---|---|---|
 | joint | 1 | RPN, head | shared | ImageNet | proposals of the RPN in training |
 | rpn-only | 1 | RPN | shared | ImageNet | |
-| fast-rcnn-only | 1 | head | its own | ImageNet | proposals of a given RPN, fixed |
-| unshared | 1 | RPN | the RPN's own | ImageNet | |
-| | 2 | head | the head's own | ImageNet | proposals of step 1, fixed |
+| fast-rcnn-only | 1 | head | the head's | ImageNet | proposals of another RPN, fixed |
+| unshared | 1 | RPN | the RPN's | ImageNet | |
+| | 2 | head | the head's | ImageNet | proposals of step 1, fixed |
 | alternating | 1, 2 | as unshared | | | |
-| | 3 | RPN, which starts anew | shared, fixed | the head's of step 2 | |
-| | 4 | head, which goes on from step 2 | shared, fixed | the same | proposals of step 3, fixed |
+| | 3 | RPN, which starts again | shared, fixed | the head's of step 2 | |
+| | 4 | head, which continues from step 2 | shared, fixed | the same | proposals of step 3, fixed |
 
-"ImageNet" is whatever the detector was given to start from. Features are the backbone and, where there is one, the
-feature pyramid. What is fixed is no variable of the optimizer, and its batch norms use their statistics without
-renewing them: it keeps every bit.
+"ImageNet" stands for the detector's weights before training. Features are the backbone and the feature pyramid, if
+there is one. Fixed weights are not variables of the optimizer, and fixed batch norms use their statistics without
+updating them: fixed parts keep every bit.
 
 `TrainingConfig.epochs` = E is the budget of each of the two tasks: over a whole scheme the RPN's losses see the data E
-times, and so do the head's; schemes of one E are at equal budget. Where a task has two steps each gets E / 2, rounded
-up. Every step runs the whole schedule, warm-up and milestones, over its own epochs. The paper's four steps on VOC07 are
-80k images for the RPN, twice, and 40k pairs of images for Fast R-CNN, twice, each 16 times the 5011 images, with a
-tenth of the rate after 3/4 of a step: E = 32, milestones (0.75,).
+times, and so do the head's. Schemes of the same E have the same budget. If a task has two steps, each gets E / 2,
+rounded up. Every step runs the whole schedule, warm-up and milestones, over its epochs. The paper's four steps on
+VOC07 are 80k images for the RPN, twice, and 40k pairs of images for Fast R-CNN, twice. Each is 16 times the 5011
+images, with a tenth of the rate after 3/4 of a step: E = 32, milestones (0.75,).
 
-"Step" is the paper's word for what is `Phase` here, since a step is an update of the weights everywhere else.
+The paper's "step" is called `Phase` here, since a step is an update of the weights everywhere else.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.models.backbones.loading import all_layers
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 RPN, HEAD = "rpn", "head"
 BOTH = (RPN, HEAD)
+_INITIAL = {"bias": 0.0, "beta": 0.0, "moving_mean": 0.0, "gamma": 1.0, "moving_variance": 1.0}
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Phase:
     """One step of a scheme.
 
     Attributes:
-        number: 1, 2, ... of `count`.
+        number: position in the scheme, from 1.
+        count: steps of the scheme.
         losses: RPN, HEAD or both.
         shared: whether RPN and box head share their features in this step's network.
         fixed: the features are not trained.
@@ -60,12 +65,12 @@ class Phase:
 
     @property
     def name(self) -> str:
-        """Of the folder for what a phase that is not the last leaves: "1-rpn", "2-fast-rcnn", ..."""
+        """Folder of the detector that a phase before the last leaves: "1-rpn", "2-fast-rcnn", ..."""
         return f"{self.number}-{'fast-rcnn' if self.losses == (HEAD,) else 'rpn'}"
 
     @property
     def label(self) -> str:
-        """For people, "" where there is but one phase."""
+        """Title for people; "" if there is only one phase."""
         if self.count == 1:
             return ""
         what = "Fast R-CNN" if self.losses == (HEAD,) else "RPN"
@@ -76,7 +81,7 @@ class Phase:
         return self.number == self.count
 
     def training(self, training: TrainingConfig) -> TrainingConfig:
-        """The configuration of this phase: that of the run, with the epochs of this phase."""
+        """Return the run's configuration with the epochs of this phase."""
         return training.replace(epochs=math.ceil(training.epochs * self.share))
 
 
@@ -95,33 +100,49 @@ SCHEMES: dict[str, tuple[Phase, ...]] = {
 }
 
 
+def epochs_of(training: TrainingConfig) -> str:
+    """Say how many epochs there are, per step of the scheme if it has several."""
+    scheme = "" if training.scheme == "joint" else f"{training.scheme}, "
+    return f"{scheme}{' + '.join(str(phase.training(training).epochs) for phase in SCHEMES[training.scheme])} epochs"
+
+
 def check_network(detector: FasterRCNN, scheme: str) -> None:
-    """Check that a detector is of the form that a scheme trains.
+    """Check that a detector has as many networks as a scheme trains.
 
     Raises:
-        InputError: its RPN shares features where the scheme has two networks, or the other way round.
+        InputError: its RPN shares features but the scheme has two networks, or the other way round.
     """
     shared = detector.config.shared_features
     if scheme in ("fast-rcnn-only", "unshared") and shared:
         raise InputError(
-            f"scheme {scheme!r} trains a detector whose RPN has features of its own, found one that shares them: "
-            "make it with tfrcnn.unshare"
+            f"scheme {scheme!r} trains a detector whose RPN has separate features, found one that shares them: make it "
+            "with tfrcnn.unshare"
         )
     if scheme == "alternating" and not shared:
         raise InputError(
-            "scheme 'alternating' trains a detector that shares its features, found one whose RPN has its own"
+            "scheme 'alternating' trains a detector that shares its features, found one whose RPN has separate features"
         )
 
 
 def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT) -> None:
-    """Set what is trained in a phase; whatever is not is trained by nothing and keeps every bit.
+    """Set which layers of a detector are trained; the others keep every bit.
 
-    The RPN's head and the box head are trained where their losses are minimised; features as the table above says; of
-    a backbone that is trained, all but its first `training.frozen_stages` and, with `training.freeze_batch_norm`, its
-    batch norms. A frozen batch norm uses its loaded statistics and trains nothing, also inside `fit`.
+    The RPN's head and the box head are trained if their losses are minimised. Features are trained as the table at the
+    head of the file says, except the backbone's first `training.frozen_stages` and, with `training.freeze_batch_norm`,
+    its batch norms. A frozen batch norm uses its loaded statistics and trains nothing, also inside `fit`.
+
+    Args:
+        detector: its layers' `trainable` is set.
+        training: `frozen_stages` and `freeze_batch_norm` are used.
+        phase: of a scheme; the default trains everything jointly.
 
     Raises:
-        InputError: more stages than the backbone has.
+        InputError: `frozen_stages` is more than the backbone has.
+
+    Example:
+        tfrcnn.freeze(detector, preset.training)
+        model = tfrcnn.TrainingModel(detector)
+        model.compile(optimizer=tfrcnn.make_optimizer(preset.training, steps_per_epoch))
     """
     detector.rpn_head.trainable = RPN in phase.losses
     detector.box_head.trainable = HEAD in phase.losses
@@ -138,17 +159,44 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
             _freeze_stages(backbone, detector, training)
 
 
+def warn_of_frozen_random_weights(detector: FasterRCNN, training: TrainingConfig) -> None:
+    """Warn if `training` keeps a part of the backbone at the values that it had before any training.
+
+    Norms and biases show it: no training leaves all of them at their initial values.
+    """
+    advice = "set it to {} unless you mean it (tfrcnn.Recipe does that for random weights)"
+    layers = detector.backbone.layers
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    if training.freeze_batch_norm and _is_untrained(norms):
+        message = "TrainingConfig.freeze_batch_norm freezes batch norms that were never trained: "
+        warnings.warn(message + advice.format(False), stacklevel=3)
+    if training.frozen_stages and _is_untrained(_frozen_layers(detector.backbone, detector, training)):
+        message = f"TrainingConfig.frozen_stages={training.frozen_stages} freezes stages that were never trained: "
+        warnings.warn(message + advice.format(0), stacklevel=3)
+
+
+def _is_untrained(layers: list[keras.layers.Layer]) -> bool:
+    weights = [weight for layer in layers for weight in layer.weights if weight.name in _INITIAL]
+    return bool(weights) and all(np.all(weight.numpy() == _INITIAL[weight.name]) for weight in weights)
+
+
 def _freeze_stages(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> None:
-    stages = detector.backbone_stages
-    if training.frozen_stages > len(stages):
-        raise InputError(
-            f"TrainingConfig.frozen_stages must be at most {len(stages)} for {detector.config.backbone.name}, "
-            f"found {training.frozen_stages}"
-        )
-    last_frozen = stages[training.frozen_stages - 1] if training.frozen_stages else None
-    frozen = last_frozen is not None
-    for layer in backbone.layers:
-        is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = not frozen and not (is_norm and training.freeze_batch_norm)
-        if layer.name == last_frozen:
-            frozen = False
+    frozen = _frozen_layers(backbone, detector, training)
+    for i, layer in enumerate(backbone.layers):
+        layer.trainable = i >= len(frozen)
+        for part in all_layers(layer):
+            if isinstance(part, keras.layers.BatchNormalization) and training.freeze_batch_norm:
+                part.trainable = False
+
+
+def _frozen_layers(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:
+    """List the layers of the frozen stages: the backbone's first."""
+    stages, count = detector.backbone_stages, training.frozen_stages
+    if count > len(stages):
+        name = detector.config.backbone.name
+        raise InputError(f"TrainingConfig.frozen_stages must be at most {len(stages)} for {name}, found {count}")
+    if not count:
+        return []
+    names = [layer.name for layer in backbone.layers]
+    last = stages[count - 1]
+    return list(backbone.layers[: names.index(last) + 1 if last in names else len(names)])

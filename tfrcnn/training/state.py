@@ -1,4 +1,4 @@
-"""The whole state of a training run in one file: exact resume after a kill at any moment."""
+"""Save the whole state of a training run in one file, to resume exactly after a kill at any moment."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ META = "meta.json"
 
 
 def save_state(path: Path, model: keras.Model, meta: dict[str, Any]) -> None:
-    """Write all variables of a compiled model and its optimizer, and JSON values, in one atomic file.
+    """Write all variables of a compiled model and its optimizer, and JSON values, to one file, atomically.
 
-    That is weights, batch-norm statistics, the random state of dropout, momenta, averages and the step count.
+    The variables are weights, batch-norm statistics, the random state of dropout, momenta, averages and the step count.
     """
     arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
     encoded = np.frombuffer(json.dumps(meta).encode(), np.uint8)
@@ -29,20 +29,21 @@ def save_state(path: Path, model: keras.Model, meta: dict[str, Any]) -> None:
 
 
 def read_meta(path: Path) -> dict[str, Any]:
-    """The JSON values of a state file.
+    """Read the JSON values of a state file.
 
     Raises:
-        InputError: no such file.
+        InputError: there is no such file.
     """
     with _open(path) as archive:
-        return json.loads(archive[META].tobytes())
+        meta: dict[str, Any] = json.loads(archive[META].tobytes())
+        return meta
 
 
 def restore_state(path: Path, model: TrainingModel) -> None:
     """Set all variables from a state file.
 
     Raises:
-        InputError: the file is of another model: names the first variable that does not fit.
+        InputError: the file is of another model; the message names the first variable that does not fit.
     """
     with _open(path) as archive:
         variables = _variables(model)
@@ -63,7 +64,7 @@ def restore_state(path: Path, model: TrainingModel) -> None:
 
 
 def seed_dropout(model: keras.Model, *seed: int) -> None:
-    """Make what dropout draws from now on a function of these numbers, a stream for each layer that drops out."""
+    """Make the draws of dropout a function of these numbers, with one stream per dropout layer."""
     states = [variable for variable in model.variables if variable.path.endswith("seed_generator_state")]
     for i, state in enumerate(states):
         state.assign(np.random.SeedSequence([*seed, i]).generate_state(2) % 2**31)
@@ -82,5 +83,5 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     named = [("model", v) for v in model.variables if id(v) not in metrics]
     named += [("optimizer", v) for v in optimizer.variables]
-    # the order of creation identifies a variable; its path does not, since Keras counts layers over the process
+    # the order of creation identifies a variable; its path does not, since Keras numbers layers over the process
     return {f"{owner}/{i:05d}/{variable.path.split('/')[-1]}": variable for i, (owner, variable) in enumerate(named)}

@@ -1,4 +1,4 @@
-"""What the two stages are trained towards: sampled anchors for the RPN, sampled RoIs for the box head.
+"""Training targets of the two stages: sampled anchors for the RPN, sampled RoIs for the box head.
 
 Legend: B batch, A anchors, M padded ground truth, P proposals, S samples, C classes.
 """
@@ -15,17 +15,27 @@ from tfrcnn.matching import Samples, match, sample
 
 
 class RPNTargets(NamedTuple):
-    """samples of S anchors, and deltas [B, S, 4] to the ground truth of the positive ones (0 for the others)."""
+    """The targets of the RPN.
+
+    Attributes:
+        samples: of S anchors per image.
+        deltas: [B, S, 4] from the anchors to the ground truth; 0 for anchors that are not positive.
+        boxes: [B, S, 4] the sampled anchors, yxyx pixels.
+    """
 
     samples: Samples
     deltas: tf.Tensor
+    boxes: tf.Tensor
 
 
 class RoITargets(NamedTuple):
-    """S regions of interest an image for the box head.
+    """S regions of interest per image for the box head.
 
-    boxes [B, S, 4] yxyx pixels; labels [B, S] int32 in 0..C, where C is the background; deltas [B, S, 4] to the
-    ground truth of the positive ones, times the box weights; samples: which are positive, which slots are filled.
+    Attributes:
+        boxes: [B, S, 4] yxyx pixels.
+        labels: [B, S] int32 in 0..C; C is the background.
+        deltas: [B, S, 4] to the ground truth of positive regions, times the box weights; 0 for others.
+        samples: which regions are positive, and which slots are filled.
     """
 
     boxes: tf.Tensor
@@ -42,24 +52,30 @@ def rpn_targets(
     config: RPNConfig,
     priority: tf.Tensor,
 ) -> RPNTargets:
-    """Anchors to train the RPN on (paper sections 3.1.2 and 3.1.3).
+    """Sample the anchors that the RPN is trained on (paper sections 3.1.2 and 3.1.3).
 
     Args:
         anchors: [A, 4] yxyx pixels.
-        gt_boxes: [B, M, 4]; gt_labels: [B, M] int32, negative for padding.
-        image_sizes: [B, 2] (h, w); with `config.ignore_cross_boundary` the anchors that cross it are left out before
-            matching, as py-faster-rcnn does: the best of those inside is then positive.
+        gt_boxes: [B, M, 4] yxyx pixels.
+        gt_labels: [B, M] int32, negative for padding.
+        image_sizes: [B, 2] (h, w). With `config.ignore_cross_boundary`, anchors that cross it are dropped before
+            matching, as in py-faster-rcnn: the best anchor inside is then positive.
+        config: matching and sampling.
         priority: [B, A], see `sample`.
+
+    Returns:
+        The sampled anchors and their targets.
     """
     if config.ignore_cross_boundary:
         inside = tf.reduce_all((anchors[None, :, :2] >= 0.0) & (anchors[None, :, 2:] <= image_sizes[:, None]), axis=-1)
     else:
         inside = tf.ones_like(priority, tf.bool)
-    kind, ground_truth = match(anchors, inside, gt_boxes, gt_labels >= 0, config.match)
-    samples = sample(kind, config.match, priority)
+    labels, ground_truth = match(anchors, inside, gt_boxes, gt_labels >= 0, config.match)
+    samples = sample(labels, config.match, priority)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
-    deltas = box_ops.encode(target, tf.gather(anchors, samples.index))
-    return RPNTargets(samples, tf.where(samples.positive[..., None], deltas, 0.0))
+    sampled = tf.gather(anchors, samples.index)
+    deltas = box_ops.encode(target, sampled)
+    return RPNTargets(samples, tf.where(samples.positive[..., None], deltas, 0.0), sampled)
 
 
 def roi_targets(
@@ -71,18 +87,25 @@ def roi_targets(
     config: HeadConfig,
     priority: tf.Tensor,
 ) -> RoITargets:
-    """Regions to train the box head on: proposals joined by the ground truth itself, labelled and sampled.
+    """Label and sample the regions that the box head is trained on: proposals and the ground-truth boxes.
 
     Args:
-        proposals: [B, P, 4]; valid: [B, P] bool: padding is never sampled.
-        gt_boxes, gt_labels: as of `rpn_targets`.
+        proposals: [B, P, 4] yxyx pixels.
+        valid: [B, P] bool; padding is never sampled.
+        gt_boxes: [B, M, 4] yxyx pixels.
+        gt_labels: [B, M] int32, negative for padding.
+        num_classes: C.
+        config: matching, sampling and box weights.
         priority: [B, P + M], see `sample`.
+
+    Returns:
+        The sampled regions and their targets.
     """
     gt_valid = gt_labels >= 0
     boxes = tf.concat([proposals, gt_boxes], axis=1)
     present = tf.concat([valid, gt_valid], axis=1)
-    kind, ground_truth = match(boxes, present, gt_boxes, gt_valid, config.match)
-    samples = sample(kind, config.match, priority)
+    labels, ground_truth = match(boxes, present, gt_boxes, gt_valid, config.match)
+    samples = sample(labels, config.match, priority)
     sampled = tf.gather(boxes, samples.index, batch_dims=1)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
     deltas = box_ops.encode(target, sampled, config.box_weights)
@@ -96,5 +119,5 @@ def roi_targets(
 
 
 def _ground_truth_of(samples: Samples, ground_truth: tf.Tensor, gt_boxes: tf.Tensor) -> tf.Tensor:
-    """The ground-truth box of each sample: [B, S, 4]."""
+    """Look up the ground-truth box of each sample: [B, S, 4]."""
     return tf.gather(gt_boxes, tf.gather(ground_truth, samples.index, batch_dims=1), batch_dims=1)

@@ -1,1 +1,1 @@
-"""Weights made by other libraries: reading their files and fitting them onto the networks."""
+"""Read weights of other libraries and load them into this library's networks."""

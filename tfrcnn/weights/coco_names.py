@@ -1,4 +1,4 @@
-"""The categories of COCO 2017: 80 of the 90 ids. torchvision's detectors have an output for each of the 90."""
+"""The categories of COCO 2017: 80 of the ids 1 to 90. torchvision's detectors have an output for each of the 90."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ hair drier, toothbrush"""
 
 
 def coco_categories(all_ids: bool = False) -> tuple[Category, ...]:
-    """COCO's 80 categories by id; with `all_ids` all 90, those that COCO leaves out named "unused 12" and so on."""
+    """Return COCO's categories in the order of their ids.
+
+    Args:
+        all_ids: Return a category for each of the ids 1 to 90. Ids that COCO skips are named "unused 12" and so on.
+
+    Returns:
+        80 categories, or 90 with `all_ids`.
+    """
     names = enumerate((name.strip() for name in _NAMES.split(",")), start=1)
     return tuple(Category(i, name or f"unused {i}") for i, name in names if name or all_ids)

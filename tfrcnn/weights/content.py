@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: names and endings of checkpoints say little (.pth, .pt, .bin, .tar, .ckpt)."""
+"""Recognise a checkpoint by its first bytes. Suffixes say little (.pth, .pt, .bin, .tar, .ckpt)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tfrcnn.weights.torch_pickle import MAGIC
 Content = Literal["torch zip", "torch stream", "safetensors", "npz", "pickle"]
 
 _EXPECTED = "expected weights as .pth, .safetensors, .npz or .pkl"
-# The library's own limit of the header of safetensors; the header begins behind 8 bytes that hold its length.
-_LONGEST_HEADER = 100_000_000
+# The limit of the safetensors library. The header starts after 8 bytes that hold its length.
+_MAX_HEADER = 100_000_000
 
-# Files that are taken for weights, by their first bytes, in the order of the test; texts in lower case.
+# Files that users mistake for weights, by their first bytes in lower case, in the order of the test.
 _OTHERS = {
     b"\x89hdf\r\n": "an HDF5 file, perhaps weights of Keras",
     b"\x93numpy": "a single numpy array; save arrays by name with numpy.savez",
@@ -27,10 +27,10 @@ _OTHERS = {
 
 
 def recognise(path: Path) -> Content:
-    """Tell a file's content.
+    """Recognise the format of a file from its first bytes.
 
     Raises:
-        InputError: it is none that holds weights: says what it is instead, as far as known.
+        InputError: The file holds no weights. The message says what it is instead, if that is known.
     """
     try:
         with open(path, "rb") as file:
@@ -43,11 +43,11 @@ def recognise(path: Path) -> Content:
         raise InputError(f"{_EXPECTED}, found an empty file")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _zip_content(path)
-    if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:  # the opcode PROTO, and the protocol
+    if len(head) > 1 and head[0] == 0x80 and 2 <= head[1] <= 5:  # the opcode PROTO and the protocol's number
         magic = MAGIC.to_bytes(10, "little")
         return "torch stream" if magic in head[:32] else "pickle"
     header = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and header <= _LONGEST_HEADER:
+    if head[8:9] == b"{" and header <= _MAX_HEADER:
         return "safetensors"
     raise InputError(f"{_EXPECTED}, found {_describe(head)}")
 

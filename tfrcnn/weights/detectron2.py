@@ -1,4 +1,4 @@
-"""Detectron2's Faster R-CNNs with ResNet and feature pyramid: which of their weights goes where.
+"""Map the weights of Detectron2's Faster R-CNNs (ResNet with feature pyramid) to this library's.
 
 | here | Detectron2 | difference |
 |---|---|---|
@@ -11,10 +11,10 @@
 | box_head `fc6`, `fc7` | `roi_heads.box_head.fc1`, `fc2` | channels last, not first |
 | box_head `class_logits`, `box_deltas` | `roi_heads.box_predictor.cls_score`, `.bbox_pred` | dy, dx, dh, dw |
 
-Torch's order is dx, dy, dw, dh. The configuration comes along: Caffe's BGR images, anchors that are not rounded and lie
-at the nominal strides, RoIAlign with `aligned`. Three things only Detectron2 itself has: Pillow resizes its images, and
-smooths where it shrinks them; their sizes are rounded to the nearest pixel, here down; and RoIAlign takes the more
-samples a bin the larger the box is, here always 2 x 2.
+Torch's order is dx, dy, dw, dh. The configuration is imported too: Caffe's BGR images, anchors at the nominal strides
+without rounding, RoIAlign with `aligned`. Three differences remain. Detectron2 resizes images with Pillow, which
+smooths when it shrinks them. It rounds image sizes to the nearest pixel; this library rounds down. Its RoIAlign takes
+more samples per bin for larger boxes; this library always takes 2 x 2.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tfrcnn.config import DetectorConfig
+from tfrcnn.config import BoxLossConfig, DetectorConfig
 from tfrcnn.models import FasterRCNN
 from tfrcnn.weights.torch_layout import (
     Assignment,
@@ -36,60 +36,63 @@ from tfrcnn.weights.torch_layout import (
 )
 from tfrcnn.weights.torchvision import deltas_assignments, pyramid_convolutions
 
-# Constants that it saves with the weights.
+# Constants that Detectron2 saves with the weights.
 CONSTANTS = ("proposal_generator.anchor_generator.cell_anchors.", "pixel_mean", "pixel_std")
 
 
 def without_constants(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The weights of a state dict."""
+    """Drop the constants from a state dict."""
     return {key: array for key, array in state.items() if not key.startswith(CONSTANTS)}
 
 
 def num_classes(state: Mapping[str, np.ndarray]) -> int | None:
-    """C of a state dict, if it is one of Detectron2's detectors."""
+    """Return C, the number of classes without the background. None if the state dict is not a Detectron2 detector's."""
     bias = state.get("roi_heads.box_predictor.cls_score.bias")
     return None if bias is None else len(bias) - 1
 
 
 def adapted(config: DetectorConfig) -> DetectorConfig:
-    """A preset (`resnet50_fpn`, `resnet101_fpn`) as Detectron2 configures COCO-Detection/faster_rcnn_R_*_FPN_*."""
+    """Configure a preset (`resnet50_fpn`, `resnet101_fpn`) as Detectron2's COCO-Detection/faster_rcnn_R_*_FPN_*."""
     return config.replace(
         backbone=config.backbone.replace(stride_in_1x1=True, norm_epsilon=1e-5),
         image=config.image.replace(channel_order="BGR", mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0)),
         anchors=config.anchors.replace(rounding="none", nominal_strides=True),
-        rpn=config.rpn.replace(match=config.rpn.match.replace(beta=0.0)),
+        rpn=config.rpn.replace(box_loss=BoxLossConfig(beta=0.0)),
         train_proposals=dataclasses.replace(config.train_proposals, pre_nms_top_n=2000, post_nms_top_n=1000),
-        head=config.head.replace(aligned=True, match=config.head.match.replace(beta=0.0)),
+        head=config.head.replace(aligned=True, box_loss=BoxLossConfig(beta=0.0)),
     )
 
 
 def assignments(detector: FasterRCNN) -> list[Assignment]:
-    """Every weight of a detector with its key in Detectron2's state dict and what has to be done to it."""
-    found = []
+    """Return an assignment for each weight of a detector: its key in Detectron2's state dict and the conversion."""
+    result = []
     for layer in detector.backbone.layers:
         if layer.weights:
-            found += layer_assignments(layer, body_module(layer.name))
+            result += layer_assignments(layer, body_module(layer.name))
     for i, (lateral, smooth) in enumerate(pyramid_convolutions(detector), start=2):
-        found += layer_assignments(lateral, f"backbone.fpn_lateral{i}")
-        found += layer_assignments(smooth, f"backbone.fpn_output{i}")
+        result += layer_assignments(lateral, f"backbone.fpn_lateral{i}")
+        result += layer_assignments(smooth, f"backbone.fpn_output{i}")
     rpn, head, classes = detector.rpn_head, detector.box_head, detector.config.num_classes
     module = "proposal_generator.rpn_head"
-    found += layer_assignments(rpn.convs[0], f"{module}.conv")
-    found += layer_assignments(rpn.objectness, f"{module}.objectness_logits")
-    found += deltas_assignments(rpn.deltas, f"{module}.anchor_deltas", rpn.anchors_per_cell, conv_kernel)
+    result += layer_assignments(rpn.convs[0], f"{module}.conv")
+    result += layer_assignments(rpn.objectness, f"{module}.objectness_logits")
+    result += deltas_assignments(rpn.deltas, f"{module}.anchor_deltas", rpn.anchors_per_cell, conv_kernel)
     flattened = flattened_kernel(head.config.pool_size, head.config.pool_size)
     for i, dense in enumerate(head.hidden):
         module = f"roi_heads.box_head.fc{i + 1}"
-        found.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
-        found.append(Assignment(dense.bias, f"{module}.bias", unchanged))
+        result.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
+        result.append(Assignment(dense.bias, f"{module}.bias", unchanged))
     module = "roi_heads.box_predictor"
-    found += layer_assignments(head.classifier, f"{module}.cls_score")
-    found += deltas_assignments(head.regressor, f"{module}.bbox_pred", classes, dense_kernel)
-    return found
+    result += layer_assignments(head.classifier, f"{module}.cls_score")
+    result += deltas_assignments(head.regressor, f"{module}.bbox_pred", classes, dense_kernel)
+    return result
 
 
 def body_module(layer_name: str) -> str:
-    """`bn1` -> "backbone.bottom_up.stem.conv1.norm", `layer1_0_conv2` -> "backbone.bottom_up.res2.0.conv2"."""
+    """Translate a layer's name to Detectron2's.
+
+    `bn1` -> "backbone.bottom_up.stem.conv1.norm", `layer1_0_conv2` -> "backbone.bottom_up.res2.0.conv2".
+    """
     *block, part = layer_name.replace("downsample_0", "shortcut").replace("downsample_1", "shortcut.norm").split("_")
     if part.startswith("bn"):
         part = f"conv{part.removeprefix('bn')}.norm"

@@ -1,4 +1,4 @@
-"""A detector from another library's checkpoint, every weight of it accounted for."""
+"""Build a detector from another library's checkpoint. Every key and every weight must match."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ SourceName = Literal["torchvision", "detectron2"]
 
 @dataclass(frozen=True)
 class Source:
-    """A library whose checkpoints are understood.
+    """A library whose checkpoints can be imported.
 
     Attributes:
-        presets: those its networks are, with the checkpoint that it publishes for each.
-        prepare: its state dict by the names that `assignments` uses.
-        num_classes: C of such a state dict, None if it is no detector of this library.
-        coco: the categories of its own checkpoints.
-        adapt: a preset's configuration with what the library does differently, given the state dict.
+        presets: The presets of the library's networks, each with the checkpoint that the library publishes for it.
+        prepare: Renames the keys of a state dict to those that `assignments` uses, and drops what is no weight.
+        num_classes: Returns C of such a state dict. None if it is not a detector of this library.
+        assignments: Returns an assignment for each weight of a detector.
+        coco: The categories of the published checkpoints.
+        adapt: Changes a preset's configuration to match the library and the state dict.
     """
 
     presets: Mapping[str, str]
@@ -43,7 +44,7 @@ class Source:
 
 
 def _torchvision_norms(config: DetectorConfig, state: State) -> DetectorConfig:
-    """torchvision sets the batch norms' epsilon to 0 for this one published checkpoint, which was trained so."""
+    """Set the batch norms' epsilon to 0 for the one published checkpoint that torchvision trained so."""
     if config.preset == "fasterrcnn_resnet50_fpn" and torchvision.has_frozen_norms(state):
         return config.replace(backbone=config.backbone.replace(norm_epsilon=0.0))
     return config
@@ -84,45 +85,54 @@ def import_weights(
     categories: tuple[Category, ...] = (),
     norm_epsilon: float | None = None,
 ) -> FasterRCNN:
-    """Build a detector with the weights of another library's checkpoint, neither of which has to be installed.
+    """Build a detector with the weights of another library's checkpoint. That library need not be installed.
 
-    Each key of the file is used once and each weight of the detector set once, or nothing is done.
+    Each key of the file is used once, and each weight of the detector is set once. Otherwise the import fails.
 
     Args:
-        checkpoint: torchvision's .pth, .safetensors or .npz, Detectron2's .pkl; see `read_checkpoint`.
-        preset_name: the network it is of, see `SOURCES`.
-        categories: in the order of the file's classes, without the background; needed unless they are COCO's.
-        norm_epsilon: of the backbone's batch norms. By default torchvision's: 1e-5, but 0 for a
+        checkpoint: torchvision's .pth, .safetensors or .npz file, or Detectron2's .pkl file.
+        preset_name: The preset of the checkpoint's network, for example "fasterrcnn_resnet50_fpn" or "resnet50_fpn".
+        source: "torchvision" or "detectron2".
+        categories: The categories in the order of the file's classes, without the background. Required unless they
+            are COCO's.
+        norm_epsilon: Epsilon of the backbone's batch norms. None takes torchvision's: 1e-5, or 0 for a
             `fasterrcnn_resnet50_fpn` whose norms were frozen, as in its published checkpoint.
 
+    Returns:
+        The detector.
+
     Raises:
-        InputError: not a checkpoint (see `read_checkpoint`), or not of this network: lists what is missing,
-            unexpected or of another shape; categories that are not as many as the file's.
+        InputError: The file is not a checkpoint, or not of this network: the message lists what is missing, unexpected
+            or of another shape. Or the number of categories is not the file's.
+
+    Example:
+        detector = tfrcnn.import_weights("fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "fasterrcnn_resnet50_fpn")
+        tfrcnn.save_detector(detector, "runs/coco")
     """
     if source not in SOURCES:
         raise InputError(f"unknown source {source!r}: expected one of {', '.join(SOURCES)}")
-    found = SOURCES[source]
-    if preset_name not in found.presets:
-        expected = ", ".join(found.presets)
+    library = SOURCES[source]
+    if preset_name not in library.presets:
+        expected = ", ".join(library.presets)
         raise InputError(f"{source} has no network of preset {preset_name!r}: expected one of {expected}")
-    state = found.prepare(read_checkpoint(checkpoint).arrays)
-    categories = _categories(checkpoint, found, state, tuple(categories))
-    config = found.adapt(preset(preset_name, categories).detector, state)
+    state = library.prepare(read_checkpoint(checkpoint).arrays)
+    categories = _categories(checkpoint, library, state, tuple(categories))
+    config = library.adapt(preset(preset_name, categories).detector, state)
     if norm_epsilon is not None:
         config = config.replace(backbone=config.backbone.replace(norm_epsilon=norm_epsilon))
     detector = build_blank_detector(config)
     try:
-        assign(detector.weights, found.assignments(detector), state)
+        assign(detector.weights, library.assignments(detector), state)
     except InputError as error:
         raise InputError(f"{checkpoint} does not hold {source}'s {preset_name}: {error}") from error
     return detector
 
 
 def read_categories(path: str | Path) -> tuple[Category, ...]:
-    """The "categories" of a COCO json, in its order.
+    """Read the list "categories" of a COCO json file, in its order.
 
     Raises:
-        InputError: no such file, or no categories of id and name in it.
+        InputError: The file does not exist, or it has no categories with id and name.
     """
     content = read_json(path)
     entries = content.get("categories") if isinstance(content, dict) else None
@@ -135,18 +145,22 @@ def read_categories(path: str | Path) -> tuple[Category, ...]:
     )
 
 
-def _categories(path: str | Path, source: Source, state: State, given: tuple[Category, ...]) -> tuple[Category, ...]:
+def _categories(
+    path: str | Path, source: Source, state: State, categories: tuple[Category, ...]
+) -> tuple[Category, ...]:
     classes = source.num_classes(state)
     if classes is None:
         raise InputError(
             f"{path}: expected a detector with roi_heads.box_predictor.cls_score among its {len(state)} keys, "
             f"found {', '.join(list(state)[:3])}, ..."
         )
-    if given and len(given) != classes:
-        raise InputError(f"{path} has {classes} classes without the background, but {len(given)} categories were given")
-    if not given and classes != len(source.coco):
+    if categories and len(categories) != classes:
+        raise InputError(
+            f"{path} has {classes} classes without the background, but {len(categories)} categories were given"
+        )
+    if not categories and classes != len(source.coco):
         raise InputError(
             f"{path} has {classes} classes without the background, which are not COCO's {len(source.coco)}: "
             "give its categories"
         )
-    return given or source.coco
+    return categories or source.coco

@@ -1,8 +1,8 @@
-"""Stand-ins for what numpy arrays are pickled with, as in Detectron2's model zoo: plain numbers only.
+"""Stand-ins for the names in pickles of numpy arrays, as in Detectron2's model zoo: plain numbers only.
 
-numpy pickles an array as `_reconstruct(ndarray, (0,), b"b")` and then its state (version, shape, dtype, whether the
-order is Fortran's, bytes); with protocol 5 as `_frombuffer(bytes, dtype, shape, order)`. A dtype is `dtype("f4", ...)`
-with the state (version, byte order, ...).
+numpy pickles an array as `_reconstruct(ndarray, (0,), b"b")`, followed by its state (version, shape, dtype, whether the
+order is Fortran's, bytes). Protocol 5 has `_frombuffer(bytes, dtype, shape, order)`. A dtype is
+`dtype("f4", ...)` with the state (version, byte order, ...).
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class Array(Lazy):
 
 
 def _filled(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
-    """The array, after a check that shape and bytes agree: nothing larger than the file's own bytes is made."""
-    if isinstance(data, str):  # bytes of Python 2, read as latin1
+    """Make the array if shape and bytes agree. So it is never larger than the bytes in the file."""
+    if isinstance(data, str):  # bytes that Python 2 wrote, read as latin1
         data = data.encode("latin1")
     if not isinstance(dtype, Dtype) or not isinstance(data, bytes | bytearray) or order not in ("C", "F"):
         raise InputError("expected arrays of numbers, found another kind of array")
@@ -78,14 +78,14 @@ def _scalar(dtype: Any, data: Any) -> Array:
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """Protocol 2 has no bytes: Python 3 writes them as a text to encode."""
+    """Return bytes: protocol 2 has none, so Python 3 writes them as a text to encode."""
     if encoding != "latin1":
         raise InputError(f"expected bytes written as latin1, found {encoding!r}")
     return text.encode("latin1")
 
 
 def _no_bytes() -> bytes:
-    """What protocol 2 calls for bytes of no length."""
+    """Return empty bytes, for which protocol 2 writes a call."""
     return b""
 
 

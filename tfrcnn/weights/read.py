@@ -1,8 +1,8 @@
-"""Reading checkpoints of other libraries, as arrays by name in their own layout; nothing in them is ever executed.
+"""Read checkpoints of other libraries as arrays by name, in the file's layout. Nothing in a file is ever executed.
 
 Formats: files of torch.save (.pth, .pt), safetensors, numpy's .npz, and the pickles of Detectron2's model zoo (.pkl).
-Neither torch nor Detectron2 is needed. A pickle is a program, so both kinds are read by a reader that knows nothing
-but tensors and refuses all else by its name: see `restricted_pickle`.
+Neither torch nor Detectron2 is needed. A pickle is a program. The reader of pickles knows tensors only and refuses any
+other name: see `restricted_pickle`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Checkpoint:
     """The weights of a file.
 
     Attributes:
-        path: the file.
-        format: what it was found to be, whatever its name says.
-        arrays: by the file's own keys, less the prefixes `module.` (DataParallel) and `_orig_mod.` (torch.compile), in
-            the file's layout: torch's kernels are [out, in, height, width], its dense weights [out, in].
-            Floating point of any precision is float32; integers and booleans are as stored. Not to be written to:
-            arrays may share memory.
+        path: The file.
+        format: The format of the content: "pth", "safetensors", "npz" or "pkl". The file's suffix is ignored.
+        arrays: The weights by the file's keys, without the prefixes `module.` (DataParallel) and `_orig_mod.`
+            (torch.compile), in the file's layout: torch's kernels are [out, in, height, width], its dense weights
+            [out, in]. Floating point of any precision is float32. Integers and booleans are as stored. Do not write to
+            them: arrays may share memory.
     """
 
     path: Path
@@ -46,23 +46,34 @@ class Checkpoint:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """Read the weights of a .pth, .pt, .safetensors, .npz or .pkl file.
 
-    The format is told from the content. A state dict is taken as it is; of a training checkpoint, the state dict under
+    The content decides the format. The file may be a state dict, or a training checkpoint with a state dict under
     `model`, `state_dict` or `model_state_dict`.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The weights and the format.
+
     Raises:
-        InputError: no such file; not weights (an LFS pointer, a web page, TorchScript, ...); cut off or damaged; a
-            pickle that holds anything but data; safetensors without its package; weights that are NaN or infinite.
+        InputError: The file does not exist; it holds no weights (an LFS pointer, a web page, TorchScript, ...); it is
+            cut off or damaged; it is a pickle that holds anything but data; a weight is NaN or infinite. Or the package
+            `safetensors` is missing.
+
+    Example:
+        arrays = read_checkpoint("resnet50-0676ba61.pth").arrays
+        arrays["layer1.0.conv1.weight"].shape  # (64, 64, 1, 1)
     """
     path = Path(path)
     try:
-        form, read = _READERS[recognise(path)]
-        return Checkpoint(path, form, clean(_guarded(read, path)))
+        file_format, read = _READERS[recognise(path)]
+        return Checkpoint(path, file_format, clean(_guarded(read, path)))
     except InputError as error:
         raise InputError(f"{path}: {one_line(error, 500)}") from error
 
 
 def _guarded(read: _Reader, path: Path) -> dict[str, np.ndarray]:
-    """Whatever zipfile, numpy or safetensors raise over a damaged file, as the one error that users get."""
+    """Turn any error that zipfile, numpy or safetensors raise for a damaged file into an `InputError`."""
     try:
         return read(path)
     except InputError:
@@ -73,15 +84,15 @@ def _guarded(read: _Reader, path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-# What compression can save of weights: they are noise to it. More is an archive made to fill the memory.
-_MOST_INFLATION = 100
+# Weights hardly compress. An archive that inflates more is made to fill the memory.
+_MAX_INFLATION = 100
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         inflated = sum(info.file_size for info in archive.infolist())
-    if inflated > _MOST_INFLATION * path.stat().st_size:
-        raise InputError(f"expected weights, found an archive that inflates {_MOST_INFLATION} times and more")
+    if inflated > _MAX_INFLATION * path.stat().st_size:
+        raise InputError(f"expected weights, found an archive that inflates {_MAX_INFLATION} times and more")
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
@@ -98,7 +109,8 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
         from safetensors import deserialize  # its numpy interface has no bfloat16
     except ImportError as error:
         raise InputError('reading .safetensors needs a package: pip install "tfrcnn[weights]"') from error
-    return {name: _safetensor(name, tensor) for name, tensor in deserialize(path.read_bytes())}
+    tensors = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # the package has no types for it
+    return {name: _safetensor(name, tensor) for name, tensor in tensors}
 
 
 def _safetensor(name: str, tensor: dict[str, Any]) -> np.ndarray:

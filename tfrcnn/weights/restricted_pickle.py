@@ -1,13 +1,13 @@
-"""Pickles from strangers: nothing is imported, and nothing is called but the stand-ins given here.
+"""Load untrusted pickles: import nothing, and call nothing but stand-ins.
 
-A pickle is a program: it may name any function of any module and have it called. Here every name is looked up in a
-table of stand-ins and refused if it is not there. Three rules keep the stand-ins harmless:
+A pickle is a program: it can name any function of any module and call it. This loader looks up every name in a table of
+stand-ins and refuses names that are not there. Three rules keep the stand-ins harmless:
 
-- they only hold or check values; none imports, opens, evaluates, or looks up an attribute by name;
-- all have a `__setstate__` of their own, because pickle would otherwise let a file set their attributes (BUILD);
-- the opcodes are read beforehand, and those that torch, numpy and Python write for data are the only ones let through.
+- They only hold or check values. None of them imports, opens, evaluates, or looks up an attribute by name.
+- Each defines `__setstate__`, because pickle would otherwise let a file set its attributes (BUILD).
+- The opcodes are checked first. Only those that torch, numpy and Python write for data may occur.
 
-What a hostile file can still do is end the process: Python overflows its stack over tuples nested a million deep.
+A hostile file can still end the process: Python overflows its stack on tuples nested a million deep.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Sealed:
 
 
 class Lazy(Sealed):
-    """A stand-in for an array: checked already, made when asked for."""
+    """A stand-in for an array: checked when it is loaded, made when `array` is called."""
 
     __slots__ = ()
 
     def array(self) -> np.ndarray:
-        """The array; not to be written to."""
+        """Return the array. Do not write to it."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ class Call(Sealed):
 
 
 class Ignored(Sealed):
-    """A stand-in for an object that training scripts save beside the weights: its content is dropped."""
+    """A stand-in for an object that training scripts save next to the weights. Its content is dropped."""
 
     __slots__ = ()
 
@@ -66,17 +66,17 @@ class Ignored(Sealed):
         pass
 
 
-class OrderedDict(dict):
-    """A stand-in for `collections.OrderedDict`: an ordinary dict keeps its order too."""
+class OrderedDict(dict[Any, Any]):
+    """A stand-in for `collections.OrderedDict`. A plain dict keeps the order too."""
 
     __slots__ = ()
 
     def __setstate__(self, state: object) -> None:
-        """Drop the attribute `_metadata`, versions of layers, that torch hangs on its state dicts."""
+        """Drop the attribute `_metadata`, the versions of layers that torch adds to its state dicts."""
 
 
-# The names any checkpoint may hold. The ignored ones are in what torchvision's reference scripts save (`args`, and the
-# `milestones` of the learning rate) and what torch itself puts into arguments.
+# The names that any checkpoint may hold. The ignored ones occur in what torchvision's reference scripts save (`args`
+# and the `milestones` of the learning rate) and in the arguments that torch pickles.
 COMMON_GLOBALS: Mapping[str, Any] = {
     "collections.OrderedDict": OrderedDict,
     "collections.Counter": Ignored,
@@ -85,7 +85,7 @@ COMMON_GLOBALS: Mapping[str, Any] = {
     "torch.device": Ignored,
 }
 
-# What protocols 2 to 5 write for numbers, texts, bytes, lists, tuples, dicts, named objects and torch's storages.
+# The opcodes of protocols 2 to 5 for numbers, texts, bytes, lists, tuples, dicts, named objects and torch's storages.
 _OPCODES = {
     *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
     *("NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
@@ -98,18 +98,21 @@ _OPCODES = {
 
 
 def load(file: BytesIO, names: Mapping[str, Any], persistent_load: Callable[[Any], Any] | None = None) -> Any:
-    """Load one pickle, leaving the file behind it.
+    """Load one pickle. The file is then positioned at the byte after it.
 
     Args:
-        file: positioned at the pickle.
-        names: stand-ins by the full name they stand for.
-        persistent_load: turns torch's reference to a storage into a stand-in; without it there must be none.
+        file: A file that is positioned at the pickle.
+        names: Stand-ins by the full name that each stands for.
+        persistent_load: Turns torch's reference to a storage into a stand-in. None: the pickle must have no references.
+
+    Returns:
+        The object that the pickle holds, made of plain values and stand-ins.
 
     Raises:
-        InputError: the pickle names something that is not in `names`, or is damaged.
+        InputError: The pickle uses a name that is not in `names`, uses another opcode, or is damaged.
     """
     start = file.tell()
-    # A crafted or cut pickle makes both readers raise whatever comes: TypeError, KeyError, UnicodeError, ...
+    # A crafted or cut pickle can make both readers raise any error: TypeError, KeyError, UnicodeError, ...
     try:
         _check_opcodes(file)
         file.seek(start)
@@ -124,7 +127,7 @@ def load(file: BytesIO, names: Mapping[str, Any], persistent_load: Callable[[Any
 
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: BytesIO, names: Mapping[str, Any], persistent_load: Callable[[Any], Any] | None) -> None:
-        super().__init__(file, encoding="latin1")  # what arrays need that Python 2 wrote
+        super().__init__(file, encoding="latin1")  # for arrays that Python 2 wrote
         self.names, self.storage = names, persistent_load
 
     def find_class(self, module: str, name: str) -> Any:
@@ -147,12 +150,12 @@ def _check_opcodes(file: BytesIO) -> None:
         index = int(argument or 0) if opcode.name == "LONG_BINPUT" else 0
         if opcode.name not in _OPCODES:
             raise InputError(f"refused the pickle opcode {opcode.name}: weights do not need it")
-        # The unpickler allocates a memo as long as the largest index: an index as large as 2**32 is 64 GB.
+        # The unpickler allocates a memo as long as the largest index: an index of 2**32 takes 64 GB.
         if index > count:
             raise InputError(f"expected the pickle's memo in order, found index {index} at opcode {count}")
 
 
-def one_line(text: object, longest: int = 200) -> str:
-    """One line for people: a file can put anything into an error, also control characters of the terminal."""
+def one_line(text: object, max_length: int = 200) -> str:
+    """Make a text safe to print: one line, cut to `max_length`, "?" for control characters that a file may hold."""
     line = " ".join(str(text).split())
-    return "".join(character if character.isprintable() else "?" for character in line)[:longest]
+    return "".join(character if character.isprintable() else "?" for character in line)[:max_length]

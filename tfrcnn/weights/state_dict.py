@@ -1,4 +1,4 @@
-"""Arrays by name, out of what a file holds: unwrapped, renamed, in float32."""
+"""Turn the content of a file into arrays by name: unwrapped, renamed, in float32."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 from tfrcnn.errors import InputError
 from tfrcnn.weights.restricted_pickle import Lazy
 
-# Where training scripts put it: torchvision's and Detectron2's; Lightning's and MMDetection's; torch's tutorial.
+# The keys that training scripts use: torchvision and Detectron2; Lightning and MMDetection; torch's tutorial.
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
-# What wrappers put before every key: DataParallel and DistributedDataParallel, torch.compile.
+# The prefixes that wrappers add to every key: DataParallel and DistributedDataParallel; torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
 
 
 def state_dict_arrays(value: Any) -> dict[str, np.ndarray]:
-    """The arrays of an unpickled state dict, or of the one inside a training checkpoint.
+    """Return the arrays of an unpickled state dict, or of the state dict inside a training checkpoint.
 
-    A state dict holds tensors only, so that a dict under one of the known keys tells a training checkpoint.
+    A state dict holds tensors only. So a dict under one of the known keys means a training checkpoint.
 
     Raises:
-        InputError: neither.
+        InputError: The value is neither.
     """
     if isinstance(value, dict):
         value = next((value[key] for key in _WRAPPERS if isinstance(value.get(key), dict)), value)
@@ -39,10 +39,10 @@ def state_dict_arrays(value: Any) -> dict[str, np.ndarray]:
 
 
 def clean(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Floating point as float32, integers and booleans as they are, without the prefixes of wrappers.
+    """Convert floating point to float32, keep integers and booleans, and drop the prefixes of wrappers.
 
     Raises:
-        InputError: no arrays at all, another type, or a number that is NaN or infinite.
+        InputError: There are no arrays, an array has another type, or a number is NaN or infinite.
     """
     if not arrays:
         raise InputError("expected tensors by name, found none")
@@ -60,13 +60,13 @@ def clean(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def bfloat16_to_float32(bits: np.ndarray) -> np.ndarray:
-    """bfloat16, as 16 bits, to float32: its upper half, so the conversion is exact."""
+    """Convert bfloat16, given as 16 bits, to float32. The bits are its upper half, so the conversion is exact."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def standard(array: np.ndarray) -> np.ndarray:
-    """Floating point as float32, all in this machine's byte order; the array itself where it is so already."""
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is reported by its name
+    """Convert to float32 or this machine's byte order. An array that needs no conversion is returned itself."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which `clean` reports by its name
         return array.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False)
 
 

@@ -1,6 +1,7 @@
-"""Where torch keeps the weights of a Keras layer, in which layout, and a transfer that leaves nothing out.
+"""Find torch's weights of a Keras layer, convert their layout, and transfer them without leaving any out.
 
-C channels in, O out, k kernel size; `state` is a torch state dict as numpy arrays, e.g. "layer1.0.bn1.running_mean".
+C channels in, O out, k kernel size. `state` is a torch state dict as numpy arrays, with keys such as
+"layer1.0.bn1.running_mean".
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ Converter = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Assignment:
-    """One weight to take: variable <- convert(state[key])."""
+    """One weight to set: variable <- convert(state[key]).
+
+    Attributes:
+        variable: The variable to set.
+        key: The weight's key in torch's state dict.
+        convert: Converts torch's layout to Keras'.
+    """
 
     variable: keras.Variable
     key: str
@@ -27,27 +34,30 @@ class Assignment:
 
 
 def unchanged(array: np.ndarray) -> np.ndarray:
-    """Biases, and all of a batch norm."""
+    """Return the array itself: biases, and all weights of a batch norm."""
     return array
 
 
 def conv_kernel(array: np.ndarray) -> np.ndarray:
-    """[O, C, k, k] -> [k, k, C, O]."""
+    """Convert [O, C, k, k] -> [k, k, C, O]."""
     return array.transpose(2, 3, 1, 0)
 
 
 def depthwise_kernel(array: np.ndarray) -> np.ndarray:
-    """[C, 1, k, k] -> [k, k, C, 1]."""
+    """Convert [C, 1, k, k] -> [k, k, C, 1]."""
     return array.transpose(2, 3, 0, 1)
 
 
 def dense_kernel(array: np.ndarray) -> np.ndarray:
-    """[O, C] -> [C, O]."""
+    """Convert [O, C] -> [C, O]."""
     return array.transpose(1, 0)
 
 
 def flattened_kernel(rows: int, columns: int) -> Converter:
-    """[O, C * rows * columns] -> [rows * columns * C, O]: after a feature map that torch flattens channels first."""
+    """Return the conversion [O, C * rows * columns] -> [rows * columns * C, O].
+
+    It is for a dense layer behind a feature map, which torch flattens channels first.
+    """
 
     def convert(array: np.ndarray) -> np.ndarray:
         maps = array.reshape(len(array), -1, rows, columns)
@@ -57,7 +67,13 @@ def flattened_kernel(rows: int, columns: int) -> Converter:
 
 
 def outputs(order: np.ndarray, count: int, convert: Converter = unchanged) -> Converter:
-    """Output i is torch's output order[i], of `count` that torch has; then `convert`."""
+    """Return a conversion that reorders torch's outputs, then applies `convert`.
+
+    Args:
+        order: Output i here is torch's output order[i].
+        count: Number of outputs that torch's layer has.
+        convert: Conversion of the reordered array.
+    """
 
     def reordered(array: np.ndarray) -> np.ndarray:
         if len(array) != count:
@@ -75,61 +91,65 @@ KERNELS: dict[type, Converter] = {
 
 
 def layer_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment]:
-    """What a layer takes from the torch module of its kind.
+    """Return an assignment for each weight of a layer, from the torch module of the same kind.
 
     Args:
-        module: the module's name in the state dict, e.g. "backbone.body.layer1.0.conv1".
+        layer: A built layer.
+        module: The module's name in the state dict, for example "backbone.body.layer1.0.conv1".
 
     Raises:
-        TypeError: a layer with weights, of which it is not known where torch has them.
+        TypeError: The layer has weights, but no known counterpart in torch.
     """
     if isinstance(layer, keras.layers.BatchNormalization):
         names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-        return [Assignment(getattr(layer, ours), f"{module}.{theirs}", unchanged) for ours, theirs in names.items()]
+        return [Assignment(getattr(layer, name), f"{module}.{key}", unchanged) for name, key in names.items()]
     if type(layer) in KERNELS:
         kernel = Assignment(layer.kernel, f"{module}.weight", KERNELS[type(layer)])
         return [kernel, *([Assignment(layer.bias, f"{module}.bias", unchanged)] if layer.use_bias else [])]
     if layer.weights:
-        raise TypeError(f"it is not known where torch keeps the weights of {layer.name}, a {type(layer).__name__}")
+        raise TypeError(f"torch has no known counterpart for the weights of {layer.name}, a {type(layer).__name__}")
     return []
 
 
 def body_assignments(model: keras.Model, module: Callable[[str], str]) -> list[Assignment]:
-    """What a backbone takes whose layers are named as torchvision's modules (`resnet`, `mobilenet_v3_large`).
+    """Return an assignment for each weight of a backbone with torchvision's names (`resnet`, `mobilenet_v3_large`).
 
     Args:
-        module: `classifier_module` or `detector_module`: from the name of a layer to that of torch's module.
+        model: The backbone.
+        module: `classifier_module` or `detector_module`: translates a layer's name to the name of torch's module.
     """
     return [each for layer in model.layers for each in layer_assignments(layer, module(layer.name))]
 
 
 def classifier_module(layer_name: str) -> str:
-    """In torchvision's classifiers: `layer1_0_conv1` -> "layer1.0.conv1", `features_0_0` -> "features.0.0"."""
+    """Translate for torchvision's classifiers: `layer1_0_conv1` -> "layer1.0.conv1"."""
     return layer_name.replace("_", ".")
 
 
 def detector_module(layer_name: str) -> str:
-    """In torchvision's detectors: "backbone.body.layer1.0.conv1", and "backbone.body.0.0" without the "features"."""
+    """Translate for torchvision's detectors: "backbone.body.layer1.0.conv1"; "backbone.body.0.0" for `features_0_0`."""
     return f"backbone.body.{classifier_module(layer_name).removeprefix('features.')}"
 
 
 def is_bookkeeping(key: str) -> bool:
-    """Whether it is a batch norm's count of training steps, which is no weight."""
+    """Return whether a key is a batch norm's count of training steps, which is not a weight."""
     return key.endswith(".num_batches_tracked")
 
 
 def assign(
     variables: Iterable[keras.Variable], assignments: Iterable[Assignment], state: Mapping[str, np.ndarray]
 ) -> None:
-    """Set each of `variables` once, using each key of `state` once; or nothing at all.
+    """Set each of `variables` once, and use each key of `state` once. If this is not possible, change nothing.
 
     Args:
-        variables: all that must be set, e.g. `model.weights`.
+        variables: All variables that must be set, for example `model.weights`.
+        assignments: An assignment for each of them.
+        state: The state dict.
 
     Raises:
-        ValueError: the assignments leave out one of `variables`, or set it or use a key twice: they are wrong.
-        InputError: the state lacks a key, has one that is not used, or an array of another shape: it is another
-            network's.
+        ValueError: The assignments leave out a variable, set it twice, or use a key twice. They are wrong.
+        InputError: The state lacks a key, has a key that is not used, or an array of another shape. It belongs to
+            another network.
     """
     assignments = list(assignments)
     times = Counter(id(each.variable) for each in assignments)
@@ -151,7 +171,7 @@ def _converted(assignment: Assignment, array: np.ndarray) -> np.ndarray:
     expected = tuple(assignment.variable.shape)
     try:
         value = assignment.convert(array)
-    except ValueError:  # of another rank
+    except ValueError:  # the array has another rank
         value = None
     if value is None or value.shape != expected:
         raise InputError(f"{assignment.key} of shape {array.shape} does not fit {assignment.variable.path} {expected}")

@@ -1,12 +1,12 @@
-"""Files of torch.save, read without torch: the zip archive since torch 1.6, and the stream of pickles before.
+"""Read files of torch.save without torch: zip archives (torch 1.6 and later) and streams of pickles (before).
 
 A tensor is pickled as `_rebuild_tensor_v2(storage, offset, size, stride, ...)`: a strided view of a flat storage, which
-several tensors may share. The pickle refers to a storage by ("storage", type, key, location, number of elements); its
-bytes lie elsewhere:
+several tensors may share. The pickle refers to a storage by ("storage", type, key, location, number of elements). The
+bytes of the storage lie elsewhere:
 
 - zip: `NAME/data.pkl` is the pickle, `NAME/data/KEY` the bytes of a storage, `NAME/byteorder` says "little" or "big".
-- stream: pickles of a magic number, a version and facts of the machine, then of the object, then of a list of
-  storage keys; behind them, for each key, the number of elements (int64) and the bytes, always little endian.
+- stream: pickles of a magic number, a version, facts about the machine, the object, and a list of storage keys. For
+  each key follow the number of elements (int64) and the bytes, always little endian.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ _STORAGES = {
 
 
 class StorageType(Sealed):
-    """A stand-in for `torch.FloatStorage` and its like."""
+    """A stand-in for `torch.FloatStorage` and torch's other storage types."""
 
     __slots__ = ("bfloat16", "dtype")
 
     def __init__(self, code: str) -> None:
-        self.bfloat16 = code == "bfloat16"  # unknown to numpy: read as 16 bits
+        self.bfloat16 = code == "bfloat16"  # numpy does not know it: read as 16 bits
         self.dtype = np.dtype("u2" if self.bfloat16 else code)
 
 
 class Storage(Sealed):
-    """A flat storage; `read` gives its bytes, once they are needed."""
+    """A flat storage. `read` returns its bytes when they are needed."""
 
     __slots__ = ("_values", "count", "read", "type")
 
@@ -66,7 +66,7 @@ class Storage(Sealed):
         return self.count * self.type.dtype.itemsize
 
     def values(self) -> np.ndarray:
-        """All its numbers, [count]; in float32 where they are floating point. One array for all the tensors in it."""
+        """Return all numbers, [count], floating point as float32. The tensors in the storage share this array."""
         if self._values is None:
             if self.read is None:
                 raise InputError("expected the bytes of every storage, found one without")
@@ -77,7 +77,7 @@ class Storage(Sealed):
 
 
 class Tensor(Lazy):
-    """A strided view of a storage, checked to lie within it."""
+    """A strided view of a storage. The constructor checks that it lies within the storage."""
 
     __slots__ = ("_offset", "_size", "_storage", "_stride")
 
@@ -86,7 +86,7 @@ class Tensor(Lazy):
             raise InputError("expected a tensor's storage, found another object")
         if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= 32):
             raise InputError("expected a tensor's size and strides, found other values")
-        # As many elements as its storage at the most: what is stored bounds what is made of it.
+        # At most as many elements as the storage has: the size of the file bounds the memory.
         count, last = 1, offset
         for side, step in zip(size, stride):
             if not _is_count(side) or not _is_count(step):
@@ -97,7 +97,7 @@ class Tensor(Lazy):
         self._storage, self._offset, self._size, self._stride = storage, offset, size, stride
 
     def __setstate__(self, state: object) -> None:
-        """Drop what torch 0.1 to 0.3 kept beside a parameter's values: whether it is trained, and hooks."""
+        """Drop what torch 0.1 to 0.3 stored with a parameter's values: whether it is trained, and hooks."""
 
     def array(self) -> np.ndarray:
         flat = self._storage.values()[self._offset :]
@@ -106,7 +106,7 @@ class Tensor(Lazy):
 
 
 class Parameter(Sealed):
-    """A stand-in for `torch.nn.Parameter`: its tensor."""
+    """A stand-in for `torch.nn.Parameter`. It is replaced by its tensor."""
 
     __slots__ = ()
 
@@ -117,7 +117,10 @@ class Parameter(Sealed):
 
 
 def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *facts: Any) -> Tensor:
-    """`facts`: requires_grad, hooks, and a dict of flags for tensors that are negated or conjugated when read."""
+    """Make a tensor.
+
+    `facts` are requires_grad, hooks, and a dict of flags for tensors that are negated or conjugated when read.
+    """
     if len(facts) > 2 and facts[2]:
         raise InputError("expected plain tensors, found one that is negated or conjugated when read")
     return Tensor(storage, offset, size, stride)
@@ -139,7 +142,7 @@ TORCH_GLOBALS: Mapping[str, Any] = {
 
 
 def read_zip(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a zip archive; only those of the state dict are read, not an optimizer's beside it."""
+    """Read the arrays of a zip archive. An optimizer's arrays next to the state dict are not read."""
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: info for info in archive.infolist()}
         if sum(info.file_size for info in entries.values()) > path.stat().st_size:
@@ -167,12 +170,12 @@ def read_zip(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_stream(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a stream of pickles."""
+    """Read the arrays of a stream of pickles."""
     return state_dict_arrays(_load_stream(path.read_bytes()))
 
 
 def read_plain(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a pickle as Detectron2 writes them: numpy's, or tensors whose storage is a stream of its own."""
+    """Read the arrays of a pickle of Detectron2: numpy arrays, or tensors each with a stream as storage."""
     names = {**TORCH_GLOBALS, "torch.storage._load_from_bytes": Call(_load_stream)}
     return state_dict_arrays(load(BytesIO(path.read_bytes()), names))
 
@@ -194,19 +197,19 @@ def _load_stream(content: bytes) -> Any:
         if count != storage.count or len(data) != storage.nbytes:
             raise InputError(f"expected {storage.nbytes} bytes of storage {key!r}, found {len(data)}: it is cut off")
         file.seek(storage.nbytes, 1)
-        storage.read = lambda data=data: (data, "little")  # type: ignore[misc]
+        storage.read = lambda data=data: (data, "little")
     return value
 
 
 class _Storages:
-    """The storages a pickle refers to, each made once."""
+    """The storages that a pickle refers to, each made once."""
 
     def __init__(self, fields: int) -> None:
-        self.fields = fields  # the stream's references have one more: the part of a storage that is meant
+        self.fields = fields  # a stream's references have one more: a part of the storage
         self.by_key: dict[str, Storage] = {}
 
     def refer(self, reference: Any) -> tuple[str, Storage]:
-        """The key and the storage of ("storage", type, key, location, count[, part])."""
+        """Return the key and the storage of ("storage", type, key, location, count[, part])."""
         if not isinstance(reference, tuple) or len(reference) != self.fields or reference[0] != "storage":
             raise InputError("expected references to storages, found another kind")
         _, kind, key, _, count, *part = reference

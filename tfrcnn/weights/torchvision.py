@@ -1,6 +1,6 @@
-"""torchvision's Faster R-CNNs: which of their weights goes where.
+"""Map the weights of torchvision's Faster R-CNNs to this library's.
 
-Legend: C classes without the background, k anchors a cell.
+Legend: C classes without the background, k anchors per cell.
 
 | here | torchvision | difference |
 |---|---|---|
@@ -40,7 +40,7 @@ from tfrcnn.weights.torch_layout import (
 
 # (dx, dy, dw, dh) -> (dy, dx, dh, dw)
 SWAPPED = np.array([1, 0, 3, 2])
-# Before torchvision 0.13 pyramid and RPN were not yet made of Conv2dNormActivation.
+# torchvision before 0.13 has plain convolutions in pyramid and RPN, later versions have Conv2dNormActivation.
 OLD_NAMES = (
     (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
     (re.compile(r"^(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
@@ -48,7 +48,7 @@ OLD_NAMES = (
 
 
 def renamed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """A state dict by today's names, whatever version of torchvision wrote it."""
+    """Rename the keys of older torchvision versions to the current ones."""
     names = {}
     for key in state:
         names[key] = key
@@ -58,56 +58,63 @@ def renamed(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def num_classes(state: Mapping[str, np.ndarray]) -> int | None:
-    """C of a (renamed) state dict, if it is one of torchvision's detectors."""
+    """Return C of a `renamed` state dict. None if it is not a torchvision detector's."""
     bias = state.get("roi_heads.box_predictor.cls_score.bias")
     return None if bias is None else len(bias) - 1
 
 
 def has_frozen_norms(state: Mapping[str, np.ndarray]) -> bool:
-    """Whether the batch norms were FrozenBatchNorm2d, which counts no batches."""
+    """Return whether the batch norms were FrozenBatchNorm2d, which does not count batches."""
     return not any(is_bookkeeping(key) for key in state)
 
 
 def assignments(detector: FasterRCNN) -> list[Assignment]:
-    """Every weight of a detector with its key in torchvision's state dict and what has to be done to it."""
-    found = body_assignments(detector.backbone, detector_module)
+    """Return an assignment for each weight of a detector: its key in torchvision's state dict and the conversion."""
+    result = body_assignments(detector.backbone, detector_module)
     for i, (lateral, smooth) in enumerate(pyramid_convolutions(detector)):
-        found += block_assignments(lateral, f"backbone.fpn.inner_blocks.{i}")
-        found += block_assignments(smooth, f"backbone.fpn.layer_blocks.{i}")
+        result += block_assignments(lateral, f"backbone.fpn.inner_blocks.{i}")
+        result += block_assignments(smooth, f"backbone.fpn.layer_blocks.{i}")
 
     rpn, classes = detector.rpn_head, detector.config.num_classes
     for i, conv in enumerate(rpn.convs):
-        found += layer_assignments(conv, f"rpn.head.conv.{i}.0")
-    found += layer_assignments(rpn.objectness, "rpn.head.cls_logits")
-    found += deltas_assignments(rpn.deltas, "rpn.head.bbox_pred", rpn.anchors_per_cell, conv_kernel)
+        result += layer_assignments(conv, f"rpn.head.conv.{i}.0")
+    result += layer_assignments(rpn.objectness, "rpn.head.cls_logits")
+    result += deltas_assignments(rpn.deltas, "rpn.head.bbox_pred", rpn.anchors_per_cell, conv_kernel)
 
     head = detector.box_head
     for i, conv in enumerate(head.convs):
-        found += block_assignments(conv, f"roi_heads.box_head.{i}")
+        result += block_assignments(conv, f"roi_heads.box_head.{i}")
     flattened = flattened_kernel(head.config.pool_size, head.config.pool_size)
     for i, dense in enumerate(head.hidden):
-        # behind convolutions torchvision has a flatten at 4 and this at 5
+        # Behind four convolutions torchvision's module 4 is a flatten, and the dense layer is module 5.
         module = f"roi_heads.box_head.{len(head.convs) + 1 + 2 * i if head.convs else dense.name}"
-        found.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
-        found.append(Assignment(dense.bias, f"{module}.bias", unchanged))
+        result.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
+        result.append(Assignment(dense.bias, f"{module}.bias", unchanged))
     background_last = np.roll(np.arange(classes + 1), -1)
-    found += output_assignments(
+    result += output_assignments(
         head.classifier, "roi_heads.box_predictor.cls_score", background_last, classes + 1, dense_kernel
     )
-    found += deltas_assignments(head.regressor, "roi_heads.box_predictor.bbox_pred", classes, dense_kernel, skipped=1)
-    return found
+    result += deltas_assignments(head.regressor, "roi_heads.box_predictor.bbox_pred", classes, dense_kernel, skipped=1)
+    return result
 
 
 def pyramid_convolutions(detector: FasterRCNN) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
-    """The lateral and the smoothing convolution of each level."""
+    """Return the lateral and the smoothing convolution of each level."""
     return list(zip(detector.fpn.lateral, detector.fpn.smooth)) if detector.fpn else []
 
 
 def deltas_assignments(
     layer: keras.layers.Layer, module: str, groups: int, kernel: Converter, skipped: int = 0
 ) -> list[Assignment]:
-    """A layer of (dy, dx, dh, dw) for each of `groups` anchors or classes, from torch's (dx, dy, dw, dh), of which the
-    first `skipped` have no counterpart here."""
+    """Return the assignments of a layer of box deltas.
+
+    Args:
+        layer: Gives (dy, dx, dh, dw) for each anchor or class; torch's layer gives (dx, dy, dw, dh).
+        module: The name of torch's module.
+        groups: Number of anchors or classes.
+        kernel: Conversion of the kernel.
+        skipped: Number of torch's first groups that have no counterpart here.
+    """
     order = (4 * np.arange(skipped, skipped + groups)[:, None] + SWAPPED).ravel()
     return output_assignments(layer, module, order, 4 * (skipped + groups), kernel)
 
@@ -115,7 +122,7 @@ def deltas_assignments(
 def output_assignments(
     layer: keras.layers.Layer, module: str, order: np.ndarray, count: int, kernel: Converter
 ) -> list[Assignment]:
-    """A layer whose output i is torch's output order[i], of `count`."""
+    """Return the assignments of a layer whose output i is torch's output order[i]; torch's has `count` outputs."""
     return [
         Assignment(layer.kernel, f"{module}.weight", outputs(order, count, kernel)),
         Assignment(layer.bias, f"{module}.bias", outputs(order, count)),
@@ -123,7 +130,7 @@ def output_assignments(
 
 
 def block_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment]:
-    """A convolution (`module`.0) and, where there is one, its batch norm (`module`.1)."""
+    """Return the assignments of a convolution (`module`.0) and of its batch norm (`module`.1), if it has one."""
     if isinstance(layer, ConvNorm):
         return layer_assignments(layer.conv, f"{module}.0") + layer_assignments(layer.norm, f"{module}.1")
     return layer_assignments(layer, f"{module}.0")

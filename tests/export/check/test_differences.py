@@ -14,7 +14,7 @@ from tfrcnn.export.check.differences import differences, first_divergent
 from tfrcnn.export.check.report import Report
 from tfrcnn.export.contract import prepare
 from tfrcnn.export.stages import STAGES, run_stages
-from tfrcnn.layers import RoIAlign
+from tfrcnn.kernels import PORTABLE
 from tfrcnn.models import build_detector, preset
 
 
@@ -63,17 +63,15 @@ def test_round_off_is_no_divergence_and_what_is_not_a_number_is(outputs):
     assert first_divergent(differences({**outputs, "rpn_0": outputs["rpn_0"] * np.nan}, outputs), "float32") == "rpn"
 
 
-def _half_a_pixel_off(self, boxes, levels):
-    first, step = _SAMPLES(self, boxes, levels)
-    return (first - 0.5, step) if self.kernels.compiles else (first, step)
-
-
-_SAMPLES = RoIAlign._samples
+def half_a_cell_off(features, crops, strides, config):
+    shift = 0.5 * tf.gather(tf.constant(strides, tf.float32), crops.levels)[:, None]
+    return PORTABLE.roi_align(features, crops._replace(boxes=crops.boxes - shift), strides, config)
 
 
 @pytest.mark.slow
-def test_an_export_half_a_pixel_off_in_roi_align_is_found_out(detector, tmp_path, monkeypatch):
-    monkeypatch.setattr(RoIAlign, "_samples", _half_a_pixel_off)
+def test_an_export_half_a_cell_off_in_roi_align_is_found_out(detector, tmp_path, monkeypatch):
+    kernels = replace(PORTABLE, name="off", roi_align=half_a_cell_off)
+    monkeypatch.setattr("tfrcnn.export.tflite.writer._kernels", lambda *_: kernels)
     report = export(detector, tmp_path / "a.tflite", ExportOptions("tflite"))
     assert not report.passed
     assert report.first_divergent == "roi_align"

@@ -1,137 +1,198 @@
-"""Backbones: feature extractors that give one feature map a level.
+"""Backbones: networks that compute the feature maps of an image.
 
-To add one of keras.applications, add a row to `applications.APPLICATIONS`; to add an own network, write a file with a
-builder as `tiny.py` and add it to `OWN` below.
+To add one, write a file with a `BackboneSpec`, as tiny.py has, and add its line to `BACKBONES`. A network outside the
+library is registered with `register_backbone`, or passed to `tfrcnn.build_detector(config, backbone=...)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from tfrcnn.config import BackboneConfig, ImageConfig
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones import applications, mobilenet_v3, resnet, tiny, zf
+from tfrcnn.models.backbones import applications, mobilenet_v3, resnet, tiny, vgg16, zf
 from tfrcnn.models.backbones.folding import FoldedModel
-from tfrcnn.models.backbones.pretrained import load_own
+from tfrcnn.models.backbones.keras_model import find_taps, model_spec, tapped
+from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
 
-NORM_EPSILON = 1e-5
+BACKBONES: dict[str, BackboneSpec] = {
+    "tiny": tiny.SPEC,
+    "resnet50": resnet.RESNET50,
+    "resnet101": resnet.RESNET101,
+    "mobilenet_v3_large": mobilenet_v3.SPEC,
+    "zf": zf.SPEC,
+    "VGG16": vgg16.SPEC,
+    "MobileNetV2": applications.MOBILENET_V2,
+    "EfficientNetB0": applications.EFFICIENTNET_B0,
+    "ResNet50": applications.RESNET50,
+    "ResNet101": applications.RESNET101,
+}
+_LIBRARY = frozenset(BACKBONES)
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A feature extractor ready for assembly.
+    """A backbone that is built and ready for a detector.
 
     Attributes:
-        model: normalised images [B, N_h, N_w, 3] -> list of feature maps, finest first; a `FoldedModel` where there are
-            `DepthwiseConv2D`s.
-        strides: pixels of the input that a cell of each map spans.
-        stages: names of the last layer of each stage, input side first: what `frozen_stages` counts.
+        model: Takes normalised images [B, H, W, 3] and returns a list of feature maps, finest first.
+        strides: Pixels of the input per cell of each map.
+        stages: The last layer of each stage from the input side.
+        spec: The spec that it was built from.
     """
 
     model: keras.Model
     strides: tuple[int, ...]
     stages: tuple[str, ...]
+    spec: BackboneSpec
 
 
-@dataclass(frozen=True)
-class Own:
-    """A network of this package: its builder, the layers to take feature maps from, the last layers of its stages, and
-    the fields of `BackboneConfig` it understands."""
+def register_backbone(name: str, backbone: BackboneSpec | keras.Model) -> None:
+    """Add a backbone under a name, for `BackboneConfig.name`, until the process ends.
 
-    build: Callable[[BackboneConfig], keras.Model]
-    taps: tuple[str, ...]
-    stages: tuple[str, ...]
-    options: tuple[str, ...] = ()
+    A detector with this backbone needs the registration again in the process that loads it.
+
+    Args:
+        name: A name that is not one of the library's. A name that you registered before is replaced.
+        backbone: A spec; or a functional or sequential model, of which each detector gets a copy with its weights.
+
+    Raises:
+        InputError: The name is one of the library's, or the model cannot be a backbone.
+
+    Example:
+        tfrcnn.register_backbone("mine", keras.applications.DenseNet121(include_top=False))
+        config = tfrcnn.preset("mobilenet_v2_fpn", categories).detector
+        config = config.replace(backbone=tfrcnn.BackboneConfig("mine"))
+        detector = tfrcnn.build_detector(config)
+    """
+    _check_is_free(name)
+    BACKBONES[name] = _as_spec(backbone)
 
 
-def _own_resnet(depth: int) -> Own:
-    def build(config: BackboneConfig) -> keras.Model:
-        return resnet.resnet(depth, config.stride_in_1x1, _epsilon(config))
+def default_weights(config: BackboneConfig, backbone: BackboneSpec | keras.Model | None = None) -> str | None:
+    """Return the weights that a backbone starts from when the user names none.
 
-    return Own(build, resnet.taps(depth), resnet.stages(depth), ("stride_in_1x1", "norm_epsilon"))
+    Args:
+        config: The backbone's configuration.
+        backbone: The backbone itself, if it is not registered.
 
+    Returns:
+        "imagenet", "none", or None if the user has to choose.
 
-def _epsilon(config: BackboneConfig) -> float:
-    return NORM_EPSILON if config.norm_epsilon is None else config.norm_epsilon
-
-
-OWN: dict[str, Own] = {
-    "tiny": Own(lambda _: tiny.tiny(), tiny.STAGES, tiny.STAGES),
-    "resnet50": _own_resnet(50),
-    "resnet101": _own_resnet(101),
-    "mobilenet_v3_large": Own(
-        lambda config: mobilenet_v3.mobilenet_v3_large(_epsilon(config)),
-        mobilenet_v3.TAPS,
-        mobilenet_v3.STAGES,
-        ("norm_epsilon",),
-    ),
-    "zf": Own(lambda _: zf.zf(), zf.TAPS, zf.STAGES),
-}
+    Raises:
+        InputError: The name is unknown.
+    """
+    return find_spec(config.name, backbone).default_weights(config)
 
 
 def build_backbone(
-    config: BackboneConfig, weights: str | Path = "none", image: ImageConfig | None = None, name: str = "backbone"
+    config: BackboneConfig,
+    weights: str | Path = "none",
+    image: ImageConfig | None = None,
+    name: str = "backbone",
+    backbone: BackboneSpec | keras.Model | None = None,
 ) -> Backbone:
-    """Build a feature extractor.
+    """Build a backbone.
 
     Args:
-        config: its name, and optionally the layers to take feature maps from.
-        weights: "none" (random), "imagenet" (keras.applications' own, downloaded once by Keras), or a file: in the
-            layout of `keras.applications.NAME(include_top=False).save_weights`; for resnet50, resnet101 and
-            mobilenet_v3_large also torchvision's classifier (.pth, .safetensors, .npz).
-        image: the preprocessing in front of it, where it is to be compared with that of the ImageNet weights.
-        name: of the Keras model.
+        config: The backbone's name and options.
+        weights: The weights to load into the network: "none" loads nothing, "imagenet" downloads Keras' weights, else a
+            file. A library network takes the file that `keras.applications.NAME(include_top=False).save_weights` wrote.
+            resnet50, resnet101 and mobilenet_v3_large take torchvision's classifier (.pth, .safetensors, .npz).
+        image: The preprocessing in front of the backbone. It is checked against what the ImageNet weights need. None
+            skips the check.
+        name: Name of the Keras model.
+        backbone: A backbone that is not registered. `config.name` must be a name that the library does not use.
 
     Raises:
-        InputError: unknown name or tap; an option that the network does not have; taps whose strides neither double
-            nor stay; weights that do not exist, do not fit or cannot be downloaded; other preprocessing than theirs.
+        InputError: The name or a tap is unknown; the network does not have an option; the strides of the taps neither
+            double nor stay; the weights do not exist, do not fit or cannot be downloaded; the preprocessing is not the
+            one that the ImageNet weights need.
+
+    Example:
+        backbone = build_backbone(BackboneConfig("MobileNetV2"), "imagenet")
+        maps = backbone.model(np.zeros((1, 320, 320, 3), np.float32))  # backbone.strides: (4, 8, 16, 32)
     """
-    own = OWN.get(config.name)
-    _check_options(config, own.options if own else ())
+    spec = find_spec(config.name, backbone)
+    _check_options(config, spec.options)
     if image is not None and str(weights) == "imagenet":
-        applications.check_preprocessing(config.name.replace("resnet", "ResNet"), image)
-    if own:
-        model, default_taps, stages = own.build(config), own.taps, own.stages
-        load_own(model, config, weights)
-    else:
-        model, default_taps, stages = applications.build_application(config.name, weights)
-    taps = config.taps or default_taps
-    if not taps:
-        raise InputError(
-            f"backbone {config.name!r} has no feature maps at strides 4, 8, 16 or 32 (unpadded convolutions?): "
-            "name the layers to take them from in BackboneConfig.taps, or choose another"
-        )
-    names = {layer.name for layer in model.layers}
-    for tap in taps:
-        if tap not in names:
-            raise InputError(f"backbone {config.name!r} has no layer {tap!r} to take a feature map from")
-    # The passes that folding saves are up to a quarter of such a network's time, and a twentieth of a ResNet's. There
-    # it is not worth the rounding of the folded kernels, half as much again as the error of float32's sums.
+        _check_preprocessing(config.name, spec.image, image)
+    model = spec.build(config)
+    if str(weights) != "none":
+        spec.load(model, config, weights)
+    taps = config.taps or spec.taps or find_taps(model)
+    body = tapped(model, taps, config.name)
+    # Folding saves up to a quarter of the time of such a network, and a twentieth of a ResNet's. There it is not worth
+    # the rounding of the folded kernels, which adds half as much again to the error of float32's sums.
     is_light = any(isinstance(layer, keras.layers.DepthwiseConv2D) for layer in model.layers)
     kind = FoldedModel if is_light else keras.Model
-    extractor = kind(model.inputs[0], [model.get_layer(tap).output for tap in taps], name=name)
+    extractor = kind(body.inputs[0], body.outputs, name=name)
     strides = output_strides(extractor)
     if any(coarse not in (fine, 2 * fine) for fine, coarse in pairwise(strides)):
         raise InputError(
             f"the feature maps of backbone {config.name!r} must have strides that double from map to map, found "
             f"{strides} at the layers {taps}: name others in BackboneConfig.taps"
         )
-    return Backbone(extractor, strides, stages)
+    return Backbone(extractor, strides, spec.stages or taps, spec)
 
 
-def _check_options(config: BackboneConfig, understood: tuple[str, ...]) -> None:
-    for option, unset in (("stride_in_1x1", False), ("norm_epsilon", None)):
-        if getattr(config, option) != unset and option not in understood:
-            raise InputError(f"BackboneConfig.{option} is not an option of backbone {config.name!r}: leave it {unset}")
+def find_spec(name: str, backbone: BackboneSpec | keras.Model | None = None) -> BackboneSpec:
+    """Return the spec of a backbone.
+
+    Raises:
+        InputError: The name is unknown, or is the library's although a backbone is given.
+    """
+    if backbone is not None:
+        _check_is_free(name)
+        return _as_spec(backbone)
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if applications.is_application(name):
+        return applications.application(name)
+    raise InputError(
+        f"unknown backbone {name!r}: expected {', '.join(BACKBONES)}, or another constructor of keras.applications. If "
+        f"it is a model of your own, pass it again (build_detector or load_detector with backbone=MODEL), or call "
+        f"tfrcnn.register_backbone({name!r}, MODEL) first"
+    )
 
 
 def output_strides(extractor: keras.Model) -> tuple[int, ...]:
-    """Pixels of the input that a cell of each output spans, from the shapes for a 256 x 256 image."""
+    """Return the pixels of the input per cell of each output, from the shapes for a 256 x 256 image."""
     side = 256
-    maps = extractor(keras.Input((side, side, 3)))
+    maps = keras.tree.flatten(extractor(keras.Input((side, side, 3))))  # Keras unpacks a list of one map
     return tuple(round(side / feature.shape[1]) for feature in maps)
+
+
+def _as_spec(backbone: BackboneSpec | keras.Model) -> BackboneSpec:
+    return backbone if isinstance(backbone, BackboneSpec) else model_spec(backbone)
+
+
+def _check_is_free(name: str) -> None:
+    if name in _LIBRARY or applications.is_application(name):
+        raise InputError(
+            f"{name!r} is the name of a backbone of the library: give your own another name, for example "
+            'config.replace(backbone=BackboneConfig("mine"))'
+        )
+
+
+def _check_options(config: BackboneConfig, options: tuple[str, ...]) -> None:
+    for option, unset in (("stride_in_1x1", False), ("norm_epsilon", None)):
+        if getattr(config, option) != unset and option not in options:
+            raise InputError(f"BackboneConfig.{option} is not an option of backbone {config.name!r}: leave it {unset}")
+
+
+def _check_preprocessing(name: str, needed: Mapping[str, Any], image: ImageConfig) -> None:
+    """Refuse ImageNet weights behind other preprocessing than they were trained with, if that is known."""
+    for field, expected in needed.items():
+        actual = getattr(image, field)
+        if not (actual == expected if isinstance(expected, str) else np.allclose(actual, expected)):
+            raise InputError(
+                f"ImageConfig.{field} must be {expected} for the ImageNet weights of {name}, found {actual}"
+            )

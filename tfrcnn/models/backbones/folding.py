@@ -1,12 +1,13 @@
-"""Batch norm folded into the convolution before it, wherever its statistics are fixed.
+"""Fold batch norms with fixed statistics into the convolutions before them.
 
-TensorFlow adds a bias, and computes an activation behind it, within the convolution; a batch norm is two passes over
-the feature map of its own. The price is that a folded kernel is rounded once more: docs/performance.md has figures.
+TensorFlow adds a bias and applies an activation inside the convolution. A batch norm costs two more passes over the
+feature map. The price of folding is one more rounding of the kernel: docs/performance.md has figures.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -18,17 +19,19 @@ from tfrcnn.layers.base import register
 def convolve_and_normalize(
     conv: keras.layers.Layer, norm: keras.layers.BatchNormalization, x: tf.Tensor, training: bool | None
 ) -> tf.Tensor:
-    """norm(conv(x)), but for round-off, of two layers that are built and `can_fold`.
+    """Compute norm(conv(x)) up to round-off.
 
-    With m, v the statistics and s = gamma / sqrt(v + epsilon): s (K x + b - m) + beta == (s K) x + s (b - m) + beta.
+    m and v are the statistics, s = gamma / sqrt(v + epsilon): s (K x + b - m) + beta == (s K) x + s (b - m) + beta.
+    Gradients reach kernel, bias, gamma and beta, folded or not.
 
     Args:
-        x: [B, rows, columns, .].
-        training: True normalises by the batch, and updates the statistics, unless the batch norm is frozen. Gradients
-            reach kernel, bias, gamma and beta in either form.
+        conv: A built convolution.
+        norm: A built batch norm; `can_fold(conv, norm)` must be true.
+        x: [B, rows, columns, C].
+        training: True normalises by the batch and updates the statistics, unless the batch norm is frozen.
 
     Returns:
-        [B, rows, columns, .] of the convolution's compute dtype; the kernel is folded in float32.
+        [B, rows, columns, O] in the convolution's compute dtype. The kernel is folded in float32.
     """
     if training and norm.trainable:
         return norm(conv(x), training=True)
@@ -51,7 +54,7 @@ def convolve_and_normalize(
 
 
 def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
-    """Whether they are a convolution and a batch norm that `convolve_and_normalize` understands."""
+    """Return whether `convolve_and_normalize` supports these two layers."""
     if type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
     if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
@@ -66,7 +69,7 @@ def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
 
 
 class FoldedConv(keras.layers.Layer):
-    """A convolution and the batch norm behind it as one layer, without weights but theirs."""
+    """A convolution and the batch norm behind it as one layer. It has no further weights."""
 
     def __init__(self, conv: keras.layers.Layer, norm: keras.layers.BatchNormalization) -> None:
         super().__init__(dtype=conv.dtype_policy, name=conv.name, autocast=False)
@@ -75,12 +78,12 @@ class FoldedConv(keras.layers.Layer):
         self.built = True
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """[B, rows, columns, .] -> [B, rows, columns, .]."""
+        """Compute [B, rows, columns, C] -> [B, rows, columns, O]."""
         return convolve_and_normalize(self.conv, self.norm, x, training)
 
 
 class FoldedNorm(keras.layers.Layer):
-    """In the place of a batch norm that a `FoldedConv` computes: what it is given."""
+    """Stands for a batch norm that a `FoldedConv` has computed already: returns its input."""
 
     def call(self, x: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
         return x
@@ -90,16 +93,17 @@ class FoldedNorm(keras.layers.Layer):
 class FoldedModel(keras.Model):
     """A functional model that computes each batch norm within the convolution before it.
 
-    Layers, their names and weights are those of the model as it was written. It is computed by a second one, in which
-    a convolution whose output nothing but a batch norm takes is a `FoldedConv` of both, if the model uses each of them
-    once; freezing a layer, or giving it weights, is seen by it.
+    It has the layers, names and weights of the plain functional model. A second model with the same variables does the
+    computing: a convolution and a batch norm become one `FoldedConv` there if the model calls each of them once, and
+    nothing else uses the convolution's output. Frozen layers and new weights take effect as usual.
     """
 
-    # these arguments, or Keras does not save it as the functional model that it is
+    # Keras saves a functional model as such only if its class has these arguments.
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
         super().__init__(inputs=inputs, outputs=outputs, name=name, **kwargs)
         folded = _folded(keras.Model(inputs, outputs, name="folded"))
-        self._compute = lambda x, training: folded(x, training=training)  # a function, lest Keras count layers twice
+        # A function hides the second model from Keras, which would count its layers twice.
+        self._compute: Callable[..., Any] = lambda x, training: folded(x, training=training)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> Any:
         return self._compute(inputs, training)
@@ -120,22 +124,22 @@ def _folded(model: keras.Model) -> keras.Model:
 
 
 def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
-    """The batch norm to fold into a convolution, by the convolution's name."""
-    # the calls that make up the model, of layers and of Keras' operations; it has no public list of them
+    """Return the batch norm to fold into a convolution, by the convolution's name."""
+    # The calls of layers and operations that make up the model. Keras has no public list of them.
     calls = [call for depth in model._nodes_by_depth.values() for call in depth]
-    used = Counter(id(call.operation) for call in calls)
-    taken = Counter(id(tensor) for call in calls for tensor in call.input_tensors)
-    taken.update(id(tensor) for tensor in model.outputs)
+    called = Counter(id(call.operation) for call in calls)
+    uses = Counter(id(tensor) for call in calls for tensor in call.input_tensors)
+    uses.update(id(tensor) for tensor in model.outputs)
     makers = {id(tensor): call.operation for call in calls for tensor in call.output_tensors}
-    found = {}
+    norms: dict[str, keras.layers.BatchNormalization] = {}
     for call in calls:
-        if not call.input_tensors:  # where the model's input comes in
+        if not call.input_tensors:  # the model's input
             continue
-        norm, given = call.operation, call.input_tensors[0]
-        conv = makers[id(given)]
-        if can_fold(conv, norm) and used[id(conv)] == used[id(norm)] == taken[id(given)] == 1:
-            found[conv.name] = norm
-    return found
+        norm, x = call.operation, call.input_tensors[0]
+        conv = makers[id(x)]
+        if can_fold(conv, norm) and called[id(conv)] == called[id(norm)] == uses[id(x)] == 1:
+            norms[conv.name] = norm
+    return norms
 
 
 def _value(variable: Any) -> tf.Tensor:

@@ -1,37 +1,43 @@
-"""ResNet-50 and ResNet-101 (He et al., arXiv 1512.03385, table 1) in the forms that published detectors use.
+"""ResNet-50 and ResNet-101 (He et al., arXiv 1512.03385, table 1), as published detectors use them.
 
-Layers are named as torchvision's modules, with "_" for ".": `layer1_0_conv1` is its `layer1.0.conv1`.
+Layers have the names of torchvision's modules, with "_" for ".": `layer1_0_conv1` is `layer1.0.conv1`.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
+from tfrcnn.config import BackboneConfig
 from tfrcnn.errors import InputError
-from tfrcnn.models.backbones.symmetric import conv, norm
+from tfrcnn.models.backbones.applications import CAFFE, application
+from tfrcnn.models.backbones.loading import load_torchvision_classifier
+from tfrcnn.models.backbones.spec import BackboneSpec
+from tfrcnn.models.backbones.symmetric import NORM_EPSILON, conv, norm
 
 BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
-APPLICATIONS_EPSILON = 1.001e-5  # of the batch norms of keras.applications' ResNets
+APPLICATIONS_EPSILON = 1.001e-5  # the epsilon of the batch norms in keras.applications' ResNets
 
 
-def resnet(depth: int, stride_in_1x1: bool = False, norm_epsilon: float = 1e-5) -> keras.Model:
-    """Normalised images [B, N_h, N_w, 3] of any size -> the last stage [B, ceil(N_h / 32), ceil(N_w / 32), 2048].
+def resnet(depth: int, stride_in_1x1: bool = False, norm_epsilon: float = NORM_EPSILON) -> keras.Model:
+    """Build a ResNet: normalised images [B, H, W, 3] -> the last stage [B, ceil(H / 32), ceil(W / 32), 2048].
 
     Args:
         depth: 50 or 101.
-        stride_in_1x1: whether the first block of a stage strides in its first 1x1 convolution, as the paper's, Caffe's,
-            keras.applications' and Detectron2's; or, by default, in its 3x3, as torchvision's ("v1.5").
-        norm_epsilon: of the batch norms. torchvision sets 0 in the detector of its `fasterrcnn_resnet50_fpn` weights.
+        stride_in_1x1: The layer that strides in the first block of a stage. True: its first 1x1 convolution, as in the
+            paper, Caffe, keras.applications and Detectron2. False: its 3x3 convolution, as in torchvision ("v1.5").
+        norm_epsilon: Epsilon of the batch norms. torchvision uses 0 with its `fasterrcnn_resnet50_fpn` weights.
 
     Raises:
-        InputError: another depth.
+        InputError: The depth is another one.
     """
     inputs = keras.Input((None, None, 3), name="images")
     x = norm(conv(inputs, 64, 7, 2, name="conv1"), norm_epsilon, name="bn1")
     x = keras.layers.ReLU(name="relu")(x)
-    # torch pads a maximum with -inf; zeros are the same below values that a ReLU made, of which each window has one
+    # torch pads with -inf. Zeros give the same maximum, because every window has values of a ReLU in it.
     x = keras.layers.ZeroPadding2D(1, name="maxpool_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, name="maxpool")(x)
     for stage, blocks in enumerate(_blocks(depth), start=1):
@@ -50,12 +56,12 @@ def resnet(depth: int, stride_in_1x1: bool = False, norm_epsilon: float = 1e-5) 
 
 
 def taps(depth: int) -> tuple[str, ...]:
-    """The layers whose outputs are the feature maps, torchvision's `layer1` to `layer4`: strides 4, 8, 16 and 32."""
+    """Return the last layer of torchvision's `layer1` to `layer4`: the feature maps at strides 4, 8, 16 and 32."""
     return tuple(f"layer{stage}_{blocks - 1}_out" for stage, blocks in enumerate(_blocks(depth), start=1))
 
 
 def stages(depth: int) -> tuple[str, ...]:
-    """The last layer of each stage from the input side: the stem (`conv1`, `bn1`), then `layer1` to `layer4`.
+    """Return the last layer of each stage from the input side: the stem (`conv1`, `bn1`), then `layer1` to `layer4`.
 
     torchvision counts from the other end: its `trainable_backbone_layers=3` of these 5 is `frozen_stages=2` here.
     """
@@ -63,41 +69,68 @@ def stages(depth: int) -> tuple[str, ...]:
 
 
 def load_applications_resnet(model: keras.Model, source: keras.Model) -> None:
-    """Take the weights of keras.applications' ResNet, whose convolutions have biases, which these do without.
+    """Load the weights of keras.applications' ResNet. Its convolutions have biases, the ones here have none.
 
-    A bias before a batch norm is a shift of its mean, wherever the statistics are not those of the batch:
+    A batch norm with fixed statistics takes over the bias before it as a shift of its mean:
     gamma (Wx + b - mean) / std + beta == gamma (Wx - (mean - b)) / std + beta.
 
     Args:
         model: `resnet(depth, stride_in_1x1=True, norm_epsilon=APPLICATIONS_EPSILON)`.
-        source: `keras.applications.ResNet50` or `ResNet101`; its top, if it has one, is left out.
+        source: `keras.applications.ResNet50` or `ResNet101`, with or without its top.
 
     Raises:
-        InputError: the two are not the same network; nothing is changed then.
+        InputError: The two are not the same network. The model is unchanged then.
     """
-    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name != "predictions"}
-    ours = {_applications_name(layer.name): layer for layer in model.layers if layer.weights}
-    if set(ours) != set(theirs):
-        differing = ", ".join(sorted(set(ours) ^ set(theirs))[:3])
+    source_layers = {layer.name: layer for layer in source.layers if layer.weights and layer.name != "predictions"}
+    layers = {_applications_name(layer.name): layer for layer in model.layers if layer.weights}
+    if set(layers) != set(source_layers):
+        differing = ", ".join(sorted(set(layers) ^ set(source_layers))[:3])
         raise InputError(f"{source.name} is not the network {model.name}: only one of them has {differing}, ...")
-    for name, layer in ours.items():
+    for name, layer in layers.items():
         setting = "strides" if name.endswith("_conv") else "epsilon"
-        expected, found = getattr(theirs[name], setting), getattr(layer, setting)
-        if expected != found:
-            raise InputError(f"{setting} of {layer.name} must be {expected}, as in {source.name}, found {found}")
-    for name, layer in ours.items():
+        expected, actual = getattr(source_layers[name], setting), getattr(layer, setting)
+        if expected != actual:
+            raise InputError(f"{setting} of {layer.name} must be {expected}, as in {source.name}, found {actual}")
+    for name, layer in layers.items():
         if name.endswith("_conv"):
-            layer.kernel.assign(theirs[name].kernel)
+            layer.kernel.assign(source_layers[name].kernel)
         else:
-            bias = theirs[f"{name.removesuffix('_bn')}_conv"].bias
-            layer.gamma.assign(theirs[name].gamma)
-            layer.beta.assign(theirs[name].beta)
-            layer.moving_mean.assign(theirs[name].moving_mean - bias)
-            layer.moving_variance.assign(theirs[name].moving_variance)
+            bias = source_layers[f"{name.removesuffix('_bn')}_conv"].bias
+            layer.gamma.assign(source_layers[name].gamma)
+            layer.beta.assign(source_layers[name].beta)
+            layer.moving_mean.assign(source_layers[name].moving_mean - bias)
+            layer.moving_variance.assign(source_layers[name].moving_variance)
+
+
+def _spec(depth: int) -> BackboneSpec:
+    source = application(f"ResNet{depth}")
+
+    def build(config: BackboneConfig) -> keras.Model:
+        return resnet(depth, config.stride_in_1x1, NORM_EPSILON if config.norm_epsilon is None else config.norm_epsilon)
+
+    def load(model: keras.Model, config: BackboneConfig, weights: str | Path) -> None:
+        """Load keras.applications' weights if the strides are the same; else torchvision's classifier."""
+        path = Path(weights)
+        if config.stride_in_1x1 and (str(weights) == "imagenet" or (path.is_file() and h5py.is_hdf5(path))):
+            application_model = source.build(config)
+            source.load(application_model, config, weights)
+            load_applications_resnet(model, application_model)
+        else:
+            load_torchvision_classifier(model, config, weights)
+
+    return BackboneSpec(
+        build,
+        taps(depth),
+        stages(depth),
+        options=("stride_in_1x1", "norm_epsilon"),
+        image=CAFFE,
+        load=load,
+        default_weights=lambda config: "imagenet" if config.stride_in_1x1 else None,
+    )
 
 
 def _applications_name(name: str) -> str:
-    """`bn1` -> `conv1_bn`, `layer1_0_conv2` -> `conv2_block1_2_conv`, `..._downsample_0` -> `..._0_conv`."""
+    """Translate: `bn1` -> `conv1_bn`, `layer1_0_conv2` -> `conv2_block1_2_conv`, `_downsample_0` -> `_0_conv`."""
     *block, part = name.replace("downsample_0", "conv0").replace("downsample_1", "bn0").split("_")
     kind, index = part[:-1], part[-1]
     if not block:
@@ -107,7 +140,7 @@ def _applications_name(name: str) -> str:
 
 
 def _bottleneck(x: Any, channels: int, strides: tuple[int, int], norm_epsilon: float, name: str) -> Any:
-    """1x1, 3x3 and 1x1 convolution (figure 5, right) before the shortcut is added; strides of the first two."""
+    """Apply 1x1, 3x3 and 1x1 convolutions (figure 5, right). `strides` belong to the first two."""
     x = norm(conv(x, channels, 1, strides[0], name=f"{name}_conv1"), norm_epsilon, name=f"{name}_bn1")
     x = keras.layers.ReLU(name=f"{name}_relu1")(x)
     x = norm(conv(x, channels, 3, strides[1], name=f"{name}_conv2"), norm_epsilon, name=f"{name}_bn2")
@@ -119,3 +152,7 @@ def _blocks(depth: int) -> tuple[int, ...]:
     if depth not in BLOCKS:
         raise InputError(f"depth of a ResNet must be one of {', '.join(map(str, BLOCKS))}, found {depth}")
     return BLOCKS[depth]
+
+
+RESNET50 = _spec(50)
+RESNET101 = _spec(101)

@@ -1,4 +1,4 @@
-"""A small residual network trained from scratch: for demos, tests, and the mechanism within minutes on a CPU."""
+"""A small residual network that trains from scratch on a CPU within minutes: for demonstrations and tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 
+from tfrcnn.models.backbones.spec import BackboneSpec
+
 CHANNELS = (32, 64, 128)  # at strides 4, 8, 16
 STAGES = tuple(f"stage{i}_out" for i in range(1, len(CHANNELS) + 1))
 
 
 def tiny() -> keras.Model:
-    """Normalised images [B, N_h, N_w, 3] -> a residual network with batch norm, strides 4, 8 and 16, 0.6 M weights."""
+    """Build the network, with 0.6 M weights: normalised images [B, H, W, 3] -> [B, H / 16, W / 16, 128]."""
     inputs = keras.Input((None, None, 3), name="images")
     x = _conv_norm(inputs, 16, strides=2, name="stem")
     x = keras.layers.ReLU(name="stem_out")(x)
@@ -39,5 +41,8 @@ def _conv_norm(x: Any, channels: int, kernel_size: int = 3, strides: int = 1, *,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )
-    # momentum 0.9: a small run has too few steps for Keras' 0.99 to forget the initial statistics
+    # A small run has too few steps for a momentum of 0.99, Keras' default, to forget the initial statistics.
     return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(conv(x))
+
+
+SPEC = BackboneSpec(build=lambda config: tiny(), taps=STAGES, stages=STAGES)

@@ -1,11 +1,11 @@
-"""What notebooks draw with: pixels and boxes are where their coordinates say."""
+"""Images and boxes on matplotlib axes: each is drawn at its coordinates."""
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tfrcnn.plots import show_boxes, show_image
+from tfrcnn.drawing import show_boxes, show_image
 
 
 @pytest.fixture

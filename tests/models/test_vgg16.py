@@ -1,4 +1,4 @@
-"""fc6 and fc7 from VGG-16's classifier, by files in Keras' own layouts with the real names and few units."""
+"""fc6 and fc7 from VGG-16's classifier: files in Keras' layouts, with the real names and few units."""
 
 import shutil
 
@@ -12,15 +12,15 @@ from tfrcnn.config import BackboneConfig, Category, HeadConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import BoxHead
 from tfrcnn.models import build_detector, preset
-from tfrcnn.models.backbones import build_backbone, classifier
-from tfrcnn.models.backbones.classifier import load_classifier
+from tfrcnn.models.backbones import build_backbone, vgg16
+from tfrcnn.models.backbones.vgg16 import load_classifier
 
 UNITS = (8, 6)
 
 
 @pytest.fixture(scope="module")
-def vgg16():
-    """VGG16(include_top=True) with 8 and 6 units in place of twice 4096; other weights than any that is built later."""
+def network():
+    """Return VGG16(include_top=True) with 8 and 6 units instead of 4096. Its seed differs from all later models."""
     keras.utils.set_random_seed(1)
     body = keras.applications.VGG16(include_top=False, weights=None, input_shape=(224, 224, 3))
     x = keras.layers.Flatten(name="flatten")(body.output)
@@ -30,15 +30,15 @@ def vgg16():
 
 
 @pytest.fixture(scope="module")
-def files(vgg16, tmp_path_factory):
-    """Of today's Keras, of earlier ones, and those of earlier ones that hold a whole model."""
+def files(network, tmp_path_factory):
+    """Write weight files in the layouts of Keras 3 and Keras 2, and a whole model in the layout of Keras 2."""
     folder = tmp_path_factory.mktemp("weights")
-    vgg16.save_weights(folder / "new.weights.h5")
+    network.save_weights(folder / "new.weights.h5")
     with File(folder / "old.h5", "w") as file:
-        save_weights_to_hdf5_group(file, vgg16)
+        save_weights_to_hdf5_group(file, network)
     with File(folder / "old_model.h5", "w") as file:
-        save_weights_to_hdf5_group(file.create_group("model_weights"), vgg16)
-    body = keras.Model(vgg16.input, vgg16.get_layer("block5_pool").output)
+        save_weights_to_hdf5_group(file.create_group("model_weights"), network)
+    body = keras.Model(network.input, network.get_layer("block5_pool").output)
     body.save_weights(folder / "no_top.weights.h5")
     with File(folder / "no_top.h5", "w") as file:
         save_weights_to_hdf5_group(file, body)
@@ -46,7 +46,7 @@ def files(vgg16, tmp_path_factory):
 
 
 def head_of(units=UNITS):
-    """A box head behind VGG-16, as the seed makes it."""
+    """Return a box head for VGG-16 with seeded weights."""
     keras.utils.set_random_seed(0)
     head = BoxHead(HeadConfig(units=units, dropout=0.5), 2)
     head.build((None, None, 7, 7, 512))
@@ -58,26 +58,26 @@ def test_the_layouts_are_those_of_keras_names_and_order(files):
         assert list(file.attrs["layer_names"])[-4:] == ["flatten", "fc1", "fc2", "predictions"]
         assert file["fc1"]["fc1/kernel"].shape == (7 * 7 * 512, 8)
     with File(files / "new.weights.h5") as file:
-        assert [file[f"{name}/vars/0"].shape for name in classifier.NEW_LAYOUT] == [(25088, 8), (8, 6), (6, 10)]
+        assert [file[f"{name}/vars/0"].shape for name in vgg16.DENSE_GROUPS] == [(25088, 8), (8, 6), (6, 10)]
 
 
 @pytest.mark.parametrize("name", ["new.weights.h5", "old.h5", "old_model.h5"])
-def test_a_box_head_computes_what_the_classifier_does_of_the_same_bins(name, files, vgg16):
+def test_a_box_head_computes_what_the_classifier_does_of_the_same_bins(name, files, network):
     head = head_of()
     assert (
         load_classifier(head, files / name) == f"The box head's fc6 and fc7 start from fc1 and fc2 of {files / name}."
     )
     bins = np.random.default_rng(0).uniform(0, 9, (1, 3, 7, 7, 512)).astype(np.float32)
-    hidden = keras.Model(vgg16.get_layer("flatten").input, vgg16.get_layer("fc2").output)(bins[0])
-    assert np.count_nonzero(hidden) > 3  # not all cut off by ReLU
+    hidden = keras.Model(network.get_layer("flatten").input, network.get_layer("fc2").output)(bins[0])
+    assert np.count_nonzero(hidden) > 3  # ReLU does not zero everything
     np.testing.assert_allclose(head(bins)[0][0], head.classifier(hidden), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["new.weights.h5", "old.h5", "old_model.h5", "no_top.weights.h5", "no_top.h5"])
-def test_the_convolutions_come_from_a_file_with_a_classifier_or_without(name, files, vgg16):
+def test_the_convolutions_come_from_a_file_with_a_classifier_or_without(name, files, network):
     model = build_backbone(BackboneConfig("VGG16"), files / name).model
     for layer in ("block1_conv1", "block5_conv3"):
-        for array, other in zip(model.get_layer(layer).get_weights(), vgg16.get_layer(layer).get_weights()):
+        for array, other in zip(model.get_layer(layer).get_weights(), network.get_layer(layer).get_weights()):
             np.testing.assert_array_equal(array, other)
 
 
@@ -94,8 +94,8 @@ def test_a_file_that_lacks_a_convolution_is_refused_though_it_has_a_classifier(f
     [
         ("no_top.weights.h5", UNITS, "no_top.weights.h5 has none (it was made with include_top=False)."),
         ("no_top.h5", UNITS, "no_top.h5 has none (it was made with include_top=False)."),
-        ("new.weights.h5", (8, 5), "new.weights.h5 [(25088, 8), (8, 6)]."),
-        ("old.h5", (8,), "old.h5 [(25088, 8), (8, 6)]."),
+        ("new.weights.h5", (8, 5), "new.weights.h5 has [(25088, 8), (8, 6)]."),
+        ("old.h5", (8,), "old.h5 has [(25088, 8), (8, 6)]."),
     ],
 )
 def test_layers_that_find_none_of_their_shape_stay_random_and_the_note_says_why(name, units, message, files):
@@ -107,28 +107,28 @@ def test_layers_that_find_none_of_their_shape_stay_random_and_the_note_says_why(
         np.testing.assert_array_equal(layer.kernel, other.kernel)
 
 
-def test_imagenet_weights_bring_the_classifier_where_it_fits(vgg16, monkeypatch):
-    asked = []
-    monkeypatch.setattr(keras.applications, "VGG16", lambda **options: asked.append(options) or vgg16)
-    assert load_classifier(head_of(), "imagenet").endswith(f"those of ImageNet's VGG16 {classifier.SHAPES}.")
-    assert not asked  # no half gigabyte for layers that it would not fit
-    monkeypatch.setattr(classifier, "SHAPES", [(25088, 8), (8, 6)])
+def test_imagenet_weights_bring_the_classifier_where_it_fits(network, monkeypatch):
+    calls = []
+    monkeypatch.setattr(keras.applications, "VGG16", lambda **options: calls.append(options) or network)
+    assert load_classifier(head_of(), "imagenet").endswith(f"but ImageNet's VGG16 has {vgg16.SHAPES}.")
+    assert not calls  # half a gigabyte is not downloaded for layers that do not fit
+    monkeypatch.setattr(vgg16, "SHAPES", [(25088, 8), (8, 6)])
     head = head_of()
     assert load_classifier(head, "imagenet") == "The box head's fc6 and fc7 start from fc1 and fc2 of imagenet."
-    assert asked == [{"weights": "imagenet"}]
-    np.testing.assert_array_equal(head.hidden[1].kernel, vgg16.get_layer("fc2").kernel)
+    assert calls == [{"weights": "imagenet"}]
+    np.testing.assert_array_equal(head.hidden[1].kernel, network.get_layer("fc2").kernel)
 
 
-def test_a_detector_starts_from_the_whole_network(files, vgg16):
+def test_a_detector_starts_from_the_whole_network(files, network):
     config = preset("vgg16", (Category(1, "cell"),)).detector
     detector = build_detector(config.replace(head=config.head.replace(units=UNITS)), files / "new.weights.h5")
     assert detector.weights_note.endswith("new.weights.h5.")
-    np.testing.assert_array_equal(detector.box_head.hidden[0].kernel, vgg16.get_layer("fc1").kernel)
+    np.testing.assert_array_equal(detector.box_head.hidden[0].kernel, network.get_layer("fc1").kernel)
     np.testing.assert_array_equal(
-        detector.backbone.get_layer("block5_conv3").kernel, vgg16.get_layer("block5_conv3").kernel
+        detector.backbone.get_layer("block5_conv3").kernel, network.get_layer("block5_conv3").kernel
     )
 
 
 def test_the_papers_head_has_the_shapes_that_keras_publishes():
     head = preset("vgg16").detector.head
-    assert [(head.pool_size**2 * 512, head.units[0]), head.units] == classifier.SHAPES
+    assert [(head.pool_size**2 * 512, head.units[0]), head.units] == vgg16.SHAPES

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tfrcnn.data.example import Example, ImageDetections
+from tfrcnn.drawing import PALETTE, color_of, contact_sheet, draw_comparison, draw_detections, save_png
+from tfrcnn.drawing.palette import WHITE
+from tfrcnn.drawing.pen import Pen
 from tfrcnn.errors import InputError
-from tfrcnn.visualize import PALETTE, WHITE, _Pen, color_of, contact_sheet, draw_comparison, draw_detections, save_png
 
 GREY = np.full((240, 320, 3), 90, np.uint8)
 NAMES = ("cat", "dog")
@@ -71,7 +73,7 @@ def test_enlarged_picture_has_its_boxes_at_the_same_places():
     below=st.booleans(),
 )
 def test_tags_do_not_leave_the_picture(size, corners, name, below):
-    pen = _Pen(Image.new("RGB", size))
+    pen = Pen(Image.new("RGB", size))
     (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
     pen.outline((x1, y1, x2, y2), WHITE, dashed=below)
     pen.tag((x1, y1, x2, y2), name.replace("\n", " "), WHITE, below)
@@ -82,7 +84,7 @@ def test_tags_do_not_leave_the_picture(size, corners, name, below):
 
 
 def test_two_tags_of_one_box_do_not_cover_each_other():
-    pen = _Pen(Image.new("RGB", (400, 300)))
+    pen = Pen(Image.new("RGB", (400, 300)))
     for _ in range(4):
         pen.tag((100, 100, 200, 200), "something", WHITE)
     plates = np.array(pen.tags)
@@ -93,7 +95,7 @@ def test_two_tags_of_one_box_do_not_cover_each_other():
 
 
 def test_letters_grow_with_the_picture():
-    heights = [_Pen(Image.new("RGB", (side, side))).font.size for side in (64, 640, 6400)]
+    heights = [Pen(Image.new("RGB", (side, side))).font.size for side in (64, 640, 6400)]
     assert heights == [10, 16, 160]
 
 
@@ -119,27 +121,27 @@ def test_what_cannot_be_drawn_is_refused(image, labels, scores, message):
         draw([[1, 1, 5, 5]], labels, scores, image)
 
 
-def compared(found_label, score=0.9):
+def compared(label, score=0.9):
     box = np.array([[100, 50, 200, 150]], np.float32)
     no = np.zeros(1, bool)
     example = Example(1, Path("1.png"), 240, 320, box, np.array([0]), no, no, np.ones(1), 1, np.ones(1))
-    detections = ImageDetections(1, box + 2, np.array([score], np.float32), np.array([found_label]))
+    detections = ImageDetections(1, box + 2, np.array([score], np.float32), np.array([label]))
     return np.asarray(draw_comparison(GREY, example, detections, NAMES, long_side=None))
 
 
-def test_found_object_is_dashed_and_its_name_not_repeated():
-    white = pixels_of(compared(found_label=0), WHITE)
+def test_detected_object_is_dashed_and_its_name_not_repeated():
+    white = pixels_of(compared(label=0), WHITE)
     assert 50 < len(white) < 1000
     assert white[:, 0].max() <= 202
 
 
 def test_object_taken_for_another_has_its_name_in_white():
-    assert len(pixels_of(compared(found_label=1), WHITE)) > len(pixels_of(compared(found_label=0), WHITE)) + 100
-    assert len(pixels_of(compared(found_label=1), color_of(1))) > 300
+    assert len(pixels_of(compared(label=1), WHITE)) > len(pixels_of(compared(label=0), WHITE)) + 100
+    assert len(pixels_of(compared(label=1), color_of(1))) > 300
 
 
 def test_detection_below_the_threshold_is_not_shown():
-    assert len(pixels_of(compared(found_label=0, score=0.3), color_of(0))) == 0
+    assert len(pixels_of(compared(label=0, score=0.3), color_of(0))) == 0
 
 
 def test_sheet_holds_every_tile_in_its_cell(tmp_path):

@@ -1,0 +1,179 @@
+"""COCO json, value by value: which are accepted and which are faults. The parser alone, without images."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrcnn.config import Category
+from tfrcnn.data.checks import Parsed
+from tfrcnn.data.coco import parse_coco
+
+IMAGE = {"id": 1, "file_name": "a.png", "height": 30, "width": 40}
+CATEGORY = {"id": 1, "name": "cell"}
+ANNOTATION = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+
+
+def parse(folder: Path, **lists: list[Any]) -> Parsed:
+    """A json with one image, one category and one annotation, where a list is not given."""
+    path = folder / "instances.json"
+    path.write_text(json.dumps({"images": [IMAGE], "categories": [CATEGORY], "annotations": [ANNOTATION], **lists}))
+    return parse_coco(path)
+
+
+def with_value(key: str, field: str, value: Any) -> dict[str, list[Any]]:
+    item = {"images": IMAGE, "categories": CATEGORY, "annotations": ANNOTATION}[key]
+    return {key: [{**item, field: value}]}
+
+
+ACCEPTED = [
+    ("images", "height", 30.0),
+    ("images", "height", 0),
+    ("images", "width", None),
+    ("categories", "id", 1.0),
+    ("categories", "id", "1"),
+    ("annotations", "category_id", "000000000000000001"),  # 18 digits
+    ("annotations", "iscrowd", 0),
+    ("annotations", "iscrowd", True),
+    ("annotations", "area", 0),
+    ("annotations", "area", 12.5),
+    ("annotations", "bbox", [0, 0.5, -1, 1e3]),
+    ("annotations", "id", 0),
+    ("annotations", "id", 2**63 - 1),
+    ("annotations", "id", 1 - 2**63),
+]
+
+
+@pytest.mark.parametrize(("key", "field", "value"), ACCEPTED)
+def test_a_value_of_the_right_kind_is_no_fault(tmp_path: Path, key: str, field: str, value: Any) -> None:
+    parsed = parse(tmp_path, **with_value(key, field, value))
+    assert parsed.faults == []
+    assert (len(parsed.images), len(parsed.categories), len(parsed.boxes)) == (1, 1, 1)
+
+
+REFUSED = [
+    ("images", "id", [1.0, True, None, [1]]),
+    ("images", "file_name", ["", 5, None]),
+    ("images", "height", [-1, 30.5, "30", True, [30]]),
+    ("categories", "id", [1.5, True, "1.0", "x", "", "0000000000000000001", None]),
+    ("categories", "name", ["", 5, None]),
+    ("annotations", "image_id", [1.0, True, None]),
+    ("annotations", "category_id", [1.5, True, "0000000000000000001", None]),
+    ("annotations", "bbox", [[1, 2, 3], [1, 2, 3, 4, 5], [True, 2, 3, 4], [1, 2, 3, "4"], "1234", {}, None]),
+    ("annotations", "iscrowd", [-1, 2, "1", None]),
+    ("annotations", "area", ["1", True, None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"), [(key, field, value) for key, field, values in REFUSED for value in values]
+)
+def test_a_value_of_another_kind_is_one_fault_that_names_its_field(
+    tmp_path: Path, key: str, field: str, value: Any
+) -> None:
+    parsed = parse(tmp_path, **with_value(key, field, value))
+    assert [(fault.kind, fault.field) for fault in parsed.faults] == [("bad-value", f"{key}[0].{field}")]
+    assert parsed.boxes == []
+
+
+@pytest.mark.parametrize(
+    ("value", "kinds"),
+    [
+        (1.0, ["bad-value", "annotations-renumbered"]),
+        (True, ["bad-value", "annotations-renumbered"]),
+        ("", ["annotations-renumbered"]),
+        (2**63, ["annotations-renumbered"]),
+        (-(2**63), ["annotations-renumbered"]),
+    ],
+)
+def test_an_annotation_is_kept_whatever_its_id(tmp_path: Path, value: Any, kinds: list[str]) -> None:
+    parsed = parse(tmp_path, **with_value("annotations", "id", value))
+    assert [fault.kind for fault in parsed.faults] == kinds
+    assert [box.annotation_id for box in parsed.boxes] == [None]
+
+
+def test_annotations_without_an_id_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
+    without = {key: value for key, value in ANNOTATION.items() if key != "id"}
+    parsed = parse(tmp_path, annotations=[without, without, {**ANNOTATION, "id": "a"}, {**ANNOTATION, "id": "a"}])
+    assert [(fault.kind, fault.field) for fault in parsed.faults] == [
+        ("duplicate-annotation-id", "annotations[3].id"),
+        ("annotations-renumbered", "annotations"),
+    ]
+    assert len(parsed.boxes) == 4
+
+
+def test_one_id_that_is_no_whole_number_renumbers_all_wherever_it_stands(tmp_path: Path) -> None:
+    parsed = parse(tmp_path, annotations=[{**ANNOTATION, "id": "a"}, {**ANNOTATION, "id": 5}])
+    assert [fault.kind for fault in parsed.faults] == ["annotations-renumbered"]
+
+
+@pytest.mark.parametrize("area", [float("inf"), -float("inf"), pytest.param(10**400, id="googol^4")])
+def test_an_endless_area_is_none(tmp_path: Path, area: Any) -> None:
+    assert [box.area for box in parse(tmp_path, **with_value("annotations", "area", area)).boxes] == [None]
+
+
+def test_a_box_is_y_x_and_their_ends_with_its_label_area_and_place(tmp_path: Path) -> None:
+    second = {**ANNOTATION, "id": 2, "category_id": 9, "iscrowd": 1, "area": 7.5}
+    parsed = parse(tmp_path, categories=[{"id": 9, "name": "nine"}, CATEGORY], annotations=[ANNOTATION, second])
+    assert parsed.categories == (Category(1, "cell"), Category(9, "nine"))
+    assert [tuple(box) for box in parsed.boxes] == [
+        (0, 0, (2, 1, 6, 4), 0, False, False, 0, 1),
+        (0, 1, (2, 1, 6, 4), 1, True, False, 7.5, 2),
+    ]
+
+
+def test_annotations_of_an_image_that_cannot_be_used_are_left_out_without_a_fault_each(tmp_path: Path) -> None:
+    parsed = parse(tmp_path, images=[{"id": 1, "height": 30, "width": 40}, {**IMAGE, "id": 2}])
+    assert [(fault.kind, fault.field) for fault in parsed.faults] == [("bad-value", "images[0].file_name")]
+    assert parsed.boxes == []
+
+
+def test_the_first_of_two_equal_ids_is_kept(tmp_path: Path) -> None:
+    parsed = parse(
+        tmp_path,
+        images=[IMAGE, {**IMAGE, "file_name": "b.png"}, {**IMAGE, "id": 2, "file_name": "c.png"}],
+        categories=[CATEGORY, {"id": 1, "name": "other"}, {"id": 2, "name": "cell"}, {"id": 3, "name": "third"}],
+    )
+    assert [(image.image_id, image.candidates[0].name) for image in parsed.images] == [(1, "a.png"), (2, "c.png")]
+    assert parsed.categories == (Category(1, "cell"), Category(3, "third"))
+    assert [fault.field for fault in parsed.faults] == ["categories[1].id", "categories[2].name", "images[1].id"]
+
+
+def test_an_item_that_cannot_be_used_hides_none_after_it(tmp_path: Path) -> None:
+    parsed = parse(
+        tmp_path,
+        images=[5, IMAGE],
+        categories=[{"id": 2}, {"name": "x"}, CATEGORY],
+        annotations=[None, {**ANNOTATION, "bbox": []}, {**ANNOTATION, "id": 2}],
+    )
+    assert [fault.field for fault in parsed.faults] == [
+        "categories[0].name", "categories[1].id", "images[0]", "annotations[0]", "annotations[1].bbox"
+    ]  # fmt: skip
+    assert [(box.place, box.annotation_id) for box in parsed.boxes] == [(2, 2)]
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(30, 40.0, (30, 40)), (0, 40, None), (30, None, None)])
+def test_a_size_is_height_and_width_or_unknown(tmp_path: Path, height: Any, width: Any, size: Any) -> None:
+    parsed = parse(tmp_path, images=[{**IMAGE, "height": height, "width": width}])
+    assert [image.size for image in parsed.images] == [size]
+
+
+def test_images_are_looked_for_next_to_the_json_then_in_images_or_only_where_the_user_says(tmp_path: Path) -> None:
+    parse(tmp_path)
+    path = tmp_path / "instances.json"
+    assert parse_coco(path).images[0].candidates == (tmp_path / "a.png", tmp_path / "images" / "a.png")
+    assert parse_coco(path, tmp_path / "else").images[0].candidates == (tmp_path / "else" / "a.png",)
+
+
+def test_a_file_that_is_no_utf8_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "instances.json"
+    path.write_bytes(b'{"images": "\xff"}')
+    assert [(fault.kind, fault.field) for fault in parse_coco(path).faults] == [("syntax-error", "")]
+
+
+@pytest.mark.parametrize(("length", "shown"), [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "...")])
+def test_a_long_value_is_cut_to_60_characters_in_messages(tmp_path: Path, length: int, shown: str) -> None:
+    parsed = parse(tmp_path, images=[{**IMAGE, "height": "x" * length}])
+    assert parsed.faults[0].message.endswith(f" {shown}")
+    assert len(shown) == 60

@@ -1,0 +1,161 @@
+"""Pascal VOC, value by value: which are accepted and which are faults. The parser alone; images are empty files."""
+
+from pathlib import Path
+
+import pytest
+
+from tfrcnn.config import Category
+from tfrcnn.data.checks import Parsed
+from tfrcnn.data.voc import parse_voc, split_names
+
+BOX = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>4</xmax><ymax>6</ymax></bndbox>"
+CAT = f"<object><name>cat</name>{BOX}</object>"
+
+
+def annotation(*objects: str, size: str = "40 30", filename: str = "") -> str:
+    width, height = size.split()
+    return (
+        f"<annotation><filename>{filename}</filename><size><width>{width}</width><height>{height}</height></size>"
+        f"{''.join(objects)}</annotation>"
+    )
+
+
+def parse(root: Path, annotations: dict[str, str], split: str | None = None, images: tuple[str, ...] = ()) -> Parsed:
+    """A VOC folder whose split lists all annotations; each has an image with .jpg unless `images` names the files."""
+    for name, text in annotations.items():
+        write(root / "Annotations" / f"{name}.xml", text)
+    for name in images or [f"{name}.jpg" for name in annotations]:
+        write(root / "JPEGImages" / name)
+    write(root / "ImageSets" / "Main" / "train.txt", "\n".join(annotations) if split is None else split)
+    return parse_voc(root, "train")
+
+
+def write(path: Path, text: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def faults(parsed: Parsed) -> list[tuple[str, str, str]]:
+    return [(fault.kind, Path(fault.file).name, fault.field) for fault in parsed.faults]
+
+
+def test_boxes_belong_to_their_images_with_label_place_and_difficult(tmp_path: Path) -> None:
+    dog = f"<object><name>dog</name><difficult>1</difficult>{BOX}</object>"
+    parsed = parse(tmp_path, {"a": annotation(dog), "b": annotation(), "c": annotation(CAT, dog)})
+    assert parsed.categories == (Category(1, "cat"), Category(2, "dog"))
+    assert [(image.image_id, image.size) for image in parsed.images] == [(name, (30, 40)) for name in "abc"]
+    assert [tuple(box) for box in parsed.boxes] == [
+        (0, 0, (0, 1, 6, 4), 1, False, True, None, None),
+        (2, 0, (0, 1, 6, 4), 0, False, False, None, None),
+        (2, 1, (0, 1, 6, 4), 1, False, True, None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("40 30", (30, 40)),
+        ("40.0 30.0", (30, 40)),
+        ("999999999 1", (1, 999999999)),
+        ("9999999999 1", None),  # ten digits
+        ("40.5 30", None),
+        ("-40 30", None),
+        ("4² 30", None),
+        ("٤ 30", None),  # a digit that is not ASCII
+        ("0 30", None),
+        ("40 0", None),
+    ],
+)
+def test_a_size_is_two_whole_numbers_or_unknown(tmp_path: Path, text: str, size: tuple[int, int] | None) -> None:
+    parsed = parse(tmp_path, {"a": annotation(CAT, size=text)})
+    assert [image.size for image in parsed.images] == [size]
+    assert not parsed.faults
+
+
+@pytest.mark.parametrize(
+    ("flag", "difficult"),
+    [("", False), ("0", False), ("false", False), ("1", True), ("true", True), (" TRUE ", True)],
+)
+def test_difficult_is_a_flag_in_words_or_digits(tmp_path: Path, flag: str, difficult: bool) -> None:
+    parsed = parse(tmp_path, {"a": annotation(f"<object><name>cat</name><difficult>{flag}</difficult>{BOX}</object>")})
+    assert [box.difficult for box in parsed.boxes] == [difficult]
+    assert not parsed.faults
+
+
+@pytest.mark.parametrize("flag", ["2", "-1", "yes"])
+def test_another_flag_is_a_fault_and_hides_no_object_after_it(tmp_path: Path, flag: str) -> None:
+    parsed = parse(tmp_path, {"a": annotation(f"<object><name>cat</name><difficult>{flag}</difficult></object>", CAT)})
+    assert ("bad-value", "a.xml", "object[0].difficult") in faults(parsed)
+    assert [box.place for box in parsed.boxes] == [1]
+
+
+def test_truncated_objects_are_counted_in_the_split_only(tmp_path: Path) -> None:
+    texts = ["<truncated>1</truncated>", "<truncated>0</truncated>", "<truncated>1</truncated>", ""]
+    objects = [f"<object><name>cat</name>{text}{BOX}</object>" for text in texts]
+    parsed = parse(tmp_path, {"a": annotation(*objects), "b": annotation(*objects)}, split="a")
+    assert parsed.summary["truncated"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<html/>", "bad-value"),
+        ("<annotation>", "syntax-error"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', "syntax-error"),
+        ('<?xml version="1.0" encoding="klingon"?><annotation/>', "syntax-error"),
+    ],
+)
+def test_a_file_that_is_no_annotation_is_worse_in_the_split_than_outside(tmp_path: Path, text: str, kind: str) -> None:
+    inside = parse(tmp_path, {"a": text, "b": annotation(CAT)}, split="a\nb")
+    outside = parse(tmp_path, {"a": text, "b": annotation(CAT)}, split="b")
+    assert [(fault.kind, Path(fault.file).name) for fault in inside.faults] == [(kind, "a.xml")]
+    assert [(fault.kind, Path(fault.file).name) for fault in outside.faults] == [("unread-annotation", "a.xml")]
+    assert [len(parsed.boxes) for parsed in (inside, outside)] == [1, 1]
+
+
+def test_a_split_made_for_one_class_may_list_names_with_spaces(tmp_path: Path) -> None:
+    names = ["by the sea", "in the park", "x 7", "y"]
+    split = "\ufeffby the sea  1\nin the park -1\n\nx 7\ny  0\nby the sea 1\nz 7\n"
+    parsed = parse(tmp_path, {name: annotation(CAT) for name in names}, split)
+    assert [image.image_id for image in parsed.images] == ["by the sea", "x 7", "y"]
+    assert faults(parsed) == [
+        ("duplicate-image-id", "train.txt", "line 6"),
+        ("missing-annotation", "train.txt", "line 7"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filename", "files", "used", "kinds"),
+    [
+        ("b.png", ("b.png",), "b.png", []),
+        ("b.png", ("b.png", "a.jpg"), "b.png", ["filename-differs"]),
+        ("a.png", ("a.png", "a.jpg"), "a.png", []),
+        ("b.png", ("a.bmp",), "a.bmp", []),
+        ("", ("a.gif", "a.PNG", "a.jpeg", "a.JPG"), "a.JPG", []),
+        ("", ("a.gif", "a.PNG", ".a.jpg", "a.txt"), "a.PNG", []),
+        ("b.png", ("c.jpg",), "b.png", []),
+        ("", ("c.jpg",), "a.jpg", []),
+    ],
+)
+def test_the_image_is_the_named_file_or_the_first_of_the_same_stem_or_the_name_to_complain_about(
+    tmp_path: Path, filename: str, files: tuple[str, ...], used: str, kinds: list[str]
+) -> None:
+    parsed = parse(tmp_path, {"a": annotation(CAT, filename=filename)}, images=files)
+    assert [image.candidates for image in parsed.images] == [(tmp_path / "JPEGImages" / used,)]
+    assert [fault.kind for fault in parsed.faults] == kinds
+
+
+def test_a_folder_without_any_category_is_one_fault(tmp_path: Path) -> None:
+    parsed = parse(tmp_path, {"a": annotation(), "b": annotation(CAT.replace("cat", ""))})
+    assert faults(parsed) == [("bad-value", "b.xml", "object[0].name"), ("bad-value", "Annotations", "object.name")]
+    assert parsed.categories == ()
+
+
+def test_splits_are_the_text_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("val.txt", "train.txt", "notes.md"):
+        write(tmp_path / "ImageSets" / "Main" / name)
+    assert split_names(tmp_path) == ["train", "val"]
+
+
+def test_a_box_is_shown_as_the_file_has_it(tmp_path: Path) -> None:
+    assert parse(tmp_path, {"a": annotation(CAT)}).show_box(0, 1, 6, 4) == "xmin 2, ymin 1, xmax 4, ymax 6"

@@ -1,0 +1,211 @@
+"""The documentation: the site builds without a warning, is complete, needs no network, and its programs run."""
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tfrcnn
+import tfrcnn.export
+import tfrcnn.layers
+import tfrcnn.models
+from tfrcnn.demo import digit_scenes
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+# Texts outside the site, which are read where the repository is browsed.
+TEXTS = [*ROOT.glob("*.md"), ROOT / "notebooks/README.md", ROOT / "export/serving/README.md"]
+
+pytest.importorskip("mkdocs")
+sys.path.insert(0, str(DOCS / "hooks"))
+import commands  # noqa: E402
+import configuration  # noqa: E402
+import equations  # noqa: E402
+import package_tree  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built with warnings as errors: links, anchors, names of the API, arguments in docstrings."""
+    folder = tmp_path_factory.mktemp("docs") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_no_page_loads_anything_from_another_host(site: Path) -> None:
+    loads = re.compile(r'<(?:script|img|iframe)[^>]* src="?https?:|<link[^>]* rel="?stylesheet[^>]* href="?https?:')
+    for page in site.rglob("*.html"):
+        assert not loads.search(page.read_text(encoding="utf-8")), page
+    for style in site.rglob("*.css"):
+        assert "@import" not in style.read_text(encoding="utf-8")
+
+
+def test_equations_are_rendered_when_the_site_is_built(site: Path) -> None:
+    page = (site / "paper-to-code.html").read_text(encoding="utf-8")
+    assert page.count("<math ") > 3
+    assert "arithmatex" not in page
+
+
+def test_an_equation_becomes_mathml() -> None:
+    inline, block = r'<span class="arithmatex">\(a &lt; b\)</span>', '<div class="arithmatex">\n\\[x^2\\]\n</div>'
+    assert "<mo>&lt;</mo>" in equations.render(inline).replace("&#x0003C;", "&lt;")
+    assert "<msup>" in equations.render(block)
+    assert equations.render("<p>$5</p>") == "<p>$5</p>"
+
+
+@pytest.mark.parametrize("module", [tfrcnn, tfrcnn.export, tfrcnn.layers, tfrcnn.models], ids=lambda m: m.__name__)
+def test_every_public_name_is_in_the_api_reference(module: object, site: Path) -> None:
+    reference = "".join(page.read_text(encoding="utf-8") for page in (site / "api").glob("*.html"))
+    names = [f"{module.__name__}.{name}" for name in module.__all__]
+    same = {name: f"tfrcnn.{name.rpartition('.')[2]}" for name in names}  # tfrcnn.models gives out names of tfrcnn too
+    missing = [name for name in names if f'id="{name}"' not in reference and f'id="{same[name]}"' not in reference]
+    assert not missing
+
+
+def test_examples_in_docstrings_become_code() -> None:
+    source = '    """Add.\n\n    Example:\n        a = 1\n\n        b = 2\n    """\n'
+    fenced = "        ```python\n        a = 1\n\n        b = 2\n        ```\n"
+    assert package_tree.fence_examples(source) == f'    """Add.\n\n    Example:\n{fenced}    """\n'
+    command = "    Example:\n      tfrcnn train\n"
+    assert package_tree.fence_examples(command) == command
+
+
+def test_entries_of_a_returned_dict_have_a_line_each() -> None:
+    source = "    Returns:\n        A dict:\n            boxes: [N, 4].\n            scores: [N].\n"
+    separated = "    Returns:\n        A dict:\n            <br>`boxes`: [N, 4].\n            <br>`scores`: [N].\n"
+    assert package_tree.break_returns(source) == separated
+
+
+@pytest.mark.parametrize("kind", configuration.classes(), ids=lambda kind: kind.__name__)
+def test_every_field_is_in_the_configuration_reference(kind: type, site: Path) -> None:
+    page = (site / "configuration.html").read_text(encoding="utf-8")
+    section = page.split(f'id="{kind.__name__.lower()}"')[1].split("<h3")[0]
+    for field in dataclasses.fields(kind):
+        assert f"<code>{field.name}</code>" in section
+
+
+def test_fields_are_explained_by_their_entry_in_the_docstring() -> None:
+    @dataclasses.dataclass
+    class Sizes:
+        """Sides of a box.
+
+        Attributes:
+            height: in pixels,
+                at least 1.
+            width: in pixels.
+        """
+
+        height: int
+        width: int = 3
+
+    meanings = {"height": "in pixels, at least 1.", "width": "in pixels."}
+    assert configuration.parse(Sizes) == ("Sides of a box.", meanings)
+    rows = [row.split(" | ") for row in configuration.describe(Sizes).splitlines()[-2:]]
+    assert [(row[0], row[-2], row[-1]) for row in rows] == [
+        ("| `height`", "required", "in pixels, at least 1. |"),
+        ("| `width`", "`3`", "in pixels. |"),
+    ]
+
+
+@pytest.mark.parametrize("name", commands.commands())
+def test_every_option_is_in_the_command_line_reference(name: str, site: Path) -> None:
+    page = (site / "command-line.html").read_text(encoding="utf-8")
+    section = page.split(f'id="tfrcnn-{name}"')[1].split("<h2")[0]
+    for parameter in commands.commands()[name].params:
+        is_option = parameter.opts[0].startswith("-")
+        for option in parameter.opts if is_option else [parameter.metavar]:
+            assert option.strip("[]") in section
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_outside_the_site_lead_somewhere(text: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", text.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (text.parent / name).resolve() if name else text
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 900
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_programs_compile(page: Path) -> None:
+    for program in programs(page):
+        compile(program, str(page), "exec")
+
+
+def test_conversions_of_other_formats_give_the_same_boxes(tmp_path: Path) -> None:
+    """A box of YOLO's, and of a flat VOC folder, read back by the library."""
+    for folder in ("yolo/images", "yolo/labels", "flat"):
+        (tmp_path / folder).mkdir(parents=True)
+    for i in range(3):
+        picture = Image.fromarray(np.full((80, 100, 3), 40 * i, np.uint8))
+        picture.save(tmp_path / f"yolo/images/{i}.jpg")
+        picture.save(tmp_path / f"flat/{i}.jpg")
+        (tmp_path / f"yolo/labels/{i}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+        corners = "<xmin>41</xmin><ymin>25</ymin><xmax>60</xmax><ymax>56</ymax>"
+        (tmp_path / f"flat/{i}.xml").write_text(
+            f"<annotation><filename>{i}.jpg</filename><size><width>100</width><height>80</height></size>"
+            f"<object><name>platelet</name><bndbox>{corners}</bndbox></object></annotation>"
+        )
+    run([program for program in programs(DOCS / "your-data.md") if "read_dataset" not in program], tmp_path)
+    for data in ("yolo/train.json", "yolo/val.json", "VOC@train", "VOC@val"):
+        images = tmp_path / "yolo/images" if data.endswith("json") else None
+        dataset = tfrcnn.load_dataset(str(tmp_path / data), images)
+        for example in dataset.examples:
+            np.testing.assert_allclose(example.boxes, [[24, 40, 56, 60]], atol=1e-4)
+            assert dataset.categories[example.labels[0]].name == "platelet"
+    assert len(tfrcnn.load_dataset(str(tmp_path / "VOC@train"))) == 2
+
+
+@pytest.mark.slow
+def test_programs_of_the_readme_and_of_training_run(tmp_path: Path) -> None:
+    """On a small data set, with a small network and one epoch in place of what a user would take."""
+    files = digit_scenes(tmp_path / "cells", {"train": 8, "val": 4, "test": 1})
+    page = [program for name in ("README.md", "docs/training.md") for program in programs(ROOT / name)]
+    replaced = {
+        "cells/BCCD@train": str(files["train"]),
+        "cells/BCCD@val": str(files["val"]),
+        "cells/VOC@test": str(files["val"]),
+        "mobilenet_v2_fpn": "tiny_fpn",
+        'backbone_weights="imagenet"': 'backbone_weights="none"',
+        "preset.training": "preset.training.replace(epochs=1, batch_size=4)",
+        "epochs=12": "epochs=1",
+    }
+    for old, new in replaced.items():
+        page = [program.replace(old, new) for program in page]
+    page[1] = page[1].replace("runs/cells", "runs/again")
+    Image.fromarray(np.zeros((90, 120, 3), np.uint8)).save(tmp_path / "picture.jpg")
+    run(page, tmp_path)
+    assert (tmp_path / "cells.onnx").is_file() or (tmp_path / "cells.failed.onnx").is_file()
+
+
+def programs(page: Path) -> list[str]:
+    """The Python programs on a page."""
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def run(parts: list[str], folder: Path) -> None:
+    """Run programs one after the other in one interpreter."""
+    done = subprocess.run([sys.executable, "-c", "\n".join(parts)], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}

@@ -1,0 +1,107 @@
+"""Draws outlines and tags with Pillow, in sizes that suit the picture.
+
+Lines and letters scale with the picture, so that a thumbnail and a photograph of 6000 pixels are both readable.
+"""
+
+from __future__ import annotations
+
+import math
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tfrcnn.drawing.palette import BLACK, WHITE, Color
+
+# Fractions of the longer side: 3 px lines and 16 px letters on a picture of 640. The minima are what can still be read.
+LINE, MIN_LINE = 1 / 240, 1
+FONT, MIN_FONT = 1 / 40, 10
+
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2: Pillow's order
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class Pen:
+    """Draws on one picture and keeps its tags apart.
+
+    Attributes:
+        size: width and height of the picture.
+        line: line width in pixels.
+        font: font of the tags.
+        tags: plates drawn so far.
+    """
+
+    def __init__(self, picture: Image.Image) -> None:
+        self.size = picture.size
+        self.draw = ImageDraw.Draw(picture)
+        self.line = max(MIN_LINE, round(max(picture.size) * LINE))
+        self.font = load_font(max(MIN_FONT, round(max(picture.size) * FONT)))
+        self.tags: list[Box] = []
+
+    def outline(self, box: Box, color: Color, dashed: bool = False) -> None:
+        """Draw the outline of a box, clipped to the picture, with a halo that sets it off from any background."""
+        right, bottom = self.size[0] - 1, self.size[1] - 1
+        x1, x2 = (min(max(x, 0.0), right) for x in box[::2])
+        y1, y2 = (min(max(y, 0.0), bottom) for y in box[1::2])
+        if dashed:
+            for start, end in ((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1)):
+                self._dashes(start, end, color)
+        else:
+            self.draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=_contrast(color), width=self.line + 2)
+            self.draw.rectangle((x1, y1, x2, y2), outline=color, width=self.line)
+
+    def tag(self, box: Box, text: str, color: Color, below: bool = False) -> None:
+        """Write text on a plate of the box's colour.
+
+        The plate goes above the box (`below`: below it), else to the other side, else inside. It stays within the
+        picture and takes the place that covers the least of earlier tags.
+        """
+        width, height = self.size
+        pad = self.line
+        text = fit_text(text, self.font, width - 2 * pad)
+        tag_width, tag_height = self.font.getlength(text) + 2 * pad, line_height(self.font)
+        xs = [min(max(x, 0), width - tag_width) for x in (box[0], box[2] - tag_width)]
+        places = [box[1] - tag_height, box[3], box[1], box[3] - tag_height]
+        if below:
+            places = [box[3], box[1] - tag_height, box[3] - tag_height, box[1]]
+        ys = [y for y in places if 0 <= y <= height - tag_height] or [min(max(box[1], 0), height - tag_height)]
+        plates: list[Box] = [(x, y, x + tag_width, y + tag_height) for y in ys for x in xs]
+        plate = min(plates, key=lambda p: sum(_overlap(p, other) for other in self.tags))  # min keeps the first of ties
+        self.tags.append(plate)
+        self.draw.rectangle(plate, fill=color)
+        self.draw.text((plate[0] + pad, plate[1]), text, _contrast(color), self.font)
+
+    def _dashes(self, start: tuple[float, float], end: tuple[float, float], color: Color) -> None:
+        length = math.dist(start, end)
+        pieces = max(1, round(length / (10 * self.line)))  # a dash takes 6 line widths, the gap after it 4
+        (x1, y1), (x2, y2) = start, end
+        for thickness, ink in ((self.line + 2, _contrast(color)), (self.line, color)):
+            for piece in range(pieces):
+                a, b = piece / pieces, (piece + 0.6) / pieces
+                ends = (x1 + a * (x2 - x1), y1 + a * (y2 - y1), x1 + b * (x2 - x1), y1 + b * (y2 - y1))
+                self.draw.line(ends, fill=ink, width=thickness)
+
+
+def load_font(size: int) -> Font:
+    """Load Pillow's own font, so that pictures are the same on every machine."""
+    return ImageFont.load_default(size)
+
+
+def line_height(font: Font) -> int:
+    """Return the height of a line of text in pixels."""
+    return math.ceil(font.getbbox("Ågjy")[3] * 1.1)
+
+
+def fit_text(text: str, font: Font, width: float) -> str:
+    """Shorten text to `width` pixels; an ellipsis marks the cut."""
+    if font.getlength(text) <= width:
+        return text
+    shorter = (text[:n] + "…" for n in range(len(text) - 1, 0, -1))
+    return next((candidate for candidate in shorter if font.getlength(candidate) <= width), "")
+
+
+def _contrast(color: Color) -> Color:
+    """Return black or white, the one further from the colour in luminance."""
+    return BLACK if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110 else WHITE
+
+
+def _overlap(a: Box, b: Box) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -1,0 +1,191 @@
+"""The start of a run: defaults and checks of a recipe's settings, and the detector that they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.config import DetectorConfig, TrainingConfig
+from tfrcnn.data.doctor import examine
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.faults import Report
+from tfrcnn.data.join import PLUS, parts_of
+from tfrcnn.errors import InputError, InputErrors
+from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
+from tfrcnn.models.backbones import default_weights, find_spec
+from tfrcnn.models.presets import SUFFIX
+from tfrcnn.models.transfer import unshare, with_categories
+
+DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
+NO_FILES = ("imagenet", "none")  # start weights that name no file
+
+Log = Callable[[str], None]
+ReadSet = tuple[Dataset, Report]  # as `read_dataset` returns it
+_DATA = ("train", "val")
+
+
+def starting_weights(weights: str | None, config: DetectorConfig) -> str:
+    """Return the weights that a backbone starts from: the user's choice, or else the usual ones.
+
+    Args:
+        weights: "imagenet", "none" or a file; None takes the usual ones.
+        config: the detector.
+
+    Raises:
+        InputError: there is no such file, or there are no usual weights.
+    """
+    weights = weights or default_weights(config.backbone)
+    if weights is None:
+        raise InputError(
+            f"there are no weights to download for {config.preset}: set backbone_weights to a file (for a torchvision "
+            "network its classifier, .pth) or to none, or start from a run of tfrcnn import-weights with init"
+        )
+    if weights not in NO_FILES and not Path(weights).is_file():
+        raise InputError(
+            f"backbone_weights: expected imagenet, none or a file, found none at {os.path.abspath(weights)}"
+        )
+    return weights
+
+
+def is_random(weights: str | None, config: DetectorConfig) -> bool:
+    """Return whether the backbone of a detector starts from random weights; `weights` as in `starting_weights`."""
+    return weights == "none" and not find_spec(config.backbone.name).pretrained
+
+
+def unfrozen(start: Preset) -> Preset:
+    """Return a preset that freezes nothing, since random weights are no use frozen."""
+    return replace(start, training=start.training.replace(frozen_stages=0, freeze_batch_norm=False))
+
+
+def check_unfrozen(training: TrainingConfig) -> None:
+    """Check that no change freezes random weights.
+
+    Raises:
+        InputError: one does.
+    """
+    if training.frozen_stages or training.freeze_batch_norm:
+        name, value = ("frozen_stages", 0) if training.frozen_stages else ("freeze_batch_norm", False)
+        raise InputError(f"training.{name} must be {value} with random weights (backbone_weights none)")
+
+
+def check_scheme(scheme: str, has_proposals: bool) -> None:
+    """Check that proposals are there for the scheme that needs them, and for no other.
+
+    Raises:
+        InputError: they are missing, or not needed.
+    """
+    if scheme == "fast-rcnn-only" and not has_proposals:
+        raise InputError("scheme fast-rcnn-only learns from the proposals of another run: proposals is needed")
+    if scheme != "fast-rcnn-only" and has_proposals:
+        raise InputError(f"proposals is for the scheme fast-rcnn-only, found the scheme {scheme}")
+
+
+def spelled_out(path: str, value: Any, training: TrainingConfig) -> Any:
+    """Return the value that the shorthands of `Recipe.changes` stand for."""
+    if path == "training.precision" and value == "mixed":
+        on_gpu = tf.config.list_physical_devices("GPU")
+        usual = "mixed_float16" if on_gpu else "mixed_bfloat16"
+        return usual if training.precision == "float32" else training.precision
+    if path == "training.ema" and value is True:
+        return training.ema or DEFAULT_EMA
+    return value
+
+
+def absolute(name: str, value: str | None) -> str | None:
+    """Make the paths in a field of a recipe absolute, so that a run can be resumed from any folder."""
+    if value is None or value in NO_FILES or (name == "model" and not value.endswith(SUFFIX)):
+        return value
+    if name in _DATA:
+        return PLUS.join(map(os.path.abspath, parts_of(value)))
+    return os.path.abspath(value)
+
+
+def check_data(sets: list[ReadSet], detector: FasterRCNN | None, errors: InputErrors, log: Log) -> None:
+    """Report on data sets that have been read.
+
+    Their images are decoded only if there are no other errors, since that takes long.
+
+    Args:
+        sets: the data sets.
+        detector: whose anchors to compare the objects with.
+        errors: takes one more if a data set is refused.
+        log: is called with the reports.
+    """
+    reports = [report for _, report in sets]
+    if errors.messages:
+        reports = [report for report in reports if report.refused]
+    else:
+        log("Checking the data ...")
+        anchors = (detector.config, detector.level_strides) if detector else (None, None)
+        reports = [examine(dataset, report, *anchors) for dataset, report in sets]
+    if reports:
+        log("\n\n".join(report.render() for report in reports))
+    refused = [report.source for report in reports if report.refused]
+    if refused:
+        names = " and ".join(refused)
+        errors.messages.append(f"refused: {names}; the report above says why. Nothing was written")
+
+
+def starting_detector(
+    config: DetectorConfig,
+    training: TrainingConfig,
+    weights: str | None,
+    init: str | None,
+    proposals: str | None,
+    log: Log,
+) -> FasterRCNN:
+    """Build the detector that training starts from.
+
+    Args:
+        config: of the detector, with categories.
+        training: its seed, precision and scheme are used.
+        weights: of the backbone; not used with `init`.
+        init: a run folder whose weights to start from.
+        proposals: a run folder whose RPN to take.
+        log: is called with what the detector starts from.
+
+    Raises:
+        InputError: the weights are missing or do not fit.
+    """
+    keras.utils.set_random_seed(training.seed)  # weights that start at random start the same in every run
+    if init is None:
+        config = config.replace(shared_features=True)  # `proposals` may be a detector of two networks
+        detector = build_detector(config, str(weights), training.precision)
+        if detector.weights_note:
+            log(detector.weights_note)
+    else:
+        detector = _with_weights_of(init, config, training.precision, log)
+    if not has_two_networks(training):
+        return detector
+    if proposals is None:
+        return unshare(detector)
+    log(f"Learning from the proposals of {proposals}")
+    return unshare(detector, load_detector(proposals, image=config.image))
+
+
+def blank_detector(config: DetectorConfig, training: TrainingConfig) -> FasterRCNN:
+    """Build the detector of a run that is resumed, without weights."""
+    shared = config.shared_features and not has_two_networks(training)
+    return build_blank_detector(config.replace(shared_features=shared), training.precision)
+
+
+def has_two_networks(training: TrainingConfig) -> bool:
+    """Return whether a scheme trains a detector whose RPN has separate features from its first step to its last."""
+    return training.scheme in ("unshared", "fast-rcnn-only")
+
+
+def _with_weights_of(init: str, config: DetectorConfig, precision: str, log: Log) -> FasterRCNN:
+    source = load_detector(init)
+    kept_fields = ("categories", "image", "shared_features")
+    changes = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in kept_fields}
+    detector, kept = with_categories(source, config.categories, config.image, precision, **changes)
+    known = ", ".join(kept) or "none"
+    new = ", ".join(category.name for category in config.categories if category.name not in kept) or "none"
+    log(f"Starting from {init}; categories that it knows: {known}, new: {new}")
+    return detector
