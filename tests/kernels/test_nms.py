@@ -23,7 +23,7 @@ def run(nms, boxes, valid, limit, iou_threshold):
 
 
 def reference(boxes, present, limit, iou_threshold):
-    """Greedy NMS as torchvision defines it, of boxes in the order of their scores: suppressed if IoU > threshold."""
+    """Greedy NMS as torchvision defines it, for boxes in the order of their scores: suppressed if IoU > threshold."""
     kept = []
     for i in range(len(boxes)):
         if not present[i] or len(kept) == limit:
@@ -43,7 +43,7 @@ def overlap(a, b):
 @pytest.mark.parametrize("seed", range(4))
 @each
 def test_random_boxes_are_kept_as_the_reference_keeps_them(seed, nms):
-    """Of whole coordinates, so that many an IoU is the threshold's; some boxes of no area, some the same."""
+    """Coordinates are whole numbers, so that some IoUs equal the threshold; some boxes are empty, some equal."""
     rng = np.random.default_rng(seed)
     corners = rng.integers(0, 40, (3, 60, 2))
     boxes = np.concatenate([corners, corners + rng.integers(0, 30, (3, 60, 2))], -1).astype(np.float32)
@@ -76,7 +76,7 @@ def test_sets_do_not_suppress_each_other_and_no_box_gives_none(nms):
 
 @each
 def test_boxes_outside_the_unit_square_and_sets_of_none_at_all(nms):
-    """TensorFlow's kernel for many sets clips its boxes to 0..1 unless told not to."""
+    """TensorFlow's kernel for many sets clips its boxes to 0..1 by default."""
     boxes = tf.constant([[[-30.0, -30, -10, -10], [500, 500, 900, 900], [500, 500, 900, 890]]])
     indices, counts = run(nms, boxes, tf.constant([[True] * 3]), 3, 0.5)
     assert (indices.numpy().tolist(), counts.numpy().tolist()) == ([[0, 1, 0]], [2])
