@@ -119,7 +119,7 @@ def test_a_backbone_is_a_spec_and_a_line(tmp_path, monkeypatch):
     spec = tfrcnn.BackboneSpec(lambda config: small_network(), taps=stages[1:], stages=stages)
     monkeypatch.setitem(BACKBONES, "contributed", spec)
     config = config_of("contributed")
-    detector = tfrcnn.build_detector(config)
+    detector = tfrcnn.build_detector(config.replace(image=config.image.replace(static_size=(96, 128))))
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     assert len(tfrcnn.Predictor(detector).detect(image).scores) == 5
     tfrcnn.save_detector(detector, tmp_path)
@@ -288,7 +288,7 @@ class TestADataFormat:
         assert tfrcnn.load_dataset(data[0], tmp_path / "else").examples[0].path == tmp_path / "else" / "a.png"
 
     def test_is_examined_by_the_doctor(self, data, capsys):
-        assert main(["doctor", "--data", data[1]]) == 0
+        assert main(["doctor", "--data", data[1], "--model", "tiny_fpn"]) == 0
         assert "box-beyond-image" in capsys.readouterr().out
         assert tfrcnn.diagnose(data[1]).counts()["box-beyond-image"] == 1
 
