@@ -16,7 +16,7 @@ from ..inference import Predictor
 from ..models import load_detector
 from ..models.build import CONFIG, read_description
 from . import TARGETS
-from .artefact import OUTPUTS, check_exists, to_uint8
+from .artefact import OUTPUTS, to_uint8
 from .target import Runtime
 
 KERAS = "keras"  # the format of a run folder
@@ -105,10 +105,10 @@ def format_of(path: Path) -> str:
     Raises:
         InputError: The path does not exist or is not a detector.
     """
-    check_exists(path)
     for target in TARGETS.values():
-        if target.recognises(path):
+        if path.exists() and target.recognises(path):
             return target.name
     if (path / CONFIG).is_file():
         return KERAS
-    raise InputError(f"{path}: expected a run folder (with {CONFIG}) or a file of format {' or '.join(TARGETS)}")
+    formats, content = " or ".join(TARGETS), "something else" if path.exists() else "nothing"
+    raise InputError(f"{path}: expected a run folder (with {CONFIG}) or an export of format {formats}, found {content}")
