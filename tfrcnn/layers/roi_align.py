@@ -23,7 +23,6 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
-from tfrcnn.config_base import Config
 from tfrcnn.kernels import Crops, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
@@ -39,7 +38,7 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         pooled = RoIAlign(HeadConfig(), strides=(4, 8, 16, 32))(features, boxes)  # [B, P, 7, 7, C]
     """
 
-    config_class: type[Config] = HeadConfig
+    config_class = HeadConfig
 
     def __init__(
         self,
