@@ -26,7 +26,7 @@ from ...models.build import CONFIG
 from .. import TARGETS
 from ..runtimes import KERAS, format_of, load
 from ..stages import STAGES
-from .ledger import WARM_UP, stage_milliseconds
+from .ledger import WARM_UP, profile_tensorflow
 
 ANSWER = "ANSWER "
 COMPILED, EAGER = "Keras", "Keras, eager"  # a `Predictor`, which compiles the detector; `detector(images)` as it is
@@ -129,6 +129,17 @@ def serve(path: str, runtime: str, threads: int) -> None:
         started = time.perf_counter()
         predictor.detect(picture)
         _say({"ms": 1000 * (time.perf_counter() - started)})
+
+
+def stage_milliseconds(
+    path: Path, runtime: str, threads: int, picture: np.ndarray, rounds: int = 5
+) -> dict[str, float]:
+    """Measure the stages of a detection, see `Target.profile`."""
+    format = format_of(path)
+    if format == KERAS:
+        predictor = load(path)
+        return profile_tensorflow(lambda: predictor.detect(picture), rounds)
+    return TARGETS[format].profile(path, runtime, threads, picture, rounds)
 
 
 def _say(answer: dict[str, Any]) -> None:
