@@ -20,7 +20,7 @@ def crop_and_resize(features: list[tf.Tensor], crops: Crops, strides: tuple[int,
     It samples at y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (p - 1) on a map of H' rows, and gives 0 outside
     [0, H' - 1]. Repeating the border once on each side makes H' = H + 2 and moves coordinates by one: samples in
     [-1, 0] and [H - 1, H] then interpolate between equal values, which is RoIAlign's clamping. Samples beyond are 0.
-    With RoIAlign's samples y(j),
+    Take RoIAlign's samples y(j). Then
 
         y1' = (1 + y(j)) / (H + 1),   y2' = (1 + y(j + s (p - 1))) / (H + 1)
 
