@@ -24,6 +24,7 @@ from ...errors import InputError
 from ...files import atomic
 from ...models.build import CONFIG
 from .. import TARGETS
+from ..artefact import size_bytes
 from ..runtimes import KERAS, format_of, load
 from ..stages import STAGES
 from .ledger import WARM_UP, profile_tensorflow
@@ -253,9 +254,6 @@ def plot(results: list[Latency], path: Path) -> None:
 
 def _size_mb(path: Path) -> float:
     """Return the size of a file or folder; for a run folder, of its detector alone."""
-    if path.is_file():
-        return path.stat().st_size / 1e6
-    files = [f for f in path.rglob("*") if f.is_file()]
-    if format_of(path) == KERAS:
-        files = [*path.glob("model-*.weights.h5"), path / CONFIG]
-    return sum(file.stat().st_size for file in files) / 1e6
+    if format_of(path) != KERAS:
+        return size_bytes(path) / 1e6
+    return sum(map(size_bytes, [*path.glob("model-*.weights.h5"), path / CONFIG])) / 1e6

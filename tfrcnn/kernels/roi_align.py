@@ -85,10 +85,8 @@ def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
     flat = tf.concat([_flatten_cells(feature) for feature in features], axis=1, name="cells")
     flat = tf.reshape(flat, [-1, channels], name="cells")
 
-    samples = tf.range(config.pool_size * config.sampling_ratio, dtype=tf.float32)
     stride = tf.gather(tf.constant(strides, tf.float32), crops.levels)
-    first, step = box_ops.roi_samples(crops.boxes / stride[:, None], config)
-    positions = first[:, None] + step[:, None] * samples[None, :, None]  # [R, n, 2]
+    positions = box_ops.roi_positions(crops.boxes / stride[:, None], config)  # [R, n, 2]
     size = tf.gather(sizes, crops.levels)[:, None]  # [R, 1, 2]
     limit = tf.cast(size, tf.float32)
     inside = tf.cast((positions >= -1.0) & (positions <= limit), tf.float32)

@@ -99,9 +99,7 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
             s samples of a bin follow the s samples of the bin before.
         """
         strides = tf.gather(tf.constant(self.strides, tf.float32), levels)
-        first, step = box_ops.roi_samples(boxes / strides[:, None], self.config)
-        samples = self.config.pool_size * self.config.sampling_ratio
-        return first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]
+        return box_ops.roi_positions(boxes / strides[:, None], self.config)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}
