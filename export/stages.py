@@ -26,7 +26,7 @@ _STAGE_OF_LAYER = {
     "proposals": "proposals",
     "roi_align": "roi_align",
     "roi_pool": "roi_align",
-    "roi_pooling": "roi_align",  # a layer of the user's
+    "roi_pooling": "roi_align",  # the user's layer
     "box_head": "head",
     "decoder": "detections",
     "rescaler": "detections",

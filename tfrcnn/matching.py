@@ -16,7 +16,7 @@ POSITIVE, NEGATIVE, IGNORED = 1, 0, -1
 
 
 class Matches(NamedTuple):
-    """What ground truth says about each box.
+    """The verdict of the ground truth on each box.
 
     Attributes:
         labels: [B, N] int32, POSITIVE, NEGATIVE or IGNORED.

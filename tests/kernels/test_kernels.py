@@ -24,8 +24,8 @@ others = pytest.mark.parametrize("kernels", SETS[1:], ids=lambda kernels: kernel
 
 
 def config(**changes):
-    found = preset("tiny_fpn", CATEGORIES).detector
-    return found.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=10), **changes)
+    small = preset("tiny_fpn", CATEGORIES).detector
+    return small.replace(detections=DetectionConfig(score_threshold=0.0, max_detections=10), **changes)
 
 
 def random_boxes(rng, sets=2, count=40):
@@ -88,8 +88,8 @@ def test_a_set_of_the_users_own_is_what_every_layer_calls():
     boxes = tf.constant([[[10.0, 10, 30, 30], [10, 10, 30, 31]]])
     probabilities = tf.constant([[[0.8, 0.2], [0.6, 0.4]]])
     valid, size = tf.ones([1, 2], tf.bool), tf.constant([[99.0, 99]])
-    found = layer(probabilities, tf.zeros([1, 2, 1, 4]), boxes, valid, size, from_logits=False)
-    np.testing.assert_allclose(found["scores"][0, :3], [0.8, 0.3, 0])  # 0.6 halved instead of dropped
+    detections = layer(probabilities, tf.zeros([1, 2, 1, 4]), boxes, valid, size, from_logits=False)
+    np.testing.assert_allclose(detections["scores"][0, :3], [0.8, 0.3, 0])  # 0.6 halved instead of dropped
 
 
 def test_an_unknown_set_is_an_error_that_lists_the_known_ones():

@@ -31,9 +31,9 @@ class ScaledAlign(keras.layers.Layer):
 
 
 def config(pooling="test>ScaledAlign", categories=CATEGORIES):
-    found = preset("tiny_fpn", categories).detector
+    small = preset("tiny_fpn", categories).detector
     detections = DetectionConfig(score_threshold=0.0, max_detections=10)
-    return found.replace(head=found.head.replace(pooling=pooling), detections=detections)
+    return small.replace(head=small.head.replace(pooling=pooling), detections=detections)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What a kernel computes: the contract of each operator, and the table that holds one of each.
+"""The contract of each kernel, and the table that holds one kernel per operator.
 
 Legend: S sets of boxes (images, or images x classes), P boxes per set, K kept per set; R boxes of a batch,
 L levels, p pool_size, C channels.
@@ -34,7 +34,7 @@ class Kept(NamedTuple):
 
 
 class Crops(NamedTuple):
-    """What `RoIAlign` takes from the feature maps.
+    """The regions that `RoIAlign` crops from the feature maps.
 
     Attributes:
         boxes: [R, 4] yxyx pixels of the network input; `tfrcnn.boxes.roi_samples` says where they are sampled.
@@ -78,7 +78,7 @@ class Kernels:
     the order of float32 sums.
 
     Attributes:
-        name: what `get_config` stores; `find_kernels` knows the names of tfrcnn's own sets.
+        name: what `get_config` stores; `find_kernels` knows the names of tfrcnn's sets.
         nms: (boxes [S, P, 4] yxyx, scores [S, P] descending, valid [S, P] bool, K, IoU threshold) -> `Kept`. Drops a
             box if its IoU with a better kept one of its set is above the threshold. A box that is not valid takes no
             part.

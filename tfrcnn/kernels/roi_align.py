@@ -74,7 +74,8 @@ def _mean_of_crops(feature: tf.Tensor, boxes: tf.Tensor, images: tf.Tensor, conf
 def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], config: HeadConfig) -> tf.Tensor:
     """Pool by four gathers of cells: static shapes, which XLA, TFLite and ONNX take. The gradient is always exact.
 
-    Operators on cells are named "cells". Exports in 8 bits tell them by that name from operators on coordinates.
+    Operators on cells are named "cells". Exports in 8 bits recognise them by that name; operators
+    on coordinates stay float32.
 
     Arguments and result as `crop_and_resize`.
     """

@@ -3,8 +3,8 @@
 Legend: B batch, R boxes of a batch, p pool_size, H x W cells of the map, C channels, L tables.
 
 The maximum over any n cells in a row is the larger of two runs of 2^k cells, 2^k <= n < 2^(k + 1): one that begins
-where the cells begin, and one that ends where they end. With a table of the maxima over all runs of 2^i x 2^j cells,
-each made of two runs half as long, a bin of any size is four look-ups.
+where the cells begin, and one that ends where they end. A table holds the maxima over all
+runs of 2^i x 2^j cells, each made of two runs half as long; a bin of any size is then four look-ups.
 """
 
 from __future__ import annotations

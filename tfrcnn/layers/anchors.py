@@ -15,8 +15,8 @@ from tfrcnn.layers.base import GeometryLayer, register
 class AnchorGenerator(GeometryLayer[AnchorConfig]):
     """Place anchors at every cell of every feature map, from the maps' shapes alone.
 
-    Level l has the sizes `config.sizes[l]`; all levels have the same ratios. With a static image size the result is
-    constant-folded.
+    Level l has the sizes `config.sizes[l]`; all levels have the same ratios. The result is constant-folded if the image
+    size is static.
 
     Example:
         anchors = AnchorGenerator(AnchorConfig())(features, images)

@@ -59,7 +59,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
     ) -> dict[str, tf.Tensor]:
         """
         Args:
-            class_logits: [B, P, C + 1], background last. With `from_logits` False: probabilities.
+            class_logits: [B, P, C + 1], background last; probabilities if `from_logits` is False.
             deltas: [B, P, C, 4].
             proposals: [B, P, 4] yxyx pixels.
             valid: [B, P] bool.

@@ -9,7 +9,7 @@ at least 1 x 1, is divided into p x p bins. A bin is the mean of s x s bilinear 
     y(i) = y1 + (i + 1/2) h / n,   i = 0 .. n - 1,   h = max(y2 - y1, 1),
 
 where the value of cell j lies at coordinate j. A sample with y < -1 or y > H counts 0; others are clamped to
-[0, H - 1]. With aligned=True (Detectron2) the value of cell j lies at j + 1/2: y1 is less by 1/2, and h has no minimum.
+[0, H - 1]. If aligned (Detectron2), the value of cell j lies at j + 1/2: y1 is less by 1/2, and h has no minimum.
 
 `tfrcnn.kernels.roi_align` says how each runtime computes it.
 """

@@ -77,7 +77,7 @@ class FasterRCNN(keras.Model):
         """
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
-            backbone_weights: "none", "imagenet" or a file, see `build_backbone`. With VGG-16 the box head takes its
+            backbone_weights: "none", "imagenet" or a file, see `build_backbone`. The box head of VGG-16 takes its
                 fully connected layers from them too, see `BackboneSpec.load_head`.
             kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
             precision: dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
@@ -233,7 +233,7 @@ def _extractor(
 def make_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
     """Make the layer that `HeadConfig.pooling` names: RoIAlign, RoIPool, or a Keras layer that is registered.
 
-    A layer of your own is constructed as `Layer(config.head, strides, name="roi_pooling")` and called as `RoIAlign`:
+    A layer of yours is constructed as `Layer(config.head, strides, name="roi_pooling")` and called as `RoIAlign`:
     feature maps [B, H_l, W_l, C] per level and boxes [B, P, 4] -> [B, P, pool_size, pool_size, channels].
 
     Args:

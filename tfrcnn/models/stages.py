@@ -33,7 +33,7 @@ class Features(NamedTuple):
 
 
 class RPNOutputs(NamedTuple):
-    """What the RPN says about every anchor.
+    """The RPN's outputs for every anchor.
 
     Attributes:
         logits: per level [B, A_l].
@@ -75,7 +75,7 @@ class Extractor:
 
 @dataclass(frozen=True)
 class Stages:
-    """The layers of a detector, and how data flow through them.
+    """The layers of a detector, and the way of the data through them.
 
     Attributes:
         extractor: the feature maps of the box head; of the RPN too, if the detector shares features.
@@ -168,7 +168,7 @@ class Stages:
         """Turn the box head's outputs into detections.
 
         Args:
-            class_logits: [B, P, C + 1], background last. With `from_logits` False: probabilities.
+            class_logits: [B, P, C + 1], background last; probabilities if `from_logits` is False.
             deltas: [B, P, C, 4].
             proposals: from `propose`.
             image_sizes: [B, 2] (h, w).

@@ -58,8 +58,8 @@ def rpn_targets(
         anchors: [A, 4] yxyx pixels.
         gt_boxes: [B, M, 4] yxyx pixels.
         gt_labels: [B, M] int32, negative for padding.
-        image_sizes: [B, 2] (h, w). With `config.ignore_cross_boundary`, anchors that cross it are dropped before
-            matching, as in py-faster-rcnn: the best anchor inside is then positive.
+        image_sizes: [B, 2] (h, w). `config.ignore_cross_boundary` drops anchors that cross it before matching, as in
+            py-faster-rcnn: the best anchor inside is then positive.
         config: matching and sampling.
         priority: [B, A], see `sample`.
 
