@@ -129,12 +129,7 @@ class Predictor:
             before = max(config.pre_nms_top_n, count)
             config = config.replace(pre_nms_top_n=before, post_nms_top_n=count, score_threshold=0.0)
         stages, layer = self.detector.stages, ProposalLayer(config, self.detector.kernels, name="proposals")
-
-        def propose(images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-            features = stages.features(images, image_sizes, training=False, head=False)
-            return stages.propose(stages.rpn(features.rpn, images), image_sizes, layer)
-
-        return self._traced(propose)
+        return self._traced(lambda images, sizes: stages.first_stage(images, sizes, layer, training=False))
 
     def _traced(self, network: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]) -> Any:
         """Trace a part of the detector for batches of all sizes, with boxes in pixels of the original images."""

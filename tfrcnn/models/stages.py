@@ -148,6 +148,13 @@ class Stages:
         proposals: dict[str, tf.Tensor] = layer(rpn.logits, rpn.deltas, rpn.anchors, image_sizes)
         return proposals
 
+    def first_stage(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, layer: ProposalLayer, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Run everything before the box head; arguments as `features` and `propose`, result as `propose`."""
+        features = self.features(images, image_sizes, training, head=False)
+        return self.propose(self.rpn(features.rpn, images), image_sizes, layer)
+
     def pool(self, features: Sequence[tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
         """Pool boxes [B, P, 4] from `Features.head`: [B, P, p, p, channels]."""
         return self.roi_pooling(features[: self.pooled_levels], boxes)
