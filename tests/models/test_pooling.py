@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.config import Category, DetectionConfig, TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import RoIAlign
 from tfrcnn.models import build_detector, load_detector, preset, save_detector
-from tfrcnn.models.transfer import with_categories
+from tfrcnn.models.transfer import unshare, with_categories
+from tfrcnn.training.alternating import _take_head_and_features
+from tfrcnn.training.schemes import HEAD, SCHEMES, freeze
 
 CATEGORIES = (Category(1, "a"), Category(2, "b"))
 IMAGE = np.random.default_rng(0).uniform(0, 255, (1, 90, 120, 3)).astype(np.float32)
@@ -66,6 +68,20 @@ def test_folders_and_keras_files_keep_it_with_its_weights(detector, tmp_path):
 def test_a_detector_for_other_categories_starts_from_its_weights(detector):
     new, _ = with_categories(detector, (Category(5, "b"), Category(6, "c")))
     assert new.roi_pooling.factor.numpy() == 3.0
+
+
+@pytest.mark.parametrize("scheme", ["joint", "rpn-only", "alternating"])
+def test_it_is_trained_in_the_steps_that_train_the_box_head(detector, scheme):
+    for phase in SCHEMES[scheme]:
+        freeze(detector, TrainingConfig(), phase)
+        assert detector.roi_pooling.trainable == detector.box_head.trainable == (HEAD in phase.losses)
+    freeze(detector, TrainingConfig())
+
+
+def test_alternating_training_carries_its_weights_to_the_shared_detector(detector):
+    shared = build_detector(config())
+    _take_head_and_features(unshare(detector), shared)
+    assert shared.roi_pooling.factor.numpy() == 3.0
 
 
 def test_a_layer_that_is_not_registered_is_one_clear_error():

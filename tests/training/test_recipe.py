@@ -12,7 +12,7 @@ from PIL import Image
 
 import tfrcnn
 from tfrcnn.config import Category, TrainingConfig
-from tfrcnn.data import checks, read
+from tfrcnn.data import checks, coco
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training import recipe as recipe_module
@@ -349,8 +349,8 @@ class TestChecks:
         self, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         parsed, headers = [], []
-        parse, header = read.parse_coco, checks.read_header
-        monkeypatch.setattr(read, "parse_coco", lambda path, *a: parsed.append(path.stem) or parse(path, *a))
+        parse, header = coco.parse_coco, checks.read_header
+        monkeypatch.setattr(coco, "parse_coco", lambda path, *a: parsed.append(path.stem) or parse(path, *a))
         monkeypatch.setattr(checks, "read_header", lambda path: headers.append(path.name) or header(path))
         monkeypatch.setattr(recipe_module, "train", lambda *_, **__: None)
         Recipe(**data, model="tiny_fpn").run(tmp_path / "run", log=lambda _: None)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
 
 
@@ -35,6 +36,26 @@ def parse_coco(path: Path, images: Path | None = None) -> Parsed:
         numbers = reader.images(content, roots)
         reader.annotations(content, labels, numbers)
     return reader.parsed
+
+
+class Coco(DataFormat):
+    """`path/instances.json`."""
+
+    expected = "a .json file (COCO)"
+    marker = "a .json"
+
+    def recognises(self, data: str) -> bool:
+        path = Path(data)
+        return path.suffix.lower() == ".json" and path.is_file()
+
+    def parse(self, data: str, images: Path | None) -> Parsed:
+        return parse_coco(Path(data), images)
+
+    def looks_complete(self, data: str) -> bool:
+        return data.endswith(".json")
+
+    def find(self, folder: Path) -> list[str]:
+        return sorted(map(str, folder.glob("*.json")))
 
 
 def _is_whole(value: Any) -> bool:

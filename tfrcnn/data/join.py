@@ -14,7 +14,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.voc import split_names
+from tfrcnn.data.formats import FORMATS, find_format
 
 PLUS = "+"
 
@@ -29,7 +29,7 @@ def parts_of(data: str) -> list[str]:
     while pieces:
         ends = range(len(pieces), 0, -1)
         existing = (end for end in ends if _exists(PLUS.join(pieces[:end])))
-        named = (end for end in reversed(ends) if "@" in pieces[end - 1] or pieces[end - 1].endswith(".json"))
+        named = (end for end in reversed(ends) if any(f.looks_complete(pieces[end - 1]) for f in FORMATS.values()))
         end = next(existing, None) or next(named, len(pieces))
         parts.append(PLUS.join(pieces[:end]))
         pieces = pieces[end:]
@@ -37,8 +37,7 @@ def parts_of(data: str) -> list[str]:
 
 
 def _exists(data: str) -> bool:
-    root, at, split = data.rpartition("@")
-    return Path(data).is_file() or (bool(at) and split in split_names(Path(root)))
+    return Path(data).is_file() or find_format(data) is not None
 
 
 def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Report]:

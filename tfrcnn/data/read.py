@@ -1,7 +1,7 @@
 """Read a data set of any format into memory, and report on it.
 
-DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. To add
-a format, write a parser that returns `tfrcnn.data.checks.Parsed` and call it in `_parse`.
+DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. See
+`tfrcnn.data.data_format` to add a format.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ import numpy as np
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, check_images
-from tfrcnn.data.coco import parse_coco
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
+from tfrcnn.data.formats import FORMATS, find_format
 from tfrcnn.data.join import PLUS, join, parts_of
-from tfrcnn.data.voc import parse_voc, split_names
 from tfrcnn.errors import InputError
 
 
@@ -105,26 +104,28 @@ def load_dataset(data: str, images: str | Path | None = None, categories: Sequen
 
 
 def _parse(data: str, images: Path | None) -> Parsed:
+    if (data_format := find_format(data)) is not None:
+        return data_format.parse(data, images)
+    problems = (data_format.problem(data) for data_format in FORMATS.values())
+    if problem := next(filter(None, problems), ""):
+        raise InputError(f"data: {problem}")
     path = Path(data)
+    expected = " or ".join(data_format.expected for data_format in FORMATS.values())
     if path.is_file():
-        if path.suffix.lower() != ".json":
-            raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found the file {data}")
-        return parse_coco(path, images)
-    root, at, split = data.rpartition("@")
-    if path.is_dir():
-        raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found the folder {data}; {_hint(path)}")
-    if not at or not Path(root).is_dir():
-        raise InputError(f"data: expected a .json file (COCO) or VOCroot@split, found nothing at {root or data}")
-    if split not in (names := split_names(Path(root))):
-        splits = f"one of the splits {', '.join(names)}" if names else "ImageSets/Main with one .txt file per split"
-        raise InputError(f"data: expected {splits} in {root}, found {split or 'no name'!r} after the @")
-    return parse_voc(Path(root), split, images)
+        actual = f"the file {data}"
+    elif path.is_dir():
+        actual = f"the folder {data}; {_hint(path)}"
+    else:
+        actual = f"nothing at {data.rpartition('@')[0] or data}"
+    raise InputError(f"data: expected {expected}, found {actual}")
 
 
 def _hint(folder: Path) -> str:
-    """Suggest the data sets in a folder."""
-    sets = [f"{folder}@{split}" for split in split_names(folder)] + sorted(map(str, folder.glob("*.json")))
-    return f"did you mean {' or '.join(sets)}?" if sets else "there is neither ImageSets/Main nor a .json in it"
+    """Suggest the data sets in a folder: its splits first, then its files."""
+    formats = list(reversed(FORMATS.values()))
+    sets = [data for data_format in formats for data in data_format.find(folder)]
+    markers = " nor ".join(data_format.marker for data_format in formats)
+    return f"did you mean {' or '.join(sets)}?" if sets else f"there is neither {markers} in it"
 
 
 def _examples(

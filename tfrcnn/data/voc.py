@@ -21,6 +21,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.errors import InputError
@@ -64,6 +65,35 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
     reader = _Reader(root / "Annotations", _ImageFolder(folder))
     reader.read(root / "ImageSets" / "Main" / f"{split}.txt")
     return reader.parsed
+
+
+class Voc(DataFormat):
+    """`path/VOCroot@split`."""
+
+    expected = "VOCroot@split"
+    marker = "ImageSets/Main"
+
+    def recognises(self, data: str) -> bool:
+        root, at, split = data.rpartition("@")
+        return bool(at) and split in split_names(Path(root)) and not Path(data).exists()
+
+    def parse(self, data: str, images: Path | None) -> Parsed:
+        root, _, split = data.rpartition("@")
+        return parse_voc(Path(root), split, images)
+
+    def looks_complete(self, data: str) -> bool:
+        return "@" in data
+
+    def find(self, folder: Path) -> list[str]:
+        return [f"{folder}@{split}" for split in split_names(folder)]
+
+    def problem(self, data: str) -> str:
+        root, at, split = data.rpartition("@")
+        if not at or not Path(root).is_dir() or Path(data).exists():
+            return ""
+        names = split_names(Path(root))
+        expected = f"one of the splits {', '.join(names)}" if names else f"{self.marker} with one .txt file per split"
+        return f"expected {expected} in {root}, found {split or 'no name'!r} after the @"
 
 
 class _ImageFolder:
