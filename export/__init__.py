@@ -19,11 +19,11 @@ from .tflite import TFLite
 if TYPE_CHECKING:
     from .check.verification import verify as verify
     from .exporting import export as export
-    from .onnx.writer import to_onnx as to_onnx
+    from .onnx import to_onnx as to_onnx
     from .options import ExportOptions as ExportOptions
     from .runtimes import load as load
-    from .saved_model.writer import to_saved_model as to_saved_model
-    from .tflite.writer import to_tflite as to_tflite
+    from .saved_model import to_saved_model as to_saved_model
+    from .tflite import to_tflite as to_tflite
 
 TARGETS: dict[str, Target] = {target.name: target for target in (SavedModel(), TFLite(), Onnx())}
 
@@ -31,9 +31,9 @@ _HOME_OF = {
     "ExportOptions": "options",
     "export": "exporting",
     "load": "runtimes",
-    "to_onnx": "onnx.writer",
-    "to_saved_model": "saved_model.writer",
-    "to_tflite": "tflite.writer",
+    "to_onnx": "onnx",
+    "to_saved_model": "saved_model",
+    "to_tflite": "tflite",
     "verify": "check.verification",
 }
 __all__ = sorted(_HOME_OF)

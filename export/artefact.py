@@ -25,6 +25,12 @@ def check_exists(path: Path) -> None:
         raise InputError(f"{path}: no such file or folder")
 
 
+def size_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
     """Read the description of an exported file (`contract.describe`).
 

@@ -26,6 +26,9 @@ from ..models.build import package_version
 from ..models.transfer import copy_weights
 from .artefact import VERSION
 
+# (height, width) of the network's input, detections per image and lowest score; None keeps the detector's.
+Limits = tuple[tuple[int, int] | None, int | None, float | None]
+
 
 def prepare(
     detector: FasterRCNN,

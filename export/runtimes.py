@@ -9,10 +9,9 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config import Category, DetectionConfig
-from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..errors import InputError
-from ..inference import Predictor
+from ..inference import Predictor, read_input
 from ..models import load_detector
 from ..models.build import CONFIG, read_description
 from . import TARGETS
@@ -44,9 +43,7 @@ class ArtefactPredictor:
 
     def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""
-        if isinstance(image, (str, Path)):
-            image_id = image_id or Path(image).stem
-            image = read_image(Path(image))
+        image, image_id = read_input(image, image_id)
         pixels = to_uint8(np.asarray(image))
         outputs = self.runtime.run(pixels[None])
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)

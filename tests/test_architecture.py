@@ -87,6 +87,32 @@ def test_the_rules_would_notice_a_wrong_import() -> None:
     assert "export" not in MAY_IMPORT["training"]
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count; those for type checkers alone do not."""
+    assert (
+        circles(dependencies({module: (parsed(path), path.name == "__init__.py") for path, module in modules()})) == []
+    )
+
+
+def test_the_rule_would_notice_a_circle() -> None:
+    sources = {
+        "tfrcnn": ("", True),
+        "tfrcnn.a": ("from .b import thing", False),
+        "tfrcnn.b": ("def f():\n    from tfrcnn import c", False),
+        "tfrcnn.c": ("import tfrcnn.a", False),
+        "tfrcnn.d": (
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tfrcnn import a\nimport tfrcnn.a",
+            False,
+        ),
+        "tfrcnn.p": ("from tfrcnn.p.x import thing\nfrom tfrcnn.p.y import thing", True),
+        "tfrcnn.p.x": ("from tfrcnn.p import y", False),
+        "tfrcnn.p.y": ("from tfrcnn.p import thing", False),
+    }
+    graph = dependencies({name: (ast.parse(source), package) for name, (source, package) in sources.items()})
+    assert graph["tfrcnn.d"] == {"tfrcnn.a"}
+    assert circles(graph) == [["tfrcnn.a", "tfrcnn.b", "tfrcnn.c"], ["tfrcnn.p", "tfrcnn.p.x", "tfrcnn.p.y"]]
+
+
 def test_importing_tfrcnn_imports_nothing_of_it() -> None:
     assert set(imported(parsed(ROOT / "tfrcnn/__init__.py").body)) == {
         "importlib",
@@ -204,6 +230,43 @@ def imported(nodes: Iterable[ast.AST], module: str = "", is_package: bool = Fals
             above = parts[: len(parts) - node.level + is_package] if node.level else []
             home = ".".join([*above, *([node.module] if node.module else [])])
             yield from (f"{home}.{alias.name}" for alias in node.names)
+
+
+def dependencies(trees: dict[str, tuple[ast.Module, bool]]) -> dict[str, set[str]]:
+    """Return which of the modules each one imports; the trees say whether a module is a package's `__init__`.
+
+    `from package import name` depends on the submodule of that name, or on the package if there is none.
+    """
+    graph = {}
+    for module, (tree, is_package) in trees.items():
+        checked_only = {
+            inner
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            for statement in node.body
+            for inner in ast.walk(statement)
+        }
+        nodes = [node for node in ast.walk(tree) if node not in checked_only]
+        names = set(imported(nodes, module, is_package))
+        graph[module] = {name if name in trees else name.rpartition(".")[0] for name in names} & set(trees) - {module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Return the groups of modules that reach each other, sorted."""
+
+    def reach(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = [start]
+        while ahead:
+            new = graph[ahead.pop()] - seen
+            seen |= new
+            ahead += new
+        return seen
+
+    reached = {module: reach(module) for module in graph}
+    groups = {tuple(sorted(b for b in graph if b in reached[a] and a in reached[b])) for a in graph}
+    return sorted(list(group) for group in groups if group)
 
 
 def attributes(path: Path) -> list[str]:

@@ -17,30 +17,30 @@ ALL = tf.ones([1, 5], tf.bool)
 
 
 def test_boxes_are_positive_ignored_or_negative_by_their_best_overlap():
-    found = match(STAIRS, ALL, BOX, YES, RPN)
-    np.testing.assert_array_equal(found.labels[0], [POSITIVE, POSITIVE, IGNORED, NEGATIVE, NEGATIVE])
+    matches = match(STAIRS, ALL, BOX, YES, RPN)
+    np.testing.assert_array_equal(matches.labels[0], [POSITIVE, POSITIVE, IGNORED, NEGATIVE, NEGATIVE])
 
 
 def test_the_best_box_of_an_object_is_positive_whatever_its_overlap():
-    found = match(STAIRS[2:], ALL[:, 2:], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.labels[0], [POSITIVE, NEGATIVE, NEGATIVE])
+    matches = match(STAIRS[2:], ALL[:, 2:], BOX, YES, RPN)
+    np.testing.assert_array_equal(matches.labels[0], [POSITIVE, NEGATIVE, NEGATIVE])
     strict = match(STAIRS[2:], ALL[:, 2:], BOX, YES, MatchConfig(0.7, 0.3, 8, 0.5))
     np.testing.assert_array_equal(strict.labels[0], [IGNORED, NEGATIVE, NEGATIVE])
 
 
 def test_all_boxes_that_tie_for_the_best_are_positive():
-    found = match(tf.concat([STAIRS[3:], STAIRS[3:4]], 0), ALL[:, :3], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.labels[0], [POSITIVE, NEGATIVE, POSITIVE])
+    matches = match(tf.concat([STAIRS[3:], STAIRS[3:4]], 0), ALL[:, :3], BOX, YES, RPN)
+    np.testing.assert_array_equal(matches.labels[0], [POSITIVE, NEGATIVE, POSITIVE])
 
 
 def test_an_object_that_no_box_touches_makes_nothing_positive():
-    found = match(STAIRS[4:], ALL[:, :1], BOX, YES, RPN)
-    np.testing.assert_array_equal(found.labels[0], [NEGATIVE])
+    matches = match(STAIRS[4:], ALL[:, :1], BOX, YES, RPN)
+    np.testing.assert_array_equal(matches.labels[0], [NEGATIVE])
 
 
 def test_padding_never_matches_not_even_a_box_equal_to_it():
-    found = match(tf.zeros([1, 4]), ALL[:, :1], tf.zeros([1, 2, 4]), tf.constant([[False, False]]), RPN)
-    np.testing.assert_array_equal(found.labels[0], [NEGATIVE])
+    matches = match(tf.zeros([1, 4]), ALL[:, :1], tf.zeros([1, 2, 4]), tf.constant([[False, False]]), RPN)
+    np.testing.assert_array_equal(matches.labels[0], [NEGATIVE])
 
 
 def test_a_box_takes_the_object_that_overlaps_it_most():
@@ -51,8 +51,8 @@ def test_a_box_takes_the_object_that_overlaps_it_most():
 
 
 def test_a_box_left_out_is_ignored_and_the_best_of_the_others_is_positive():
-    found = match(STAIRS, tf.constant([[False, False, True, True, True]]), BOX, YES, RPN)
-    np.testing.assert_array_equal(found.labels[0], [IGNORED, IGNORED, POSITIVE, NEGATIVE, NEGATIVE])
+    matches = match(STAIRS, tf.constant([[False, False, True, True, True]]), BOX, YES, RPN)
+    np.testing.assert_array_equal(matches.labels[0], [IGNORED, IGNORED, POSITIVE, NEGATIVE, NEGATIVE])
 
 
 def draw(kind, seed=0, config=RPN):

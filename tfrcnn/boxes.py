@@ -158,6 +158,13 @@ def roi_samples(boxes: tf.Tensor, config: HeadConfig) -> tuple[tf.Tensor, tf.Ten
     return first + 0.5 * step, step
 
 
+def roi_positions(boxes: tf.Tensor, config: HeadConfig) -> tf.Tensor:
+    """List the samples of `roi_samples`: boxes [R, 4] -> [R, n, 2] (y, x), in cells."""
+    first, step = roi_samples(boxes, config)
+    numbers = tf.range(config.pool_size * config.sampling_ratio, dtype=tf.float32)
+    return first[:, None] + step[:, None] * numbers[None, :, None]
+
+
 def _center_and_sides(boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     top_left, bottom_right = boxes[..., :2], boxes[..., 2:]
     sides = bottom_right - top_left

@@ -13,6 +13,7 @@ from tfrcnn.errors import InputError
 T = TypeVar("T", bound="Config")
 
 
+@dataclasses.dataclass(frozen=True)
 class Config:
     """Base of all configurations: conversion to and from plain JSON values, with checks of types and ranges.
 
@@ -22,7 +23,7 @@ class Config:
 
     def __post_init__(self) -> None:
         hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+        for field in dataclasses.fields(self):
             value = _build(hints[field.name], getattr(self, field.name), f"{type(self).__name__}.{field.name}")
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
         self._check_ranges()
@@ -37,7 +38,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON values (dict, list, str, numbers, None)."""
-        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}  # type: ignore[arg-type]  # as above
+        return {field.name: _plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_dict(cls: type[T], values: dict[str, Any]) -> T:
@@ -51,7 +52,7 @@ class Config:
 
     def replace(self: T, **changes: Any) -> T:
         """Return a copy with some fields changed; the copy is checked too."""
-        return dataclasses.replace(self, **changes)  # type: ignore[type-var]  # as above
+        return dataclasses.replace(self, **changes)
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:
@@ -92,7 +93,7 @@ def _build_config(kind: type[T], value: Any, where: str) -> T:
     if not isinstance(value, dict):
         raise InputError(f"{where} must be an object, found {value!r}")
     value = kind._upgraded(value)
-    fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]  # as above
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = sorted(set(value) - set(fields))
     if unknown:
         raise InputError(f"{where} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")

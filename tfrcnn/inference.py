@@ -56,9 +56,7 @@ class Predictor:
         Example:
             tfrcnn.Predictor(detector).detect("picture.jpg").scores[0]  # of the best box
         """
-        if isinstance(image, (str, Path)):
-            image_id = image_id or Path(image).stem
-            image = read_image(Path(image))
+        image, image_id = read_input(image, image_id)
         outputs = self._whole(tf.cast(image, tf.float32)[None])
         return _unpack(_arrays(outputs), 0, image_id)
 
@@ -99,9 +97,7 @@ class Predictor:
         Example:
             tfrcnn.Predictor(detector).propose("picture.jpg", count=300).boxes
         """
-        if isinstance(image, (str, Path)):
-            image_id = image_id or Path(image).stem
-            image = read_image(Path(image))
+        image, image_id = read_input(image, image_id)
         prepared = self.detector.get_layer("preprocessor")(tf.cast(image, tf.float32)[None])
         outputs = self._proposer(count)(prepared["images"], prepared["image_sizes"], prepared["original_sizes"])
         return _unpack_proposals(_arrays(outputs), 0, image_id)
@@ -133,12 +129,7 @@ class Predictor:
             before = max(config.pre_nms_top_n, count)
             config = config.replace(pre_nms_top_n=before, post_nms_top_n=count, score_threshold=0.0)
         stages, layer = self.detector.stages, ProposalLayer(config, self.detector.kernels, name="proposals")
-
-        def propose(images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
-            features = stages.features(images, image_sizes, training=False, head=False)
-            return stages.propose(stages.rpn(features.rpn, images), image_sizes, layer)
-
-        return self._traced(propose)
+        return self._traced(lambda images, sizes: stages.first_stage(images, sizes, layer, training=False))
 
     def _traced(self, network: Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]) -> Any:
         """Trace a part of the detector for batches of all sizes, with boxes in pixels of the original images."""
@@ -165,6 +156,13 @@ class Predictor:
                 for i, index in enumerate(batch["image_index"].numpy()):
                     yield outputs, i, dataset.examples[index].image_id
                 bar.update(len(outputs["boxes"]))
+
+
+def read_input(image: str | Path | np.ndarray, image_id: int | str) -> tuple[np.ndarray, int | str]:
+    """Return the pixels of a file or an array, and its id: the file's name without its suffix, unless an id is set."""
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image)), image_id or Path(image).stem
+    return image, image_id
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

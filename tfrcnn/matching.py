@@ -46,7 +46,7 @@ def match(
 ) -> Matches:
     """Label boxes by their best overlap with ground truth (paper section 3.1.2).
 
-    With `config.allow_low_quality`, the boxes that overlap a ground truth most (all of them, on ties) are positive too,
+    If `config.allow_low_quality`, the boxes that overlap a ground truth most (all of them, on ties) are positive too,
     at any IoU. They keep the ground truth that overlaps *them* most, as in py-faster-rcnn and torchvision. A ground
     truth that touches no box makes nothing positive.
 

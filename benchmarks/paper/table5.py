@@ -21,7 +21,7 @@ from experiment import run, table
 
 import tfrcnn
 from tfrcnn.data.decode import read_image
-from tfrcnn.export.measure.ledger import stage_milliseconds
+from tfrcnn.export.measure.benchmark import stage_milliseconds
 
 COLUMNS = {
     "prepare": ("preprocessing",),

@@ -15,6 +15,7 @@ from ...data.example import Dataset, ImageDetections
 from ...evaluation.evaluate import Metric, evaluate
 from ...models import FasterRCNN
 from .. import TARGETS
+from ..artefact import size_bytes
 from .report import TOLERANCES, Report
 from .ties import replays
 
@@ -67,7 +68,7 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         max_box_error=box,
         unmatched=unmatched,
         ties=sum(ties),
-        size_bytes=_size(path),
+        size_bytes=size_bytes(path),
         milliseconds=ms,
         keras_milliseconds=keras_ms,
         ap=ap,
@@ -181,8 +182,3 @@ def _timed(
         detections.append(predictor.detect(picture, image_id))
         seconds.append(time.perf_counter() - started)
     return detections, 1000 * float(np.median(seconds))
-
-
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)

@@ -24,9 +24,10 @@ from ...errors import InputError
 from ...files import atomic
 from ...models.build import CONFIG
 from .. import TARGETS
+from ..artefact import size_bytes
 from ..runtimes import KERAS, format_of, load
 from ..stages import STAGES
-from .ledger import WARM_UP, stage_milliseconds
+from .ledger import WARM_UP, profile_tensorflow
 
 ANSWER = "ANSWER "
 COMPILED, EAGER = "Keras", "Keras, eager"  # a `Predictor`, which compiles the detector; `detector(images)` as it is
@@ -129,6 +130,17 @@ def serve(path: str, runtime: str, threads: int) -> None:
         started = time.perf_counter()
         predictor.detect(picture)
         _say({"ms": 1000 * (time.perf_counter() - started)})
+
+
+def stage_milliseconds(
+    path: Path, runtime: str, threads: int, picture: np.ndarray, rounds: int = 5
+) -> dict[str, float]:
+    """Measure the stages of a detection, see `Target.profile`."""
+    format = format_of(path)
+    if format == KERAS:
+        predictor = load(path)
+        return profile_tensorflow(lambda: predictor.detect(picture), rounds)
+    return TARGETS[format].profile(path, runtime, threads, picture, rounds)
 
 
 def _say(answer: dict[str, Any]) -> None:
@@ -242,9 +254,6 @@ def plot(results: list[Latency], path: Path) -> None:
 
 def _size_mb(path: Path) -> float:
     """Return the size of a file or folder; for a run folder, of its detector alone."""
-    if path.is_file():
-        return path.stat().st_size / 1e6
-    files = [f for f in path.rglob("*") if f.is_file()]
-    if format_of(path) == KERAS:
-        files = [*path.glob("model-*.weights.h5"), path / CONFIG]
-    return sum(file.stat().st_size for file in files) / 1e6
+    if format_of(path) != KERAS:
+        return size_bytes(path) / 1e6
+    return sum(map(size_bytes, [*path.glob("model-*.weights.h5"), path / CONFIG])) / 1e6

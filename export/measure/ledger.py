@@ -16,24 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import TARGETS
-from ..runtimes import KERAS, format_of, load
 from ..stages import STAGES, stage_of
 
 WARM_UP = 2  # detections before those that count
 _EAGER = "EagerLocalExecute"  # a call of the whole graph from Python, too
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall", "If", "StatelessIf", "While", "StatelessWhile")
-
-
-def stage_milliseconds(
-    path: Path, runtime: str, threads: int, picture: np.ndarray, rounds: int = 5
-) -> dict[str, float]:
-    """Measure the stages of a detection, see `Target.profile`."""
-    format = format_of(path)
-    if format == KERAS:
-        predictor = load(path)
-        return profile_tensorflow(lambda: predictor.detect(picture), rounds)
-    return TARGETS[format].profile(path, runtime, threads, picture, rounds)
 
 
 def sum_by_stage(operators: Iterable[tuple[str, float]]) -> dict[str, float]:

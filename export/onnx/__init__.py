@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from ...models import FasterRCNN
     from ..options import ExportOptions
-    from .writer import to_onnx as to_onnx
 
 ONNX_RUNTIME = "ONNX Runtime"
 OPENVINO = "OpenVINO"
@@ -33,8 +33,6 @@ class Onnx(Target):
         return path.is_file() and path.suffix == self.suffix  # the format has no identifier
 
     def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
-        from .writer import to_onnx
-
         limits = (options.image_size, options.max_detections, options.score_threshold)
         to_onnx(detector, path, *limits, options.precision, options.representative)
 
@@ -68,9 +66,41 @@ class Onnx(Target):
         return profile_openvino(path, threads, picture, rounds, one_size=runtime == OPENVINO_ONE_SIZE)
 
 
-def __getattr__(name: str) -> Any:
-    if name != "to_onnx":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .writer import to_onnx
+def to_onnx(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    precision: str = "float32",
+    representative: Iterable[np.ndarray] | None = None,
+    opset: int = 17,
+) -> Path:
+    """Write a detector to an ONNX file.
 
-    return to_onnx
+    Args:
+        detector: The detector.
+        path: The file to write; it must not exist.
+        image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
+            Batch, height and width of the file's input are dynamic either way.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
+        precision: "float32"; "float16" for convolutions and fully connected layers; "int8" for the same in 8 bits.
+        representative: Images [H, W, 3] or [B, H, W, 3], uint8, on which int8 measures ranges; a hundred are plenty.
+        opset: ONNX's operator set: 16, 17 or 18.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: The path exists, an option is out of range, int8 without images, or tf2onnx is not installed.
+
+    Example:
+        to_onnx(detector, "cells.onnx", precision="float16")
+    """
+    from .writer import write
+
+    path = Path(path)
+    Onnx().check(path, precision, representative is not None)
+    write(detector, path, (image_size, max_detections, score_threshold), precision, representative, opset)
+    return path

@@ -22,9 +22,8 @@ from ...config import DetectorConfig
 from ...errors import InputError
 from ...files import atomic
 from ...models import FasterRCNN
-from .. import TARGETS
 from ..artefact import OUTPUTS
-from ..contract import category_ids, describe, prepare, to_contract
+from ..contract import Limits, category_ids, describe, prepare, to_contract
 from ..stages import run_stages
 from . import graph
 from .kernels import HANDLERS, in_order, onnx_kernels, prepare_weights
@@ -35,40 +34,15 @@ Serve = Callable[[tf.Tensor], dict[str, tf.Tensor]]  # the file's input -> its o
 AXES = {INPUT: ("batch", "height", "width"), **dict.fromkeys(OUTPUTS, ("batch",))}
 
 
-def to_onnx(
+def write(
     detector: FasterRCNN,
-    path: str | Path,
-    image_size: tuple[int, int] | None = None,
-    max_detections: int | None = None,
-    score_threshold: float | None = None,
-    precision: str = "float32",
-    representative: Iterable[np.ndarray] | None = None,
-    opset: int = 17,
-) -> Path:
-    """Write a detector to an ONNX file.
-
-    Args:
-        detector: The detector.
-        path: The file to write; it must not exist.
-        image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
-            Batch, height and width of the file's input are dynamic either way.
-        max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: The lowest score; None keeps the detector's.
-        precision: "float32"; "float16" for convolutions and fully connected layers; "int8" for the same in 8 bits.
-        representative: Images [H, W, 3] or [B, H, W, 3], uint8, on which int8 measures ranges; a hundred are plenty.
-        opset: ONNX's operator set, one of `OPSETS`.
-
-    Returns:
-        `path`.
-
-    Raises:
-        InputError: The path exists, an option is out of range, int8 without images, or tf2onnx is not installed.
-
-    Example:
-        to_onnx(detector, "cells.onnx", precision="float16")
-    """
-    path = Path(path)
-    TARGETS["onnx"].check(path, precision, representative is not None)
+    path: Path,
+    limits: Limits,
+    precision: str,
+    representative: Iterable[np.ndarray] | None,
+    opset: int,
+) -> None:
+    """Write the file, see `to_onnx`."""
     if opset not in OPSETS:
         raise InputError(f"opset must be one of {', '.join(map(str, OPSETS))}, found {opset}")
     try:
@@ -77,13 +51,12 @@ def to_onnx(
     except ImportError as error:
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
-    copy = prepare(detector, image_size, max_detections, score_threshold, onnx_kernels(detector))
+    copy = prepare(detector, *limits, onnx_kernels(detector))
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)
     onnx.checker.check_model(model, full_check=True)
     with atomic(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
-    return path
 
 
 def stage_outputs(

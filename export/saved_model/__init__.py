@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from ...models import FasterRCNN
     from ..options import ExportOptions
     from .runtime import SavedModelRuntime
-    from .writer import to_saved_model as to_saved_model
 
 
 class SavedModel(Target):
@@ -27,8 +26,6 @@ class SavedModel(Target):
         return (path / "saved_model.pb").is_file()
 
     def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
-        from .writer import to_saved_model
-
         to_saved_model(detector, path, options.image_size, options.max_detections, options.score_threshold)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> SavedModelRuntime:
@@ -53,9 +50,34 @@ class SavedModel(Target):
         return profile_tensorflow(lambda: model.run(picture[None]), rounds)
 
 
-def __getattr__(name: str) -> Any:
-    if name != "to_saved_model":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .writer import to_saved_model
+def to_saved_model(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+) -> Path:
+    """Write a detector to a SavedModel. It takes images of any size.
 
-    return to_saved_model
+    Args:
+        detector: The detector.
+        path: The folder to write. TensorFlow Serving expects a number as its name, the version.
+        image_size: (height, width) of the network's input; None keeps the detector's.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: The path exists, or an option is out of range.
+
+    Example:
+        to_saved_model(detector, "serving/cells/1")
+    """
+    from .writer import write
+
+    path = Path(path)
+    SavedModel().check(path, "float32", has_representative=False)
+    write(detector, path, (image_size, max_detections, score_threshold))
+    return path

@@ -28,42 +28,16 @@ from ...data.decode import decode_image
 from ...data.orientation import jpeg_orientation
 from ...files import atomic_folder
 from ...models import FasterRCNN
-from .. import TARGETS
 from ..artefact import DESCRIPTION, LABELS
-from ..contract import category_ids, describe, prepare, to_contract
+from ..contract import Limits, category_ids, describe, prepare, to_contract
 from ..stages import run_stages
 from .warmup import write_warmup
 
 
-def to_saved_model(
-    detector: FasterRCNN,
-    path: str | Path,
-    image_size: tuple[int, int] | None = None,
-    max_detections: int | None = None,
-    score_threshold: float | None = None,
-) -> Path:
-    """Write a detector to a SavedModel. It takes images of any size.
-
-    Args:
-        detector: The detector.
-        path: The folder to write. TensorFlow Serving expects a number as its name, the version.
-        image_size: (height, width) of the network's input; None keeps the detector's.
-        max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: The lowest score; None keeps the detector's.
-
-    Returns:
-        `path`.
-
-    Raises:
-        InputError: The path exists, or an option is out of range.
-
-    Example:
-        to_saved_model(detector, "serving/cells/1")
-    """
-    path = Path(path)
-    TARGETS["saved_model"].check(path, "float32", has_representative=False)
+def write(detector: FasterRCNN, path: Path, limits: Limits) -> None:
+    """Write the file, see `to_saved_model`."""
     # Sizes are dynamic here: crop_and_resize is several times as fast as the gathers, and TensorFlow has its kernel.
-    prepared = prepare(detector, image_size, max_detections, score_threshold, kernels="tensorflow")
+    prepared = prepare(detector, *limits, kernels="tensorflow")
     with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as assets_folder:
         config = prepared.config
         description = json.dumps(describe(config, "saved_model", "float32"), indent=2, ensure_ascii=False)
@@ -74,7 +48,6 @@ def to_saved_model(
         signatures = {"serving_default": served.detect, "encoded": served.detect_encoded}
         tf.saved_model.save(served, folder, signatures=signatures)
         write_warmup(folder, config.image)
-    return path
 
 
 def stage_outputs(detector: FasterRCNN, picture: np.ndarray) -> dict[str, np.ndarray]:

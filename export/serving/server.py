@@ -154,20 +154,20 @@ def make_server(path: Path, name: str, workers: int = 1) -> litserve.LitServer:
     )
     version = path.name if path.name.isdigit() else "1"
 
-    @server.app.get(f"/v1/models/{name}")
     def status() -> dict[str, Any]:
         available = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
         return {"model_version_status": [{"version": version, **available}]}
 
     # errors as TensorFlow Serving formats them
-    @server.app.exception_handler(AnyHTTPException)
     async def refused(request: Request, error: AnyHTTPException) -> JSONResponse:
         return JSONResponse({"error": error.detail}, error.status_code)
 
-    @server.app.exception_handler(RequestValidationError)
     async def not_json(request: Request, error: RequestValidationError) -> JSONResponse:
         return JSONResponse({"error": "expected a JSON object"}, 400)
 
+    server.app.add_api_route(f"/v1/models/{name}", status)
+    server.app.add_exception_handler(AnyHTTPException, refused)
+    server.app.add_exception_handler(RequestValidationError, not_json)
     return server
 
 

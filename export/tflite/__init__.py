@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from ...models import FasterRCNN
     from ..options import ExportOptions
     from .runtime import TFLiteRuntime
-    from .writer import to_tflite as to_tflite
 
 
 class TFLite(Target):
@@ -32,8 +32,6 @@ class TFLite(Target):
             return file.read(8)[4:] == b"TFL3"  # the FlatBuffer's identifier
 
     def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
-        from .writer import to_tflite
-
         limits = (options.image_size, options.max_detections, options.score_threshold)
         to_tflite(detector, path, *limits, options.precision, options.representative)
 
@@ -58,9 +56,40 @@ class TFLite(Target):
         return profile(path, threads, picture, rounds)
 
 
-def __getattr__(name: str) -> Any:
-    if name != "to_tflite":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .writer import to_tflite
+def to_tflite(
+    detector: FasterRCNN,
+    path: str | Path,
+    image_size: tuple[int, int] | None = None,
+    max_detections: int | None = None,
+    score_threshold: float | None = None,
+    precision: str = "float32",
+    representative: Iterable[np.ndarray] | None = None,
+) -> Path:
+    """Write a detector to a TensorFlow Lite file. Its classes are labels 0..C-1, lines of the label file inside.
 
-    return to_tflite
+    Args:
+        detector: The detector.
+        path: The file to write; it must not exist.
+        image_size: (height, width) of the input. None is the detector's static size, or a square of its `min_size`,
+            rounded up to its divisor.
+        max_detections: The most detections per image; None keeps the detector's.
+        score_threshold: The lowest score; None keeps the detector's.
+        precision: "float32"; "float16" and "dynamic" store weights in 16 and 8 bits; "int8" computes the backbone,
+            the RPN and the head in 8 bits, boxes and NMS in float32.
+        representative: Images [H, W, 3], RGB 0..255, on which int8 measures ranges; a hundred are plenty.
+
+    Returns:
+        `path`.
+
+    Raises:
+        InputError: The path exists, an option is out of range, or int8 without representative images.
+
+    Example:
+        to_tflite(detector, "cells.tflite", image_size=(320, 320))
+    """
+    from .writer import write
+
+    path = Path(path)
+    TFLite().check(path, precision, representative is not None)
+    write(detector, path, (image_size, max_detections, score_threshold), precision, representative)
+    return path

@@ -21,9 +21,8 @@ from ...config import ImageConfig
 from ...files import atomic
 from ...kernels import PORTABLE, PORTABLE_MATMUL, Kernels
 from ...models import FasterRCNN
-from .. import TARGETS
 from ..artefact import OUTPUTS
-from ..contract import describe, prepare, to_contract
+from ..contract import Limits, describe, prepare, to_contract
 from ..stages import run_stages
 from . import flatbuffer
 from .quantize import quantize
@@ -37,47 +36,17 @@ Compute = Callable[[FasterRCNN, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 _IMAGE_ABOVE = -0.5  # not 0: a client's resampling may leave pixels slightly below 0
 
 
-def to_tflite(
-    detector: FasterRCNN,
-    path: str | Path,
-    image_size: tuple[int, int] | None = None,
-    max_detections: int | None = None,
-    score_threshold: float | None = None,
-    precision: str = "float32",
-    representative: Iterable[np.ndarray] | None = None,
-) -> Path:
-    """Write a detector to a TensorFlow Lite file. Its classes are labels 0..C-1, lines of the label file inside.
-
-    Args:
-        detector: The detector.
-        path: The file to write; it must not exist.
-        image_size: (height, width) of the input. None is the detector's static size, or a square of its `min_size`,
-            rounded up to its divisor.
-        max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: The lowest score; None keeps the detector's.
-        precision: "float32"; "float16" and "dynamic" store weights in 16 and 8 bits; "int8" computes the backbone,
-            the RPN and the head in 8 bits, boxes and NMS in float32.
-        representative: Images [H, W, 3], RGB 0..255, on which int8 measures ranges; a hundred are plenty.
-
-    Returns:
-        `path`.
-
-    Raises:
-        InputError: The path exists, an option is out of range, or int8 without representative images.
-
-    Example:
-        to_tflite(detector, "cells.tflite", image_size=(320, 320))
-    """
-    path = Path(path)
-    TARGETS["tflite"].check(path, precision, representative is not None)
-    size = image_size or static_size(detector.config.image)
-    copy = prepare(detector, size, max_detections, score_threshold, _kernels(detector, size))
+def write(
+    detector: FasterRCNN, path: Path, limits: Limits, precision: str, representative: Iterable[np.ndarray] | None
+) -> None:
+    """Write the file, see `to_tflite`."""
+    size = limits[0] or static_size(detector.config.image)
+    copy = prepare(detector, size, *limits[1:], _kernels(detector, size))
     model = _convert(copy, precision, representative)
     description = describe(copy.config, "tflite", precision, classes="labels")
     labels = [category.name for category in copy.config.categories]
     with atomic(path) as temporary:
         temporary.write_bytes(flatbuffer.finish(model, OUTPUTS, description, labels))
-    return path
 
 
 def static_size(config: ImageConfig) -> tuple[int, int]:

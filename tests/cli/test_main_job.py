@@ -15,6 +15,7 @@ import typer
 from PIL import Image
 
 from tfrcnn.cli.demo import run_demo
+from tfrcnn.cli.main import app
 from tfrcnn.training import callbacks
 
 SCENES = {"train": 8, "val": 4, "test": 5}
@@ -44,10 +45,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(first_half), redirect_stderr(first_error):
         patch.setattr(callbacks, "save_state", save_state_then_control_c)
         with pytest.raises(typer.Exit) as exit_info:
-            run_demo(folder, SCENES, OPTIONS)
+            run_demo(app, folder, SCENES, OPTIONS)
         assert exit_info.value.exit_code == 130
     with redirect_stdout(second_half):
-        run_demo(folder, SCENES, OPTIONS)
+        run_demo(app, folder, SCENES, OPTIONS)
     return Demo(folder, first_half.getvalue(), first_error.getvalue(), second_half.getvalue())
 
 

@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.export.saved_model.writer import to_saved_model
+from tfrcnn.export.saved_model import to_saved_model
 from tfrcnn.models import build_detector, preset
 
 

@@ -8,10 +8,10 @@ from tfrcnn.export import TARGETS, ExportOptions, export
 from tfrcnn.export.check.differences import first_divergent, stage_differences
 from tfrcnn.export.check.ties import replays
 from tfrcnn.export.check.verification import match
-from tfrcnn.export.onnx.writer import to_onnx
+from tfrcnn.export.onnx import to_onnx
 from tfrcnn.export.stages import run_stages
+from tfrcnn.export.tflite import to_tflite
 from tfrcnn.export.tflite.flatbuffer import operators
-from tfrcnn.export.tflite.writer import to_tflite
 from tfrcnn.inference import Predictor
 from tfrcnn.models.transfer import unshare
 

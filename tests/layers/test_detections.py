@@ -28,19 +28,19 @@ def decode(probabilities, valid=ALL, deltas=None, **config):
     classes = len(probabilities[0])
     deltas = tf.zeros([1, 3, classes, 4]) if deltas is None else deltas
     layer = DetectionDecoder(DetectionConfig(**config), WEIGHTS)
-    found = layer(logits(*probabilities), deltas, PROPOSALS, valid, SIZE)
-    count = int(found["num_detections"][0])
-    assert np.all(found["scores"][0, count:] == 0)
-    assert np.all(found["boxes"][0, count:] == 0)
-    assert np.all(found["labels"][0, count:] == 0)
-    return {key: value[0, :count].numpy() for key, value in found.items() if key != "num_detections"}
+    detections = layer(logits(*probabilities), deltas, PROPOSALS, valid, SIZE)
+    count = int(detections["num_detections"][0])
+    assert np.all(detections["scores"][0, count:] == 0)
+    assert np.all(detections["boxes"][0, count:] == 0)
+    assert np.all(detections["labels"][0, count:] == 0)
+    return {key: value[0, :count].numpy() for key, value in detections.items() if key != "num_detections"}
 
 
 def test_the_background_is_the_last_logit_and_the_first_class_is_label_0():
-    found = decode([[0.9, 0.0], [0.0, 0.0], [0.0, 0.8]])
-    np.testing.assert_array_equal(found["labels"], [0, 1])
-    np.testing.assert_allclose(found["scores"], [0.9, 0.8], rtol=1e-5)
-    np.testing.assert_array_equal(found["boxes"], [[10, 10, 30, 30], [50, 50, 70, 80]])  # clipped to 80
+    detections = decode([[0.9, 0.0], [0.0, 0.0], [0.0, 0.8]])
+    np.testing.assert_array_equal(detections["labels"], [0, 1])
+    np.testing.assert_allclose(detections["scores"], [0.9, 0.8], rtol=1e-5)
+    np.testing.assert_array_equal(detections["boxes"], [[10, 10, 30, 30], [50, 50, 70, 80]])  # clipped to 80
 
 
 def test_overlapping_boxes_suppress_each_other_within_a_class_only():
@@ -94,8 +94,8 @@ def test_padding_is_never_scored():
 
 
 def test_at_most_the_best_of_all_classes_are_returned():
-    found = decode([[0.9, 0.05], [0.0, 0.0], [0.1, 0.8]], max_detections=2)
-    np.testing.assert_allclose(found["scores"], [0.9, 0.8], rtol=1e-5)
+    detections = decode([[0.9, 0.05], [0.0, 0.0], [0.1, 0.8]], max_detections=2)
+    np.testing.assert_allclose(detections["scores"], [0.9, 0.8], rtol=1e-5)
 
 
 @pytest.mark.parametrize(("threshold", "looked_at"), [(0.6, 9), (0.999, 1)])
@@ -107,13 +107,15 @@ def test_no_more_than_some_class_has_above_the_threshold_are_looked_at_and_give_
     proposals = np.concatenate([corners, corners + rng.uniform(0, 30, (2, 40, 2))], -1).astype(np.float32)
     deltas = rng.normal(size=(2, 40, 3, 4)).astype(np.float32)
     valid = np.arange(40) != [[20], [31]]  # one that is sure of itself among them
-    found = []
+    results = []
     for kernels in ("tensorflow", "portable"):
         layer = DetectionDecoder(DetectionConfig(score_threshold=threshold, min_size=4.0), WEIGHTS, kernels)
         sets = tf.reshape(tf.transpose(tf.where(scores > threshold, scores, -1.0), [0, 2, 1]), [6, 40])
         assert layer._candidates(sets) == (looked_at if kernels == "tensorflow" else 40)
-        found.append(layer(with_background(scores), deltas, proposals, valid, tf.tile(SIZE, [2, 1]), from_logits=False))
-    few, every = found
+        results.append(
+            layer(with_background(scores), deltas, proposals, valid, tf.tile(SIZE, [2, 1]), from_logits=False)
+        )
+    few, every = results
     assert (few["num_detections"].numpy() > 0).all() == (looked_at > 1)
     for name, values in few.items():
         np.testing.assert_array_equal(values, every[name], err_msg=name)
@@ -127,16 +129,16 @@ def test_a_score_that_is_no_number_hides_no_other():
     deltas = tf.zeros([1, 3, 1, 4])
     scores = tf.constant([[[np.nan], [0.9], [0.8]]])
     layer = DetectionDecoder(DetectionConfig(), WEIGHTS)
-    found = layer(with_background(scores), deltas, PROPOSALS, ALL, SIZE, from_logits=False)
-    np.testing.assert_allclose(found["scores"][0, :2], [0.9, 0.8])
-    assert found["num_detections"] == 2
+    detections = layer(with_background(scores), deltas, PROPOSALS, ALL, SIZE, from_logits=False)
+    np.testing.assert_allclose(detections["scores"][0, :2], [0.9, 0.8])
+    assert detections["num_detections"] == 2
 
 
 def test_deltas_of_the_class_itself_move_its_box():
     deltas = np.zeros((1, 3, 2, 4), np.float32)
     deltas[0, 0, 1] = [10 * 0.5, 0, 0, 0]  # class 1: half a height down
-    found = decode([[0.45, 0.5], [0.0, 0.0], [0.0, 0.0]], deltas=deltas)
-    np.testing.assert_allclose(found["boxes"], [[20, 10, 40, 30], [10, 10, 30, 30]])
+    detections = decode([[0.45, 0.5], [0.0, 0.0], [0.0, 0.0]], deltas=deltas)
+    np.testing.assert_allclose(detections["boxes"], [[20, 10, 40, 30], [10, 10, 30, 30]])
 
 
 def test_from_scores_of_earlier_versions_takes_probabilities_without_background():
@@ -151,8 +153,8 @@ def test_from_scores_of_earlier_versions_takes_probabilities_without_background(
 
 def test_rescaling_multiplies_by_the_true_ratio_of_each_axis():
     # 480 x 640 -> 320 x 426: 640 / 426 is not 1.5
-    found = DetectionRescaler()(
+    detections = DetectionRescaler()(
         {"boxes": tf.constant([[[320.0, 426.0, 160.0, 213.0]]])}, tf.constant([[320.0, 426.0]]),
         tf.constant([[480.0, 640.0]]),
     )  # fmt: skip
-    np.testing.assert_allclose(found["boxes"], [[[480, 640, 240, 320]]], rtol=1e-6)
+    np.testing.assert_allclose(detections["boxes"], [[[480, 640, 240, 320]]], rtol=1e-6)

@@ -17,21 +17,21 @@ def propose(config, logits, deltas=None, anchors=ANCHORS):
 
 
 def test_the_best_come_first_overlapping_ones_go_and_boxes_are_clipped():
-    found = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, 3.0]])
-    assert found["valid"].numpy().tolist() == [[True] * 3 + [False] * 2]
-    np.testing.assert_array_equal(found["boxes"][0, :3], [[90, 90, 100, 100], [0, 0, 10, 10], [20, 20, 40, 40]])
-    np.testing.assert_allclose(found["scores"][0, :3], 1 / (1 + np.exp([-3.0, -2.0, 0.0])), rtol=1e-6)
+    proposals = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, 3.0]])
+    assert proposals["valid"].numpy().tolist() == [[True] * 3 + [False] * 2]
+    np.testing.assert_array_equal(proposals["boxes"][0, :3], [[90, 90, 100, 100], [0, 0, 10, 10], [20, 20, 40, 40]])
+    np.testing.assert_allclose(proposals["scores"][0, :3], 1 / (1 + np.exp([-3.0, -2.0, 0.0])), rtol=1e-6)
 
 
 def test_padding_is_zero():
-    found = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, 3.0]])
-    assert np.all(found["boxes"][0, 3:] == 0)
-    assert np.all(found["scores"][0, 3:] == 0)
+    proposals = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, 3.0]])
+    assert np.all(proposals["boxes"][0, 3:] == 0)
+    assert np.all(proposals["scores"][0, 3:] == 0)
 
 
 def test_a_box_smaller_than_the_minimum_side_is_dropped():
-    found = propose(ProposalConfig(10, 5, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
-    np.testing.assert_array_equal(found["boxes"][0][found["valid"][0]], [[20, 20, 40, 40]])
+    proposals = propose(ProposalConfig(10, 5, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][proposals["valid"][0]], [[20, 20, 40, 40]])
 
 
 @pytest.mark.parametrize(
@@ -46,51 +46,51 @@ def test_a_box_with_one_side_under_the_minimum_is_dropped_however_long_the_other
 
 
 def test_only_the_best_before_nms_take_part():
-    found = propose(ProposalConfig(2, 5), [[2.0, 1.0, 0.0, -1.0]])
-    assert found["valid"].numpy().sum() == 1  # the second of the two is suppressed by the first
+    proposals = propose(ProposalConfig(2, 5), [[2.0, 1.0, 0.0, -1.0]])
+    assert proposals["valid"].numpy().sum() == 1  # the second of the two is suppressed by the first
 
 
 def test_images_of_a_batch_do_not_mix():
-    found = propose(ProposalConfig(10, 5), [[9.0, -9, -9, -9], [-9.0, -9, 9, -9]])
-    np.testing.assert_array_equal(found["boxes"][:, 0], [[0, 0, 10, 10], [20, 20, 40, 40]])
+    proposals = propose(ProposalConfig(10, 5), [[9.0, -9, -9, -9], [-9.0, -9, 9, -9]])
+    np.testing.assert_array_equal(proposals["boxes"][:, 0], [[0, 0, 10, 10], [20, 20, 40, 40]])
 
 
 def test_no_gradient_flows_through_proposals():
     logits, deltas = tf.Variable([[1.0, 0.0, 0.0, 0.0]]), tf.Variable(tf.zeros([1, 4, 4]))
     with tf.GradientTape() as tape:
-        found = ProposalLayer(ProposalConfig(4, 4))([logits], [deltas], [ANCHORS], SIZE)
-        total = tf.reduce_sum(found["boxes"]) + tf.reduce_sum(found["scores"])
+        proposals = ProposalLayer(ProposalConfig(4, 4))([logits], [deltas], [ANCHORS], SIZE)
+        total = tf.reduce_sum(proposals["boxes"]) + tf.reduce_sum(proposals["scores"])
     assert tape.gradient(total, [logits, deltas]) == [None, None]
 
 
 def test_levels_are_suppressed_apart_and_ranked_together():
     layer = ProposalLayer(ProposalConfig(10, 3))
     level = ([tf.constant([[0.0]]), tf.constant([[2.0]])], [tf.zeros([1, 1, 4])] * 2, [ANCHORS[:1], ANCHORS[:1]])
-    found = layer(*level, SIZE)
-    assert found["valid"].numpy().tolist() == [[True, True, False]]
-    np.testing.assert_allclose(found["scores"][0, :2], [1 / (1 + np.exp(-2.0)), 0.5], rtol=1e-6)
+    proposals = layer(*level, SIZE)
+    assert proposals["valid"].numpy().tolist() == [[True, True, False]]
+    np.testing.assert_allclose(proposals["scores"][0, :2], [1 / (1 + np.exp(-2.0)), 0.5], rtol=1e-6)
 
 
 def test_nms_at_iou_1_keeps_all_in_the_order_of_their_scores():
     same = tf.tile(ANCHORS[2:3], [4, 1])  # even of equal boxes
-    found = propose(ProposalConfig(10, 5, nms_iou=1.0), [[2.0, 1.0, 0.0, 3.0]], anchors=same)
-    assert found["valid"].numpy().tolist() == [[True] * 4 + [False]]
-    np.testing.assert_allclose(found["scores"][0, :4], 1 / (1 + np.exp([-3.0, -2.0, -1.0, -0.0])), rtol=1e-6)
+    proposals = propose(ProposalConfig(10, 5, nms_iou=1.0), [[2.0, 1.0, 0.0, 3.0]], anchors=same)
+    assert proposals["valid"].numpy().tolist() == [[True] * 4 + [False]]
+    np.testing.assert_allclose(proposals["scores"][0, :4], 1 / (1 + np.exp([-3.0, -2.0, -1.0, -0.0])), rtol=1e-6)
     best = propose(ProposalConfig(10, 2, nms_iou=1.0), [[2.0, 1.0, 0.0, 3.0]])
     np.testing.assert_array_equal(best["boxes"][0], [[90, 90, 100, 100], [0, 0, 10, 10]])
 
 
 def test_without_nms_small_boxes_go_all_the_same():
-    found = propose(ProposalConfig(10, 5, nms_iou=1.0, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
-    np.testing.assert_array_equal(found["boxes"][0][found["valid"][0]], [[20, 20, 40, 40]])
+    proposals = propose(ProposalConfig(10, 5, nms_iou=1.0, min_size=10.5), [[2.0, 1.0, 0.0, 3.0]])
+    np.testing.assert_array_equal(proposals["boxes"][0][proposals["valid"][0]], [[20, 20, 40, 40]])
 
 
 def test_without_deltas_proposals_are_anchors_by_their_scores():
     deltas = np.full((1, 4, 4), 0.5, np.float32)
     moved = propose(ProposalConfig(10, 5), [[2.0, 1.0, 0.0, -3.0]], deltas)
-    found = propose(ProposalConfig(10, 5, use_deltas=False), [[2.0, 1.0, 0.0, -3.0]], deltas)
-    assert not np.array_equal(moved["boxes"], found["boxes"])
-    np.testing.assert_array_equal(found["boxes"][0, :3], [[0, 0, 10, 10], [20, 20, 40, 40], [90, 90, 100, 100]])
+    proposals = propose(ProposalConfig(10, 5, use_deltas=False), [[2.0, 1.0, 0.0, -3.0]], deltas)
+    assert not np.array_equal(moved["boxes"], proposals["boxes"])
+    np.testing.assert_array_equal(proposals["boxes"][0, :3], [[0, 0, 10, 10], [20, 20, 40, 40], [90, 90, 100, 100]])
 
 
 def test_without_scores_they_are_a_random_choice_whatever_the_rpn_says():
@@ -99,11 +99,11 @@ def test_without_scores_they_are_a_random_choice_whatever_the_rpn_says():
     anchors = tf.constant(corners + np.array([0, 0, 20, 20], np.float32))
     config = ProposalConfig(100, 100, nms_iou=1.0, use_scores=False)
     logits = np.linspace(-5, 5, count, dtype=np.float32)
-    found = [propose(config, [values], anchors=anchors)["boxes"][0, :, 0].numpy() for values in (logits, -logits)]
-    np.testing.assert_array_equal(*found)
-    assert len(set(found[0].tolist())) == 100
+    draws = [propose(config, [values], anchors=anchors)["boxes"][0, :, 0].numpy() for values in (logits, -logits)]
+    np.testing.assert_array_equal(*draws)
+    assert len(set(draws[0].tolist())) == 100
     # the mean of 100 of the numbers 0 .. 399 drawn without repetition has a standard deviation of 10
-    assert abs(found[0].mean() * 10 - 199.5) < 40
+    assert abs(draws[0].mean() * 10 - 199.5) < 40
 
 
 def test_random_scores_fill_the_range_of_logits_from_minus_1_to_1():
@@ -117,12 +117,12 @@ def test_random_scores_fill_the_range_of_logits_from_minus_1_to_1():
 
 def test_random_scores_are_those_of_the_level_wherever_an_image_is_in_its_batch():
     config = ProposalConfig(4, 8, nms_iou=1.0, use_scores=False)
-    anchors = [ANCHORS, ANCHORS + 1.0]  # clipping aside, boxes tell their level
+    anchors = [ANCHORS, ANCHORS + 1.0]  # clipping aside, a box shows its level
     logits, deltas = [tf.zeros([2, 4])] * 2, [tf.zeros([2, 4, 4])] * 2
-    found = ProposalLayer(config)(logits, deltas, anchors, tf.constant([[200.0, 200.0]] * 2))
-    for values in found.values():
+    proposals = ProposalLayer(config)(logits, deltas, anchors, tf.constant([[200.0, 200.0]] * 2))
+    for values in proposals.values():
         np.testing.assert_array_equal(values[0], values[1])
-    assert len(set(found["scores"][0].numpy().tolist())) == 8  # one level's are not the other's
+    assert len(set(proposals["scores"][0].numpy().tolist())) == 8  # one level's are not the other's
 
 
 def test_a_proposal_exactly_as_small_as_the_minimum_is_kept():

@@ -12,7 +12,7 @@ from tfrcnn.data.example import Dataset, Example
 from tfrcnn.errors import InputError
 from tfrcnn.export import load, to_saved_model
 from tfrcnn.models import build_detector, load_detector, preset, save_detector
-from tfrcnn.models.backbones import BACKBONES, BackboneSpec, build_backbone, default_weights
+from tfrcnn.models.backbones import BACKBONES, BackboneSpec, build_backbone, find_spec
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.run import train
 from tfrcnn.training.schemes import freeze
@@ -226,11 +226,11 @@ def test_a_detector_is_rebuilt_with_its_backbone(network, image):
     ],
 )
 def test_each_backbone_names_the_weights_it_starts_from(config, expected):
-    assert default_weights(config) == expected
+    assert find_spec(config.name).default_weights(config) == expected
 
 
 def test_a_model_starts_from_its_own_weights(network):
-    assert default_weights(BackboneConfig("mine"), network) == "none"
+    assert find_spec("mine", network).default_weights(BackboneConfig("mine")) == "none"
 
 
 def examples(folder):

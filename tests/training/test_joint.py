@@ -153,7 +153,7 @@ def test_the_samples_of_a_step_are_a_function_of_seed_and_step():
 
 
 def test_no_two_samplings_draw_the_same_numbers(monkeypatch):
-    # of one seed, the draws of anchors and of RoIs; and those of the next seed, which must not repeat either
+    # anchors and RoIs of one seed, then of the next, which must not repeat either
     drawn = []
     for name in ("rpn_targets", "roi_targets"):
         original = getattr(joint, name)

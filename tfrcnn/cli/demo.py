@@ -6,8 +6,10 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +23,7 @@ PICTURES = 3
 
 
 def demo(
+    context: typer.Context,
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder, or the folder of an interrupted demo.")] = (
         Path("demo")
     ),
@@ -35,13 +38,16 @@ def demo(
     Example:
       tfrcnn demo --out demo
     """
-    run_demo(out)
+    run_demo(context.find_root().command, out)
 
 
-def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str, ...] = ()) -> None:
+def run_demo(
+    program: Callable[..., Any], out: Path, scenes: dict[str, int] | None = None, options: tuple[str, ...] = ()
+) -> None:
     """Run the demo, or continue one that was interrupted.
 
     Args:
+        program: `tfrcnn` as Typer or Click builds it; it runs the commands.
         out: the demo's folder.
         scenes: numbers of scenes to "train" on, to choose the best epoch by ("val"), and to "test" on.
         options: more options of `tfrcnn train`.
@@ -51,23 +57,24 @@ def run_demo(out: Path, scenes: dict[str, int] | None = None, options: tuple[str
     """
     began = time.monotonic()
     scenes = scenes or SCENES
+    command = partial(_command, program)
     _claim(out)
     load_tensorflow()
     data, run, test, pictures = out / "data", out / "run", out / "test", out / "pictures"
     sets = _scenes(data, scenes)
     _step("1. A data set and its faults, if any. `train` checks the other two parts.")
-    _command("doctor", "--data", sets["test"], "--model", "tiny_fpn")
+    command("doctor", "--data", sets["test"], "--model", "tiny_fpn")
     _step("2. Train, measure after every epoch, keep the best.")
     if (run / "training.json").is_file():
-        _command("train", "--out", run, "--resume")
+        command("train", "--out", run, "--resume")
     else:
-        _command("train", "--train", sets["train"], "--val", sets["val"], "--out", run, "--model", "tiny_fpn", *options)
+        command("train", "--train", sets["train"], "--val", sets["val"], "--out", run, "--model", "tiny_fpn", *options)
     _step("3. Measure the best on scenes with new digits.")
     result = test / "evaluation.json"
-    _command("evaluate", "--model", run, "--data", sets["test"], "--json", result, "--plots", test)
+    command("evaluate", "--model", run, "--data", sets["test"], "--json", result, "--plots", test)
     _step("4. Use it on pictures.")
     shutil.rmtree(pictures, ignore_errors=True)  # of the same demo, interrupted here
-    _command("predict", "--model", run, *sorted((data / "images").glob("test_*"))[:PICTURES], "--out", pictures)
+    command("predict", "--model", run, *sorted((data / "images").glob("test_*"))[:PICTURES], "--out", pictures)
     ap50 = read_json(result)["headline"]["AP50"]
     minutes = (time.monotonic() - began) / 60
     print(_closing_words(out, scenes, ap50, minutes))
@@ -97,13 +104,11 @@ def _step(title: str) -> None:
     print(f"\n=== {title}")
 
 
-def _command(*arguments: str | Path) -> None:
+def _command(program: Callable[..., Any], *arguments: str | Path) -> None:
     """Show a command and run it."""
-    from tfrcnn.cli.main import app
-
     words = [str(argument) for argument in arguments]
     print(f"$ {shlex.join(['tfrcnn', *words])}\n", flush=True)
-    code = app(words, prog_name="tfrcnn", standalone_mode=False)
+    code = program(words, prog_name="tfrcnn", standalone_mode=False)
     if code:
         print("the demo stopped; the same command continues it", file=sys.stderr)
         raise typer.Exit(code)

@@ -70,7 +70,7 @@ def import_weights(
 
     check_new_folder(out)
     names = read_categories(categories) if categories else ()
-    detector = import_weights(checkpoint, preset, source, names, norm_epsilon)  # type: ignore[arg-type]
+    detector = import_weights(checkpoint, preset, source, names, norm_epsilon)  # type: ignore[arg-type]  # checks the name
     save_detector(detector, out, {"imported": {"from": source, "file": checkpoint.name}, "metric": "coco"})
     print(
         f"{out} holds {source}'s {preset}: {detector.count_params():,} weights, "

@@ -20,7 +20,7 @@ def crop_and_resize(features: list[tf.Tensor], crops: Crops, strides: tuple[int,
     It samples at y(i) = y1' (H' - 1) + i (y2' - y1') (H' - 1) / (p - 1) on a map of H' rows, and gives 0 outside
     [0, H' - 1]. Repeating the border once on each side makes H' = H + 2 and moves coordinates by one: samples in
     [-1, 0] and [H - 1, H] then interpolate between equal values, which is RoIAlign's clamping. Samples beyond are 0.
-    With RoIAlign's samples y(j),
+    Take RoIAlign's samples y(j). Then
 
         y1' = (1 + y(j)) / (H + 1),   y2' = (1 + y(j + s (p - 1))) / (H + 1)
 
@@ -86,10 +86,8 @@ def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
     flat = tf.concat([_flatten_cells(feature) for feature in features], axis=1, name="cells")
     flat = tf.reshape(flat, [-1, channels], name="cells")
 
-    samples = tf.range(config.pool_size * config.sampling_ratio, dtype=tf.float32)
     stride = tf.gather(tf.constant(strides, tf.float32), crops.levels)
-    first, step = box_ops.roi_samples(crops.boxes / stride[:, None], config)
-    positions = first[:, None] + step[:, None] * samples[None, :, None]  # [R, n, 2]
+    positions = box_ops.roi_positions(crops.boxes / stride[:, None], config)  # [R, n, 2]
     size = tf.gather(sizes, crops.levels)[:, None]  # [R, 1, 2]
     limit = tf.cast(size, tf.float32)
     inside = tf.cast((positions >= -1.0) & (positions <= limit), tf.float32)

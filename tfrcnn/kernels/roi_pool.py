@@ -40,7 +40,6 @@ def tables(feature: tf.Tensor, bins: Bins, stride: int, config: HeadConfig) -> t
     filled = bins.end > bins.first
     present = (filled[:, :, None, 0] & filled[:, None, :, 1])[..., None]
 
-    @tf.custom_gradient
     def pool(feature: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             # the tables again, with the number of the largest cell: only training pays for it
@@ -55,7 +54,7 @@ def tables(feature: tf.Tensor, bins: Bins, stride: int, config: HeadConfig) -> t
         (maxima,) = _choose_in_bins((feature,), _larger, bins)
         return tf.where(present, maxima, 0.0), gradient
 
-    return pool(feature)
+    return tf.custom_gradient(pool)(feature)
 
 
 def _larger(a: Parts, b: Parts) -> Parts:

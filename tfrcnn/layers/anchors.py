@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import AnchorConfig
-from tfrcnn.config_base import Config
 from tfrcnn.layers.base import GeometryLayer, register
 
 
@@ -24,7 +23,7 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
         tf.concat(anchors, axis=0)  # [A, 4]
     """
 
-    config_class: type[Config] = AnchorConfig
+    config_class = AnchorConfig
 
     def __init__(
         self, config: AnchorConfig | dict[str, Any], strides: tuple[int, ...] | list[int] = (), **kwargs: Any

@@ -10,6 +10,7 @@ from tfrcnn.config_base import Config
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 
 C = TypeVar("C", bound=Config)
+Class = TypeVar("Class", bound=type)
 
 
 class ConfiguredLayer(keras.layers.Layer, Generic[C]):
@@ -21,11 +22,11 @@ class ConfiguredLayer(keras.layers.Layer, Generic[C]):
         config: an instance of `config_class`.
     """
 
-    config_class: type[Config]
+    config_class: type[C]
 
     def __init__(self, config: C | dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config: C = self.config_class.from_dict(config) if isinstance(config, dict) else config  # type: ignore
+        self.config: C = self.config_class.from_dict(config) if isinstance(config, dict) else config
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "config": self.config.to_dict()}
@@ -68,6 +69,7 @@ class GeometryLayer(ConfiguredLayer[C]):
         super().__init__(config, **kwargs)
 
 
-def register(cls: type) -> type:
+def register(cls: Class) -> Class:
     """Let `.keras` files name the class, so that loading them needs no custom_objects."""
-    return keras.saving.register_keras_serializable(package="tfrcnn")(cls)
+    registered: Class = keras.saving.register_keras_serializable(package="tfrcnn")(cls)
+    return registered

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
-from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
 from tfrcnn.layers.conv_norm import ConvNorm
 
@@ -25,7 +24,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         class_logits, deltas = BoxHead(HeadConfig(), num_classes=20)(roi_features)
     """
 
-    config_class: type[Config] = HeadConfig
+    config_class = HeadConfig
 
     def __init__(self, config: HeadConfig | dict[str, Any], num_classes: int, **kwargs: Any) -> None:
         """

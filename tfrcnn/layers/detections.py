@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import DetectionConfig
-from tfrcnn.config_base import Config
 from tfrcnn.deprecation import warn_deprecated
 from tfrcnn.kernels import ABSENT, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
@@ -28,7 +27,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         detections = decoder(class_logits, deltas, proposals["boxes"], proposals["valid"], image_sizes)
     """
 
-    config_class: type[Config] = DetectionConfig
+    config_class = DetectionConfig
 
     def __init__(
         self,
@@ -104,7 +103,8 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
     def from_scores(self, scores: tf.Tensor, *args: tf.Tensor) -> dict[str, tf.Tensor]:
         """Deprecated: call the layer with `from_logits=False`."""
         warn_deprecated("DetectionDecoder.from_scores", "decoder(probabilities, ..., from_logits=False)")
-        return self(tf.pad(scores, [[0, 0], [0, 0], [0, 1]]), *args, from_logits=False)
+        outputs: dict[str, tf.Tensor] = self(tf.pad(scores, [[0, 0], [0, 0], [0, 1]]), *args, from_logits=False)
+        return outputs
 
     def _candidates(self, scores: tf.Tensor) -> tf.Tensor:
         """How many of each set of scores [S, P] to decode, the best first.

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import ProposalConfig
-from tfrcnn.config_base import Config
 from tfrcnn.kernels import ABSENT, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
@@ -30,7 +29,7 @@ class ProposalLayer(KernelLayer[ProposalConfig], GeometryLayer[ProposalConfig]):
         proposals["boxes"].shape  # [B, 300, 4]
     """
 
-    config_class: type[Config] = ProposalConfig
+    config_class = ProposalConfig
 
     def __init__(
         self, config: ProposalConfig | dict[str, Any], kernels: Kernels | str = "tensorflow", **kwargs: Any

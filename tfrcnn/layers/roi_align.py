@@ -23,7 +23,6 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
-from tfrcnn.config_base import Config
 from tfrcnn.kernels import Crops, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
@@ -39,7 +38,7 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         pooled = RoIAlign(HeadConfig(), strides=(4, 8, 16, 32))(features, boxes)  # [B, P, 7, 7, C]
     """
 
-    config_class: type[Config] = HeadConfig
+    config_class = HeadConfig
 
     def __init__(
         self,
@@ -100,9 +99,7 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
             s samples of a bin follow the s samples of the bin before.
         """
         strides = tf.gather(tf.constant(self.strides, tf.float32), levels)
-        first, step = box_ops.roi_samples(boxes / strides[:, None], self.config)
-        samples = self.config.pool_size * self.config.sampling_ratio
-        return first[:, None] + step[:, None] * tf.range(samples, dtype=tf.float32)[None, :, None]
+        return box_ops.roi_positions(boxes / strides[:, None], self.config)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}

@@ -25,7 +25,6 @@ from typing import Any
 import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
-from tfrcnn.config_base import Config
 from tfrcnn.kernels import Bins, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
@@ -38,7 +37,7 @@ class RoIPool(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         pooled = RoIPool(HeadConfig(pooling="roi_pool"), strides=(16,))([feature], boxes)  # [B, P, 7, 7, C]
     """
 
-    config_class: type[Config] = HeadConfig
+    config_class = HeadConfig
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.config import RPNConfig
-from tfrcnn.config_base import Config
 from tfrcnn.layers.base import ConfiguredLayer, register
 
 
@@ -23,7 +22,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
         logits, deltas = RPNHead(RPNConfig(), anchors_per_cell=3)(features)
     """
 
-    config_class: type[Config] = RPNConfig
+    config_class = RPNConfig
 
     def __init__(self, config: RPNConfig | dict[str, Any], anchors_per_cell: int, **kwargs: Any) -> None:
         """

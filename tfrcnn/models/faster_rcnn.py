@@ -196,8 +196,7 @@ class FasterRCNN(keras.Model):
         """
         images, image_sizes = self.network.inputs
         layer = ProposalLayer(config, self.kernels, name="proposals")
-        rpn = self.stages.rpn(self.stages.features(images, image_sizes, head=False).rpn, images)
-        proposals = self.stages.propose(rpn, image_sizes, layer)
+        proposals = self.stages.first_stage(images, image_sizes, layer)
         return keras.Model([images, image_sizes], proposals, name="proposer", autocast=False)
 
     def get_config(self) -> dict[str, Any]:

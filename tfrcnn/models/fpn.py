@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.config import FPNConfig
-from tfrcnn.config_base import Config
 from tfrcnn.kernels import Kernels
 from tfrcnn.layers.base import KernelLayer, register
 from tfrcnn.layers.conv_norm import ConvNorm
@@ -24,7 +23,7 @@ class FeaturePyramid(KernelLayer[FPNConfig]):
         pyramid = FeaturePyramid(FPNConfig(), strides=(4, 8, 16, 32))(backbone(pixels))  # five levels
     """
 
-    config_class: type[Config] = FPNConfig
+    config_class = FPNConfig
 
     def __init__(
         self,

@@ -144,7 +144,16 @@ class Stages:
         Returns:
             boxes [B, P, 4], scores [B, P] and valid [B, P], as `ProposalLayer` returns.
         """
-        return (layer or self.proposal_layer)(rpn.logits, rpn.deltas, rpn.anchors, image_sizes)
+        layer = layer or self.proposal_layer
+        proposals: dict[str, tf.Tensor] = layer(rpn.logits, rpn.deltas, rpn.anchors, image_sizes)
+        return proposals
+
+    def first_stage(
+        self, images: tf.Tensor, image_sizes: tf.Tensor, layer: ProposalLayer, training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Run everything before the box head; arguments as `features` and `propose`, result as `propose`."""
+        features = self.features(images, image_sizes, training, head=False)
+        return self.propose(self.rpn(features.rpn, images), image_sizes, layer)
 
     def pool(self, features: Sequence[tf.Tensor], boxes: tf.Tensor) -> tf.Tensor:
         """Pool boxes [B, P, 4] from `Features.head`: [B, P, p, p, channels]."""
@@ -152,7 +161,8 @@ class Stages:
 
     def classify(self, roi_features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Run the box head: [B, P, p, p, channels] -> class logits [B, P, C + 1] and deltas [B, P, C, 4]."""
-        return self.box_head(roi_features, training=training)
+        outputs: tuple[tf.Tensor, tf.Tensor] = self.box_head(roi_features, training=training)
+        return outputs
 
     def decode(
         self,
@@ -175,9 +185,10 @@ class Stages:
             boxes [B, D, 4] in pixels of the network input, scores, labels and num_detections, as `DetectionDecoder`
             returns.
         """
-        return self.decoder(
+        detections: dict[str, tf.Tensor] = self.decoder(
             class_logits, deltas, proposals["boxes"], proposals["valid"], image_sizes, from_logits=from_logits
         )
+        return detections
 
     def detect(self, images: tf.Tensor, image_sizes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Run all stages: images [B, N_h, N_w, 3] and image_sizes [B, 2] -> detections, as `decode` returns."""

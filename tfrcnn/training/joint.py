@@ -178,7 +178,8 @@ class TrainingModel(keras.Model):
         return [self._loss_tracker, *self.loss_metrics]
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        return self.get_metrics_result()
+        results: dict[str, Any] = self.get_metrics_result()
+        return results
 
     def get_config(self) -> dict[str, Any]:
         detector = keras.saving.serialize_keras_object(self.detector)

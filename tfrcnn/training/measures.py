@@ -44,7 +44,18 @@ def measure_of(phase: Phase, validation: Dataset, metric: Metric, training: Trai
     return RPNLossMeasure(validation, training)
 
 
-class DetectionMeasure:
+class _PredictorMeasure:
+    """Measures what a detector returns; traces it once for all epochs."""
+
+    _predictor: Predictor | None = None
+
+    def predictor(self, model: TrainingModel) -> Predictor:
+        if self._predictor is None or self._predictor.detector is not model.detector:
+            self._predictor = Predictor(model.detector)
+        return self._predictor
+
+
+class DetectionMeasure(_PredictorMeasure):
     """Measures detections in a data set by the metric's numbers."""
 
     def __init__(self, validation: Dataset, metric: Metric) -> None:
@@ -54,12 +65,9 @@ class DetectionMeasure:
             metric: "coco", "voc" or "voc07".
         """
         self.validation, self.metric = validation, metric
-        self.predictor: Predictor | None = None
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        if self.predictor is None or self.predictor.detector is not model.detector:
-            self.predictor = Predictor(model.detector)
-        evaluation = evaluate(self.validation, self.predictor.detect_dataset(self.validation), self.metric)
+        evaluation = evaluate(self.validation, self.predictor(model).detect_dataset(self.validation), self.metric)
         return Judgement(evaluation.headline, report=evaluation.to_dict())
 
 
@@ -95,7 +103,7 @@ class RPNLossMeasure:
         return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
 
 
-class RecallMeasure:
+class RecallMeasure(_PredictorMeasure):
     """Measures the average recall of proposals, "AR100" for the best 100 per image, see `evaluate_proposals`."""
 
     def __init__(self, validation: Dataset, count: int = 100) -> None:
@@ -105,12 +113,9 @@ class RecallMeasure:
             count: proposals per image.
         """
         self.validation, self.count = validation, count
-        self.predictor: Predictor | None = None
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        if self.predictor is None or self.predictor.detector is not model.detector:
-            self.predictor = Predictor(model.detector)
-        proposals = self.predictor.propose_dataset(self.validation, self.count)
+        proposals = self.predictor(model).propose_dataset(self.validation, self.count)
         evaluation = evaluate_proposals(self.validation, proposals, [self.count])
         score = evaluation.average_recall[f"AR@{self.count}"]
         return Judgement({f"AR{self.count}": score}, report=evaluation.to_dict())

@@ -18,7 +18,7 @@ from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
-from tfrcnn.models.backbones import default_weights, find_spec
+from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX
 from tfrcnn.models.transfer import unshare, with_categories
 
@@ -40,7 +40,7 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
     Raises:
         InputError: there is no such file, or there are no usual weights.
     """
-    weights = weights or default_weights(config.backbone)
+    weights = weights or find_spec(config.backbone.name).default_weights(config.backbone)
     if weights is None:
         raise InputError(
             f"there are no weights to download for {config.preset}: set backbone_weights to a file (for a torchvision "

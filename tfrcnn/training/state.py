@@ -25,7 +25,7 @@ def save_state(path: Path, model: keras.Model, meta: dict[str, Any]) -> None:
     arrays = {key: np.asarray(variable) for key, variable in _variables(model).items()}
     encoded = np.frombuffer(json.dumps(meta).encode(), np.uint8)
     with atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{META: encoded, **arrays})  # type: ignore[arg-type]
+        np.savez(file, **{META: encoded, **arrays})  # type: ignore[arg-type]  # savez has an option among the names
 
 
 def read_meta(path: Path) -> dict[str, Any]:

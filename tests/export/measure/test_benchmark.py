@@ -11,8 +11,16 @@ from tfrcnn.errors import InputError
 from tfrcnn.export import TARGETS, load, to_onnx, to_tflite
 from tfrcnn.export.check.verification import edge_cases
 from tfrcnn.export.measure import ledger
-from tfrcnn.export.measure.benchmark import Latency, benchmark, plot, render, render_stages, write_csv
-from tfrcnn.export.measure.ledger import stage_milliseconds, sum_by_stage
+from tfrcnn.export.measure.benchmark import (
+    Latency,
+    benchmark,
+    plot,
+    render,
+    render_stages,
+    stage_milliseconds,
+    write_csv,
+)
+from tfrcnn.export.measure.ledger import sum_by_stage
 from tfrcnn.export.stages import STAGES, stage_of
 from tfrcnn.export.tflite.flatbuffer import operator_names, truncate
 from tfrcnn.models import build_detector, preset, save_detector

@@ -20,8 +20,8 @@ from tfrcnn.config import Category
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.saved_model import to_saved_model
 from tfrcnn.export.saved_model.runtime import SavedModelRuntime
-from tfrcnn.export.saved_model.writer import to_saved_model
 from tfrcnn.models import build_detector
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))

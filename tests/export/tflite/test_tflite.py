@@ -15,9 +15,10 @@ from tfrcnn.errors import InputError
 from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.check.differences import LIMITS, differences
 from tfrcnn.export.stages import run_stages
+from tfrcnn.export.tflite import to_tflite
 from tfrcnn.export.tflite.flatbuffer import operators
 from tfrcnn.export.tflite.runtime import PADDING, TFLiteRuntime, letterbox
-from tfrcnn.export.tflite.writer import stage_outputs, static_size, to_tflite
+from tfrcnn.export.tflite.writer import stage_outputs, static_size
 
 from ..random_detectors import CATEGORIES, make_detector, make_image
 

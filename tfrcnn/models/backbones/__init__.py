@@ -76,22 +76,6 @@ def register_backbone(name: str, backbone: BackboneSpec | keras.Model) -> None:
     BACKBONES[name] = _as_spec(backbone)
 
 
-def default_weights(config: BackboneConfig, backbone: BackboneSpec | keras.Model | None = None) -> str | None:
-    """Return the weights that a backbone starts from when the user names none.
-
-    Args:
-        config: The backbone's configuration.
-        backbone: The backbone itself, if it is not registered.
-
-    Returns:
-        "imagenet", "none", or None if the user has to choose.
-
-    Raises:
-        InputError: The name is unknown.
-    """
-    return find_spec(config.name, backbone).default_weights(config)
-
-
 def build_backbone(
     config: BackboneConfig,
     weights: str | Path = "none",
