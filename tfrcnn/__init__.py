@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from tfrcnn.training.schemes import freeze as freeze
     from tfrcnn.weights.importing import import_weights as import_weights
 
-__version__ = "0.1.0"  # setup.py reads it here
+__version__ = "0.2.0"  # setup.py reads it here
 
 # The module of each public name; type checkers read the imports above.
 _HOMES = {

@@ -63,6 +63,9 @@ class MatchConfig(Config):
         positive_fraction: at most this share of the samples is positive.
         allow_low_quality: the best boxes of each object are positive at any IoU.
 
+    Args:
+        beta: deprecated, see `BoxLossConfig.beta`.
+
     Example:
         tfrcnn.MatchConfig(0.5, 0.5, samples=128, positive_fraction=0.25)
     """

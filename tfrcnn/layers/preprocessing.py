@@ -13,6 +13,9 @@ from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 class Preprocessor(GeometryLayer[ImageConfig]):
     """Resize and pad a batch of images of one size to the network's frame (see `ImageConfig`).
 
+    Attributes:
+        config: the size rule and the padding.
+
     Example:
         prepared = Preprocessor(ImageConfig(min_size=600, max_size=1000))(images)
         prepared["images"].shape  # [1, 608, 800, 3] for images [1, 480, 640, 3]: 600 x 800, in multiples of 32
@@ -47,6 +50,10 @@ class Preprocessor(GeometryLayer[ImageConfig]):
 @register
 class Normalizer(KernelLayer[ImageConfig], GeometryLayer[ImageConfig]):
     """(pixel - mean) / std inside the images, zero in their padding.
+
+    Attributes:
+        config: mean and standard deviation of RGB 0..255.
+        kernels: a set of operators or its name, see `tfrcnn.kernels`.
 
     Example:
         pixels = Normalizer(ImageConfig())(prepared["images"], prepared["image_sizes"])

@@ -75,7 +75,22 @@ def build_blank_detector(
     Set the weights by `load_weights`, `copy_weights` or `restore_state`. Keras' Normalization computes with copies of
     its statistics, which `set_weights` does not update.
 
-    Arguments and errors as `build_detector`.
+    Args:
+        config: the detector.
+        precision: Keras dtype policy, as in `build_detector`.
+        kernels: a set of operators or its name, as in `build_detector`.
+        roi_align: deprecated name of `kernels`.
+        backbone: a backbone of your own, as in `build_detector`.
+
+    Returns:
+        The detector, all weights zero.
+
+    Raises:
+        InputError: see `FasterRCNN`.
+
+    Example:
+        copy = tfrcnn.models.build_blank_detector(detector.config)
+        copy.load_weights("detector.weights.h5")
     """
     with tf.variable_creator_scope(_zeros):
         return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision, backbone=backbone)

@@ -26,6 +26,9 @@ SUFFIX = ".json"  # of a file that is a preset
 def preset_names() -> tuple[str, ...]:
     """List the names that `preset` accepts.
 
+    Returns:
+        The names, the paper's networks first.
+
     Example:
         >>> tfrcnn.preset_names()[:2]
         ('vgg16', 'zf')
@@ -40,6 +43,9 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
         name: one of `preset_names`, or a file, FILE.json, see the head of the module.
         categories: what to detect.
         image_size: N makes the network input N x N, static (letterbox), in pixels; None keeps the preset's size rule.
+
+    Returns:
+        The network as `detector` (a `DetectorConfig` with the categories), and as `training` how to train it.
 
     Raises:
         InputError: the name is unknown, the file is not a preset, or the size is not a positive multiple of the

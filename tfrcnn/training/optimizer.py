@@ -135,6 +135,9 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         training: the configuration of the run.
         steps_per_epoch: whole batches per epoch.
 
+    Returns:
+        The optimizer, for `model.compile`.
+
     Example:
         data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
