@@ -5,25 +5,25 @@
     export(detector, "cells.onnx", ExportOptions("onnx"))    # writes, runs and verifies it
     load("cells.onnx").detect("picture.jpg")
 
-`TARGETS` lists the formats. All other names are imported on first use, and TensorFlow and the runtimes with them.
+`TARGETS` lists the formats. TensorFlow and the runtimes are imported with the first use of another name.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from .onnx import Onnx
+from .onnx import to_onnx as to_onnx
 from .saved_model import SavedModel
+from .saved_model import to_saved_model as to_saved_model
 from .target import Target
 from .tflite import TFLite
+from .tflite import to_tflite as to_tflite
 
 if TYPE_CHECKING:
     from .check.verification import verify as verify
     from .exporting import export as export
-    from .onnx import to_onnx as to_onnx
     from .options import ExportOptions as ExportOptions
     from .runtimes import load as load
-    from .saved_model import to_saved_model as to_saved_model
-    from .tflite import to_tflite as to_tflite
 
 TARGETS: dict[str, Target] = {target.name: target for target in (SavedModel(), TFLite(), Onnx())}
 
@@ -31,12 +31,9 @@ _HOME_OF = {
     "ExportOptions": "options",
     "export": "exporting",
     "load": "runtimes",
-    "to_onnx": "onnx",
-    "to_saved_model": "saved_model",
-    "to_tflite": "tflite",
     "verify": "check.verification",
 }
-__all__ = sorted(_HOME_OF)
+__all__ = sorted([*_HOME_OF, "to_onnx", "to_saved_model", "to_tflite"])
 
 
 def __getattr__(name: str) -> Any:
