@@ -77,10 +77,12 @@ def test_what_is_trained_in_a_step(scheme, step, expected, shared, unshared):
     ("scheme", "step", "expected"), [("joint", 1, True), *(("alternating", n, False) for n in (3, 4))]
 )
 def test_fixed_features_are_those_of_detection_without_dropout(scheme, step, expected, shared, monkeypatch):
-    phase, extract, seen = SCHEMES[scheme][step - 1], shared.extract_features, []
+    phase, call, seen = SCHEMES[scheme][step - 1], shared.backbone.call, []
     freeze(shared, settings(), phase)
     monkeypatch.setattr(
-        shared, "extract_features", lambda *a, training: seen.append(training) or extract(*a, training=training)
+        shared.backbone,
+        "call",
+        lambda *args, training=None, **options: seen.append(training) or call(*args, training=training, **options),
     )
     TrainingModel(shared, losses=phase.losses)(make_batch(64, 64), training=True)
     assert seen == [expected]

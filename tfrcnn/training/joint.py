@@ -170,7 +170,7 @@ class TrainingModel(keras.Model):
         """Draw this step's uniform numbers of a named stream."""
         counted = training and self.compiled  # only a compiled model has an optimizer that counts steps
         step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
-        # a named generator: by default TensorFlow takes another under XLA, and the samples would differ
+        # Philox on every device; by default TensorFlow chooses a generator per device. XLA still draws other numbers.
         return tf.random.stateless_uniform(shape, seed=[stream_seed(self.seed, stream), step], alg="philox")
 
     @property
