@@ -45,7 +45,7 @@ def next_steps(recipe: Recipe, out: Path) -> str:
   tfrcnn train --scheme fast-rcnn-only --proposals {quoted(out)} --train {quoted(recipe.train)} --val {val} \\
                --out {quoted(out)}-fast-rcnn"""
     images = f" --images {quoted(recipe.val_images)}" if recipe.val_images else ""
-    return f"""Next, with data that the run has not seen:
+    return f"""Next, with data that the run has not seen instead of the validation data:
   tfrcnn evaluate --model {quoted(out)} --data {val}{images}
   tfrcnn predict --model {quoted(out)} IMAGE_OR_FOLDER --out {quoted(out / "pictures")}"""
 
