@@ -259,6 +259,7 @@ def examples(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*that were never trained")  # the network's weights are random
 def test_a_model_is_trained_by_the_alternating_scheme_and_detects_from_its_folder(network, image, tmp_path):
     data = examples(tmp_path)
     settings = preset("tiny_fpn").training.replace(epochs=1, batch_size=2, warmup_steps=1, scheme="alternating")
@@ -282,6 +283,7 @@ def test_an_application_outside_the_table_is_trained_and_exported(image, tmp_pat
     assert detector.level_strides == (4, 8, 16, 32, 64)
 
     settings = preset("mobilenet_v2_fpn").training.replace(epochs=1, batch_size=2, warmup_steps=1)
+    settings = settings.replace(frozen_stages=0, freeze_batch_norm=False)  # the weights are random
     trained = train(detector, examples(tmp_path), None, tmp_path / "run", settings).detector
     artefact = load(to_saved_model(trained, tmp_path / "saved"))
     expected = trained(image)
