@@ -6,12 +6,14 @@ The runtimes of all formats share these checks, so that they accept the same ima
 from __future__ import annotations
 
 import json
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from ..pixels import to_rgb_batch
 
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 VERSION = 1  # of the description
@@ -53,17 +55,13 @@ def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
     return dict(description)
 
 
-def check_images(images: np.ndarray) -> np.ndarray:
-    """Check images [B, H, W, 3], RGB 0..255, uint8 or floating point, and round them to uint8.
+def check_images(images: Any) -> np.ndarray:
+    """Convert images to [B, H, W, 3] uint8, see `to_rgb_batch`; floating point is rounded.
 
     Raises:
-        InputError: Another shape or type.
+        InputError: Another shape, type or range.
     """
-    if images.ndim != 4 or images.shape[3] != 3 or 0 in images.shape:
-        raise InputError(f"images must be [B, H, W, 3] and not empty, found {list(images.shape)}")
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise InputError(f"images must be uint8 or floating point, found {images.dtype}")
-    return to_uint8(images)
+    return to_uint8(to_rgb_batch(images))
 
 
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
@@ -73,5 +71,7 @@ def to_uint8(pixels: np.ndarray) -> np.ndarray:
 
 def check_threads(threads: int | None) -> None:
     """Raise InputError unless the number is at least 1, or None for the runtime's default."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, found {threads}")
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
+        raise InputError(f"threads must be at least 1, or None for the runtime's default, found {threads!r}")

@@ -11,11 +11,12 @@ from tqdm import tqdm
 from ..config import Category, DetectionConfig
 from ..data.example import Dataset, ImageDetections
 from ..errors import InputError
-from ..inference import Predictor, read_input
+from ..inference import Predictor, check_dataset, read_input
 from ..models import load_detector
 from ..models.build import CONFIG, read_description
+from ..processes import check_not_forked
 from . import TARGETS
-from .artefact import OUTPUTS, to_uint8
+from .artefact import OUTPUTS, check_threads, to_uint8
 from .target import Runtime
 
 KERAS = "keras"  # the format of a run folder
@@ -23,6 +24,9 @@ KERAS = "keras"  # the format of a run folder
 
 class ArtefactPredictor:
     """Detects with an exported file; has the methods of `Predictor`.
+
+    Threads can share it: LiteRT and OpenVINO detect for one thread at a time, the others for all at once. It is pickled
+    as the file's path.
 
     Attributes:
         runtime: The file, loaded.
@@ -41,10 +45,10 @@ class ArtefactPredictor:
         self.detections = DetectionConfig.from_dict(description["detections"])
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
-    def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
+    def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""
-        image, image_id = read_input(image, image_id)
-        pixels = to_uint8(np.asarray(image))
+        pixels, image_id = read_input(image, image_id)
+        pixels = to_uint8(pixels)
         outputs = self.runtime.run(pixels[None])
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
@@ -56,6 +60,7 @@ class ArtefactPredictor:
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect in a data set, see `Predictor.detect_dataset`; one image at a time."""
+        check_dataset(dataset)
         examples = tqdm(
             dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
         )
@@ -69,22 +74,25 @@ def load(
 
     Args:
         path: A run folder (of `tfrcnn train` or `import-weights`) or an exported file.
-        threads: Number of threads, where the runtime lets us choose; None is its default.
+        threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
+            folder takes TensorFlow's setting.
         score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
         runtime: One of the format's `Target.runtimes`; None is the first.
 
     Returns:
-        A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1.
+        A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1. Threads can share it.
 
     Raises:
-        InputError: The path does not exist, is not a detector, or is damaged.
+        InputError: The path does not exist, is not a detector, or is damaged; or threads is not a positive number.
 
     Example:
         detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
     """
     path = Path(path)
+    check_threads(threads)
     format = format_of(path)
     if format == KERAS:
+        check_not_forked()
         changes: dict[str, Any] = {}
         if score_threshold is not None:
             detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files"}
-LEAVES = {*BASE, "boxes", "images", "seeds"}
+LEAVES = {*BASE, "boxes", "images", "pixels", "processes", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -43,6 +43,8 @@ MAY_IMPORT = {
     "seeds": set(),
     "boxes": BASE,
     "images": BASE,
+    "pixels": {"errors"},
+    "processes": {"errors"},
     "matching": {*BASE, "boxes"},
     "data": LEAVES,
     "evaluation": {*LEAVES, "data.example"},

@@ -1,4 +1,7 @@
-"""`Predictor`: the RPN's proposals, in pixels of the input images."""
+"""`Predictor`: the RPN's proposals, in pixels of the input images; threads and processes that share it."""
+
+import pickle
+import re
 
 import keras
 import numpy as np
@@ -11,6 +14,8 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, preset
+
+from .export.shared_use import assert_threads_can_share, in_forked_child
 
 CATEGORIES = (Category(1, "red"), Category(2, "white"))
 
@@ -60,7 +65,7 @@ def test_more_proposals_than_the_detectors_own_begin_with_those(predictor, pictu
     assert len(default.scores) == 20 < len(more.scores) <= 300
     np.testing.assert_array_equal(more.boxes[:5], default.boxes[:5])
     assert np.all(np.diff(more.scores) <= 0)
-    with pytest.raises(InputError, match="post_nms_top_n must be at least 1, found 0"):
+    with pytest.raises(InputError, match="count must be a whole number of at least 1, found 0"):
         predictor.propose(picture, 0)
 
 
@@ -83,6 +88,46 @@ def test_a_single_map_and_a_static_size_are_asked_the_same_way(picture):
     proposals = Predictor(detector).propose(picture, 10)
     assert proposals.boxes.shape == (10, 4)
     assert np.all(proposals.boxes <= [200.001, 300.001, 200.001, 300.001])
+
+
+@pytest.mark.parametrize("method", ["detect", "propose"])
+def test_eight_threads_share_a_predictor_and_bad_images_disturb_no_one(predictor, method):
+    fields = ("boxes", "scores") if method == "propose" else ("boxes", "scores", "labels")
+    assert_threads_can_share(getattr(predictor, method), fields=fields)
+
+
+@pytest.mark.parametrize("method", ["detect", "propose"])
+def test_a_predictor_in_a_forked_child_is_refused_in_one_line_and_does_not_hang(predictor, picture, method):
+    answer = in_forked_child(lambda: getattr(predictor, method)(picture))
+    assert re.match(
+        r"InputError: TensorFlow cannot run in process \d+, which was forked from process \d+ after", answer
+    )
+    assert re.match("InputError: TensorFlow cannot run", in_forked_child(lambda: Predictor(predictor.detector)))
+
+
+@pytest.mark.slow
+def test_a_predictor_is_pickled_with_its_detector(predictor, picture):
+    copy = pickle.loads(pickle.dumps(predictor))
+    np.testing.assert_allclose(copy.propose(picture).boxes, predictor.propose(picture).boxes, atol=1e-3)
+
+
+def test_an_id_of_zero_is_kept(predictor, tmp_path, picture):
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert predictor.propose(tmp_path / "a.png", image_id=0).image_id == 0
+    assert predictor.propose(tmp_path / "a.png").image_id == "a"
+
+
+@pytest.mark.parametrize("count", [-1, 2.5, True, "300", [300], np.nan])
+def test_a_count_that_is_not_a_positive_whole_number_is_refused(predictor, picture, count):
+    with pytest.raises(InputError, match="count must be a whole number of at least 1, found"):
+        predictor.propose(picture, count)
+
+
+def test_data_that_cannot_be_read_in_batches_are_refused(predictor, coco_data):
+    with pytest.raises(InputError, match="batch_size must be a whole number of at least 1, found 0"):
+        predictor.detect_dataset(coco_data, batch_size=0)
+    with pytest.raises(InputError, match=r"dataset must be a Dataset of tfrcnn\.load_dataset, found str"):
+        predictor.detect_dataset("cells/VOC@val")
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,18 @@ from tqdm import tqdm
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.pipeline import inference_data
+from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
+from tfrcnn.pixels import to_rgb
+from tfrcnn.processes import check_not_forked
 
 
 class Predictor:
     """A detector that is traced once for images of any size.
+
+    Threads can share it. It is pickled with its detector. It raises an `InputError` in a process that was forked after
+    TensorFlow ran, because TensorFlow would hang there.
 
     Attributes:
         detector: the detector.
@@ -31,6 +39,7 @@ class Predictor:
     """
 
     def __init__(self, detector: FasterRCNN) -> None:
+        check_not_forked()
         self.detector = detector
         self.categories = detector.config.categories
         self._whole = tf.function(
@@ -38,26 +47,32 @@ class Predictor:
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
         )
         self._network = self._traced(lambda images, sizes: detector.network([images, sizes], training=False))
-        self._proposer = lru_cache(maxsize=4)(self._make_proposer)
+        self._cached_proposer = lru_cache(maxsize=4)(self._make_proposer)
 
-    def detect(self, image: str | Path | np.ndarray, image_id: int | str = "") -> ImageDetections:
+    def __reduce__(self) -> tuple[type, tuple[FasterRCNN]]:
+        return type(self), (self.detector,)
+
+    def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect objects in one image.
 
         Args:
-            image: a file, or [H, W, 3] RGB 0..255.
+            image: the path of an image file, a PIL image, or an array or tensor [H, W, 3] of RGB 0..255. Grey becomes
+                RGB, alpha is dropped, and EXIF turns files and PIL images upright; see `tfrcnn.pixels.to_rgb`.
+                OpenCV's images are BGR: pass `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.
             image_id: of the result; "" takes the file's name without its suffix.
 
         Returns:
             Boxes in pixels of the upright image, best first, with scores and labels.
 
         Raises:
-            InputError: the file is missing or not an image.
+            InputError: the file is missing or not an image, or the image has another shape, type or range.
 
         Example:
             tfrcnn.Predictor(detector).detect("picture.jpg").scores[0]  # of the best box
         """
-        image, image_id = read_input(image, image_id)
-        outputs = self._whole(tf.cast(image, tf.float32)[None])
+        check_not_forked()
+        pixels, image_id = read_input(image, image_id)
+        outputs = self._whole(tf.cast(pixels, tf.float32)[None])
         return _unpack(_arrays(outputs), 0, image_id)
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
@@ -78,13 +93,11 @@ class Predictor:
         batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
         return [_unpack(outputs, i, image_id) for outputs, i, image_id in batches]
 
-    def propose(
-        self, image: str | Path | np.ndarray, count: int | None = None, image_id: int | str = ""
-    ) -> ImageProposals:
+    def propose(self, image: Any, count: int | None = None, image_id: int | str = "") -> ImageProposals:
         """Propose boxes for one image: the result of the RPN, before the second stage.
 
         Args:
-            image: a file, or [H, W, 3] RGB 0..255.
+            image: as for `detect`.
             count: the maximum number of proposals, with any score; None takes the detector's `test_proposals`.
             image_id: of the result; "" takes the file's name without its suffix.
 
@@ -92,14 +105,16 @@ class Predictor:
             Boxes in pixels of the upright image, best first, with scores.
 
         Raises:
-            InputError: the file is missing or not an image, or count is not positive.
+            InputError: the image is one that `detect` refuses, or count is not a positive whole number.
 
         Example:
             tfrcnn.Predictor(detector).propose("picture.jpg", count=300).boxes
         """
-        image, image_id = read_input(image, image_id)
-        prepared = self.detector.get_layer("preprocessor")(tf.cast(image, tf.float32)[None])
-        outputs = self._proposer(count)(prepared["images"], prepared["image_sizes"], prepared["original_sizes"])
+        check_not_forked()
+        pixels, image_id = read_input(image, image_id)
+        proposer = self._proposer(count)
+        prepared = self.detector.get_layer("preprocessor")(tf.cast(pixels, tf.float32)[None])
+        outputs = proposer(prepared["images"], prepared["image_sizes"], prepared["original_sizes"])
         return _unpack_proposals(_arrays(outputs), 0, image_id)
 
     def propose_dataset(
@@ -122,6 +137,9 @@ class Predictor:
         """
         batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
         return [_unpack_proposals(outputs, i, image_id) for outputs, i, image_id in batches]
+
+    def _proposer(self, count: int | None) -> Any:
+        return self._cached_proposer(None if count is None else check_whole_number(count, "count"))
 
     def _make_proposer(self, count: int | None) -> Any:
         config = self.detector.config.test_proposals
@@ -147,7 +165,9 @@ class Predictor:
         self, function: Any, dataset: Dataset, batch_size: int, progress: str | None
     ) -> Iterator[tuple[dict[str, np.ndarray], int, int | str]]:
         """Run `function` on all batches; yield for each image the batch's outputs, its index there and its id."""
-        batches = inference_data(dataset, self.detector.config.image, batch_size)
+        check_not_forked()
+        check_dataset(dataset)
+        batches = inference_data(dataset, self.detector.config.image, check_whole_number(batch_size, "batch_size"))
         with tqdm(
             total=len(dataset), desc=progress, unit="image", disable=None if progress else True, leave=False
         ) as bar:
@@ -158,11 +178,28 @@ class Predictor:
                 bar.update(len(outputs["boxes"]))
 
 
-def read_input(image: str | Path | np.ndarray, image_id: int | str) -> tuple[np.ndarray, int | str]:
-    """Return the pixels of a file or an array, and its id: the file's name without its suffix, unless an id is set."""
-    if isinstance(image, (str, Path)):
-        return read_image(Path(image)), image_id or Path(image).stem
-    return image, image_id
+def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
+    """Return the RGB pixels of a file, an array or a PIL image, and the image's id.
+
+    The id is the file's name without its suffix, unless one is set.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        return read_image(path), path.stem if image_id in ("", None) else image_id
+    return to_rgb(image), image_id
+
+
+def check_dataset(dataset: Any) -> None:
+    """Raise InputError for anything but a `Dataset`."""
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
+
+
+def check_whole_number(value: Any, name: str) -> int:
+    """Return a whole number of at least 1; raise InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
+    return int(value)
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

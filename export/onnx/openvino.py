@@ -9,10 +9,13 @@ import numpy as np
 
 from ...errors import InputError
 from ..artefact import check_exists, check_images, check_threads, parse_description
+from ..sharing import LoadedFile, make_lock
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(LoadedFile):
     """An ONNX file, compiled by OpenVINO for the CPU in float32 (by default it takes bfloat16 where the CPU has it).
+
+    Threads can share it: it runs one batch at a time.
 
     Attributes:
         description: The file's description, see `contract.describe`.
@@ -39,6 +42,7 @@ class OpenVinoRuntime:
         except ImportError as error:
             raise InputError("OpenVINO is not installed: pip install 'tfrcnn[openvino]'") from error
         path = Path(path)
+        super().__init__(path.absolute(), threads, False, one_size)
         check_exists(path)
         check_threads(threads)
         self._path, self._core = path, openvino.Core()
@@ -52,16 +56,18 @@ class OpenVinoRuntime:
         key = ["framework", "tfrcnn"]  # where OpenVINO's reader puts ONNX's metadata_props
         text = str(self._model.get_rt_info(key).value) if self._model.has_rt_info(key) else None
         self.description: dict[str, Any] = parse_description(path, text)
+        self._lock = make_lock()
         self._shape: tuple[int, ...] | None = (0, 0, 0, 0) if one_size else None
         self.request: Any = None if one_size else self._compile()
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect, see `Runtime.run`."""
         images = check_images(images)
-        if self._shape not in (None, images.shape):
-            self.request, self._shape = self._compile(images.shape), images.shape
-        outputs = self.request.infer({"images": images})
-        return {output.any_name: np.array(value) for output, value in outputs.items()}
+        with self._lock:
+            if self._shape not in (None, images.shape):
+                self.request, self._shape = self._compile(images.shape), images.shape
+            outputs = self.request.infer({"images": images})
+            return {output.any_name: np.array(value) for output, value in outputs.items()}
 
     def _compile(self, shape: tuple[int, ...] | None = None) -> Any:
         try:

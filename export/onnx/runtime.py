@@ -9,10 +9,11 @@ import numpy as np
 
 from ...errors import InputError
 from ..artefact import check_exists, check_images, check_threads, parse_description
+from ..sharing import LoadedFile
 
 
-class OnnxRuntime:
-    """An ONNX file, loaded in ONNX Runtime.
+class OnnxRuntime(LoadedFile):
+    """An ONNX file, loaded in ONNX Runtime. Threads can share it.
 
     Attributes:
         description: The file's description, see `contract.describe`.
@@ -34,6 +35,7 @@ class OnnxRuntime:
         except ImportError as error:
             raise InputError("ONNX Runtime is not installed: pip install 'tfrcnn[onnx]'") from error
         path = Path(path)
+        super().__init__(path.absolute(), threads)
         check_exists(path)
         check_threads(threads)
         options = onnxruntime.SessionOptions()

@@ -11,12 +11,15 @@ import numpy as np
 
 from ...errors import InputError
 from ..artefact import DESCRIPTION, check_exists, check_images, check_threads, parse_description
+from ..sharing import LoadedFile, make_lock
 
 PADDING = -1.0  # marks padding in the file's input, see `tflite.writer`
 
 
-class TFLiteRuntime:
+class TFLiteRuntime(LoadedFile):
     """A .tflite file, loaded. Resizes and pads images of any size as the Keras model does.
+
+    Threads can share it: it runs one image at a time.
 
     Attributes:
         description: The file's description, see `contract.describe`.
@@ -37,8 +40,10 @@ class TFLiteRuntime:
         from ai_edge_litert.interpreter import Interpreter
 
         path = Path(path)
+        super().__init__(path.absolute(), threads)
         self.description = read_description(path)
         check_threads(threads)
+        self._lock = make_lock()
         try:
             self._interpreter: Any = Interpreter(str(path), num_threads=threads or os.cpu_count())
             self._interpreter.allocate_tensors()
@@ -55,9 +60,10 @@ class TFLiteRuntime:
         return {name: np.concatenate([one[name] for one in outputs]) for name in outputs[0]}
 
     def _run_one(self, frame: np.ndarray) -> dict[str, np.ndarray]:
-        self._interpreter.set_tensor(self._image, frame[None])
-        self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs}
+        with self._lock:
+            self._interpreter.set_tensor(self._image, frame[None])
+            self._interpreter.invoke()
+            return {name: self._interpreter.get_tensor(index) for name, index in self._outputs}
 
 
 def read_description(path: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_a_file_gets_8_bit_pixels_as_they_are_and_others_rounded(detector):
     picture = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     ArtefactPredictor(runtime).detect(picture)
     assert np.shares_memory(runtime.images, picture)
-    ArtefactPredictor(runtime).detect(np.where(picture == 0, -3.0, picture + 0.4))
+    ArtefactPredictor(runtime).detect(np.where(picture == 0, -0.3, picture + 0.4))
     np.testing.assert_array_equal(runtime.images[0], picture)
 
 

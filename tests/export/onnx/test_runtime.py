@@ -1,15 +1,20 @@
 """Running an ONNX file, and files that cannot be run."""
 
+import pickle
 import subprocess
 import sys
+import threading
 import venv
 
 import numpy as np
 import pytest
 
 from tfrcnn.errors import InputError
+from tfrcnn.export import load
+from tfrcnn.export.onnx import OPENVINO, OPENVINO_ONE_SIZE, Onnx
 from tfrcnn.export.onnx.runtime import OnnxRuntime
 
+from ..shared_use import PICTURES, assert_threads_can_share, in_forked_child
 from .detectors import picture
 
 onnx = pytest.importorskip("onnx")
@@ -40,9 +45,9 @@ def test_files_that_cannot_be_run_are_named(path, tmp_path):
     ("images", "message"),
     [
         (np.zeros((4, 4, 3), np.uint8), r"must be \[B, H, W, 3\]"),
-        (np.zeros((1, 4, 4, 1), np.uint8), r"found \[1, 4, 4, 1\]"),
+        (np.zeros((1, 4, 4, 5), np.uint8), r"found \[1, 4, 4, 5\]"),
         (np.zeros((0, 4, 4, 3), np.uint8), "not empty"),
-        (np.zeros((1, 4, 4, 3), np.int64), "found int64"),
+        (np.full((1, 4, 4, 3), 300), "found 300..300 of int64"),
     ],
 )
 def test_images_of_another_form_are_refused(runtime, images, message):
@@ -53,6 +58,50 @@ def test_images_of_another_form_are_refused(runtime, images, message):
 def test_threads_must_be_positive(path):
     with pytest.raises(InputError, match="at least 1"):
         OnnxRuntime(path, threads=0)
+
+
+@pytest.fixture(scope="module")
+def loaded(path):
+    pytest.importorskip("openvino")
+    return {name: load(path, runtime=name) for name in Onnx.runtimes}
+
+
+@pytest.mark.parametrize("name", Onnx.runtimes)
+def test_eight_threads_share_a_loaded_file_and_bad_images_disturb_no_one(loaded, name):
+    # each change of size compiles again
+    pictures = PICTURES[:2] if name == OPENVINO_ONE_SIZE else PICTURES
+    assert_threads_can_share(loaded[name].detect, pictures)
+
+
+@pytest.mark.parametrize("name", Onnx.runtimes)
+def test_a_loaded_file_works_in_a_forked_child(loaded, name):
+    expected, stop = loaded[name].detect(PICTURES[0]), threading.Event()
+
+    def detect():
+        np.testing.assert_allclose(loaded[name].detect(PICTURES[0]).boxes, expected.boxes, atol=1e-3)
+
+    def keep_busy():
+        while not stop.wait(0.001):
+            detect()
+
+    thread = threading.Thread(target=keep_busy)
+    thread.start()
+    try:
+        answers = {in_forked_child(detect) for _ in range(3)}
+    finally:
+        stop.set()
+        thread.join()
+    assert answers == {"done"}
+
+
+@pytest.mark.slow
+def test_a_loaded_file_is_pickled_as_its_path(loaded, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    data = pickle.dumps(load(path.name, threads=1, runtime=OPENVINO))
+    monkeypatch.chdir(tmp_path)
+    copy, expected = pickle.loads(data), loaded[OPENVINO].detect(PICTURES[0])
+    np.testing.assert_allclose(copy.detect(PICTURES[0]).boxes, expected.boxes, atol=1e-3)
+    assert copy.categories == loaded[OPENVINO].categories
 
 
 def bare_environment(folder, *packages):
@@ -69,14 +118,14 @@ import numpy as np
 assert not any(map(importlib.util.find_spec, ("tfrcnn", "tensorflow", "keras")))
 stored = np.load(sys.argv[2])
 """
-ONNX_RUNTIME = """
+IN_ONNX_RUNTIME = """
 import onnxruntime
 session = onnxruntime.InferenceSession(sys.argv[1])
 assert json.loads(session.get_modelmeta().custom_metadata_map["categories"])["90"] == "dög"
 names = [output.name for output in session.get_outputs()]
 run = lambda images: dict(zip(names, session.run(None, {"images": images})))
 """
-OPENVINO = """
+IN_OPENVINO = """
 import openvino
 model = openvino.Core().compile_model(sys.argv[1], "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 run = lambda images: {output.any_name: value for output, value in model(images).items()}
@@ -90,7 +139,7 @@ for i in range(3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("package", "load"), [("onnxruntime", ONNX_RUNTIME), ("openvino", OPENVINO)])
+@pytest.mark.parametrize(("package", "load"), [("onnxruntime", IN_ONNX_RUNTIME), ("openvino", IN_OPENVINO)])
 def test_it_runs_where_only_the_runtime_is_installed(path, runtime, tmp_path, package, load):
     stored = {}
     for i, shape in enumerate([(1, 120, 160), (2, 200, 90), (1, 64, 64)]):

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -19,10 +21,14 @@ from PIL import Image
 from tfrcnn.config import Category
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
+from tfrcnn.export import load
 from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.runtimes import ArtefactPredictor
 from tfrcnn.export.saved_model import to_saved_model
 from tfrcnn.export.saved_model.runtime import SavedModelRuntime
 from tfrcnn.models import build_detector
+
+from ..shared_use import PICTURES, assert_threads_can_share, in_forked_child
 
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
 D = 10
@@ -166,7 +172,7 @@ def test_a_corrupt_file_fails_its_request_and_is_named(runtime, position, spoil)
     ("shape", "message"),
     [
         ((60, 80, 3), r"images must be \[B, H, W, 3\] and not empty, found \[60, 80, 3\]"),
-        ((1, 60, 80, 4), r"images must be \[B, H, W, 3\] and not empty, found"),
+        ((1, 60, 80, 5), r"images must be \[B, H, W, 3\] and not empty, found"),
         ((0, 60, 80, 3), r"found \[0, 60, 80, 3\]"),
     ],
 )
@@ -305,6 +311,38 @@ def test_a_damaged_file_is_one_clear_error(path, tmp_path, spoil, message):
         SavedModelRuntime(copy)
     assert str(copy) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_eight_threads_share_a_loaded_file_and_bad_images_disturb_no_one(runtime):
+    assert_threads_can_share(ArtefactPredictor(runtime).detect)
+
+
+def test_a_forked_child_is_refused_in_one_line_and_does_not_hang(runtime, path):
+    message = r"InputError: TensorFlow cannot run in process \d+, which was forked from process \d+ after"
+    files = [encode(PICTURES[0])]
+    for call in (lambda: runtime.run(PICTURES[:1]), lambda: runtime.run_encoded(files), lambda: load(path)):
+        assert re.match(message, in_forked_child(call))
+
+
+@pytest.mark.slow
+def test_a_loaded_file_is_pickled_as_its_path(path):
+    detector = load(path)
+    copy = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_allclose(copy.detect(PICTURES[0]).boxes, detector.detect(PICTURES[0]).boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (b"\xff\xd8", "encoded_images must be a list of bytes, one for each file, found bytes"),
+        ("a.jpg", "must be a list of bytes, one for each file, found str"),
+        ([b"", "a.jpg"], r"encoded_images\[1\] must be the bytes of a file, found str"),
+        ([None], r"encoded_images\[0\] must be the bytes of a file, found NoneType"),
+    ],
+)
+def test_files_that_are_not_bytes_are_refused(runtime, files, message):
+    with pytest.raises(InputError, match=message):
+        runtime.run_encoded(files)
 
 
 def test_threads_that_come_too_late_are_refused(path, runtime):

@@ -1,6 +1,7 @@
 """A .tflite file: what is in it, and that it detects what the Keras model does."""
 
 import json
+import pickle
 import subprocess
 import venv
 import zipfile
@@ -12,6 +13,7 @@ import tensorflow as tf
 from tfrcnn import images as image_ops
 from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
+from tfrcnn.export import load
 from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.check.differences import LIMITS, differences
 from tfrcnn.export.stages import run_stages
@@ -21,6 +23,7 @@ from tfrcnn.export.tflite.runtime import PADDING, TFLiteRuntime, letterbox
 from tfrcnn.export.tflite.writer import stage_outputs, static_size
 
 from ..random_detectors import CATEGORIES, make_detector, make_image
+from ..shared_use import PICTURES, assert_threads_can_share, in_forked_child
 
 SIDE = 640  # the tolerance of boxes is stated at this size
 
@@ -273,10 +276,21 @@ def test_a_description_without_a_model_is_refused_by_name(tmp_path):
         TFLiteRuntime(tmp_path / "b.tflite")
 
 
-@pytest.mark.parametrize("shape", [(10, 10, 3), (1, 10, 10, 1), (1, 0, 10, 3), (0, 10, 10, 3)])
+@pytest.mark.parametrize("shape", [(10, 10, 3), (1, 10, 10, 5), (1, 0, 10, 3), (0, 10, 10, 3)])
 def test_images_of_another_shape_are_refused(runtime, shape):
     with pytest.raises(InputError, match=r"images must be \[B, H, W, 3\]"):
         runtime.run(np.zeros(shape, np.uint8))
+
+
+def test_eight_threads_share_a_loaded_file_and_bad_images_disturb_no_one(path):
+    assert_threads_can_share(load(path).detect)
+
+
+def test_a_loaded_file_works_in_a_forked_child_and_is_pickled_as_its_path(path):
+    detector = load(path)
+    assert in_forked_child(lambda: detector.detect(PICTURES[0])) == "done"
+    copy = pickle.loads(pickle.dumps(detector))
+    np.testing.assert_array_equal(copy.detect(PICTURES[0]).boxes, detector.detect(PICTURES[0]).boxes)
 
 
 def make_environment(folder, *packages):
