@@ -16,6 +16,7 @@ from tqdm import tqdm
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.pipeline import inference_data
+from tfrcnn.data.pixels import image_errors
 from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -168,9 +169,8 @@ class Predictor:
         check_not_forked()
         check_dataset(dataset)
         batches = inference_data(dataset, self.detector.config.image, check_whole_number(batch_size, "batch_size"))
-        with tqdm(
-            total=len(dataset), desc=progress, unit="image", disable=None if progress else True, leave=False
-        ) as bar:
+        disable = None if progress else True
+        with image_errors(), tqdm(total=len(dataset), desc=progress, unit="image", disable=disable, leave=False) as bar:
             for batch in batches:
                 outputs = _arrays(function(batch["images"], batch["image_sizes"], batch["original_sizes"]))
                 for i, index in enumerate(batch["image_index"].numpy()):

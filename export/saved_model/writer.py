@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from ... import images as image_ops
 from ...config import Category, ImageConfig
-from ...data.decode import decode_image
+from ...data.graph_decode import decode_image
 from ...data.orientation import jpeg_orientation
 from ...files import atomic_folder
 from ...models import FasterRCNN

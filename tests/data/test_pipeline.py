@@ -1,5 +1,8 @@
 """pipeline.py: batches by hand, padding, order, determinism, and what happens to bad data."""
 
+import itertools
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +17,7 @@ from tfrcnn.data.augment import Augmentation, Sample, augmentations
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.pipeline import TrainingData, inference_data, training_data
+from tfrcnn.data.pixels import Pixels, image_errors
 from tfrcnn.errors import InputError
 from tfrcnn.images import resize
 
@@ -278,17 +282,81 @@ def test_element_spec_does_not_depend_on_the_data(mixed: Dataset, tmp_path: Path
 def test_image_of_another_size_than_annotated_is_named(tmp_path: Path, cache: bool) -> None:
     one = example(tmp_path, "a.png", (40, 80))
     wrong = dataset(replace(one, height=80, width=40))
-    with pytest.raises(
-        tf.errors.InvalidArgumentError, match=r"a\.png\] \[.*annotations.*\] \[80 40\] \[.*\] \[40 80\]"
-    ):
+    expected = r"a\.png \(image 1 of 1 in made by hand\): expected 40 x 80 px, .* found 80 x 40 px$"
+    with pytest.raises(InputError, match=expected), image_errors():
         take(training_data(wrong, CONFIG, PLAIN, cache), 1)
 
 
 def test_missing_image_is_named(tmp_path: Path) -> None:
     one = dataset(example(tmp_path, "a.png", (40, 80)))
     one.examples[0].path.unlink()
-    with pytest.raises(tf.errors.NotFoundError, match=r"a\.png"):
+    with pytest.raises(tf.errors.OpError, match=r"a\.png \(image 1 of 1 in made by hand\): expected an image file"):
         take(training_data(one, CONFIG, PLAIN), 1)
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "deleted": (lambda path: path.unlink(), "found nothing at"),
+    "cut off": (lambda path: path.write_bytes(path.read_bytes()[:-30]), "cut off"),
+    "a web page": (lambda path: path.write_bytes(b"<html>"), "found no image"),
+    "empty": (lambda path: path.write_bytes(b""), "found an empty file"),
+    "another size": (lambda path: Image.new("RGB", (9, 7)).save(path), "found 9 x 7 px"),
+    "another format": (lambda path: Image.new("RGB", (60, 50)).save(path, "ICO"), "found ICO"),
+    "a folder": (lambda path: (path.unlink(), path.mkdir()), "found a folder"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_image_changed_while_training_runs_is_named_with_place_and_cause_in_one_line(
+    mixed: Dataset, change: str
+) -> None:
+    data = training_data(mixed, CONFIG, PLAIN)
+    batches = iter(data.batches())
+    next(batches)
+    bad = data.files_of_step(5)[0]
+    spoil, cause = CHANGES[change]
+    content = bad.read_bytes()
+    spoil(bad)
+    expected = rf"^\S+{re.escape(bad.name)} \(image \d of 7 in made by hand\): [^\n]*{cause}[^\n]*; try again$"
+    with pytest.raises(InputError, match=expected), image_errors("; try again"):
+        list(itertools.islice(batches, 6))
+    if bad.is_dir():
+        bad.rmdir()
+    bad.write_bytes(content)
+    with image_errors():
+        assert int(take(data, 1, start_step=5)[0]["image_index"][0]) == [e.path for e in mixed.examples].index(bad)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_image_changed_before_detection_is_named(tmp_path: Path, change: str) -> None:
+    images = dataset(*(example(tmp_path, f"{i}.png", (40, 80)) for i in range(3)))
+    CHANGES[change][0](images.examples[1].path)
+    with pytest.raises(InputError, match=r"1\.png \(image 2 of 3 in made by hand\): expected"), image_errors():
+        list(inference_data(images, CONFIG))
+
+
+def test_images_of_every_name_are_trained_on(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9.png"), "n" * 246 + ".png", "네.png", "a\nb\x1b[31m.png"]
+    images = [example(tmp_path, f"{i}.png", (40, 80)) for i in range(4)]
+    images = [replace(one, path=one.path.rename(tmp_path / name)) for one, name in zip(images, names)]
+    assert len(take(training_data(dataset(*images), CONFIG, PLAIN), 4)) == 4
+    for one in images:
+        one.path.unlink()
+        with pytest.raises(InputError, match=r"^[^\n\x1b]* \(image 1 of 1 in made by hand\)"), image_errors():
+            take(training_data(dataset(one), CONFIG, PLAIN), 1)
+
+
+def test_other_errors_of_tensorflow_pass() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError), image_errors():
+        tf.reshape(tf.zeros([3]), [2])
+
+
+def test_images_are_decoded_in_parallel_also_where_runs_repeat_to_the_bit(mixed: Dataset) -> None:
+    """A stateful Python function would be called by one thread then."""
+    graph = Pixels(mixed)
+    function = tf.function(graph, input_signature=[tf.TensorSpec([], tf.int32)])
+    operations = {operation.type for operation in function.get_concrete_function().graph.get_operations()}
+    assert "PyFuncStateless" in operations
+    assert "PyFunc" not in operations
 
 
 @pytest.mark.parametrize(

@@ -1,60 +1,41 @@
-"""Decodes image files to upright RGB pixels in TensorFlow ops, with the same result as Pillow.
+"""Decodes image files to upright RGB pixels: the one decoder of training, evaluation, prediction and the doctor.
 
-Legend: H, W pixels of the upright image. Orientation is EXIF's tag 0x0112, 1..8: how the stored pixels are turned.
+Pillow decodes. `tfrcnn.data.headers` decides which files are accepted.
 
-Each format has a test that compares it with Pillow:
-- JPEG: the same pixels. Pillow decodes with INTEGER_ACCURATE; TensorFlow's default differs by 1 on average. CMYK and
-  YCCK are within 1. Both invert Adobe's CMYK. CMYK without Adobe's marker is not inverted, as in browsers; Pillow
-  inverts it.
-- PNG: the same pixels; alpha is dropped. 16 bits become their high byte. Pillow's convert("RGB") does so for colour
-  only: it clips most of a 16-bit greyscale image to white.
-- BMP: the same pixels, also with palettes of 1, 4 and 8 bits. 16-bit and run-length coded files are refused.
-- GIF: the first frame; transparent pixels are black.
+The result is 8-bit RGB:
+- Alpha is dropped, and so is a palette's transparency. Transparent pixels of a GIF are black.
+- Grey becomes three equal channels. 16 bits become their high byte.
+- CMYK is converted without a colour profile. CMYK JPEGs without Adobe's marker are not inverted, as in browsers.
+- The first picture of an animation, of a TIFF with several pages, or of a phone's MPO counts.
 """
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps
 
-from tfrcnn.data.orientation import ORIENTATION_TAG
+from tfrcnn.data.headers import BadImageError, ImageHeader, open_image, read_header
 from tfrcnn.errors import InputError
 
-_EXPECTED = "expected a whole JPEG, PNG, BMP or GIF image"
-
-
-def decode_image(data: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Decode an image file and turn it upright; works inside tf.data.
-
-    Args:
-        data: scalar string, the content of the file.
-        orientation: scalar int32, EXIF orientation 1..8; other values count as 1.
-
-    Returns:
-        [H, W, 3] uint8 RGB.
-
-    Raises:
-        tf.errors.InvalidArgumentError: the data cannot be decoded.
-    """
-    pixels = tf.case(
-        [
-            (tf.io.is_jpeg(data), lambda: tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")),
-            (tf.equal(tf.strings.substr(data, 0, 2), b"BM"), lambda: _decode_bmp(data)),
-        ],
-        default=lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
-    )
-    return _upright(tf.ensure_shape(pixels, [None, None, 3]), orientation)
+# EXIF orientation -> the transposition that makes the stored pixels upright
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image file, to the same pixels as training reads.
 
     Args:
-        path: JPEG, PNG, BMP or GIF file.
+        path: JPEG, PNG, BMP, GIF, WebP or TIFF file.
 
     Returns:
         [H, W, 3] uint8 RGB, upright.
@@ -65,13 +46,10 @@ def read_image(path: str | Path) -> np.ndarray:
     Example:
         image = read_image("street.jpg")
     """
-    orientation = read_orientation(path)
     try:
-        pixels: np.ndarray = decode_image(tf.io.read_file(str(path)), tf.constant(orientation)).numpy()
-        return pixels
-    except tf.errors.OpError as error:
-        reason = str(error.message).split("}} ")[-1].splitlines()[0]  # after the op's name, before its trace
-        raise InputError(f"{path}: {_EXPECTED}, found one that cannot be decoded: {reason}") from error
+        return np.array(decode_file(path))
+    except BadImageError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_orientation(path: str | Path) -> int:
@@ -87,67 +65,47 @@ def read_orientation(path: str | Path) -> int:
         InputError: the file does not exist or is not an image.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of damaged EXIF; the pixels are good.
-            warnings.simplefilter("ignore", UserWarning)
-            with Image.open(path) as image:
-                orientation = image.getexif().get(ORIENTATION_TAG, 1)
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path}: {_EXPECTED}, found something else") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: {_EXPECTED}, found: {getattr(error, 'strerror', None) or error}") from error
-    return orientation if orientation in range(1, 9) else 1
+        return read_header(path).orientation
+    except BadImageError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
-def _upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Undo an EXIF orientation: stored pixels [h, w, 3] to upright ones [H, W, 3]."""
+def decode_file(path: str | Path, orientation: int | None = None) -> Image.Image:
+    """Decode an image file.
 
-    def transposed() -> tf.Tensor:
-        return tf.transpose(pixels, [1, 0, 2])
+    Args:
+        path: image file.
+        orientation: EXIF orientation 1..8 to apply; None applies the file's.
 
-    return tf.switch_case(
-        orientation - 1,
-        [
-            lambda: pixels,
-            lambda: tf.reverse(pixels, [1]),
-            lambda: tf.reverse(pixels, [0, 1]),
-            lambda: tf.reverse(pixels, [0]),
-            transposed,
-            lambda: tf.reverse(transposed(), [1]),
-            lambda: tf.reverse(transposed(), [0, 1]),
-            lambda: tf.reverse(transposed(), [0]),
-        ],
-        default=lambda: pixels,
-    )
+    Returns:
+        The upright image, in Pillow's mode "RGB".
 
-
-def _decode_bmp(data: tf.Tensor) -> tf.Tensor:
-    """Decode a BMP file to [H, W, 3]. TensorFlow's op reads 8-bit palette indices as grey and refuses 1 and 4 bits."""
-    # BITMAPINFOHEADER, from byte 10 on: offset of the pixels, header's size, width, height, planes and bits
-    # (two bytes each), compression, ..., number of colours.
-    fields = tf.io.decode_raw(tf.strings.substr(data, 10, 40), tf.int32)
-    bits, compression = fields[4] // 65536, fields[5]
-    # Pillow and others write an alpha channel as 3 (BITFIELDS) with 32 bits; the order of the colours is the same.
-    supported = tf.where(bits >= 24, (compression == 0) | (compression == 3), (compression == 0) & (bits != 16))
-    check = tf.debugging.assert_equal(supported, True, "a BMP of 16 bits per pixel or with run-length coding")
-    with tf.control_dependencies([check]):
-        return tf.cond(
-            bits >= 24, lambda: tf.io.decode_bmp(data)[..., :3], lambda: _decode_palette_bmp(data, fields, bits)
-        )
+    Raises:
+        BadImageError: the file does not exist or cannot be decoded.
+    """
+    with open_image(path) as (image, header):
+        image.load()
+        if header.format == "TIFF":
+            ImageOps.exif_transpose(image, in_place=True)  # does nothing if loading has turned it
+        pixels = _to_rgb(image, header)
+        turn = _UPRIGHT.get(header.orientation if orientation is None else orientation)
+        return pixels if turn is None else pixels.transpose(turn)
 
 
-def _decode_palette_bmp(data: tf.Tensor, fields: tf.Tensor, bits: tf.Tensor) -> tf.Tensor:
-    """Decode an uncompressed BMP of 1, 4 or 8 bits per pixel to [H, W, 3]."""
-    offset, header, width, signed_height, colors = fields[0], fields[1], fields[2], fields[3], fields[9]
-    height = tf.abs(signed_height)
-    colors = tf.where(colors == 0, tf.bitwise.left_shift(1, bits), colors)
-    palette = tf.reshape(tf.io.decode_raw(tf.strings.substr(data, 14 + header, 4 * colors), tf.uint8), [colors, 4])
-    stride = (width * bits + 31) // 32 * 4  # rows end at a multiple of 4 bytes
-    packed = tf.io.decode_raw(tf.strings.substr(data, offset, stride * height), tf.uint8)
-    packed = tf.cast(tf.reshape(packed, [height, stride, 1]), tf.int32)
-    shifts = tf.range(8 - bits, -1, -bits)  # the leftmost pixel is in the highest bits
-    indices = tf.bitwise.bitwise_and(tf.bitwise.right_shift(packed, shifts), tf.bitwise.left_shift(1, bits) - 1)
-    indices = tf.reshape(indices, [height, stride * 8 // bits])[:, :width]
-    bottom_up = signed_height > 0
-    indices = tf.cond(bottom_up, lambda: tf.reverse(indices, [0]), lambda: indices)
-    return tf.gather(palette[:, 2::-1], indices)  # stored as blue, green, red, unused
+def _to_rgb(image: Image.Image, header: ImageHeader) -> Image.Image:
+    """Convert a loaded image to mode "RGB"."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and header.format == "PNG"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in {"I", "F"}:
+        bits = f"32-bit {'integers' if image.mode == 'I' else 'floats'}"
+        raise BadImageError("unsupported-image", f"expected 8 or 16 bits per sample, found {bits}")
+    if image.mode == "CMYK" and header.format == "JPEG" and "adobe" not in image.info:
+        image = ImageChops.invert(image)
+    if header.format == "GIF" and "transparency" in image.info:
+        black = Image.new("RGB", image.size)
+        colours = image.convert("RGBA")
+        black.paste(colours, mask=colours)
+        return black
+    return image.convert("RGB")

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tfrcnn.boxes import base_anchors
 from tfrcnn.config import AnchorConfig, Category, DetectorConfig, ImageConfig
 from tfrcnn.data.checks import in_threads
+from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
+from tfrcnn.data.headers import BadImageError
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -200,10 +201,9 @@ def _network_frames(dataset: Dataset, config: ImageConfig) -> tuple[np.ndarray, 
 
 def _decode(path: Path) -> Fault | None:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # Pillow's decoders raise exceptions of all kinds
-        return Fault("unreadable-image", str(path), "", f"expected an image that can be decoded, found: {error}")
+        decode_file(path)
+    except BadImageError as error:
+        return Fault(error.kind, str(path), "", str(error))
     return None
 
 

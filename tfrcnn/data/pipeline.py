@@ -4,7 +4,11 @@ Legend: B batch, n images of the data set, N boxes of an image, M padded boxes, 
 (h, w) resized, (N_h, N_w) the padded network input.
 
 Every random number is a function of (seed, name of the stream, step, position in the batch), never of timing or of
-what ran before: a run resumed at step s gets the batch s of an uninterrupted run. No Python runs per image.
+what ran before: a run resumed at step s gets the batch s of an uninterrupted run. Python runs per image only to decode
+it: Pillow does so outside Python's lock, on all cores.
+
+An image that cannot be read fails the batch that holds it, with a message that names the file and its position in the
+data set. `image_errors` makes an `InputError` of TensorFlow's error.
 """
 
 from __future__ import annotations
@@ -16,8 +20,8 @@ import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
 from tfrcnn.data.augment import augmentations, resize
-from tfrcnn.data.decode import decode_image
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.pixels import CachedPixels, Pixels, repeatable
 from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size
@@ -42,8 +46,9 @@ def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig
         A `TrainingData`: `steps_per_epoch`, and `batches(start_step)` as a `tf.data.Dataset`.
 
     Raises:
-        InputError: the data set is empty.
-        tf.errors.OpError: an image cannot be read; without `cache` the batch that holds it raises this.
+        InputError: the data set is empty; with `cache`, an image cannot be read.
+        tf.errors.OpError: without `cache`, an image cannot be read: the batch that holds it raises this. See
+            `image_errors`.
 
     Example:
         data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
@@ -69,7 +74,7 @@ class TrainingData:
         self._image = image
         self._training = training
         self._augmentations = augmentations(training, image)
-        self._pixels = _CachedPixels(dataset) if cache else _Pixels(dataset)
+        self._pixels = CachedPixels(dataset) if cache else Pixels(dataset)
         self._targets = _Targets(dataset)
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
@@ -96,7 +101,7 @@ class TrainingData:
         examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         padding = {"images": 0.0, "image_sizes": 0.0, "boxes": 0.0, "labels": -1, "image_index": 0}
         batches = examples.padded_batch(self._training.batch_size, padding_values=padding, drop_remainder=True)
-        return batches.prefetch(_PREFETCH).with_options(_options())
+        return batches.prefetch(_PREFETCH).with_options(repeatable())
 
     def files_of_step(self, step: int) -> list[Path]:
         """Return the B image files of one step, in batch order: the images to look at if its loss is NaN."""
@@ -167,7 +172,7 @@ def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) ->
     """
     if not dataset.examples:
         raise InputError(f"{dataset.source}: expected at least one image, found none")
-    pixels = _Pixels(dataset)
+    pixels = Pixels(dataset)
 
     def example(index: tf.Tensor) -> dict[str, tf.Tensor]:
         original = pixels(index)
@@ -180,47 +185,7 @@ def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) ->
 
     examples = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
     examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return examples.padded_batch(batch_size).prefetch(_PREFETCH).with_options(_options())
-
-
-class _Pixels:
-    """Reads the upright [H, W, 3] uint8 image at a position of a data set from its file."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        with tf.device("CPU:0"):  # where tf.data runs, also on a machine with a GPU
-            self._paths = tf.constant([str(example.path) for example in dataset.examples])
-            self._orientations = tf.constant([example.orientation for example in dataset.examples], tf.int32)
-            self._sizes = tf.constant([(example.height, example.width) for example in dataset.examples], tf.int32)
-
-    def __call__(self, index: tf.Tensor) -> tf.Tensor:
-        path, size = self._paths[index], self._sizes[index]
-        image = decode_image(tf.io.read_file(path), self._orientations[index])
-        decoded = tf.shape(image)[:2]
-        message = [path, "(height, width) of the annotations", size, "found", decoded]
-        check = tf.debugging.Assert(tf.reduce_all(decoded == size), message)
-        with tf.control_dependencies([check]):  # boxes on an image of another size would be silently wrong
-            return tf.identity(image)
-
-
-class _CachedPixels(_Pixels):
-    """Decodes all images once and keeps them in one flat tensor."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        super().__init__(dataset)
-        lengths = [3 * example.height * example.width for example in dataset.examples]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        flat = np.empty(starts[-1], np.uint8)
-        positions = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
-        decoded = positions.map(super().__call__, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        for start, image in zip(starts, decoded.with_options(_options()).as_numpy_iterator()):
-            flat[start : start + image.size] = image.ravel()
-        with tf.device("CPU:0"):
-            self._flat = tf.constant(flat)
-            self._starts = tf.constant(starts, tf.int64)
-
-    def __call__(self, index: tf.Tensor) -> tf.Tensor:
-        start, end = self._starts[index], self._starts[index + 1]
-        return tf.reshape(self._flat[start:end], tf.concat([self._sizes[index], [3]], axis=0))
+    return examples.padded_batch(batch_size).prefetch(_PREFETCH).with_options(repeatable())
 
 
 class _Targets:
@@ -249,15 +214,3 @@ def _framed(image: tf.Tensor, config: ImageConfig) -> dict[str, tf.Tensor]:
     size = tf.shape(image)[:2]
     padded = tf.ensure_shape(pad(image, padded_size(size, config)), [*(config.static_size or (None, None)), 3])
     return {"images": padded, "image_sizes": tf.cast(size, tf.float32)}
-
-
-def _options() -> tf.data.Options:
-    options = tf.data.Options()
-    options.deterministic = True
-    # The pipeline is parallel and prefetched by hand. TensorFlow's rewriting would only add a copy of all captured
-    # tensors, the cache among them.
-    options.experimental_optimization.apply_default_optimizations = False
-    # Tuning would find no better numbers, and its thread sleeps for up to a minute: an abandoned iterator waits for
-    # it, and Python with it. AUTOTUNE without tuning is one thread per core.
-    options.autotune.enabled = False
-    return options

@@ -26,6 +26,7 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
+from tfrcnn.data.pixels import image_errors
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric
@@ -66,6 +67,7 @@ class Run:
     validation: Dataset | None = None
 
 
+@image_errors("; restore the file, then continue the run with --resume (Python: resume=True)")
 def train(
     detector: FasterRCNN,
     train_data: Dataset,
