@@ -9,6 +9,7 @@ import re
 import runpy
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -268,18 +269,26 @@ def test_costly_requests_do_not_hold_up_the_others(url):
     jpeg = io.BytesIO()
     Image.fromarray(pixels(60, 80, 3)).save(jpeg, "JPEG")
     segments = jpeg.getvalue()[:2] + b"\xff\xe5\x00\x02" * 65_000 + jpeg.getvalue()[2:]
-    bomb = png(np.zeros((9000, 9000, 3), np.uint8))
+    bomb = bytearray(png(pixels(60, 80, 3)))
+    bomb[16:24] = struct.pack(">II", 20_000, 20_000)
+
+    def numbers(images):
+        row = f"[{','.join(['[200,200,200]'] * 500)}]"
+        return f'{{"inputs":[{",".join([f"[{",".join([row] * 500)}]"] * images)}]}}'.encode()
+
+    def encoded(*files):
+        return json.dumps(rest_client.request_body(list(files))).encode()
+
     costly = [
-        (rest_client.request_body([segments] * 40), 413),
-        (rest_client.request_body([png(pixels(8, 8, 3))] * 2000), 413),
-        (rest_client.request_body([bomb]), 413),
-        ({"inputs": np.full((16, 800, 600, 3), 200).tolist()}, 413),  # 40 MB
-        (rest_client.request_body([png(pixels(300, 400, 3))] * 40), 200),
-        ({"inputs": np.full((4, 500, 500, 3), 200).tolist()}, 200),
+        (encoded(*[segments] * 40), 413),
+        (encoded(*[png(pixels(8, 8, 3))] * 2000), 413),
+        (encoded(bytes(bomb)), 413),
+        (numbers(14), 413),  # 46 MB
+        (numbers(2), 200),
+        (encoded(*[png(pixels(300, 400, 3))] * 20), 200),
     ]
     small = [png(pixels(60, 80, 3))]
-    for body, status in costly:
-        data = json.dumps(body).encode()
+    for data, status in costly:
         with futures.ThreadPoolExecutor(1) as threads:
             answer = threads.submit(requests.post, f"{model}:predict", data=data, timeout=120)
             slowest = 0.0
