@@ -9,6 +9,7 @@ import re
 import runpy
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -22,10 +23,11 @@ import tensorflow as tf
 from fastapi import HTTPException
 from PIL import Image
 
+from tfrcnn.data.decode import read_image
 from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.saved_model.runtime import SavedModelRuntime
 from tfrcnn.export.saved_model.warmup import WARMUP
-from tfrcnn.export.serving import load, rest_client, server
+from tfrcnn.export.serving import load, protocol, rest_client, server
 
 SERVING = Path(server.__file__).parent
 
@@ -77,13 +79,60 @@ def test_binary_strings_come_as_base64():
         ({"signature_name": "encoded", "instances": ["AA=="]}, "in base64"),
         ({"signature_name": "encoded", "instances": [{"b64": "?"}]}, "in base64"),
         ({"signature_name": "encoded", "instances": [{"b64": 7}]}, "in base64"),
+        ({"signature_name": "encoded", "instances": [{"b64": "\u00e9"}]}, "in base64"),
+        ({"signature_name": ["encoded"], "instances": [1]}, r"found \['encoded'\]"),
+        ({"signature_name": {}, "instances": [1]}, "expected one of serving_default, encoded"),
+        ({"signature_name": "\ud800", "instances": [1]}, r"found '\\ud800'"),
+        ({"instances": [[[["1", 2, 3]]]]}, "whole numbers in 0..255"),
+        ({"instances": [[[[True, 2, 3]]]]}, "whole numbers in 0..255"),
+        ({"instances": [[[[1, 2, 2**70]]]]}, "whole numbers in 0..255"),
+        ({"instances": [[[[1, 2, 3]]], 3]}, "whole numbers in 0..255"),
+        ({"instances": [[[[1, 2, 3]]], [3]]}, "whole numbers in 0..255"),
+        ({"instances": [[[[1, 2, 3], 4]]]}, "whole numbers in 0..255"),
+        ({"instances": [[[]]]}, r"\[B, H, W, 3\]"),
+        ({"instances": [[]]}, r"\[B, H, W, 3\]"),
+        ({"instances": [None]}, r"\[B, H, W, 3\]"),
     ],
 )
-def test_a_request_that_is_none_is_told_what_was_expected(body, message):
+def test_a_request_that_is_none_says_what_was_expected(body, message):
     with pytest.raises(HTTPException) as caught:
         server.parse(body)
     assert caught.value.status_code == 400
     assert re.search(message, caught.value.detail)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "expected a JSON object"),
+        (b"[]", "found a list"),
+        (b"null", "found null"),
+        (b'"x"', "found a text"),
+        (b"\xff", "UTF-8"),
+        (b'{"instances": [NaN]}', "NaN is not a JSON number"),
+        (b'{"instances": [-Infinity]}', "-Infinity is not a JSON number"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"instances": ' + b"9" * 5000 + b"}", "expected a JSON object"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body, message):
+    with pytest.raises(HTTPException, match=message) as caught:
+        protocol.read_json(body)
+    assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"signature_name": "encoded", "instances": [b64(b"x")] * 5},
+        {"inputs": [[[[1, 2, 3]]]] * 5},
+        {"inputs": [[[[1, 2, 3]] * 4] * 4]},
+    ],
+)
+def test_more_images_or_pixels_than_the_limits_are_refused(body):
+    with pytest.raises(HTTPException, match="expected at most") as caught:
+        protocol.parse(body, protocol.Limits(images=4, pixels=15))
+    assert caught.value.status_code == 413
 
 
 def test_the_newest_version_is_served(tmp_path):
@@ -115,18 +164,17 @@ def url(saved_path):
     port = free_port()
     command = [sys.executable, "-P", SERVING / "server.py", saved_path.parent, "--port", str(port)]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": ""}
-    process = subprocess.Popen([str(word) for word in command], env=environment, start_new_session=True)
+    process = subprocess.Popen([str(word) for word in command], env=environment)
     base = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(process, f"{base}/health")
         yield f"{base}/v1/models/detector", process.pid
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)  # to the server alone: it ends its workers
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def wait_until_ready(process, health):
@@ -190,6 +238,76 @@ def test_status_and_refusals_have_tensorflow_servings_form(url):
         rest_client.predict(model, [png(pixels(60, 80, 3)), b"no image"])
     absent = requests.post(model.replace("detector", "other") + ":predict", json={}, timeout=10)
     assert (absent.status_code, list(absent.json())) == (404, ["error"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_the_orientation_of_a_png_is_applied_as_read_image_does(url, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels(60, 80, 3)).save(tmp_path / "a.png", exif=exif)
+    turned, upright = rest_client.predict(
+        url[0], [(tmp_path / "a.png").read_bytes(), png(read_image(tmp_path / "a.png"))]
+    )
+    for name in OUTPUTS:
+        np.testing.assert_allclose(turned[name], upright[name], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_worker_ignores_the_sigterm_that_a_service_manager_sends_to_all_processes(url):
+    model, pid = url
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGTERM)
+    time.sleep(0.2)
+    assert len(rest_client.predict(model, [png(pixels(60, 80, 3))])) == 1
+
+
+@pytest.mark.slow
+def test_costly_requests_do_not_hold_up_the_others(url):
+    """Some are refused, some are answered in turns with other requests."""
+    model, _ = url
+    jpeg = io.BytesIO()
+    Image.fromarray(pixels(60, 80, 3)).save(jpeg, "JPEG")
+    segments = jpeg.getvalue()[:2] + b"\xff\xe5\x00\x02" * 65_000 + jpeg.getvalue()[2:]
+    bomb = bytearray(png(pixels(60, 80, 3)))
+    bomb[16:24] = struct.pack(">II", 20_000, 20_000)
+
+    def numbers(images):
+        image = [[[200] * 3] * 500] * 500
+        return json.dumps({"inputs": [image] * images}, separators=(",", ":")).encode()
+
+    def encoded(*files):
+        return json.dumps(rest_client.request_body(list(files))).encode()
+
+    costly = [
+        (encoded(*[segments] * 40), 413),
+        (encoded(*[png(pixels(8, 8, 3))] * 2000), 413),
+        (encoded(bytes(bomb)), 413),
+        (numbers(14), 413),  # 48 MB
+        (numbers(2), 200),
+        (encoded(*[png(pixels(300, 400, 3))] * 20), 200),
+    ]
+    small = [png(pixels(60, 80, 3))]
+    for data, status in costly:
+        with futures.ThreadPoolExecutor(1) as threads:
+            answer = threads.submit(requests.post, f"{model}:predict", data=data, timeout=120)
+            slowest = 0.0
+            while not answer.done():
+                started = time.monotonic()
+                rest_client.predict(model, small)
+                slowest = max(slowest, time.monotonic() - started)
+            assert answer.result().status_code == status
+        assert slowest < 5, data[:80]
+
+
+@pytest.mark.slow
+def test_the_openapi_document_passes_schemathesis(url):
+    pytest.importorskip("schemathesis")
+    program = Path(sys.executable).with_name("schemathesis")
+    document = f"{url[0].partition('/v1')[0]}/openapi.json"
+    command = [program, "run", document, "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "0"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stdout[-3000:]
 
 
 @pytest.mark.slow

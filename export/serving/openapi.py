@@ -1,0 +1,69 @@
+"""What the server's OpenAPI document says of its answers and of the body of :predict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _list(items: dict[str, Any], length: int | None = None) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": length or 1, **({"maxItems": length} if length else {})}
+
+
+def _answers(schema: dict[str, Any], errors: dict[int, str]) -> dict[str, Any]:
+    """Write the arguments of a route whose answer has a schema."""
+    responses: dict[int | str, Any] = {status: _answer(text, _ERROR) for status, text in errors.items()}
+    responses |= {200: _answer("OK", schema), "default": _answer("Refused", _ERROR)}
+    return {"responses": responses, "response_model": None}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_TEXT = {"type": "string"}
+_NUMBER = {"type": "number"}
+_ERROR = _object(error=_TEXT)
+_LOADING = {503: "The model is being loaded"}
+_UNKNOWN = {404: "No such model or version"}
+
+_FILE = _object(b64={"type": "string", "description": "An image file in base64"})
+_IMAGE = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255}, 3)))
+_INSTANCE = {"anyOf": [_FILE, _IMAGE, _object(encoded_images=_FILE), _object(images=_IMAGE)]}
+_COLUMNS = {"anyOf": [_list(_FILE), _list(_IMAGE), _object(encoded_images=_list(_FILE)), _object(images=_list(_IMAGE))]}
+_SIGNATURE = {"type": "string", "enum": ["serving_default", "encoded"], "default": "serving_default"}
+_REQUEST = {
+    "oneOf": [
+        {**_object(instances=_list(_INSTANCE), signature_name=_SIGNATURE), "required": ["instances"]},
+        {**_object(inputs=_COLUMNS, signature_name=_SIGNATURE), "required": ["inputs"]},
+    ]
+}
+_DETECTIONS = _object(
+    detection_boxes=_list(_list(_NUMBER, 4)),
+    detection_classes=_list(_NUMBER),
+    detection_scores=_list(_NUMBER),
+    num_detections=_NUMBER,
+)
+_PREDICTIONS = {"anyOf": [_object(predictions=_list(_DETECTIONS)), _object(outputs={"type": "object"})]}
+_REFUSALS = {
+    400: "The request is not one, or a file cannot be decoded",
+    **_UNKNOWN,
+    408: "The body came too slowly",
+    413: "The body, the number of images or an image is too large",
+    503: "The model is being loaded, or too many requests are waiting",
+    504: "No answer within the limit",
+}
+
+LIVE = _answers(_object(status=_TEXT), {})
+READY = _answers(_object(status=_TEXT), _LOADING)
+STATUS = _answers(
+    _object(model_version_status=_list(_object(version=_TEXT, state=_TEXT, status={"type": "object"}))), _UNKNOWN
+)
+METADATA = _answers(_object(model_spec={"type": "object"}, metadata={"type": "object"}), {**_UNKNOWN, **_LOADING})
+PREDICT = {
+    **_answers(_PREDICTIONS, _REFUSALS),
+    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}},
+}

@@ -1,0 +1,191 @@
+"""The server's worker processes: started, fed, and replaced when they die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+if __package__:
+    from .protocol import ANSWER, REQUEST, Limits, error_body
+else:  # run as a file
+    from protocol import ANSWER, REQUEST, Limits, error_body  # type: ignore[no-redef]
+
+Answer = tuple[int, bytes]  # HTTP status and body
+
+STUCK = 5.0  # seconds after a request's deadline in which its worker has to say so; then it is killed
+MAX_PAUSE = 30.0  # seconds between two attempts to start a worker
+STOPPED = (503, error_body("the server is stopping"))
+
+
+def worker_command(path: Path, limits: Limits) -> list[str]:
+    """Return the command that runs a SavedModel in a worker process."""
+    script = Path(__file__).with_name("worker.py")
+    return [sys.executable, str(script), str(path), json.dumps(dataclasses.asdict(limits))]
+
+
+class Worker:
+    """One process and the requests that it has not answered."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.pending: dict[int, asyncio.Future[Answer]] = {}
+        self.writing = asyncio.Lock()
+        self.ready = False
+
+    async def send(self, number: int, deadline: float, body: bytes) -> None:
+        """Send a request. If the process is dead, `Pool` fails the request when it sees the end of its answers."""
+        assert self.process.stdin is not None
+        async with self.writing:
+            self.process.stdin.write(REQUEST.pack(number, deadline, len(body)))
+            self.process.stdin.write(body)
+            with contextlib.suppress(ConnectionError):
+                await self.process.stdin.drain()
+
+    async def receive(self) -> tuple[int, int, bytes]:
+        """Return number, status and body of the next answer."""
+        assert self.process.stdout is not None
+        number, status, length = ANSWER.unpack(await self.process.stdout.readexactly(ANSWER.size))
+        return number, status, await self.process.stdout.readexactly(length)
+
+    def resolve(self, answer: Answer) -> None:
+        """Give all waiting requests one answer."""
+        for future in self.pending.values():
+            if not future.done():
+                future.set_result(answer)
+
+    async def end(self) -> None:
+        """End the process: it exits when its stdin ends."""
+        self.ready = False
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        try:
+            await asyncio.wait_for(self.process.wait(), 2)
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+
+
+class Pool:
+    """Worker processes that share the requests.
+
+    Attributes:
+        failure: Why the model cannot be loaded, if its first loading failed.
+        fail: Is called when the first loading failed; the server ends then.
+        signatures: The model's signatures, None until a worker has loaded it.
+    """
+
+    def __init__(self, command: Sequence[str], count: int, limits: Limits) -> None:
+        """Make a pool.
+
+        Args:
+            command: Starts a worker, see `worker_command`.
+            count: Number of processes.
+            limits: Limits on requests.
+        """
+        self.command, self.count, self.limits = command, count, limits
+        self.fail: Callable[[], None] = lambda: None
+        self.workers: list[Worker] = []
+        self.numbers = itertools.count(1)
+        self.signatures: dict[str, Any] | None = None
+        self.failure: str | None = None
+        self.keepers: list[asyncio.Task[None]] = []
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be answered now."""
+        return any(worker.ready for worker in self.workers)
+
+    def start(self) -> None:
+        """Start the processes."""
+        self.keepers = [asyncio.create_task(self._keep()) for _ in range(self.count)]
+
+    async def stop(self) -> None:
+        """End the processes; requests that are not answered get 503."""
+        for keeper in self.keepers:
+            keeper.cancel()
+        await asyncio.gather(*self.keepers, return_exceptions=True)
+
+    def refuse_rest(self) -> None:
+        """Answer all requests that wait with 503."""
+        for worker in self.workers:
+            worker.resolve(STOPPED)
+
+    async def predict(self, body: bytes, deadline: float) -> Answer:
+        """Let a worker answer.
+
+        Args:
+            body: The request's JSON.
+            deadline: When the answer is late, on the clock of `time.monotonic`.
+        """
+        workers = [worker for worker in self.workers if worker.ready]
+        if not workers:
+            return 503, error_body("the model is being loaded")
+        worker, number = min(workers, key=lambda one: len(one.pending)), next(self.numbers)
+        worker.pending[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(deadline + STUCK - time.monotonic()):
+                await worker.send(number, deadline, body)
+                return await worker.pending[number]
+        except TimeoutError:
+            worker.ready = False
+            worker.process.kill()
+            return 504, error_body(f"no answer within {self.limits.seconds:g} seconds")
+        finally:
+            del worker.pending[number]
+
+    async def _keep(self) -> None:
+        """Run one worker after another."""
+        deaths = 0  # since the last answer
+        while True:
+            await asyncio.sleep(min(2 ** max(deaths - 1, 0) - 1, MAX_PAUSE))
+            worker = await self._spawn()
+            self.workers.append(worker)
+            try:
+                while True:
+                    await self._take(worker)
+                    deaths = 0
+            except asyncio.IncompleteReadError:
+                deaths += 1
+                print(f"a worker ended with status {await worker.process.wait()}; starting another", file=sys.stderr)
+            finally:
+                self.workers.remove(worker)
+                worker.resolve((503, error_body("the worker of this request ended; it may be sent again")))
+                await worker.end()
+
+    async def _spawn(self) -> Worker:
+        # hide TensorFlow's notes on operations whose cost it cannot estimate
+        environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+        process = await asyncio.create_subprocess_exec(
+            *self.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the server: it lets requests in flight finish
+        )
+        return Worker(process)
+
+    async def _take(self, worker: Worker) -> None:
+        """Take one answer of a worker."""
+        number, status, body = await worker.receive()
+        if number:
+            future = worker.pending.get(number)
+            if future is not None and not future.done():
+                future.set_result((status, body))
+        elif status == 200:
+            self.signatures = json.loads(body)
+            worker.ready = True
+        else:
+            reason = json.loads(body)["error"]
+            print(f"error: {reason}", file=sys.stderr)
+            if self.signatures is None:
+                self.failure = reason
+                self.fail()
