@@ -1,10 +1,15 @@
 """Labels and samples, by hand and by property."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfrcnn import boxes as box_ops
+from tfrcnn import matching
 from tfrcnn.config import MatchConfig
 from tfrcnn.matching import IGNORED, NEGATIVE, POSITIVE, match, sample
 
@@ -149,3 +154,78 @@ def test_each_image_is_sampled_by_its_own_labels():
     )
     np.testing.assert_array_equal(samples.valid, [[True] * 4, [True] * 4, [True] * 2 + [False] * 2])
     np.testing.assert_array_equal(samples.index[:2], [[0, 1, 3, 4], [0, 1, 2, 3]])
+
+
+def plain_match(boxes, boxes_valid, gt_boxes, gt_valid, config):
+    """Label boxes by the definition, with all overlaps at once."""
+    overlap = box_ops.iou(gt_boxes, boxes).numpy()
+    overlap = np.where(gt_valid[..., None] & boxes_valid[:, None], overlap, np.float32(-1))
+    best, best_of_gt = overlap.max(axis=1), overlap.max(axis=2, keepdims=True)
+    labels = np.where(best >= config.foreground_iou, POSITIVE, np.where(best < config.background_iou, NEGATIVE, -1))
+    if config.allow_low_quality:
+        labels[((overlap == best_of_gt) & (best_of_gt > 0)).any(axis=1)] = POSITIVE
+    return np.where(boxes_valid, labels, IGNORED), overlap.argmax(axis=1)
+
+
+# corners on a grid of five lines: equal boxes, equal overlaps and empty boxes are common
+CORNERS = st.lists(st.integers(0, 4), min_size=4, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_objects_compared_in_groups_give_the_labels_of_all_at_once_with_ties_and_padding(data):
+    images, count, objects = (data.draw(st.integers(1, most)) for most in (2, 9, 9))
+    grid = [
+        np.array(data.draw(st.lists(CORNERS, min_size=images * n, max_size=images * n)), np.float32)
+        for n in (count, objects)
+    ]
+    boxes, gt_boxes = (np.sort(x.reshape(images, -1, 2, 2), axis=2).reshape(images, -1, 4) for x in grid)
+    bits = data.draw(st.lists(st.booleans(), min_size=images * (count + objects), max_size=images * (count + objects)))
+    valid = np.array(bits).reshape(images, -1)
+    arguments = boxes, valid[:, :count], gt_boxes, valid[:, count:]
+    config = MatchConfig(0.5, 0.25, 8, 0.5, allow_low_quality=data.draw(st.booleans()))
+    labels, ground_truth = plain_match(*arguments, config)
+    for pairs in data.draw(st.sampled_from([(1, 2**22), (images * count * 2, images * count * 4)])):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matching, "MAX_PAIRS", pairs)
+            matches = match(*map(tf.constant, arguments), config)
+        np.testing.assert_array_equal(matches.labels, labels)
+        np.testing.assert_array_equal(matches.ground_truth, ground_truth)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
+def test_one_trace_for_any_number_of_objects_gives_the_labels_of_all_at_once(monkeypatch, jit_compile):
+    monkeypatch.setattr(matching, "MAX_PAIRS", 200)
+    signature = [
+        tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.bool),
+        tf.TensorSpec([None, None, 4]), tf.TensorSpec([None, None], tf.bool),
+    ]  # fmt: skip
+    run = tf.function(lambda *x: match(*x, RPN), input_signature=signature, jit_compile=jit_compile)
+    generator = np.random.default_rng(0)
+    for objects in (1, 7, 23):
+        boxes, gt_boxes = (np.sort(generator.integers(0, 9, (2, n, 2, 2)), 2) for n in (20, objects))
+        boxes, gt_boxes = (np.float32(x.reshape(2, -1, 4)) for x in (boxes, gt_boxes))
+        arguments = boxes, generator.random((2, 20)) < 0.9, gt_boxes, generator.random((2, objects)) < 0.9
+        labels, ground_truth = plain_match(*arguments, RPN)
+        matches = run(*map(tf.constant, arguments))
+        np.testing.assert_array_equal(matches.labels, labels)
+        np.testing.assert_array_equal(matches.ground_truth, ground_truth)
+
+
+def peak_mb(restart=False):
+    """Return the peak of resident memory, from now on if `restart`."""
+    if restart:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads the peak of memory from Linux's /proc")
+def test_memory_does_not_grow_with_the_objects_of_an_image(monkeypatch):
+    monkeypatch.setattr(matching, "MAX_PAIRS", 2**20)  # 4 MB per float32 tensor
+    corner = np.random.default_rng(0).uniform(0, 700, (50_000, 2))
+    boxes = tf.constant(np.concatenate([corner, corner + 50], -1), tf.float32)
+    run = tf.function(lambda objects: match(boxes, tf.ones([1, 50_000], tf.bool), objects, objects[..., 0] >= 0, RPN))
+    before = peak_mb(restart=True)
+    run(boxes[None, :400])
+    assert peak_mb() - before < 150  # 500 MB if all are compared at once
