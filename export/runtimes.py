@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,14 @@ def load(
         A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1. Threads can share it.
 
     Raises:
-        InputError: The path does not exist, is not a detector, or is damaged; or threads is not a positive number.
+        InputError: The path does not exist, is not a detector, or is damaged; or an option is out of range.
 
     Example:
         detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
     """
     path = Path(path)
     check_threads(threads)
+    _check_threshold(score_threshold)
     format = format_of(path)
     if format == KERAS:
         check_not_forked()
@@ -102,6 +104,11 @@ def load(
     if runtime not in (None, *target.runtimes):
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
     return ArtefactPredictor(target.load(path, threads, runtime))
+
+
+def _check_threshold(value: float | None) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1):
+        raise InputError(f"score_threshold must be a number in 0..1, found {value!r}")
 
 
 def format_of(path: Path) -> str:

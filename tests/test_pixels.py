@@ -10,9 +10,9 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import Image, ImageOps
 
-from tfrcnn.data.decode import _upright
+from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb, to_rgb_batch
 
@@ -161,14 +161,28 @@ def test_transparent_colours_of_a_palette_are_dropped_without_a_warning():
     np.testing.assert_array_equal(to_rgb(image), expected)
 
 
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_pil_image_is_turned_upright(orientation):
+def test_a_pil_image_is_turned_upright(orientation, format):
     stream, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(RGB).save(stream, "PNG", exif=exif)
-    expected = _upright(tf.constant(RGB), tf.constant(orientation))
+    Image.fromarray(RGB).save(stream, format, exif=exif)
+    expected = ImageOps.exif_transpose(Image.open(stream))
     np.testing.assert_array_equal(to_rgb(Image.open(stream)), expected)
     np.testing.assert_array_equal(to_rgb(Image.open(stream).convert("RGB")), expected)
+    np.testing.assert_array_equal(to_rgb(expected), expected)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "P"), ("PNG", "LA"), ("PNG", "I;16"), ("GIF", "P"), ("BMP", "1")],
+)
+def test_a_pil_image_gives_what_its_file_gives(format, mode, tmp_path):
+    path, image = tmp_path / "a", Image.fromarray(RGB)
+    image = Image.fromarray(RGB[..., 0].astype(np.uint16) * 256) if mode == "I;16" else image.convert(mode)
+    image.save(path, format, **({"transparency": 3} if format == "GIF" else {}))
+    with Image.open(path) as opened:
+        np.testing.assert_allclose(to_rgb(opened), read_image(path), atol=1)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The programs of docs/deployment.md run unchanged."""
+"""The programs of docs/deployment.md run unchanged, and detect what tfrcnn detects in the same picture."""
 
 import re
 import shutil
@@ -12,11 +12,15 @@ import pytest
 from PIL import Image
 
 from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.data.decode import read_image
 from tfrcnn.export import load, to_onnx, to_saved_model, to_tflite
+from tfrcnn.export.tflite.runtime import letterbox
 from tfrcnn.models import build_detector, preset
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCKS = re.findall(r"```python\n(.*?)```", (DOCS / "deployment.md").read_text(encoding="utf-8"), re.DOTALL)
+
+LIBRARIES = ["tfrcnn.export", "onnxruntime", "openvino", "ai_edge_litert", "tensorflow"]
 
 pytestmark = pytest.mark.slow
 
@@ -37,10 +41,18 @@ def folder(tmp_path_factory):
     return path
 
 
+def save_picture(path, kind):
+    """Save picture.jpg: a photograph with small details, of each kind that a program may trip over."""
+    rng = np.random.default_rng(1)
+    shape = {"thin": (1, 2000, 3), "grey": (300, 400), "turned": (300, 400, 3)}[kind]
+    exif = Image.Exif()
+    exif[0x0112] = 6 if kind == "turned" else 1
+    Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(path / "picture.jpg", exif=exif, quality=95)
+
+
 def test_the_page_has_a_program_for_each_runtime():
-    imports = ["tfrcnn.export", "onnxruntime", "openvino", "ai_edge_litert", "tensorflow"]
-    assert len(BLOCKS) == len(imports)
-    for program, library in zip(BLOCKS, imports, strict=True):
+    assert len(BLOCKS) == len(LIBRARIES)
+    for program, library in zip(BLOCKS, LIBRARIES, strict=True):
         assert re.search(rf"^(from|import) {library}\b", program, re.MULTILINE), program
 
 
@@ -48,6 +60,34 @@ def test_the_page_has_a_program_for_each_runtime():
 def test_python_programs_run(number, folder):
     run = subprocess.run([sys.executable, "-c", BLOCKS[number]], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("kind", ["grey", "turned", "thin"])
+def test_python_programs_detect_what_tfrcnn_does_in_any_picture(kind, folder, tmp_path, monkeypatch, capsys):
+    for name in ("cells.onnx", "cells.tflite", "serving"):
+        (tmp_path / name).symlink_to(folder / name)
+    save_picture(tmp_path, kind)
+    monkeypatch.chdir(tmp_path)
+    upright = read_image("picture.jpg")
+    assert upright.shape[:2] == {"thin": (1, 2000), "grey": (300, 400), "turned": (400, 300)}[kind]
+    variables = {}
+    for library, program in zip(LIBRARIES, BLOCKS, strict=True):
+        variables[library] = {}
+        exec(program, variables[library])
+        if library != "ai_edge_litert":
+            pixels = variables[library].get("pixels", upright)
+            np.testing.assert_array_equal(pixels, upright, err_msg=library)
+    frame = variables["ai_edge_litert"]["frame"][0]
+    np.testing.assert_allclose(frame, letterbox(upright, frame.shape[:2]), atol=0.01)
+    outputs, encoded = variables["tensorflow"]["outputs"], variables["tensorflow"]["encoded"]
+    for name in outputs:
+        np.testing.assert_allclose(outputs[name], encoded[name], atol=1e-3, err_msg=name)
+    scores = variables["tfrcnn.export"]["detections"].scores
+    np.testing.assert_allclose(variables["onnxruntime"]["scores"][0, : len(scores)], scores, atol=1e-5)
+    np.testing.assert_allclose(
+        variables["openvino"]["outputs"]["detection_scores"][0, : len(scores)], scores, atol=1e-3
+    )
+    np.testing.assert_allclose(outputs["detection_scores"][0, : len(scores)], scores, atol=1e-3)
 
 
 def test_the_program_in_cpp_detects_what_python_detects(folder):

@@ -13,7 +13,7 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from tfrcnn.errors import InputError
 
@@ -143,18 +143,28 @@ def _to_array(value: Any, name: str) -> np.ndarray:
 def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
     """Return the pixels of a PIL image, upright; modes I and F are returned as they are."""
     try:
-        orientation = _orientation(image)
-        if orientation in TURNS:
-            image = image.transpose(TURNS[orientation])
-        if image.mode.startswith("I;16"):
-            return (np.asarray(image) >> 8).astype(np.uint8)  # as for files
-        if image.mode in ("I", "F"):
-            return np.asarray(image)
-        if image.mode == "P":
-            image = image.convert("RGBA")  # to RGB, Pillow warns of transparent colours
-        return np.asarray(image.convert("RGB"))
+        image.load()  # turns a TIFF file upright and removes its orientation
+        turn = TURNS.get(_orientation(image))
+        pixels = image if image.mode in ("I", "F") and image.format != "PNG" else _pillow_to_rgb(image)
+        return np.asarray(pixels if turn is None else pixels.transpose(turn))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name} must be a PIL image of pixels, found mode {image.mode}: {error}") from error
+
+
+def _pillow_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded PIL image to mode "RGB", with the same result as for its file."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return ImageChops.invert(image).convert("RGB")
+    if image.format == "GIF" and "transparency" in image.info:
+        colours = image.convert("RGBA")
+        black = Image.new("RGB", image.size)
+        black.paste(colours, mask=colours)
+        return black
+    if image.mode == "P":
+        image = image.convert("RGBA")  # to RGB, Pillow warns of transparent colours
+    return image.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...pixels import to_rgb, to_rgb_batch
+from ..artefact import to_uint8
 from ..stages import BACKBONES, layer_of
 from .graph import drop_unused_weights
 
@@ -184,12 +186,8 @@ def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield each image as [B, H, W, 3] uint8."""
     count = 0
     for count, image in enumerate(images, start=1):
-        batch = image[None] if image.ndim == 3 else image
-        if batch.ndim != 4 or batch.shape[3] != 3 or batch.dtype != np.uint8:
-            raise InputError(
-                f"representative image {count} must be [H, W, 3] or [B, H, W, 3] uint8, "
-                f"found {list(image.shape)} {image.dtype}"
-            )
-        yield batch
+        name = f"representative[{count - 1}]"
+        is_batch = getattr(image, "ndim", 3) == 4
+        yield to_uint8(to_rgb_batch(image, name) if is_batch else to_rgb(image, name)[None])
     if not count:
         raise InputError("precision int8 needs representative images, found none")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...pixels import to_rgb
 from ..stages import BACKBONES, layer_of
 from . import flatbuffer
 from .runtime import letterbox
@@ -84,8 +85,8 @@ def _silence() -> Iterator[None]:
 
 
 def _inputs(representative: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    image = None
-    for image in representative:
-        yield {"image": letterbox(image, size)[None]}
-    if image is None:
+    count = 0
+    for count, image in enumerate(representative, start=1):
+        yield {"image": letterbox(to_rgb(image, f"representative[{count - 1}]"), size)[None]}
+    if not count:
         raise InputError("int8 needs representative images, found none")

@@ -60,6 +60,22 @@ def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_pat
     assert load(tmp_path / "run", score_threshold=0.5).detector.config.detections.score_threshold == 0.05
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "threads must be at least 1, or None for the runtime's default, found 0"),
+        ({"threads": "2"}, "threads must be at least 1"),
+        ({"score_threshold": "0.5"}, r"score_threshold must be a number in 0\.\.1, found '0.5'"),
+        ({"score_threshold": np.nan}, "found nan"),
+        ({"score_threshold": 50}, "found 50"),
+    ],
+)
+@pytest.mark.parametrize("name", ["run", "a.onnx", "a.tflite"])
+def test_options_out_of_range_are_refused_for_every_format(name, options, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        load(tmp_path / name, **options)
+
+
 def test_the_contract_is_normalised_boxes_and_category_ids():
     detections = {
         "boxes": np.array([[[10.0, 20, 30, 40], [0, 0, 0, 0]]], np.float32),

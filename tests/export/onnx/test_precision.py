@@ -71,8 +71,11 @@ def test_convolutions_of_the_stem_are_known_by_their_kernels_whatever_tf2onnx_ca
     ("images", "message"),
     [
         ([], "needs representative images, found none"),
-        ([np.zeros((9, 9, 3), np.float32)], r"image 1 must be .* uint8, found \[9, 9, 3\] float32"),
-        ([np.zeros((9, 9), np.uint8)], r"found \[9, 9\] uint8"),
+        ([np.zeros((9, 9, 3), np.float32)], r"representative\[0\] must be RGB 0\.\.255, found 0\.\.0 of float32"),
+        (
+            [picture(1, 9, 9), np.zeros((3, 9, 9), np.uint8)],
+            r"representative\[1\] must be .* found \[3, 9, 9\], channels",
+        ),
     ],
 )
 def test_images_that_int8_cannot_measure_are_refused(detector, tmp_path, reconverted, images, message):
