@@ -67,3 +67,33 @@ def test_proposals_are_judged_on_objects_of_any_class(
     result = tfrcnn("evaluate", "--model", run, "--data", data)
     assert result.code == 2
     assert "expected one of red, white, found 'cup' (4 boxes)" in result.err
+
+
+@pytest.mark.parametrize("option", [("--max-detections", "5"), ("--score-threshold", "0.3")])
+def test_limits_of_detections_are_refused_beside_proposals(
+    run: Path, tfrcnn: Callable, option: tuple[str, str]
+) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", "--proposals", *option)
+    assert result.code == 2
+    assert result.err == "error: --max-detections and --score-threshold cannot be combined with --proposals\n"
+
+
+def test_the_limits_of_detections_can_be_changed_and_are_in_the_table(
+    run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
+) -> None:
+    options = ("--max-detections", "150", "--score-threshold", "0", "--json", tmp_path / "a.json")
+    result = tfrcnn("evaluate", "--model", run, "--data", coco(tmp_path / "data"), *options)
+    assert (result.code, result.err) == (0, "")
+    assert "at most 150 detections per image and class are judged" in result.out
+    assert "the detector returns at most 150 per image, of scores above 0." in result.out
+    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert content["limits"]["detections_per_image"] == 150
+    assert 4 * 100 < content["counts"]["detections"] <= 4 * 150
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_detections", 0), ("score_threshold", 1.5)])
+def test_a_limit_out_of_range_is_one_line(run: Path, tfrcnn: Callable, option: str, value: float) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", f"--{option.replace('_', '-')}", value)
+    assert result.code == 2
+    assert option in result.err
+    assert len(result.err.splitlines()) == 1

@@ -89,6 +89,6 @@ def check_counts(dataset: Dataset, max_detections: int) -> list[Fault]:
     for example in dataset.examples:
         count = int((~example.crowd).sum())
         if count > max_detections:
-            message = f"expected at most {max_detections} boxes, as many as the detector returns, found {count:,}"
+            message = f"expected at most {max_detections:,} boxes, all that a detector returns, found {count:,}"
             faults.append(Fault("too-many-objects", str(example.path), "", message))
     return faults

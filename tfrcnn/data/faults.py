@@ -63,7 +63,9 @@ KINDS: dict[str, Kind] = {
     "duplicate-box": Kind("kept", "an object is annotated twice; the second can never be detected: delete it"),
     "nothing-to-learn": Kind("kept", "all boxes are crowd or difficult; training learns from none of them"),
     "too-many-objects": Kind("kept", "a detector cannot return all boxes an image has; use --max-detections"),
-    "image-in-two-splits": Kind("kept", "the image is in the training and the validation data; remove it from one"),
+    "image-in-two-splits": Kind(
+        "kept", "the same image is in the training and the validation data, so scores are too high; remove it from one"
+    ),
     "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
