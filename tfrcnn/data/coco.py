@@ -20,7 +20,7 @@ from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
 from tfrcnn.data.masks import box_of
-from tfrcnn.data.sources import read_bytes
+from tfrcnn.data.sources import json_text
 from tfrcnn.errors import InputError
 
 MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
@@ -91,7 +91,7 @@ class _Reader:
     def load(self) -> dict[str, Any] | None:
         """Read the outermost object, or None after a fault."""
         try:
-            content = json.loads(read_bytes(self.path), object_hook=_without_spare_mask)
+            content = json.loads(json_text(self.path), object_hook=_without_spare_mask)
         except InputError as error:
             self.fault("unreadable-file", "", str(error))
             return None

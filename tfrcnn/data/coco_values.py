@@ -58,9 +58,7 @@ def as_name(value: Any) -> Read | None:
 
 
 def as_image_id(value: Any) -> Read | None:
-    if isinstance(value, str):
-        return Read(value)
-    return _as_whole(value)
+    return Read(value) if isinstance(value, str) else _as_whole(value)
 
 
 def as_category_id(value: Any) -> Read | None:
@@ -103,6 +101,11 @@ def as_flag(value: Any) -> Read | None:
 
 def as_box(value: Any) -> Read | None:
     """Read [x, y, width, height], also of texts, or in one text."""
+    if isinstance(value, list) and len(value) == 4 and set(map(type, value)) <= {int, float}:
+        try:
+            return Read([*map(float, value)])  # a data set has a million
+        except OverflowError:
+            pass
     one_text = isinstance(value, str)
     parts = value.strip("[]() ").replace(",", " ").split() if one_text else value
     if not isinstance(parts, list) or len(parts) != 4:
@@ -158,6 +161,6 @@ def short(value: Any) -> str:
 
 def _as_whole(value: Any) -> Read | None:
     """Read a whole number, which some tools write with a point."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return Read(value)
     return Read(int(value), False) if isinstance(value, float) and value.is_integer() else None

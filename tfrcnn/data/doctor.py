@@ -63,10 +63,11 @@ class AnchorRecall:
     def faults(self, dataset: Dataset) -> list[Fault]:
         """List the objects that no anchor meets with an IoU of `POOR_IOU`."""
         faults = []
+        too_small = self.sides.prod(axis=1) < self.smallest_area
         for n in np.flatnonzero(self.best_iou < POOR_IOU):
             example, row = dataset.examples[self.examples[n]], self.rows[n]
             y1, x1, y2, x2 = example.boxes[row]
-            kind = "object-too-small" if self.sides[n].prod() < self.smallest_area else "object-unlike-anchors"
+            kind = "object-too-small" if too_small[n] else "object-unlike-anchors"
             message = (
                 f"expected an anchor of IoU {POOR_IOU} or more, found {self.best_iou[n]:.2f}: "
                 f"{dataset.categories[example.labels[row]].name} of {x2 - x1:.4g} x {y2 - y1:.4g} px, "

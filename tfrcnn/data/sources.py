@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import re
 import stat
@@ -44,6 +45,17 @@ def read_bytes(path: Path) -> bytes:
         raise InputError(f"expected a regular file, found {actual}") from error
     except OSError as error:
         raise InputError(f"expected a readable file, found: {error.strerror}") from error
+
+
+def json_text(path: Path) -> str:
+    """Read a JSON file as text, so that its bytes do not stay in memory while it is parsed.
+
+    Raises:
+        InputError: as `read_bytes`.
+        UnicodeDecodeError: the file is not in UTF-8, UTF-16 or UTF-32.
+    """
+    data = read_bytes(path)
+    return data.decode(json.detect_encoding(data), "surrogatepass")
 
 
 def xml_source(data: bytes) -> bytes | str:
