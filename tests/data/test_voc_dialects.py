@@ -169,6 +169,15 @@ def test_a_json_that_is_no_regular_file_is_one_error_and_never_hangs(tmp_path: P
         read_dataset(str(tmp_path / "a.json"))
 
 
+@pytest.mark.parametrize("file", ["Annotations/a.xml", "ImageSets/Main/train.txt"])
+def test_a_file_of_gigabytes_is_not_read(tmp_path: Path, file: str) -> None:
+    parse(tmp_path, {"a": annotation(CAT), "b": annotation(CAT)})
+    os.truncate(tmp_path / file, 1 << 36)  # without blocks on the disk
+    report = read_dataset(f"{tmp_path}@train")[1]
+    assert report.faults[0].kind == "unreadable-file"
+    assert report.faults[0].message == "expected at most 67,108,864 bytes, found 68,719,476,736"
+
+
 def test_a_broken_file_outside_the_split_is_kept(tmp_path: Path) -> None:
     parse(tmp_path, {"a": annotation(CAT)})
     os.mkfifo(tmp_path / "Annotations" / "b.xml")

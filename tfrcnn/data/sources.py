@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tfrcnn.errors import InputError
 
+MAX_SMALL = 1 << 26  # bytes of a split or of the annotation of one image
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 # The XML parser reads these by itself, and names the line of an error.
@@ -21,21 +22,27 @@ _KNOWN_TO_PARSER = {"utf-8", "utf-16", "ascii", "iso8859-1"}
 _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030"}
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, max_size: int | None = None) -> bytes:
     """Read a regular file.
 
     A pipe would block for ever, and a device has no end.
 
+    Args:
+        path: the file.
+        max_size: in bytes; None is the memory.
+
     Raises:
-        InputError: the path is not a regular file, or cannot be read. The message says what it is.
+        InputError: the path is not a regular file, cannot be read or is too large. The message says what it is.
     """
     try:
         # without O_NONBLOCK, opening a pipe waits for its writer
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise InputError(f"expected a regular file, found {_kind(mode)}")
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"expected a regular file, found {_kind(status.st_mode)}")
+            if max_size is not None and status.st_size > max_size:
+                raise InputError(f"expected at most {max_size:,} bytes, found {status.st_size:,}")
             with open(descriptor, "rb", closefd=False) as file:
                 return file.read()
         finally:
@@ -43,6 +50,8 @@ def read_bytes(path: Path) -> bytes:
     except FileNotFoundError as error:
         actual = "a link to nothing" if path.is_symlink() else "none"
         raise InputError(f"expected a regular file, found {actual}") from error
+    except MemoryError as error:
+        raise InputError("expected a file that fits into memory, found a larger one") from error
     except OSError as error:
         raise InputError(f"expected a readable file, found: {error.strerror}") from error
 
@@ -81,7 +90,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: as `read_bytes`.
     """
-    data = read_bytes(path)
+    data = read_bytes(path, MAX_SMALL)
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
     return data.decode(encoding, errors="replace").splitlines()
 

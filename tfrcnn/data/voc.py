@@ -25,7 +25,7 @@ from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS
-from tfrcnn.data.sources import nfc, read_bytes, read_lines, walk, xml_source
+from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, walk, xml_source
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -171,7 +171,7 @@ class _Reader:
         """Read the <annotation> of a file, or None after a fault."""
         kind = "syntax-error" if in_split else "unread-annotation"
         try:
-            tree: Element = ElementTree.fromstring(xml_source(read_bytes(path)))
+            tree: Element = ElementTree.fromstring(xml_source(read_bytes(path, MAX_SMALL)))
         except InputError as error:
             self.fault("unreadable-file" if in_split else kind, path, "", str(error))
             return None
