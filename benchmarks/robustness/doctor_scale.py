@@ -47,8 +47,8 @@ def write(folder: Path, source: Path, count: int) -> str:
         for annotation in by_image.get(image["id"], []):
             annotations.append({**annotation, "id": len(annotations) + 1, "image_id": number})
     path = folder / "instances.json"
-    with path.open("w", encoding="utf-8") as file:
-        json.dump({"images": images, "annotations": annotations, "categories": content["categories"]}, file)
+    repeated = {"images": images, "annotations": annotations, "categories": content["categories"]}
+    path.write_text(json.dumps(repeated), encoding="utf-8")
     print(f"{count:,} images, {len(annotations):,} boxes, {path.stat().st_size / 1e6:.0f} MB of JSON", flush=True)
     return str(path)
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 from PIL import Image
 
-from tfrcnn.config import Category
+from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.export import runtimes
 from tfrcnn.models import build_detector, preset, save_detector
 
 
@@ -97,3 +99,24 @@ def test_a_limit_out_of_range_is_one_line(run: Path, tfrcnn: Callable, option: s
     assert result.code == 2
     assert option in result.err
     assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--max-detections", "21"), "returns at most 20 per image, found 21; export it again with more"),
+        (
+            ("--score-threshold", "0.1"),
+            "returns scores above 0.2 only, found 0.1; export it again with a lower threshold",
+        ),
+    ],
+)
+def test_an_exported_file_cannot_return_what_it_leaves_out(
+    tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch, option: tuple[str, str], message: str
+) -> None:
+    predictor = SimpleNamespace(detections=DetectionConfig(max_detections=20, score_threshold=0.2))
+    monkeypatch.setattr(runtimes, "format_of", lambda path: "onnx")
+    monkeypatch.setattr(runtimes, "load", lambda path: predictor)
+    result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", *option)
+    assert result.code == 2
+    assert result.err == f"error: {option[0]}: {tmp_path / 'a.onnx'} {message}\n"

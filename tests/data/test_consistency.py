@@ -141,3 +141,15 @@ def test_the_doctor_compares_training_with_validation_data(tmp_path: Path) -> No
     report = diagnose(data, val=data)
     assert report.counts()["image-in-two-splits"] == 2
     assert not report.refused
+
+
+def test_copies_of_an_image_with_different_boxes_are_reported_by_the_doctor(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "d.png", 3)
+    for name in ("b.png", "c.png"):
+        shutil.copy(tmp_path / "a.png", tmp_path / name)
+    boxes = [{"image_id": 0, "bbox": BOX}, {"image_id": 1, "bbox": OTHER}, {"image_id": 2, "bbox": BOX}]
+    report = diagnose(coco(tmp_path, ["a.png", "b.png", "c.png", "d.png"], boxes))
+    faults = [fault for fault in report.faults if fault.kind == "copied-image"]
+    assert [(Path(fault.file).name, fault.action) for fault in faults] == [("b.png", "kept")]
+    assert "a.png, which is the same image" in faults[0].message

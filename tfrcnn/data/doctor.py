@@ -23,7 +23,7 @@ from tfrcnn.data.checks import in_threads
 from tfrcnn.data.consistency import check_counts
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.overlap import with_shared_images
+from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -128,6 +128,7 @@ def examine(
 ) -> Report:
     """Add the doctor's checks to the report on a data set that has been read; see `diagnose`."""
     faults = [fault for fault in in_threads(_decode, [e.path for e in dataset.examples], "decoding images") if fault]
+    faults += check_copies(dataset)
     faults += check_counts(dataset, config.detections.max_detections if config else COCO_MAX_DETECTIONS)
     summary = {**report.summary, **_statistics(dataset)}
     if config is not None and strides is not None:

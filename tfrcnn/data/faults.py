@@ -66,6 +66,7 @@ KINDS: dict[str, Kind] = {
     "image-in-two-splits": Kind(
         "kept", "the same image is in the training and the validation data, so scores are too high; remove it from one"
     ),
+    "copied-image": Kind("kept", "two files are the same image with different boxes; keep one, with all its objects"),
     "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
