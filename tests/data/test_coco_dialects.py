@@ -62,6 +62,8 @@ def annotation(number: int = 1, **changes: Any) -> dict[str, Any]:
         ("/home/someone/data/a.png", "a.png", None),
         ("/home/someone/sub/a.png", "sub/a.png", "."),
         ("not/here/a.png", "a.png", None),
+        ("https://example.com/data/my%20cells/a%23.png", "my cells/a#.png", None),
+        ("/data/local-files/?d=images/a.png", "images/a.png", None),
         (f"{CELLS_NFC}.png", f"{CELLS_NFD}.png", None),
         (f"{CELLS_NFD}.png", f"{CELLS_NFC}.png", None),
         (f"{CELLS_NFC}/a.png", f"{CELLS_NFD}/a.png", None),
@@ -111,6 +113,14 @@ def test_a_name_of_no_file_is_a_missing_image(tmp_path: Path, name: str) -> None
     dataset, report = read(tmp_path, name)
     assert [fault.kind for fault in report.faults][:1] == ["missing-image"]
     assert not len(dataset)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_json_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    read(tmp_path)
+    path = tmp_path / "a.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding=encoding)
+    assert not read_dataset(str(path))[1].faults
 
 
 def test_a_thousand_images_elsewhere_are_one_fault(tmp_path: Path) -> None:

@@ -104,6 +104,15 @@ def test_names_match_in_every_unicode_form(tmp_path: Path, name: str) -> None:
     assert not parsed.faults
 
 
+@pytest.mark.parametrize("filename", ["C:\\data\\b.png", "/home/someone/b.png", "b", "../b.png"])
+def test_a_filename_of_another_machine_is_found_if_no_image_has_the_name_of_the_xml(
+    tmp_path: Path, filename: str
+) -> None:
+    text = annotation(CAT, filename=filename)
+    assert parse(tmp_path, {"a": text}, images=("b.png",)).images[0].candidates[0].name == "b.png"
+    assert parse(tmp_path, {"a": text}, images=("b.png", "a.png")).images[0].candidates[0].name == "a.png"
+
+
 def test_linked_folders_are_followed_and_those_that_lead_back_are_not(tmp_path: Path) -> None:
     parse(tmp_path / "other", {"a": annotation(CAT)})
     parse(tmp_path / "voc", {"b": annotation(CAT)}, split="x/a\nb")

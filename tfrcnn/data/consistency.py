@@ -51,7 +51,8 @@ def check_repeated_boxes(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
     rows = np.flatnonzero(keep)
     if not len(rows):
         return []
-    keys = np.array([(*parsed.boxes[i].yxyx, parsed.boxes[i].image, parsed.boxes[i].label) for i in rows], np.float64)
+    places = np.array([(record.image, record.label) for record in parsed.boxes], np.float64)
+    keys = np.hstack([np.array([record.yxyx for record in parsed.boxes], np.float64), places])[rows]
     order = np.lexsort(keys.T)
     same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
     repeated = np.sort(rows[order[1:][same]])

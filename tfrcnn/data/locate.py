@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 from tfrcnn.data.sources import nfc
 
@@ -102,6 +103,7 @@ def _key(name: str) -> str:
 
 def _shortened(name: str) -> Iterator[list[str]]:
     """Yield the parts of a path of Windows or Unix, then those without the first, the second, ... folder."""
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
-    for start in range(len(parts)):
-        yield parts[start:]
+    for text in dict.fromkeys((name, unquote(name))):  # Label Studio writes %20 for a space
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        for start in range(len(parts)):
+            yield parts[start:]

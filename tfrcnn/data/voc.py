@@ -195,7 +195,9 @@ class _Reader:
         if named in images.names and same is not None and _stem(named) != stem:
             message = f"expected {same}, found {named}; {named} is used"
             self.fault("filename-differs", path, "filename", message)
-        name = named if named in images.names else same or named or f"{stem}.jpg"
+        base = named.replace("\\", "/").rpartition("/")[2]  # a path of another machine
+        base = base if base in images.names else images.by_stem.get(base, "")
+        name = named if named in images.names else same or base or named or f"{stem}.jpg"
         height, width = _whole(tree, "size/height"), _whole(tree, "size/width")
         size = (height, width) if height and width else None
         return ImageRecord(stem, (images.folder / images.names.get(name, name),), size, str(path), "filename", "size")
