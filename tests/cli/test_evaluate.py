@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import pytest
 from PIL import Image
 
-from tfrcnn.config import Category
+from tfrcnn.config import Category, DetectionConfig
+from tfrcnn.export import runtimes
 from tfrcnn.models import build_detector, preset, save_detector
 
 
@@ -67,3 +69,54 @@ def test_proposals_are_judged_on_objects_of_any_class(
     result = tfrcnn("evaluate", "--model", run, "--data", data)
     assert result.code == 2
     assert "expected one of red, white, found 'cup' (4 boxes)" in result.err
+
+
+@pytest.mark.parametrize("option", [("--max-detections", "5"), ("--score-threshold", "0.3")])
+def test_limits_of_detections_are_refused_beside_proposals(
+    run: Path, tfrcnn: Callable, option: tuple[str, str]
+) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", "--proposals", *option)
+    assert result.code == 2
+    assert result.err == "error: --max-detections and --score-threshold cannot be combined with --proposals\n"
+
+
+def test_the_limits_of_detections_can_be_changed_and_are_in_the_table(
+    run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
+) -> None:
+    options = ("--max-detections", "150", "--score-threshold", "0", "--json", tmp_path / "a.json")
+    result = tfrcnn("evaluate", "--model", run, "--data", coco(tmp_path / "data"), *options)
+    assert (result.code, result.err) == (0, "")
+    assert "at most 150 detections per image and class are judged" in result.out
+    assert "the detector returns at most 150 per image, of scores above 0." in result.out
+    content = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert content["limits"]["detections_per_image"] == 150
+    assert 4 * 100 < content["counts"]["detections"] <= 4 * 150
+
+
+@pytest.mark.parametrize(("option", "value"), [("max_detections", 0), ("score_threshold", 1.5)])
+def test_a_limit_out_of_range_is_one_line(run: Path, tfrcnn: Callable, option: str, value: float) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", f"--{option.replace('_', '-')}", value)
+    assert result.code == 2
+    assert option in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--max-detections", "21"), "returns at most 20 per image, found 21; export it again with more"),
+        (
+            ("--score-threshold", "0.1"),
+            "returns scores above 0.2 only, found 0.1; export it again with a lower threshold",
+        ),
+    ],
+)
+def test_an_exported_file_cannot_return_what_it_leaves_out(
+    tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch, option: tuple[str, str], message: str
+) -> None:
+    predictor = SimpleNamespace(detections=DetectionConfig(max_detections=20, score_threshold=0.2))
+    monkeypatch.setattr(runtimes, "format_of", lambda path: "onnx")
+    monkeypatch.setattr(runtimes, "load", lambda path: predictor)
+    result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", *option)
+    assert result.code == 2
+    assert result.err == f"error: {option[0]}: {tmp_path / 'a.onnx'} {message}\n"

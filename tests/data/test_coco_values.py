@@ -52,17 +52,45 @@ def test_a_value_of_the_right_kind_is_no_fault(tmp_path: Path, key: str, field: 
     assert (len(parsed.images), len(parsed.categories), len(parsed.boxes)) == (1, 1, 1)
 
 
+# The same values as other tools write them.
+UNUSUAL = [
+    ("images", "id", [1.0]),
+    ("images", "height", ["30"]),
+    ("categories", "name", [5, 5.5]),
+    ("annotations", "image_id", [1.0, "1"]),
+    ("annotations", "bbox", [[1, 2, 3, "4"], ["1", "2.5", "3e0", "4"], "1, 2, 3, 4", "[1 2 3 4]"]),
+    ("annotations", "iscrowd", ["1", "0", " True ", None]),
+    ("annotations", "area", ["1", "12.5", None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"), [(key, field, value) for key, field, values in UNUSUAL for value in values]
+)
+def test_a_value_as_other_tools_write_it_is_read_and_mentioned(
+    tmp_path: Path, key: str, field: str, value: Any
+) -> None:
+    parsed = parse(tmp_path, **with_value(key, field, value))
+    assert [(fault.kind, fault.field) for fault in parsed.faults] == [("unusual-value", f"{key}[0].{field}")]
+    assert parsed.faults[0].action == "kept"
+    assert [box.yxyx[2:] for box in parsed.boxes] in ([(6, 4)], [(6.5, 4)])
+
+
 REFUSED = [
-    ("images", "id", [1.0, True, None, [1]]),
+    ("images", "id", [1.5, True, None, [1]]),
     ("images", "file_name", ["", 5, None]),
-    ("images", "height", [-1, 30.5, "30", True, [30]]),
+    ("images", "height", [-1, 30.5, "-30", "30.5", "3" * 10, True, [30]]),
     ("categories", "id", [1.5, True, "1.0", "x", "", "0000000000000000001", None]),
-    ("categories", "name", ["", 5, None]),
-    ("annotations", "image_id", [1.0, True, None]),
+    ("categories", "name", ["", "\ud800", True, None]),
+    ("annotations", "image_id", [1.5, True, None]),
     ("annotations", "category_id", [1.5, True, "0000000000000000001", None]),
-    ("annotations", "bbox", [[1, 2, 3], [1, 2, 3, 4, 5], [True, 2, 3, 4], [1, 2, 3, "4"], "1234", {}, None]),
-    ("annotations", "iscrowd", [-1, 2, "1", None]),
-    ("annotations", "area", ["1", True, None]),
+    (
+        "annotations",
+        "bbox",
+        [[1, 2, 3], [1, 2, 3, 4, 5], [True, 2, 3, 4], [1, 2, 3, "x"], "1234", "1 2 3", {}, [], None],
+    ),
+    ("annotations", "iscrowd", [-1, 2, "2", "", []]),
+    ("annotations", "area", ["", "large", True, []]),
 ]
 
 
@@ -80,8 +108,9 @@ def test_a_value_of_another_kind_is_one_fault_that_names_its_field(
 @pytest.mark.parametrize(
     ("value", "kinds"),
     [
-        (1.0, ["bad-value", "annotations-renumbered"]),
-        (True, ["bad-value", "annotations-renumbered"]),
+        (1.5, ["annotations-renumbered"]),
+        (True, ["annotations-renumbered"]),
+        (None, ["annotations-renumbered"]),
         ("", ["annotations-renumbered"]),
         (2**63, ["annotations-renumbered"]),
         (-(2**63), ["annotations-renumbered"]),
@@ -97,8 +126,8 @@ def test_annotations_without_an_id_are_no_duplicates_of_each_other(tmp_path: Pat
     without = {key: value for key, value in ANNOTATION.items() if key != "id"}
     parsed = parse(tmp_path, annotations=[without, without, {**ANNOTATION, "id": "a"}, {**ANNOTATION, "id": "a"}])
     assert [(fault.kind, fault.field) for fault in parsed.faults] == [
-        ("duplicate-annotation-id", "annotations[3].id"),
         ("annotations-renumbered", "annotations"),
+        ("duplicate-annotation-id", "annotations[3].id"),
     ]
     assert len(parsed.boxes) == 4
 
@@ -106,6 +135,15 @@ def test_annotations_without_an_id_are_no_duplicates_of_each_other(tmp_path: Pat
 def test_one_id_that_is_no_whole_number_renumbers_all_wherever_it_stands(tmp_path: Path) -> None:
     parsed = parse(tmp_path, annotations=[{**ANNOTATION, "id": "a"}, {**ANNOTATION, "id": 5}])
     assert [fault.kind for fault in parsed.faults] == ["annotations-renumbered"]
+
+
+def test_annotations_of_one_id_are_kept_and_numbered_again_with_one_fault_for_all(tmp_path: Path) -> None:
+    parsed = parse(tmp_path, annotations=[{**ANNOTATION, "id": 0}] * 1200)
+    (fault,) = parsed.faults
+    assert (fault.kind, fault.field, fault.action) == ("duplicate-annotation-id", "annotations[1].id", "kept")
+    assert fault.message == "expected a unique id, found 0 again (and 1,198 more)"
+    assert len(parsed.boxes) == 1200
+    assert parsed.boxes[1].annotation_id is None
 
 
 @pytest.mark.parametrize("area", [float("inf"), -float("inf"), pytest.param(10**400, id="googol^4")])

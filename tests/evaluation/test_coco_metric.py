@@ -13,10 +13,13 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from tfrcnn.config import Category
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import Dataset, Example, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import HEADLINE, evaluate_coco, to_coco_results, write_coco_results
+from tfrcnn.evaluation.evaluate import evaluate
+from tfrcnn.evaluation.limits import limited
+from tfrcnn.evaluation.report import render
 
 CATEGORIES = (Category(70, "cat"), Category(7, "dog"))  # descending ids: sorting them would swap the labels
 
@@ -265,3 +268,62 @@ def test_both_forms_of_the_toy_example_agree(data_root):
     assert from_json["headline"]["AP"] > 0.3
     assert from_lines("dets_classname_abs_xyx2y2", corners=True) == from_json
     assert from_lines("dets_classname_abs_xywh", corners=False) == from_json
+
+
+MANY = np.array([[y * 16, x * 16, y * 16 + 12, x * 16 + 12] for y in range(15) for x in range(10)], np.float32)
+
+
+def many(count=150):
+    """An image with 150 objects of one class, and `count` perfect detections."""
+    dataset = Dataset("many", CATEGORIES, (example(5, MANY, np.zeros(len(MANY), int)),))
+    return dataset, [found(5, MANY[:count], np.linspace(0.99, 0.5, count), np.zeros(count, int))]
+
+
+def test_the_table_says_that_100_detections_are_judged_and_what_they_leave_out():
+    evaluation = evaluate(*many())
+    assert evaluation.headline["AP"] < 0.7
+    assert evaluation.limits == {"detections_per_image_and_class": 100, "objects_out_of_reach": 50}
+    assert render(evaluation).endswith(
+        "\nLimits: at most 100 detections per image and class are judged.\n"
+        "These limits leave 50 objects undetected at best: raise --max-detections.\n"
+    )
+    assert evaluation.to_dict()["limits"] == evaluation.limits
+
+
+def test_the_limits_of_the_metric_follow_the_detector_s():
+    evaluation = evaluate(*many(), limits=DetectionConfig(max_detections=300, score_threshold=0.25))
+    assert evaluation.headline["AP"] == pytest.approx(1.0)
+    assert evaluation.headline["AR300"] == pytest.approx(1.0)
+    assert "AR100" not in evaluation.headline
+    text = render(evaluation)
+    assert "AR300  1.000  recall with 300 detections per image" in text
+    assert text.endswith(
+        "\nLimits: at most 300 detections per image and class are judged, the detector returns at most 300 per image, "
+        "of scores above 0.25.\n"
+    )
+
+
+@pytest.mark.parametrize(("metric", "out_of_reach"), [("coco", 130), ("voc", 130), ("voc07", 130)])
+def test_a_detector_that_returns_fewer_than_the_objects_is_mentioned_by_every_metric(metric, out_of_reach):
+    evaluation = evaluate(*many(20), metric, DetectionConfig(max_detections=20))
+    assert evaluation.limits["objects_out_of_reach"] == out_of_reach
+    assert ("detections_per_image_and_class" in evaluation.limits) == (metric == "coco")
+    if metric == "coco":
+        assert list(evaluation.headline) == list(HEADLINE)  # comparable with COCO's
+
+
+def test_limits_within_reach_are_only_named():
+    evaluation = evaluate(DATASET, [found(5, [BOX], [0.9], [0])])
+    assert render(evaluation).endswith("\nLimits: at most 100 detections per image and class are judged.\n")
+
+
+def test_fewer_detections_than_coco_s_are_no_limit_of_the_metric():
+    with pytest.raises(InputError, match="max_detections: expected at least 100, found 50"):
+        evaluate_coco(DATASET, [], 50)
+
+
+def test_detections_are_limited_as_by_a_detector_with_these_limits():
+    detections = [found(5, [BOX] * 4, [0.9, 0.8, 0.5, 0.3], [0, 1, 0, 1])]
+    assert limited(detections, DetectionConfig(max_detections=2))[0].scores == pytest.approx([0.9, 0.8])
+    kept = limited(detections, DetectionConfig(score_threshold=0.5))[0]
+    assert (kept.image_id, kept.labels.tolist(), kept.boxes.shape) == (5, [0, 1], (2, 4))

@@ -22,6 +22,10 @@ def doctor(
         ),
     ] = DEFAULT_MODEL,
     images: Images = None,
+    val: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="The validation data: report images that are in both, also renamed copies."),
+    ] = None,
     image_size: ImageSize = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report as JSON, with every single fault.")
@@ -36,6 +40,7 @@ def doctor(
     \b
     Example:
       tfrcnn doctor --data cells/VOC@train --model mobilenet_v2_fpn --image-size 320
+      tfrcnn doctor --data cells/VOC@train --val cells/VOC@val
     """
     load_tensorflow()
     from tfrcnn.data.doctor import diagnose
@@ -45,7 +50,7 @@ def doctor(
 
     start = preset_of_run(model) if Path(model).is_dir() else preset(model)
     config = with_image_size(start.detector, image_size)
-    report = diagnose(data, images, config, anchor_strides(config), config.categories or None)
+    report = diagnose(data, images, config, anchor_strides(config), config.categories or None, val)
     print(report.render())
     if json is not None:
         write_json(json, report.to_dict())

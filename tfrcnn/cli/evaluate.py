@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,7 @@ from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
 if TYPE_CHECKING:
+    from tfrcnn.config import DetectionConfig
     from tfrcnn.data.example import Dataset
     from tfrcnn.inference import Predictor
 
@@ -36,6 +37,22 @@ def evaluate(
             "proposals per image, and AR by size.",
         ),
     ] = False,
+    max_detections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Detections per image, best first, instead of the detector's limit. More than 100 also raise the COCO "
+            "metric's limit of 100 per image and class. An exported file can only have fewer than its own limit.",
+        ),
+    ] = None,
+    score_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            help="Leave out detections of this score or less, instead of the detector's threshold. An exported file "
+            "can only have a higher one than its own.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write numbers and curves as JSON.")] = None,
     plots: Annotated[
         Path | None,
@@ -55,30 +72,34 @@ def evaluate(
     Example:
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --plots runs/cells/test
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
+      tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
     """
     load_tensorflow()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.evaluation.evaluate import evaluate as judge
+    from tfrcnn.evaluation.limits import limited
     from tfrcnn.evaluation.report import render, write_json
-    from tfrcnn.export.runtimes import KERAS, format_of, load
+    from tfrcnn.export.runtimes import KERAS, format_of
     from tfrcnn.models.build import read_description
     from tfrcnn.training.run import draw_sheet
 
     if proposals and metric is not None:
         raise InputError("--metric cannot be combined with --proposals")
+    if proposals and (max_detections, score_threshold) != (None, None):
+        raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
-    predictor = load(model)
+    predictor, limits = _load(model, max_detections, score_threshold)
     # proposals have no class, so the data set may have any classes
     dataset = load_dataset(data, images, None if proposals else predictor.categories)
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": data}, json, plots)
         return
-    detections = predictor.detect_dataset(dataset, progress=sys.stderr.isatty())
-    evaluation = judge(dataset, detections, metric)
+    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
+    evaluation = judge(dataset, detections, metric, limits)
     print(render(evaluation))
     if json is not None:
         write_json(json, evaluation, {"model": str(model), "data": data})
@@ -88,6 +109,35 @@ def evaluate(
         plot_confusion(dataset, detections, plots / "confusion.png")
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
+
+
+def _load(model: Path, max_detections: int | None, score_threshold: float | None) -> tuple[Any, DetectionConfig]:
+    """Load a detector with other limits; return it and its limits."""
+    from tfrcnn.config import DetectorConfig
+    from tfrcnn.export.runtimes import KERAS, format_of, load
+    from tfrcnn.inference import Predictor
+    from tfrcnn.models import load_detector
+    from tfrcnn.models.build import read_description
+
+    options = {"max_detections": max_detections, "score_threshold": score_threshold}
+    changes = {name: value for name, value in options.items() if value is not None}
+    if format_of(model) == KERAS:
+        limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
+        return Predictor(load_detector(model, detections=limits)), limits
+    predictor = load(model)
+    built_in: DetectionConfig = predictor.detections
+    limits = built_in.replace(**changes)
+    if limits.max_detections > built_in.max_detections:
+        raise InputError(
+            f"--max-detections: {model} returns at most {built_in.max_detections} per image, found {max_detections}; "
+            "export it again with more"
+        )
+    if limits.score_threshold < built_in.score_threshold:
+        raise InputError(
+            f"--score-threshold: {model} returns scores above {built_in.score_threshold:g} only, found "
+            f"{score_threshold:g}; export it again with a lower threshold"
+        )
+    return predictor, limits
 
 
 def _evaluate_proposals(

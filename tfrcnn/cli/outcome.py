@@ -28,7 +28,7 @@ def result(recipe: Recipe, run: Run) -> str:
     return f"""
 The best detector, loaded from {run.folder}, on {recipe.val}:
 
-{render(evaluate(run.validation, detections, recipe.metric))}
+{render(evaluate(run.validation, detections, recipe.metric, run.detector.config.detections))}
 {run.folder} holds
   config.json, model-*.weights.h5    the best detector
   last/                              the newest one

@@ -14,6 +14,7 @@ Legend: N boxes of the whole data set. A box is [y1, x1, y2, x2], continuous.
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ Result = TypeVar("Result")
 _NO_SIDE = 1e-3  # pixels; the resolution of float32 at 10,000 pixels
 _NO_EDGE = 1e9  # pixels; sides of an image that cannot be used, whose boxes cannot be compared with its edge
 _PROGRESS_FROM = 2000  # files; fewer are read in no time
+_PIECE = 32  # files per task of a thread: a task costs as much as a header
 
 
 class ImageRecord(NamedTuple):
@@ -121,13 +123,24 @@ class OpenedImage(NamedTuple):
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], label: str) -> list[Result]:
-    """Call `function` on each item, in threads, and return the results in order; show a bar if there are thousands."""
+    """Call `function` on each item, in threads, and return the results in order.
+
+    A bar with the time that is left is shown if there are thousands of items.
+    """
+    pieces = [items[start : start + _PIECE] for start in range(0, len(items), _PIECE)]
+    # A log file gets a line every half minute instead of ten a second.
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    results: list[Result] = []
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         # Pillow warns of partly readable EXIF and of very large pictures; the pixels are good
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        results = pool.map(function, items)
-        return list(tqdm(results, total=len(items), desc=label, disable=len(items) <= _PROGRESS_FROM))
+        options: dict[str, Any] = {"unit": "image", "mininterval": interval, "disable": len(items) <= _PROGRESS_FROM}
+        with tqdm(total=len(items), desc=label, **options) as bar:
+            for piece in pool.map(lambda piece: [function(item) for item in piece], pieces):
+                results += piece
+                bar.update(len(piece))
+    return results
 
 
 def check_images(records: Sequence[ImageRecord]) -> tuple[list[OpenedImage | None], list[Fault]]:

@@ -2,20 +2,28 @@
 
 Boxes are [x, y, width, height], continuous, in pixels of the image. Category ids may have gaps: COCO's 80 ids lie in
 1..90. A label is the position of a category in the order of the ids. Images without annotations are examples too.
+
+Other tools write dialects, see `tfrcnn.data.coco_values`; a fault says once per field what was read.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import Category
+from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.coco_values import Value, short
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
+from tfrcnn.data.locate import ImageFinder, folders_above
+from tfrcnn.data.masks import box_of
+from tfrcnn.data.sources import json_text
+from tfrcnn.errors import InputError
+
+MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
 
 
 def parse_coco(path: Path, images: Path | None = None) -> Parsed:
@@ -23,7 +31,8 @@ def parse_coco(path: Path, images: Path | None = None) -> Parsed:
 
     Args:
         path: the JSON file.
-        images: folder that `file_name` is relative to. Default: the folder of the JSON file, or `images/` in it.
+        images: folder that `file_name` is relative to. Default: the folder of the JSON file, `images/` in it, or the
+            folders of COCO's own layout, which has the JSON files in `annotations/`.
 
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.
@@ -31,11 +40,10 @@ def parse_coco(path: Path, images: Path | None = None) -> Parsed:
     reader = _Reader(path)
     content = reader.load()
     if content is not None:
-        roots = (images,) if images is not None else (path.parent, path.parent / "images")
         labels = reader.categories(content)
-        numbers = reader.images(content, roots)
+        numbers = reader.images(content, images)
         reader.annotations(content, labels, numbers)
-    return reader.parsed
+    return reader.finished()
 
 
 class Coco(DataFormat):
@@ -58,36 +66,11 @@ class Coco(DataFormat):
         return sorted(map(str, folder.glob("*.json")))
 
 
-def _is_whole(value: Any) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, float) and value.is_integer())
+class _Note:
+    """A fault that many entries may have: the first of them, and their number."""
 
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_image_id(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
-
-
-def _is_category_id(value: Any) -> bool:
-    return _is_whole(value) or (isinstance(value, str) and value.isdecimal() and len(value) < 19)
-
-
-MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
-
-# Each kind of value: its name in fault messages, and its test.
-_LIST = ("a list", lambda value: isinstance(value, list))
-_TEXT = ("a text", lambda value: isinstance(value, str) and value != "")
-_NUMBER = ("a number", _is_number)
-_IMAGE_ID = ("a whole number or a text", _is_image_id)
-_CATEGORY_ID = ("a whole number", _is_category_id)
-_FLAG = ("0 or 1", lambda value: value in (0, 1))
-_BOX = (
-    "[x, y, width, height]",
-    lambda value: isinstance(value, list) and len(value) == 4 and all(map(_is_number, value)),
-)
-_SIDE = ("a whole number of pixels", lambda value: value is None or (_is_whole(value) and value >= 0))
+    def __init__(self, where: str, message: str) -> None:
+        self.where, self.message, self.count = where, message, 0
 
 
 class _Reader:
@@ -96,11 +79,22 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.parsed = Parsed(inclusive=False, box_field="annotations[{}].bbox", show_box=_show_box)
+        self.notes: dict[tuple[str, str, str], _Note] = {}
+
+    def finished(self) -> Parsed:
+        """Return the result, with one fault for the entries that share it."""
+        for (kind, _, _), note in self.notes.items():
+            more = f" (and {note.count - 1:,} more)" if note.count > 1 else ""
+            self.fault(kind, note.where, note.message + more)
+        return self.parsed
 
     def load(self) -> dict[str, Any] | None:
         """Read the outermost object, or None after a fault."""
         try:
-            content = json.loads(self.path.read_bytes())
+            content = json.loads(json_text(self.path), object_hook=_without_spare_mask)
+        except InputError as error:
+            self.fault("unreadable-file", "", str(error))
+            return None
         except json.JSONDecodeError as error:
             self.fault(
                 "syntax-error", f"line {error.lineno}, column {error.colno}", f"expected JSON, found: {error.msg}"
@@ -117,63 +111,81 @@ class _Reader:
     def categories(self, content: dict[str, Any]) -> dict[int, int]:
         """Read the categories and return the label of each category id."""
         names: dict[int, str] = {}
-        for i, item in self.items(content, "categories"):
-            where = f"categories[{i}]"
-            number, name = self.take(item, "id", where, *_CATEGORY_ID), self.take(item, "name", where, *_TEXT)
+        items = self.items(content, "categories")
+        root = values.root_category(content, items)
+        for i, item in items:
+            number = self.take(item, "id", "categories", i, values.CATEGORY_ID)
+            name = self.take(item, "name", "categories", i, values.NAME)
             if number is None or name is None:
                 continue
-            if int(number) in names:
-                self.fault("duplicate-category", f"{where}.id", f"expected a unique id, found {number!r} again")
+            if i == root:
+                message = f"expected a class, found {name!r} of id 0 and supercategory 'none', which has no boxes"
+                self.fault("root-category", f"categories[{i}]", message)
+            elif number in names:
+                self.fault("duplicate-category", f"categories[{i}].id", f"expected a unique id, found {number!r} again")
             elif name in names.values():
-                self.fault("duplicate-category", f"{where}.name", f"expected a unique name, found {name!r} again")
+                message = f"expected a unique name, found {name!r} again"
+                self.fault("duplicate-category", f"categories[{i}].name", message)
             else:
-                names[int(number)] = name
+                names[number] = name
         self.parsed.categories = tuple(Category(number, names[number]) for number in sorted(names))
         if content.get("categories") == []:
             self.fault("bad-value", "categories", "expected at least one category, found none")
         return {category.id: label for label, category in enumerate(self.parsed.categories)}
 
-    def images(self, content: dict[str, Any], roots: tuple[Path, ...]) -> dict[int | str, int | None]:
+    def images(self, content: dict[str, Any], folder: Path | None) -> dict[int | str, int | None]:
         """Read the images and return the index of each image id; None if the image cannot be used."""
         numbers: dict[int | str, int | None] = {}
+        plain = (self.path.parent, self.path.parent / "images") if folder is None else (folder,)
+        finder = ImageFinder(plain if folder is not None else (*plain, *folders_above(self.path)))
         for i, item in self.items(content, "images"):
-            where = f"images[{i}]"
-            number, name = self.take(item, "id", where, *_IMAGE_ID), self.take(item, "file_name", where, *_TEXT)
-            sides = [self.take(item, key, where, *_SIDE, default=0) for key in ("height", "width")]
+            number = self.take(item, "id", "images", i, values.IMAGE_ID)
+            name = self.take(item, "file_name", "images", i, values.TEXT)
+            sides = [self.take(item, key, "images", i, values.SIDE, default=0) for key in ("height", "width")]
             if number in numbers:
                 message = f"expected a unique id, found {number!r} again"
-                self.fault("duplicate-image-id", f"{where}.id", message)
+                self.fault("duplicate-image-id", f"images[{i}].id", message)
             elif number is not None:
                 numbers[number] = None
                 if name is not None and None not in sides:
                     numbers[number] = len(self.parsed.images)
-                    size = (int(sides[0]), int(sides[1])) if all(sides) else None
-                    files = tuple(root / name for root in roots)
-                    fields = f"{where}.file_name", f"{where}.width"
+                    size = (sides[0], sides[1]) if all(sides) else None
+                    files = self.files(name, i, finder) or tuple(root / name for root in plain)
+                    fields = f"images[{i}].file_name", f"images[{i}].width"
                     self.parsed.images.append(ImageRecord(number, files, size, str(self.path), *fields))
         if content.get("images") == []:
             self.fault("empty-split", "images", "expected at least one image, found none")
         return numbers
 
+    def files(self, name: str, i: int, finder: ImageFinder) -> tuple[Path, ...]:
+        """Return the file that a name means, if it is there."""
+        result = finder.find(name)
+        if result is None:
+            return ()
+        path, exact = result
+        if not exact:
+            self.note("image-path-differs", "images", i, "file_name", f"expected {name}, found {path}")
+        return (path,)
+
     def annotations(
         self, content: dict[str, Any], labels: dict[int, int], numbers: dict[int | str, int | None]
     ) -> None:
         """Read the annotations."""
-        seen: set[Any] = set()
+        seen: set[int | str] = set()
         whole_ids = True
         for i, item in self.items(content, "annotations"):
-            where = f"annotations[{i}]"
-            identity = self.take(item, "id", where, *_IMAGE_ID, default="")
-            if identity in seen:
-                message = f"expected a unique id, found {identity!r} again"
-                self.fault("duplicate-annotation-id", f"{where}.id", message)
-            elif identity not in (None, ""):
-                seen.add(identity)
-            whole = isinstance(identity, int) and abs(identity) < 2**63
-            whole_ids &= whole
+            identity = values.as_image_id(item.get("id"))
+            number = identity.value if identity is not None else ""
+            duplicate = number != "" and number in seen
+            if duplicate:
+                message = f"expected a unique id, found {number!r} again"
+                self.note("duplicate-annotation-id", "annotations", i, "id", message)
+            seen.add(number)
+            whole = number if isinstance(number, int) and abs(number) < 2**63 else None
+            whole_ids &= whole is not None
             record = self.box(item, i, labels, numbers)
             if record is not None:
-                self.parsed.boxes.append(record._replace(annotation_id=identity if whole else None))
+                self.parsed.boxes.append(record._replace(annotation_id=None if duplicate else whole))
         if not whole_ids:
             self.fault("annotations-renumbered", "annotations", "expected whole numbers as ids, found others or none")
 
@@ -181,71 +193,95 @@ class _Reader:
         self, item: dict[str, Any], i: int, labels: dict[int, int], numbers: dict[int | str, int | None]
     ) -> BoxRecord | None:
         """Read one annotation, or None if it cannot be used."""
-        where = f"annotations[{i}]"
-        image_id = self.take(item, "image_id", where, *_IMAGE_ID)
-        category_id = self.take(item, "category_id", where, *_CATEGORY_ID)
-        box = self.take(item, "bbox", where, *_BOX)
-        crowd = self.take(item, "iscrowd", where, *_FLAG, default=0)
-        area = self.take(item, "area", where, *_NUMBER, default=0)
+        image_id = self.take(item, "image_id", "annotations", i, values.IMAGE_ID)
+        category = self.take(item, "category_id", "annotations", i, values.CATEGORY_ID)
+        box = self.coordinates(item, i)
+        crowd = self.take(item, "iscrowd", "annotations", i, values.FLAG, default=0)
+        area = self.take(item, "area", "annotations", i, values.NUMBER, default=0)
         # If no image or category could be read, there is a fault already: do not add one per annotation.
         if numbers and image_id is not None and image_id not in numbers:
-            self.fault("unknown-image", f"{where}.image_id", f"expected the id of a listed image, found {image_id!r}")
-        if labels and category_id is not None and int(category_id) not in labels:
-            message = f"expected the id of a listed category, found {category_id!r}"
-            self.fault("unknown-category", f"{where}.category_id", message)
+            image_id = self.other_type(image_id, i, numbers)
+        if labels and category is not None and category not in labels:
+            message = f"expected the id of a listed category, found {item['category_id']!r}"
+            self.fault("unknown-category", f"annotations[{i}].category_id", message)
         image = numbers.get(image_id) if image_id is not None else None
-        label = labels.get(int(category_id)) if category_id is not None else None
+        label = labels.get(category) if category is not None else None
         if image is None or label is None or box is None or crowd is None or area is None:
             return None
-        x, y, width, height = map(_finite, box)
-        area = _finite(area)
+        x, y, width, height = box
         yxyx = (y, x, y + height, x + width)
         return BoxRecord(image, i, yxyx, label, crowd=bool(crowd), area=area if abs(area) < MAX_AREA else None)
 
+    def other_type(self, image_id: int | str, i: int, numbers: dict[int | str, int | None]) -> int | str | None:
+        """Return the id of a listed image that is written as a text here and as a number there, or None."""
+        is_number = isinstance(image_id, str) and image_id.isdecimal() and len(image_id) <= 18
+        other = int(image_id) if is_number else str(image_id)
+        where = f"annotations[{i}].image_id"
+        if other not in numbers:
+            self.fault("unknown-image", where, f"expected the id of a listed image, found {image_id!r}")
+            return None
+        self.note("unusual-value", "annotations", i, "image_id", f"expected {other!r}, found {image_id!r}")
+        return other
+
+    def coordinates(self, item: dict[str, Any], i: int) -> list[float] | None:
+        """Read [x, y, width, height] of an annotation, else take those of its mask."""
+        if not item.get("bbox") and (box := box_of(item.get("segmentation"))) is not None:
+            self.note("box-from-mask", "annotations", i, "bbox", "expected [x, y, width, height], found a mask only")
+            return box
+        result: list[float] | None = self.take(item, "bbox", "annotations", i, values.BOX)
+        return result
+
     def items(self, content: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
         """Return the objects in one of the lists, with their positions."""
-        items = list(enumerate(self.take(content, key, "", *_LIST) or []))
+        items = list(enumerate(self.take(content, key, "", 0, values.LIST) or []))
         for i, item in items:
             if not isinstance(item, dict):
-                self.fault("bad-value", f"{key}[{i}]", f"expected an object, found {_short(item)}")
+                self.fault("bad-value", f"{key}[{i}]", f"expected an object, found {short(item)}")
         return [(i, item) for i, item in items if isinstance(item, dict)]
 
-    def take(
-        self,
-        item: dict[str, Any],
-        key: str,
-        where: str,
-        expected: str,
-        test: Callable[[Any], bool],
-        default: Any = None,
-    ) -> Any:
-        """Return item[key], or `default` if it is missing, or None after a fault if it is not as expected."""
+    def take(self, item: dict[str, Any], key: str, name: str, i: int, value: Value, default: Any = None) -> Any:
+        """Return item[key], or `default` if it is missing or null, or None after a fault if it cannot be read.
+
+        Args:
+            item: the object.
+            key: of the value.
+            name: the list that the object is in; empty for the outermost object.
+            i: position of the object in the list.
+            value: what is expected.
+            default: None if the value must be there.
+        """
         if key in item:
-            value = item[key]
-            if test(value):
-                return default if value is None else value
-            actual = _short(value)
+            result = value.read(item[key])
+            if result is not None:
+                if not result.usual:
+                    message = f"expected {value.expected}, found {short(item[key])}"
+                    self.note("unusual-value", name, i, key, message)
+                return result.value
+            if item[key] is None and default is not None:
+                self.note("unusual-value", name, i, key, f"expected {value.expected}, found None")
+                return default
+            actual = short(item[key])
         elif default is not None:
             return default
         else:
             actual = "nothing"
-        self.fault("bad-value", f"{where}.{key}" if where else key, f"expected {expected}, found {actual}")
+        self.fault("bad-value", f"{name}[{i}].{key}" if name else key, f"expected {value.expected}, found {actual}")
         return None
+
+    def note(self, kind: str, name: str, i: int, key: str, message: str) -> None:
+        """Count a fault that all entries of a list may have."""
+        note = self.notes.setdefault((kind, name, key), _Note(f"{name}[{i}].{key}", message))
+        note.count += 1
 
     def fault(self, kind: str, where: str, message: str) -> None:
         self.parsed.faults.append(Fault(kind, str(self.path), where, message))
 
 
-def _finite(value: float) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # JSON integers may have any length
-        return math.inf
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _without_spare_mask(item: dict[str, Any]) -> dict[str, Any]:
+    """Drop a segmentation that no box is taken from: most of the memory of a large file."""
+    if item.get("bbox"):
+        item.pop("segmentation", None)
+    return item
 
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:

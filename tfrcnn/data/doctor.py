@@ -19,10 +19,12 @@ import numpy as np
 from tfrcnn.boxes import base_anchors
 from tfrcnn.config import AnchorConfig, Category, DetectorConfig, ImageConfig
 from tfrcnn.data.checks import in_threads
+from tfrcnn.data.consistency import check_counts
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
+from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -30,6 +32,7 @@ from tfrcnn.images import padded_size, resized_size
 # An object with a lower best IoU trains the RPN only by the rule that each object gets its best anchor; that anchor
 # would otherwise be background (paper section 3.1.2).
 POOR_IOU = 0.3
+COCO_MAX_DETECTIONS = 100  # per image and class, where no detector says how many it returns
 _BOXES_AT_ONCE = 1 << 16
 
 
@@ -61,10 +64,11 @@ class AnchorRecall:
     def faults(self, dataset: Dataset) -> list[Fault]:
         """List the objects that no anchor meets with an IoU of `POOR_IOU`."""
         faults = []
+        too_small = self.sides.prod(axis=1) < self.smallest_area
         for n in np.flatnonzero(self.best_iou < POOR_IOU):
             example, row = dataset.examples[self.examples[n]], self.rows[n]
             y1, x1, y2, x2 = example.boxes[row]
-            kind = "object-too-small" if self.sides[n].prod() < self.smallest_area else "object-unlike-anchors"
+            kind = "object-too-small" if too_small[n] else "object-unlike-anchors"
             message = (
                 f"expected an anchor of IoU {POOR_IOU} or more, found {self.best_iou[n]:.2f}: "
                 f"{dataset.categories[example.labels[row]].name} of {x2 - x1:.4g} x {y2 - y1:.4g} px, "
@@ -91,6 +95,7 @@ def diagnose(
     config: DetectorConfig | None = None,
     strides: tuple[int, ...] | None = None,
     categories: Sequence[Category] | None = None,
+    val: str | None = None,
 ) -> Report:
     """Report everything that is wrong with a data set, and its statistics.
 
@@ -100,6 +105,7 @@ def diagnose(
         config: a detector whose anchors to compare the objects with.
         strides: of that detector's anchor levels (`FasterRCNN.level_strides`).
         categories: as in `read_dataset`.
+        val: validation data, as `data`; images that are in both are a fault.
 
     Returns:
         The report; `report.refused` says whether the data set can be used.
@@ -113,7 +119,9 @@ def diagnose(
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
-    return examine(*read_dataset(data, images, categories), config, strides)
+    dataset, report = read_dataset(data, images, categories)
+    report = examine(dataset, report, config, strides)
+    return report if val is None else with_shared_images(dataset, read_dataset(val, images)[0], report)
 
 
 def examine(
@@ -121,6 +129,8 @@ def examine(
 ) -> Report:
     """Add the doctor's checks to the report on a data set that has been read; see `diagnose`."""
     faults = [fault for fault in in_threads(_decode, [e.path for e in dataset.examples], "decoding images") if fault]
+    faults += check_copies(dataset)
+    faults += check_counts(dataset, config.detections.max_detections if config else COCO_MAX_DETECTIONS)
     summary = {**report.summary, **_statistics(dataset)}
     if config is not None and strides is not None:
         recall = anchor_recall(dataset, config, strides)

@@ -19,8 +19,8 @@ class Kind(NamedTuple):
     """One kind of fault.
 
     Attributes:
-        action: "refused" (the data set cannot be used), "dropped" (the box is left out), "clipped" (the part of the box
-            inside the image is kept) or "kept" (nothing changes).
+        action: "refused" (the data set cannot be used), "dropped" (the box or category is left out), "clipped" (the
+            part of the box inside the image is kept) or "kept" (nothing changes).
         meaning: what is wrong, and how to fix it.
     """
 
@@ -31,10 +31,11 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     # Refused: only the owner of the data knows what was meant.
     "syntax-error": Kind("refused", "the file is not valid JSON or XML; correct it at the position shown"),
+    "unreadable-file": Kind("refused", "an annotation file cannot be read; replace it by a regular file"),
     "bad-value": Kind("refused", "a value is missing or has the wrong type; correct it as stated"),
     "empty-split": Kind("refused", "the split lists no image; add some or choose another split"),
     "duplicate-image-id": Kind("refused", "an image id is used twice; give each image its own, or list it once"),
-    "duplicate-annotation-id": Kind("refused", "two annotations have the same id; give each its own"),
+    "duplicate-image-file": Kind("refused", "a file is listed as two images; list it once, with all its objects"),
     "duplicate-category": Kind("refused", "two categories have the same id or name; merge or rename them"),
     "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
     "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
@@ -46,15 +47,27 @@ KINDS: dict[str, Kind] = {
     "image-size-differs": Kind(
         "refused", "the annotated size is not the file's; use the original image, or correct it"
     ),
-    # Dropped: the box has no content.
+    # Dropped: the box or category has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
     "inverted-box": Kind("dropped", "the box has a negative width or height"),
     "zero-area-box": Kind("dropped", "the box has no width or no height"),
     "box-outside-image": Kind("dropped", "the box lies outside the image"),
+    "root-category": Kind("dropped", "the category is the root of a Roboflow export, not a class"),
     # Clipped: the part inside the image is kept.
     "box-beyond-image": Kind("clipped", "the box extends beyond the image"),
     "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but coordinates start at 1"),
     # Kept: worth knowing.
+    "unusual-value": Kind("kept", "a value has another type than COCO's; it is read as the value that it means"),
+    "box-from-mask": Kind("kept", "the annotation has no box; the box around its segmentation is used"),
+    "duplicate-annotation-id": Kind("kept", "two annotations have the same id; 1, 2, ... are used"),
+    "duplicate-box": Kind("kept", "an object is annotated twice; the second can never be detected: delete it"),
+    "nothing-to-learn": Kind("kept", "all boxes are crowd or difficult; training learns from none of them"),
+    "too-many-objects": Kind("kept", "a detector cannot return all boxes an image has; use --max-detections"),
+    "image-in-two-splits": Kind(
+        "kept", "the same image is in the training and the validation data, so scores are too high; remove it from one"
+    ),
+    "copied-image": Kind("kept", "two files are the same image with different boxes; keep one, with all its objects"),
+    "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
     "extension-differs": Kind("kept", "the file extension does not match the image format"),

@@ -15,10 +15,12 @@ import numpy as np
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, check_images
+from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.formats import FORMATS, find_format
 from tfrcnn.data.join import PLUS, join, parts_of
+from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError
 
 
@@ -61,7 +63,7 @@ def read_dataset(
     opened, image_faults = check_images(parsed.images)
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
     dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
-    faults = [*parsed.faults, *image_faults, *box_faults]
+    faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, keep)]
     used = Counter(label for example in dataset.examples for label in example.labels.tolist())
     faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
     if categories is not None:
@@ -115,6 +117,10 @@ def _parse(data: str, images: Path | None) -> Parsed:
         actual = f"the file {data}"
     elif path.is_dir():
         actual = f"the folder {data}; {_hint(path)}"
+    elif path.exists():
+        actual = f"a pipe or a device at {data}"
+    elif path.is_symlink():
+        actual = f"a link to nothing at {data}"
     else:
         actual = f"nothing at {data.rpartition('@')[0] or data}"
     raise InputError(f"data: expected {expected}, found {actual}")
@@ -166,9 +172,9 @@ def _columns(records: list[BoxRecord], boxes: np.ndarray) -> dict[str, np.ndarra
 
 def _relabel(dataset: Dataset, categories: tuple[Category, ...], used: Counter[int]) -> tuple[Dataset, list[Fault]]:
     """Make labels positions among `categories`; drop boxes of other categories, with one fault per category."""
-    labels = {category.name: label for label, category in enumerate(categories)}
-    mapping = np.array([labels.get(category.name, -1) for category in dataset.categories], np.int32)
-    expected = f"expected one of {', '.join(labels)}"
+    labels = {nfc(category.name): label for label, category in enumerate(categories)}
+    mapping = np.array([labels.get(nfc(category.name), -1) for category in dataset.categories], np.int32)
+    expected = f"expected one of {', '.join(category.name for category in categories)}"
     faults = [
         Fault("unknown-category", dataset.source, "", f"{expected}, found {category.name!r} ({used[label]:,} boxes)")
         for label, category in enumerate(dataset.categories)

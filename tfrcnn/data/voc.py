@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -24,11 +25,14 @@ from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS
+from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, walk, xml_source
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
-_FLAGS = {"": False, "0": False, "false": False, "1": True, "true": True}
+# labelImg writes "Unspecified".
+_FLAGS = {"": False, "0": False, "false": False, "unspecified": False, "1": True, "true": True}
 _IMAGE_EXTENSIONS = [extension for extensions in EXTENSIONS.values() for extension in extensions]
+_LISTED_EXTENSION = rf"\.(?:xml|{'|'.join(extension[1:] for extension in _IMAGE_EXTENSIONS)})$"
 
 
 class _Object(NamedTuple):
@@ -101,7 +105,7 @@ class _ImageFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.names = set(_relative_files(folder, _IMAGE_EXTENSIONS))
+        self.names = {nfc(name): name for name in _relative_files(folder, _IMAGE_EXTENSIONS)}
         self.by_stem: dict[str, str] = {}
         for name in sorted(self.names, key=lambda name: _IMAGE_EXTENSIONS.index(Path(name).suffix.lower())):
             self.by_stem.setdefault(_stem(name), name)
@@ -116,7 +120,7 @@ class _Reader:
 
     def read(self, split: Path) -> None:
         """Read the images that the split lists, and the category names of all images."""
-        stems = {_stem(name): name for name in sorted(_relative_files(self.folder, [".xml"]))}
+        stems = {nfc(_stem(name)): name for name in sorted(_relative_files(self.folder, [".xml"]))}
         listed = self.split(split, stems)
         names: set[str] = set()
         annotated: dict[str, tuple[ImageRecord, list[_Object]]] = {}
@@ -124,7 +128,7 @@ class _Reader:
         for stem, file in stems.items():
             tree = self.load(self.folder / file, stem in listed)
             if tree is not None:
-                names.update(_text(item, "name") for item in tree.findall("object"))
+                names.update(_name(item) for item in tree.findall("object"))
                 if stem in listed:
                     annotated[stem] = self.image(tree, stem, file), list(self.objects(tree, file))
                     truncated += sum(_text(item, "truncated") == "1" for item in tree.findall("object"))
@@ -144,12 +148,13 @@ class _Reader:
     def split(self, path: Path, stems: dict[str, str]) -> dict[str, None]:
         """Return the stems that the split lists and that have an XML file, in the order of the split."""
         listed: dict[str, None] = {}
-        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        try:
+            lines = read_lines(path)
+        except InputError as error:
+            self.fault("unreadable-file", path, "", str(error))
+            return listed
         for number, line in enumerate(lines, 1):
-            stem = line.strip()
-            words = stem.rsplit(maxsplit=1)
-            if stem not in stems and len(words) == 2 and words[1] in ("-1", "0", "1"):
-                stem = words[0] if words[1] != "-1" else ""
+            stem = _listed_stem(line, stems)
             if stem in listed:
                 message = f"expected each image once, found {stem} again"
                 self.fault("duplicate-image-id", path, f"line {number}", message)
@@ -166,7 +171,10 @@ class _Reader:
         """Read the <annotation> of a file, or None after a fault."""
         kind = "syntax-error" if in_split else "unread-annotation"
         try:
-            tree: Element = ElementTree.fromstring(path.read_bytes())
+            tree: Element = ElementTree.fromstring(xml_source(read_bytes(path, MAX_SMALL)))
+        except InputError as error:
+            self.fault("unreadable-file" if in_split else kind, path, "", str(error))
+            return None
         except ElementTree.ParseError as error:
             line, column = error.position
             self.fault(kind, path, f"line {line}, column {column + 1}", f"expected XML, found: {error}")
@@ -183,14 +191,16 @@ class _Reader:
     def image(self, tree: Element, stem: str, file: str) -> ImageRecord:
         """Read the file name and the size of the image."""
         path, images = self.folder / file, self.image_folder
-        named, same = _text(tree, "filename"), images.by_stem.get(stem)
+        named, same = nfc(_text(tree, "filename")), images.by_stem.get(stem)
         if named in images.names and same is not None and _stem(named) != stem:
             message = f"expected {same}, found {named}; {named} is used"
             self.fault("filename-differs", path, "filename", message)
-        name = named if named in images.names else same or named or f"{stem}.jpg"
+        base = named.replace("\\", "/").rpartition("/")[2]  # a path of another machine
+        base = base if base in images.names else images.by_stem.get(base, "")
+        name = named if named in images.names else same or base or named or f"{stem}.jpg"
         height, width = _whole(tree, "size/height"), _whole(tree, "size/width")
         size = (height, width) if height and width else None
-        return ImageRecord(stem, (images.folder / name,), size, str(path), "filename", "size")
+        return ImageRecord(stem, (images.folder / images.names.get(name, name),), size, str(path), "filename", "size")
 
     def objects(self, tree: Element, file: str) -> Iterator[_Object]:
         """Read the objects of one file that can be used."""
@@ -198,7 +208,7 @@ class _Reader:
         for place, item in enumerate(tree.findall("object")):
             where = f"object[{place}]"
             before = len(self.parsed.faults)
-            name = _text(item, "name")
+            name = _name(item)
             if not name:
                 self.fault("bad-value", path, f"{where}.name", "expected a name, found nothing")
             flag = _text(item, "difficult").lower()
@@ -224,11 +234,27 @@ class _Reader:
 
 def _relative_files(folder: Path, extensions: list[str]) -> Iterator[str]:
     """Find files by extension (in any case), except hidden ones, as paths relative to the folder."""
-    for place, _, names in os.walk(folder):
-        prefix = Path(place).relative_to(folder)
+    for place, names in walk(folder):
+        prefix = place.relative_to(folder)
         for name in names:
             if os.path.splitext(name)[1].lower() in extensions and not name.startswith("."):
                 yield (prefix / name).as_posix()
+
+
+def _listed_stem(line: str, stems: dict[str, str]) -> str:
+    """Return the image that a line of a split means; "" for an empty line, or one that says the image is left out.
+
+    Tools write the name in quotes, with an extension, or as a path of Windows or Unix.
+    """
+    stem = nfc(line.strip().strip("\ufeff"))
+    words = stem.rsplit(maxsplit=1)
+    if stem not in stems and len(words) == 2 and words[1] in ("-1", "0", "1"):
+        stem = words[0] if words[1] != "-1" else ""
+    plain = stem.strip("\"' ").replace("\\", "/")
+    plain = plain if plain in stems else re.sub(_LISTED_EXTENSION, "", plain, flags=re.IGNORECASE)
+    parts = plain.split("/")
+    shortened = ("/".join(parts[start:]) for start in range(len(parts)))
+    return stem if stem in stems else next((each for each in shortened if each in stems), stem)
 
 
 def _stem(name: str) -> str:
@@ -237,6 +263,10 @@ def _stem(name: str) -> str:
 
 def _text(item: Element, tag: str) -> str:
     return (item.findtext(tag) or "").strip()
+
+
+def _name(item: Element) -> str:
+    return nfc(_text(item, "name"))
 
 
 def _whole(item: Element, tag: str) -> int:

@@ -17,7 +17,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.errors import InputError
 from tfrcnn.evaluation.inputs import align
+from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 from tfrcnn.files import atomic
 
@@ -26,33 +28,39 @@ from tfrcnn.files import atomic
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
-def evaluate_coco(dataset: Dataset, detections: Sequence[ImageDetections]) -> Evaluation:
+def evaluate_coco(
+    dataset: Dataset, detections: Sequence[ImageDetections], max_detections: int = COCO_LIMIT
+) -> Evaluation:
     """Compute the twelve numbers of the COCO challenge, and AP per class.
 
     Crowd regions count as `iscrowd`, and `Example.area` decides the size of an object. COCO has no difficult objects:
-    VOC's difficult objects count like any other. At most 100 detections per image and class take part.
+    VOC's difficult objects count like any other.
 
     Args:
         dataset: images with ground truth.
         detections: at most one entry per image, in any order. An image without an entry has no detections.
+        max_detections: the detections per image and class that take part, best first, at least 100. 100 is COCO's.
 
     Returns:
-        `headline` has the names of `HEADLINE`. Each class has AP, AP50 and AP75, and a curve at IoU 0.5 over the
-        recalls 0, 0.01, ... 1.
+        `headline` has the names of `HEADLINE`, with `max_detections` in place of 100. Each class has AP, AP50 and
+        AP75, and a curve at IoU 0.5 over the recalls 0, 0.01, ... 1.
 
     Raises:
         InputError: the detections do not fit the data set; see `tfrcnn.evaluation.inputs.align`.
+        InputError: `max_detections` is below 100.
     """
+    if max_detections < COCO_LIMIT:
+        raise InputError(f"max_detections: expected at least {COCO_LIMIT}, found {max_detections}")
     aligned = align(dataset, detections)
     image_ids = _ranks(dataset)
     truths = _truths(dataset, image_ids)
     results = _results(aligned, image_ids, range(len(dataset.categories)))
-    evaluator = _evaluator(image_ids, len(dataset.categories), truths, results)
+    evaluator = _evaluator(image_ids, len(dataset.categories), truths, results, max_detections)
     crowd = sum(truth["iscrowd"] for truth in truths)
     return Evaluation(
         metric="coco",
         iou_threshold=0.5,
-        headline={name: _defined(value) for name, value in zip(HEADLINE, evaluator.stats)},
+        headline=_headline(evaluator.eval["precision"], evaluator.eval["recall"], max_detections),
         per_class=_per_class(dataset, evaluator, truths, results),
         counts={
             "images": len(dataset),
@@ -111,15 +119,36 @@ def _ranks(dataset: Dataset) -> list[int]:
 
 
 def _evaluator(
-    image_ids: list[int], num_classes: int, truths: list[dict[str, Any]], results: list[dict[str, Any]]
+    image_ids: list[int],
+    num_classes: int,
+    truths: list[dict[str, Any]],
+    results: list[dict[str, Any]],
+    max_detections: int,
 ) -> COCOeval:
     boxes = [result | {"area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0} for result in results]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by printing
         evaluator = COCOeval(_index(image_ids, num_classes, truths), _index(image_ids, num_classes, boxes), "bbox")
+        evaluator.params.maxDets = [1, 10, max_detections]
         evaluator.evaluate()
         evaluator.accumulate()
-        evaluator.summarize()
     return evaluator
+
+
+def _headline(precision: np.ndarray, recall: np.ndarray, max_detections: int) -> dict[str, float | None]:
+    """Compute the numbers of `COCOeval.summarize`, which has them for 100 detections only.
+
+    Args:
+        precision: [T, R, C, A, L], -1 where it is undefined.
+        recall: [T, C, A, L], -1 where it is undefined.
+        max_detections: the last of the limits.
+    """
+    parts = [precision[..., 0, -1], precision[0, ..., 0, -1], precision[5, ..., 0, -1]]
+    parts += [precision[..., area, -1] for area in (1, 2, 3)]
+    parts += [recall[..., 0, limit] for limit in (0, 1, 2)]
+    parts += [recall[..., area, -1] for area in (1, 2, 3)]
+    names = [f"AR{max_detections}" if name == f"AR{COCO_LIMIT}" else name for name in HEADLINE]
+    defined = [part[part > -1] for part in parts]
+    return {name: float(np.mean(part)) if part.size else None for name, part in zip(names, defined)}
 
 
 def _results(
@@ -168,7 +197,7 @@ def _per_class(
     num_classes = len(dataset.categories)
     objects = np.bincount([t["category_id"] for t in truths if not t["iscrowd"]], minlength=num_classes)
     detections = np.bincount([r["category_id"] for r in results], minlength=num_classes)
-    precision = evaluator.eval["precision"][:, :, :, 0, -1]  # [T, R, C]: all areas, 100 detections; -1 = no object
+    precision = evaluator.eval["precision"][:, :, :, 0, -1]  # [T, R, C]: all areas, all detections; -1 = no object
     scores = evaluator.eval["scores"][0, :, :, 0, -1]
     return tuple(
         ClassResult(

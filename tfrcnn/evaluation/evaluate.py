@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
+from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import evaluate_coco
+from tfrcnn.evaluation.limits import applied, per_class_limit
 from tfrcnn.evaluation.result import Evaluation
 from tfrcnn.evaluation.voc import evaluate_voc
 
@@ -15,7 +18,12 @@ Metric = Literal["coco", "voc", "voc07"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
-def evaluate(dataset: Dataset, detections: Sequence[ImageDetections], metric: Metric = "coco") -> Evaluation:
+def evaluate(
+    dataset: Dataset,
+    detections: Sequence[ImageDetections],
+    metric: Metric = "coco",
+    limits: DetectionConfig | None = None,
+) -> Evaluation:
     """Compare detections with the ground truth of a data set.
 
     Args:
@@ -23,6 +31,8 @@ def evaluate(dataset: Dataset, detections: Sequence[ImageDetections], metric: Me
         detections: at most one entry per image, in any order. An image without an entry has no detections.
         metric: "coco" for pycocotools' twelve numbers, "voc" for the area under the precision-recall curve at
             IoU 0.5, "voc07" for its mean at 11 recalls.
+        limits: of the detector, `detector.config.detections`. The COCO metric judges 100 detections per image and
+            class, or all that the detector returns if these are more. The result lists the limits.
 
     Returns:
         The numbers of the metric, overall and per class.
@@ -37,5 +47,7 @@ def evaluate(dataset: Dataset, detections: Sequence[ImageDetections], metric: Me
     if metric not in METRICS:
         raise InputError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
     if metric == "coco":
-        return evaluate_coco(dataset, detections)
-    return evaluate_voc(dataset, detections, metric=metric)
+        evaluation = evaluate_coco(dataset, detections, per_class_limit(limits))
+    else:
+        evaluation = evaluate_voc(dataset, detections, metric=metric)
+    return replace(evaluation, limits=applied(dataset, metric, limits))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.deprecation import moved
+from tfrcnn.evaluation.limits import describe
 from tfrcnn.evaluation.proposals import ProposalEvaluation
 from tfrcnn.evaluation.result import Evaluation
 from tfrcnn.files import atomic
@@ -20,9 +21,6 @@ MEANING = {
     "APs": "small objects, area < 32^2 px",
     "APm": "medium objects",
     "APl": "large objects, area >= 96^2 px",
-    "AR1": "recall with 1 detection per image",
-    "AR10": "recall with 10 detections per image",
-    "AR100": "recall with 100 detections per image",
     "ARs": "recall, small objects",
     "ARm": "recall, medium objects",
     "ARl": "recall, large objects",
@@ -37,7 +35,7 @@ __getattr__ = moved(__name__, dict.fromkeys(FIGURES, "tfrcnn.drawing"))
 
 
 def render(evaluation: Evaluation) -> str:
-    """Write an evaluation as text: headline numbers with their meaning, then a table of the classes.
+    """Write an evaluation as text: headline numbers with their meaning, a table of the classes, and the limits.
 
     Undefined numbers are written as "-".
 
@@ -47,7 +45,7 @@ def render(evaluation: Evaluation) -> str:
     counts = evaluation.counts
     ignored = f" and {counts['ignored']} ignored" if counts["ignored"] else ""
     title = TITLE[evaluation.metric] + ("" if evaluation.metric == "coco" else f" at IoU {evaluation.iou_threshold:g}")
-    headline = [[name, _number(value), MEANING.get(name, "")] for name, value in evaluation.headline.items()]
+    headline = [[name, _number(value), _meaning(name)] for name, value in evaluation.headline.items()]
     lines = [
         f"{title}: {counts['images']} images, {counts['ground_truth']} objects{ignored}, "
         f"{counts['detections']} detections",
@@ -66,7 +64,8 @@ def render(evaluation: Evaluation) -> str:
             for row in evaluation.per_class
         ]
         lines += ["", *_table([["class", *columns, "objects", "detections"], *rows], "l" + "r" * (len(columns) + 2))]
-    return "\n".join(lines) + "\n"
+    limits = describe(evaluation.limits)
+    return "\n".join(lines) + "\n" + (f"\n{limits}" if limits else "")
 
 
 def render_proposals(evaluation: ProposalEvaluation) -> str:
@@ -117,6 +116,12 @@ def write_json(
     text = re.sub(r"\[\n[-+.\deE,\s]+\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _meaning(name: str) -> str:
+    if count := re.fullmatch(r"AR(\d+)", name):
+        return f"recall with {count[1]} detection{'s' if count[1] != '1' else ''} per image"
+    return MEANING.get(name, "")
 
 
 def _number(value: float | None) -> str:

@@ -6,7 +6,7 @@ there is no object to define it by.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Evaluation:
         headline: number by name, in the usual order of the metric. Compare models by the first.
         per_class: one result per class, by label.
         counts: number of "images", "ground_truth" objects, "ignored" objects (crowd or difficult), "detections".
+        limits: the limits that were applied, see `tfrcnn.evaluation.limits.applied`.
 
     Example:
         evaluation = tfrcnn.evaluate(dataset, detections, "voc")
@@ -69,6 +70,7 @@ class Evaluation:
     headline: dict[str, float | None]
     per_class: tuple[ClassResult, ...]
     counts: dict[str, int]
+    limits: dict[str, Any] = field(default_factory=dict)
 
     @property
     def primary(self) -> float | None:
@@ -82,6 +84,7 @@ class Evaluation:
             "iou_threshold": self.iou_threshold,
             "headline": dict(self.headline),
             "counts": dict(self.counts),
+            **({"limits": dict(self.limits)} if self.limits else {}),
             "per_class": [_class_to_dict(row) for row in self.per_class],
         }
 

@@ -67,7 +67,8 @@ class DetectionMeasure(_PredictorMeasure):
         self.validation, self.metric = validation, metric
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        evaluation = evaluate(self.validation, self.predictor(model).detect_dataset(self.validation), self.metric)
+        detections = self.predictor(model).detect_dataset(self.validation)
+        evaluation = evaluate(self.validation, detections, self.metric, model.detector.config.detections)
         return Judgement(evaluation.headline, report=evaluation.to_dict())
 
 

@@ -16,6 +16,7 @@ from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
+from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
@@ -112,7 +113,7 @@ def check_data(sets: list[ReadSet], detector: FasterRCNN | None, errors: InputEr
     Their images are decoded only if there are no other errors, since that takes long.
 
     Args:
-        sets: the data sets.
+        sets: the data sets: the training data, then the validation data if there are any.
         detector: whose anchors to compare the objects with.
         errors: takes one more if a data set is refused.
         log: is called with the reports.
@@ -124,6 +125,8 @@ def check_data(sets: list[ReadSet], detector: FasterRCNN | None, errors: InputEr
         log("Checking the data ...")
         anchors = (detector.config, detector.level_strides) if detector else (None, None)
         reports = [examine(dataset, report, *anchors) for dataset, report in sets]
+        if len(sets) == 2:
+            reports[1] = with_shared_images(sets[0][0], sets[1][0], reports[1])
     if reports:
         log("\n\n".join(report.render() for report in reports))
     refused = [report.source for report in reports if report.refused]

@@ -1,0 +1,95 @@
+"""Faults that no single entry shows: files and boxes listed twice, objects that nothing learns from or can return.
+
+Legend: N boxes of the whole data set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfrcnn.data.checks import OpenedImage, Parsed
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.faults import Fault
+
+
+def check_consistency(parsed: Parsed, opened: Sequence[OpenedImage | None], keep: np.ndarray) -> list[Fault]:
+    """Report everything that entries show only together.
+
+    Args:
+        parsed: the annotations.
+        opened: the file of each image.
+        keep: [N] bool, the boxes that can be used.
+    """
+    return [*check_files(parsed, opened), *check_repeated_boxes(parsed, keep), *check_targets(parsed, keep)]
+
+
+def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
+    """Find files that are listed as several images: each then lacks the objects of the others."""
+    faults = []
+    first: dict[str, int] = {}
+    for number, (record, image) in enumerate(zip(parsed.images, opened)):
+        if image is not None:
+            before = first.setdefault(os.path.normpath(image.path), number)
+            if before != number:
+                message = (
+                    f"expected each file once, found {image.path} for image {parsed.images[before].image_id!r} too"
+                )
+                faults.append(Fault("duplicate-image-file", record.file, record.name_field, message))
+    return faults
+
+
+def check_repeated_boxes(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
+    """Find boxes that are annotated twice: same image, same label, same coordinates. One fault per image.
+
+    Args:
+        parsed: the annotations.
+        keep: [N] bool, the boxes that can be used.
+    """
+    rows = np.flatnonzero(keep)
+    if not len(rows):
+        return []
+    places = np.array([(record.image, record.label) for record in parsed.boxes], np.float64)
+    keys = np.hstack([np.array([record.yxyx for record in parsed.boxes], np.float64), places])[rows]
+    order = np.lexsort(keys.T)
+    same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
+    repeated = np.sort(rows[order[1:][same]])
+    images = np.array([parsed.boxes[i].image for i in repeated], np.intp)
+    faults = []
+    for first, count in zip(*np.unique(images, return_index=True, return_counts=True)[1:]):
+        record = parsed.boxes[repeated[first]]
+        more = f" (and {count - 1:,} more of this image)" if count > 1 else ""
+        message = f"expected each object once, found {parsed.show_box(*record.yxyx)} again{more}"
+        file, where = parsed.images[record.image].file, parsed.box_field.format(record.place)
+        faults.append(Fault("duplicate-box", file, where, message))
+    return faults
+
+
+def check_targets(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
+    """Report boxes of which none is a target: all are crowd or difficult.
+
+    A box that is lost has its own fault, and may have been the target: then nothing is reported.
+    """
+    lost = not keep.all() or any(fault.action == "refused" for fault in parsed.faults)
+    if lost or not parsed.boxes or not all(box.crowd or box.difficult for box in parsed.boxes):
+        return []
+    message = f"expected a box that is neither crowd nor difficult, found none among {len(parsed.boxes):,}"
+    return [Fault("nothing-to-learn", parsed.images[0].file, "", message)]
+
+
+def check_counts(dataset: Dataset, max_detections: int) -> list[Fault]:
+    """Find images with more objects than a detector returns.
+
+    Args:
+        dataset: the data.
+        max_detections: boxes that the detector returns per image.
+    """
+    faults = []
+    for example in dataset.examples:
+        count = int((~example.crowd).sum())
+        if count > max_detections:
+            message = f"expected at most {max_detections:,} boxes, all that a detector returns, found {count:,}"
+            faults.append(Fault("too-many-objects", str(example.path), "", message))
+    return faults

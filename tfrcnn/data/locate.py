@@ -1,0 +1,109 @@
+"""Finds the image file that an annotation names, as other tools do.
+
+The names in a COCO file come from another machine: with backslashes, with folders that are not here, in another case
+or in another Unicode form. Each folder is listed once, which is faster than a question per file on a network disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from tfrcnn.data.sources import nfc
+
+
+class ImageFinder:
+    """Finds images below some folders.
+
+    Attributes:
+        roots: folders that names are relative to, in the order in which they are searched.
+    """
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = tuple(dict.fromkeys(roots))
+        self._names: dict[str, frozenset[str]] = {}
+        self._keys: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, name: str) -> tuple[Path, bool] | None:
+        """Find the file of a name.
+
+        The name counts as it stands in every root, then without its first folders, one after the other.
+
+        Args:
+            name: as annotated: a relative or absolute path, of any system.
+
+        Returns:
+            path: the file.
+            exact: False if another name, or another folder of the same name, was taken.
+        """
+        if os.path.isabs(name):
+            if os.path.isfile(name):
+                return Path(name), True
+        else:
+            folder, _, base = name.rpartition("/")
+            for root in self.roots:
+                place = os.path.join(root, folder)
+                if base in self._listing(place):
+                    return Path(place, base), True
+        for parts in _shortened(name):
+            for root in self.roots:
+                if (path := self._resolve(root, parts)) is not None:
+                    return path, False
+        return None
+
+    def _resolve(self, root: Path, parts: Sequence[str]) -> Path | None:
+        """Return the file of a relative path below a root, with each part in any case and Unicode form."""
+        path = os.path.join(root, "")
+        for part in parts:
+            if (name := self._similar(path, part)) is None:
+                return None
+            path = os.path.join(path, name)
+        return Path(path) if os.path.isfile(path) else None
+
+    def _similar(self, folder: str, name: str) -> str | None:
+        """Return the name in a folder that is most like another: the same, else in another Unicode form or case."""
+        if folder not in self._keys:
+            keys: dict[str, list[str]] = {}
+            for each in sorted(self._listing(folder)):
+                keys.setdefault(_key(each), []).append(each)
+            self._keys[folder] = keys
+        stem = os.path.splitext(nfc(name))[0]
+        return min(
+            self._keys[folder].get(_key(name), ()),
+            key=lambda each: (each != name, nfc(each) != nfc(name), os.path.splitext(nfc(each))[0] != stem),
+            default=None,
+        )
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        """Return the names in a folder; none if it cannot be listed."""
+        if folder not in self._names:
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except (OSError, ValueError):  # ValueError: a path that no system can have
+                self._names[folder] = frozenset()
+        return self._names[folder]
+
+
+def folders_above(path: Path) -> list[Path]:
+    """List where COCO's own layout has the images: annotations/instances_val2017.json, val2017/.
+
+    Args:
+        path: the annotation file.
+    """
+    above = Path(os.path.abspath(path.parent)).parent
+    split = path.stem.removeprefix("instances_")
+    return [path.parent / split, above, above / "images", above / split, above / "images" / split]
+
+
+def _key(name: str) -> str:
+    return nfc(name).casefold()
+
+
+def _shortened(name: str) -> Iterator[list[str]]:
+    """Yield the parts of a path of Windows or Unix, then those without the first, the second, ... folder."""
+    for text in dict.fromkeys((name, unquote(name))):  # Label Studio writes %20 for a space
+        parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+        for start in range(len(parts)):
+            yield parts[start:]

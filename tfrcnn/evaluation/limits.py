@@ -1,0 +1,78 @@
+"""The limits that an evaluation applied: how many detections it judged, and of which scores.
+
+COCO judges at most 100 detections per image and class, and a detector returns at most `max_detections` per image. So
+images with more objects have a recall below 1, however good the detector is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfrcnn.config import DetectionConfig
+from tfrcnn.data.example import Dataset, ImageDetections
+
+COCO_LIMIT = 100  # detections per image and class
+
+
+def per_class_limit(detector: DetectionConfig | None) -> int:
+    """Return how many detections per image and class the COCO metric judges: 100, or all that the detector returns."""
+    return COCO_LIMIT if detector is None else max(COCO_LIMIT, detector.max_detections)
+
+
+def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> dict[str, Any]:
+    """List the limits of an evaluation.
+
+    Args:
+        dataset: images with ground truth.
+        metric: "coco", "voc" or "voc07".
+        detector: limits of the detector; None if they are unknown.
+
+    Returns:
+        "detections_per_image_and_class" of the COCO metric; "detections_per_image" and "score_threshold" of the
+        detector; "objects_out_of_reach", how many objects the limits leave undetected at best. Each only if it applies.
+    """
+    limits: dict[str, Any] = {}
+    if metric == "coco":
+        limits["detections_per_image_and_class"] = per_class_limit(detector)
+    if detector is not None:
+        limits["detections_per_image"] = detector.max_detections
+        limits["score_threshold"] = detector.score_threshold
+    count = 0
+    for example in dataset.examples:
+        ignored = example.crowd if metric == "coco" else example.crowd | example.difficult
+        objects = np.bincount(example.labels[~ignored])
+        reach = np.minimum(objects, limits.get("detections_per_image_and_class", objects)).sum()
+        count += int(objects.sum() - min(reach, limits.get("detections_per_image", reach)))
+    return {**limits, "objects_out_of_reach": count} if count else limits
+
+
+def limited(detections: Sequence[ImageDetections], limits: DetectionConfig) -> list[ImageDetections]:
+    """Keep the detections of scores above the threshold, and the best of these, as a detector with these limits does.
+
+    Args:
+        detections: per image, best first.
+        limits: the score threshold and the number per image.
+    """
+    kept = []
+    for image in detections:
+        rows = np.flatnonzero(image.scores > limits.score_threshold)[: limits.max_detections]
+        kept.append(ImageDetections(image.image_id, image.boxes[rows], image.scores[rows], image.labels[rows]))
+    return kept
+
+
+def describe(limits: Mapping[str, Any]) -> str:
+    """Write limits as text: one line, and one more if they leave objects undetected. Empty without limits."""
+    parts = []
+    if (count := limits.get("detections_per_image_and_class")) is not None:
+        parts.append(f"at most {count:,} detections per image and class are judged")
+    if (count := limits.get("detections_per_image")) is not None:
+        parts.append(f"the detector returns at most {count:,} per image")
+    if (score := limits.get("score_threshold")) is not None:
+        parts.append(f"of scores above {score:g}")
+    text = f"Limits: {', '.join(parts)}.\n" if parts else ""
+    if count := limits.get("objects_out_of_reach"):
+        text += f"These limits leave {count:,} objects undetected at best: raise --max-detections.\n"
+    return text
