@@ -54,7 +54,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
         model: The signed model, see `sign`.
         outputs: Names of the signature's outputs in the order of the file (the converter scrambles them).
         description: The file's description.
-        labels: Names of the categories.
+        labels: The lines of the label file, see `text.label_lines`.
 
     Raises:
         RuntimeError: The model needs more than TensorFlow Lite's built-in operators, or is not static: a bug here.

@@ -24,6 +24,7 @@ from ...models import FasterRCNN
 from ..artefact import OUTPUTS
 from ..contract import Limits, describe, prepare, to_contract
 from ..stages import run_stages
+from ..text import label_lines
 from . import flatbuffer
 from .quantize import quantize
 from .runtime import letterbox
@@ -44,7 +45,7 @@ def write(
     copy = prepare(detector, size, *limits[1:], _kernels(detector, size))
     model = _convert(copy, precision, representative)
     description = describe(copy.config, "tflite", precision, classes="labels")
-    labels = [category.name for category in copy.config.categories]
+    labels = label_lines(copy.config.categories)
     with atomic(path) as temporary:
         temporary.write_bytes(flatbuffer.finish(model, OUTPUTS, description, labels))
 
