@@ -29,6 +29,7 @@ from ...files import atomic_folder
 from ...models import FasterRCNN
 from ..artefact import DESCRIPTION, LABELS
 from ..contract import Limits, category_ids, describe, prepare, to_contract
+from ..integrity import SHA256, sha256
 from ..stages import run_stages
 from ..text import label_lines, to_json
 from .warmup import write_warmup
@@ -41,13 +42,16 @@ def write(detector: FasterRCNN, path: Path, limits: Limits) -> None:
     prepared = prepare(detector, *limits, kernels="tensorflow")
     with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as assets_folder:
         config = prepared.config
-        description = to_json(describe(config, "saved_model", "float32"), indent=2)
-        assets = {DESCRIPTION: description + "\n", LABELS: _labels(config.categories)}
+        description = describe(config, "saved_model", "float32")
+        assets = {DESCRIPTION: "", LABELS: _labels(config.categories)}
         for name, text in assets.items():
             Path(assets_folder, name).write_text(text, encoding="utf-8")
         served = Served(prepared, [Path(assets_folder, name) for name in assets])
         signatures = {"serving_default": served.detect, "encoded": served.detect_encoded}
         tf.saved_model.save(served, folder, signatures=signatures)
+        description[SHA256] = sha256((folder / "saved_model.pb").read_bytes())
+        text = to_json(description, indent=2)
+        (folder / "assets" / DESCRIPTION).write_text(f"{text}\n", encoding="utf-8")
         write_warmup(folder, config.image)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import InputError
 from ..artefact import check_exists
 from ..check.operators import count, join_types
+from ..integrity import SHA256, sha256
 from . import metadata
 
 # A converted graph must not contain operators that are not built in, nor variables: with variables, batch norm is not
@@ -74,7 +75,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     summary = f"Faster R-CNN for {len(labels)} categories, {description['precision']}."
     _add_metadata(tree, metadata.model_metadata(name, summary, (size[0], size[1])))
     packed = bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
-    return packed + metadata.associated_files(description, labels)
+    return packed + metadata.associated_files({**description, SHA256: sha256(packed)}, labels)
 
 
 def operators(path: str | Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..artefact import DESCRIPTION, LABELS
@@ -71,6 +72,14 @@ def associated_files(description: dict[str, Any], labels: Sequence[str]) -> byte
         files.writestr(LABELS, "".join(f"{label}\n" for label in labels))
         files.writestr(DESCRIPTION, to_json(description, indent=2))
     return archive.getvalue()
+
+
+def model_bytes(path: Path) -> bytes:
+    """Return the model of a .tflite file, without the zip archive that follows it."""
+    with zipfile.ZipFile(path) as files:
+        size = min(file.header_offset for file in files.infolist())
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def _input(builder: Any, size: tuple[int, int]) -> int:
