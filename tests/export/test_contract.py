@@ -75,6 +75,22 @@ def test_an_export_where_it_cannot_run_is_one_clear_line(detector, tmp_path, wri
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_copy_is_float32_under_a_callers_policy_and_leaves_the_policy(detector):
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.config.set_floatx("float64")
+    try:
+        copy = prepare(detector, kernels="tensorflow")
+        assert keras.config.dtype_policy().name == "mixed_float16"
+        assert keras.config.floatx() == "float64"
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    assert {weight.dtype for weight in copy.weights} == {"float32"}
+    image = np.random.default_rng(0).uniform(0, 255, (1, 64, 80, 3)).astype(np.float32)
+    for name, value in detector(image).items():
+        np.testing.assert_array_equal(copy(image)[name], value)
+
+
 def test_the_copy_normalises_with_the_statistics_of_the_detector():
     """Keras' Normalization computes with copies of its weights, made when it is."""
     preset = tfrcnn.preset("mobilenet_v2_fpn", (tfrcnn.Category(1, "cell"),)).detector
