@@ -197,7 +197,7 @@ class Worker:
     def _start(self) -> None:
         command = [sys.executable, str(Path(__file__).with_name("artefact_worker.py")), str(self.picture)]
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONIOENCODING": "utf-8:backslashreplace"}
-        return subprocess.Popen(
+        self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -205,8 +205,9 @@ class Worker:
             text=True,
             env=environment,
         )
+        self.judge(Path("nothing"), use_cli=False, seconds=START_SECONDS)
 
-    def judge(self, path: Path, use_cli: bool) -> str:
+    def judge(self, path: Path, use_cli: bool, seconds: int = SECONDS) -> str:
         """Return the outcome of one input, with its reason."""
         assert self.process.stdin
         assert self.process.stdout
