@@ -29,6 +29,7 @@ from ..models.build import package_version
 from ..models.transfer import copy_weights
 from .artefact import VERSION
 
+MAX_BYTES = 2**31 - 1  # of a protobuf message and of a flatbuffer
 FLOAT32_BITS = 24  # of a whole number that float32 holds exactly
 # (height, width) of the network's input, detections per image and lowest score; None keeps the detector's.
 Limits = tuple[tuple[int, int] | None, int | None, float | None]
@@ -102,6 +103,20 @@ def check_weights(detector: FasterRCNN) -> None:
                 f"weight {weight.path}: expected finite numbers, found {count} NaN or infinite of {tf.size(values)}: "
                 "the training diverged; use a detector from before that"
             )
+
+
+def check_size(detector: FasterRCNN) -> None:
+    """Check that the weights fit into one file: the converters hold them in float32, in any precision.
+
+    Raises:
+        InputError: They do not.
+    """
+    size = sum(4 * int(tf.size(weight)) for weight in detector.weights)
+    if size > MAX_BYTES:
+        raise InputError(
+            f"the detector has {size / 1e9:.1f} GB of weights, and an ONNX or TFLite file holds "
+            f"{MAX_BYTES / 1e9:.1f} GB: export it to saved_model"
+        )
 
 
 def category_ids(config: DetectorConfig) -> tf.Tensor:

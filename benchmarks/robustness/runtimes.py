@@ -159,9 +159,9 @@ def run(runtime: Runtime, version: str, path: Path, folder: Path) -> dict[str, n
     python, script, out = folder / "venv/bin/python", folder / "child.py", folder / "outputs.npz"
     script.write_text(CHILD.format(run=runtime.run), encoding="utf-8")
     for constraint in ("numpy", "numpy<2"):  # old versions do not say that they need the older numpy
-        venv.create(folder / "venv", with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "-q", f"{runtime.package}=={version}", constraint]
-        _output(install, INSTALL_SECONDS)
+        venv.create(folder / "venv", clear=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-compile"]
+        _output([*pip, f"{runtime.package}=={version}", constraint], INSTALL_SECONDS)
         try:
             _output([str(python), "-I", str(script), str(path), str(folder / "inputs.npz"), str(out)], RUN_SECONDS)
             break

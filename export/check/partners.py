@@ -7,6 +7,7 @@ from bad ones. It does not make objects appear or vanish.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,13 +19,25 @@ MIN_IOU = 0.5  # of a detection and its partner
 SCORE_MARGIN = 0.05  # above the threshold: rounding decides whether a lower score passes it
 
 
-def partner_share(
+class Partners(NamedTuple):
+    """Detections of both sides that need a partner.
+
+    Attributes:
+        share: The share that has one, in [0, 1]; None if there is no such detection.
+        count: Their number.
+    """
+
+    share: float | None
+    count: int
+
+
+def count_partners(
     candidates: Sequence[ImageDetections],
     references: Sequence[ImageDetections],
     pictures: Sequence[np.ndarray],
     limits: DetectionConfig,
-) -> float | None:
-    """Return the share of both sides' detections that have a partner of their label and place, in [0, 1].
+) -> Partners:
+    """Count both sides' detections that have a partner of their label and place.
 
     Pictures of one colour do not count: on them a detector's answers are those to its padding.
 
@@ -33,9 +46,6 @@ def partner_share(
         references: Detections of the Keras model in each picture.
         pictures: [H, W, 3] each.
         limits: The score threshold and the most detections per image. Detections below `lowest_score` need no partner.
-
-    Returns:
-        The share; None if neither side has a detection that needs a partner.
     """
     needed = partnered = 0
     for candidate, reference, picture in zip(candidates, references, pictures):
@@ -52,7 +62,7 @@ def partner_share(
                     needed, partnered = needed + 1, partnered + bool(len(partners))
             needed += int(np.sum(candidate.scores > floor))
             partnered += int(np.sum((candidate.scores > floor) & ~free))
-    return partnered / needed if needed else None
+    return Partners(partnered / needed if needed else None, needed)
 
 
 def lowest_score(

@@ -17,7 +17,7 @@ from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import size_bytes
 from ..contract import check_weights
-from .partners import lowest_score, partner_share
+from .partners import count_partners, lowest_score
 from .report import TOLERANCES, Report
 from .ties import replays
 
@@ -80,8 +80,8 @@ def verify(
                 ties[i] = count_ties(reference.detector, pictures[i], actual[i], expected[i], *indices)
     unmatched = sum(alone) - sum(ties)
     counts = [sum(len(detections.scores) for detections in side) for side in (expected, actual)]
-    share = partner_share(actual, expected, pictures, artefact.detections)
-    faults = [*_not_finite(actual), *tolerance.faults(score, box, unmatched, ap, keras_ap, share)]
+    partners = count_partners(actual, expected, pictures, artefact.detections)
+    faults = [*_not_finite(actual), *tolerance.faults(score, box, unmatched, ap, keras_ap, *partners)]
     return Report(
         format=artefact.format,
         precision=artefact.precision,
@@ -100,8 +100,9 @@ def verify(
         worst_image=max(range(len(matches)), key=lambda i: (alone[i] - ties[i], *matches[i][:2]), default=0),
         operators=tuple(TARGETS[artefact.format].operators(path)),
         file_detections=counts[1],
-        partners=share,
-        judged=tolerance.judges(max(counts), keras_ap, share),
+        partners=partners.share,
+        compared=partners.count,
+        judged=tolerance.judges(max(counts), keras_ap, partners.share),
     )
 
 

@@ -22,7 +22,7 @@ from ...errors import InputError
 from ...files import atomic
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
-from ..contract import Limits, category_ids, describe, prepare, to_contract
+from ..contract import Limits, category_ids, check_size, describe, prepare, to_contract
 from ..stages import run_stages
 from ..text import to_json
 from . import graph
@@ -52,6 +52,7 @@ def write(
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
     category_ids(detector.config)  # refuses an id before any work
+    check_size(detector)
     copy = prepare(detector, *limits, onnx_kernels(detector))
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)

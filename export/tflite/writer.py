@@ -22,7 +22,7 @@ from ...files import atomic
 from ...kernels import PORTABLE, PORTABLE_MATMUL, Kernels
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
-from ..contract import Limits, describe, prepare, to_contract
+from ..contract import Limits, check_size, describe, prepare, to_contract
 from ..stages import run_stages
 from ..text import label_lines
 from . import flatbuffer
@@ -41,6 +41,7 @@ def write(
     detector: FasterRCNN, path: Path, limits: Limits, precision: str, representative: Iterable[np.ndarray] | None
 ) -> None:
     """Write the file, see `to_tflite`."""
+    check_size(detector)
     size = limits[0] or static_size(detector.config.image)
     copy = prepare(detector, size, *limits[1:], _kernels(detector, size))
     model = _convert(copy, precision, representative)

@@ -58,6 +58,14 @@ def test_a_detector_with_such_an_id_is_refused_before_any_work(tmp_path, write):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("write", [to_onnx, to_tflite], ids=lambda write: write.__name__)
+def test_weights_that_do_not_fit_into_one_file_are_refused_before_any_work(detector, tmp_path, write, monkeypatch):
+    monkeypatch.setattr("tfrcnn.export.contract.MAX_BYTES", 1_000_000)
+    with pytest.raises(InputError, match=r"has \d.\d GB of weights, .* export it to saved_model"):
+        write(detector, tmp_path / WRITERS[write])
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("write", WRITERS, ids=lambda write: write.__name__)
 def test_an_export_where_it_cannot_run_is_one_clear_line(detector, tmp_path, write):
     path = tmp_path / WRITERS[write]

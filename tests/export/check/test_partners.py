@@ -5,7 +5,7 @@ import pytest
 
 from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import ImageDetections
-from tfrcnn.export.check.partners import partner_share
+from tfrcnn.export.check.partners import count_partners
 
 LIMITS = DetectionConfig(score_threshold=0.05, max_detections=100)
 PICTURE = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -21,7 +21,7 @@ def nothing():
 
 
 def share(candidate, reference, picture=PICTURE, limits=LIMITS):
-    return partner_share([candidate], [reference], [picture], limits)
+    return count_partners([candidate], [reference], [picture], limits).share
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,11 @@ def share(candidate, reference, picture=PICTURE, limits=LIMITS):
 def test_the_share_counts_both_sides(candidate, expected):
     assert share(candidate, detections()) == pytest.approx(expected)
     assert share(detections(), candidate) == pytest.approx(expected)
+
+
+def test_the_count_is_of_both_sides():
+    assert count_partners([detections()] * 2, [detections()] * 2, [PICTURE] * 2, LIMITS) == (1.0, 16)
+    assert count_partners([], [], [], LIMITS) == (None, 0)
 
 
 def test_a_detection_is_the_partner_of_one_only():

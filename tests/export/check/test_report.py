@@ -31,9 +31,11 @@ def test_the_report_is_written_for_people_and_for_programs(tmp_path):
 def test_without_ap_a_precision_that_rounds_is_judged_by_partners(precision):
     limit = TOLERANCES[precision]
     assert list(limit.faults(0.5, 9.0, 7, None, None, 0.99)) == []
-    (fault,) = limit.faults(0.5, 9.0, 160, None, None, 0.0)
-    assert fault == "0.0% of the detections have a partner, expected 97% at least"
+    (fault,) = limit.faults(0.5, 9.0, 160, None, None, 0.0, 160)
+    assert fault == "0.0% of 160 detections have a partner, expected 97% at least"
     assert list(limit.faults(0.5, 9.0, 7, 0.5, 0.5, 0.5)) == []  # AP is measured
+    assert list(limit.faults(0.5, 9.0, 3, None, None, 28 / 31, 31)) == []  # of few
+    assert len(list(limit.faults(0.5, 9.0, 2, None, None, 0.0, 2))) == 1
     for undecided in (0.0, -1.0, float("nan")):  # an AP that cannot fall
         assert len(list(limit.faults(0.5, 9.0, 7, undecided, undecided, 0.5))) == 1
 
