@@ -9,6 +9,8 @@ most detections per image:
     num_detections     [B] float32         the slots after that are zero
 
 Resizing, padding, normalising, NMS and the categories are inside the file. It runs without this package.
+
+Line N of a label file is class N in every format, see `text.label_lines`.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import datetime
 from typing import Any, Literal
 
+import keras
 import tensorflow as tf
 
 from ..config import DetectorConfig
@@ -26,6 +29,8 @@ from ..models.build import package_version
 from ..models.transfer import copy_weights
 from .artefact import VERSION
 
+MAX_BYTES = 2**31 - 1  # of a protobuf message and of a flatbuffer
+FLOAT32_BITS = 24  # of a whole number that float32 holds exactly
 # (height, width) of the network's input, detections per image and lowest score; None keeps the detector's.
 Limits = tuple[tuple[int, int] | None, int | None, float | None]
 
@@ -47,8 +52,11 @@ def prepare(
         kernels: The copy's kernels, see `tfrcnn.kernels`.
 
     Raises:
-        InputError: The size is not a positive multiple of the detector's divisor, or an option is out of range.
+        InputError: The size is not a positive multiple of the detector's divisor, or an option is out of range; a
+            weight is not finite; or the export is called where it cannot run, see `check_surroundings`.
     """
+    check_surroundings()
+    check_weights(detector)
     config = detector.config
     if image_size is not None:
         if any(side < 1 or side % config.image.divisor for side in image_size):
@@ -62,8 +70,70 @@ def prepare(
     return copy
 
 
+def check_surroundings() -> None:
+    """Check the state of TensorFlow and Keras that the caller's code left.
+
+    Raises:
+        InputError: The caller is inside another default graph, a `tf.function` or a strategy's scope, or Keras' data
+            format is not "channels_last".
+    """
+    if not tf.executing_eagerly():
+        raise InputError("exports run eagerly: call them outside tf.function and tf.Graph().as_default()")
+    if tf.distribute.has_strategy():
+        strategy = type(tf.distribute.get_strategy()).__name__
+        raise InputError(f"exports run on one device: call them outside strategy.scope(), found {strategy}")
+    if keras.config.image_data_format() != "channels_last":
+        raise InputError(
+            "exports need Keras' data format 'channels_last', found "
+            f"{keras.config.image_data_format()!r}: call keras.config.set_image_data_format('channels_last')"
+        )
+
+
+def check_weights(detector: FasterRCNN) -> None:
+    """Check that all weights are finite: with NaN or infinity a detector and its file agree, as neither detects.
+
+    Raises:
+        InputError: A weight is not finite; the message has its name.
+    """
+    for weight in detector.weights:
+        values = tf.convert_to_tensor(weight)
+        if values.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(values)):
+            count = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.int32)))
+            raise InputError(
+                f"weight {weight.path}: expected finite numbers, found {count} NaN or infinite of {tf.size(values)}: "
+                "the training diverged; use a detector from before that"
+            )
+
+
+def check_size(detector: FasterRCNN) -> None:
+    """Check that the weights fit into one file: the converters hold them in float32, in any precision.
+
+    Raises:
+        InputError: They do not.
+    """
+    size = sum(4 * int(tf.size(weight)) for weight in detector.weights)
+    if size > MAX_BYTES:
+        raise InputError(
+            f"the detector has {size / 1e9:.1f} GB of weights, and an ONNX or TFLite file holds "
+            f"{MAX_BYTES / 1e9:.1f} GB: export it to saved_model"
+        )
+
+
 def category_ids(config: DetectorConfig) -> tf.Tensor:
-    """Return the category id of each label, [C] float32."""
+    """Return the category id of each label, [C] float32.
+
+    Raises:
+        InputError: float32 does not hold an id exactly; the message has the id and the name.
+    """
+    for category in config.categories:
+        value = int(category.id)
+        zeros = (value & -value).bit_length() - 1  # at the end of the binary number
+        if value and (value.bit_length() - zeros > FLOAT32_BITS or value.bit_length() > 64):
+            raise InputError(
+                f"category id {category.id} of {category.name!r}: detection_classes are float32, which holds whole "
+                f"numbers up to {2**FLOAT32_BITS} exactly; give the category a smaller id, or export to tflite, "
+                "whose classes are lines of the label file"
+            )
     return tf.constant([float(category.id) for category in config.categories])
 
 

@@ -6,10 +6,13 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..data.decode import read_image
 from ..data.example import Dataset
 from ..inference import Predictor
 from ..models import FasterRCNN
+from .artefact import to_uint8
 from .check.differences import first_divergent, stage_differences
 from .check.report import Report
 from .check.verification import edge_cases, verify
@@ -17,26 +20,32 @@ from .contract import prepare
 from .options import ExportOptions
 from .runtimes import ArtefactPredictor
 
+# Of the representative images: a few objects in each make more than a hundred detections, enough to see 3 % of them go.
+MAX_PICTURES = 32
+NAMES = {"within tolerance": "", "out of tolerance": ".failed", "not judged": ".unjudged"}
+
 
 def export(
     detector: FasterRCNN, path: str | Path, options: ExportOptions, images: Dataset | None = None, check: bool = True
 ) -> Report | None:
     """Export a detector, compare the file with the Keras model, and write a report next to it.
 
-    A file that is out of tolerance is named NAME.failed.SUFFIX instead of NAME.SUFFIX.
+    A file that is out of tolerance is named NAME.failed.SUFFIX instead of NAME.SUFFIX. A file without a detection to
+    compare is named NAME.unjudged.SUFFIX.
 
     Args:
         detector: The detector to export.
         path: The file or folder to write; it must not exist.
         options: The format and its options.
-        images: Data set to compare on; None takes built-in edge cases.
+        images: Data set to compare on; None takes the representative images, or else built-in edge cases.
         check: False skips the comparison and the report.
 
     Returns:
-        The report; `report.passed` says whether the file is within tolerance. None if `check` is False.
+        The report; `report.verdict` says whether the file is within tolerance. None if `check` is False.
 
     Raises:
-        InputError: An option is out of range, see `ExportOptions.check`, or the path exists.
+        InputError: An option is out of range, see `ExportOptions.check`; the path exists; or the detector cannot be
+            exported, see `contract.prepare` and `contract.category_ids`.
 
     Example:
         report = export(detector, "cells.onnx", ExportOptions("onnx"))
@@ -54,7 +63,7 @@ def export(
         unverified.rename(path)
         return None
     report = _verify(detector, unverified, options, images)
-    final = path if report.passed else path.with_name(f"{path.stem}.failed{path.suffix}")
+    final = path.with_name(f"{path.stem}{NAMES[report.verdict]}{path.suffix}")
     _remove(final)
     unverified.rename(final)
     report.write(final)
@@ -71,13 +80,20 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
         options.score_threshold,
         kernels="tensorflow",
     )
-    report = verify(Predictor(reference), artefact, path, images)
-    if report.passed:
+    pictures = [] if images else _pictures(options) or edge_cases()
+    report = verify(Predictor(reference), artefact, path, images, pictures=pictures)
+    if not report.faults:
         return report
-    examples = images.examples if images else ()
-    picture = read_image(examples[report.worst_image].path) if examples else edge_cases()[report.worst_image]
+    worst = report.worst_image
+    picture = read_image(images.examples[worst].path) if images else pictures[worst]
     stages = stage_differences(reference, options, picture)
     return replace(report, stages=stages, first_divergent=first_divergent(stages, options.precision))
+
+
+def _pictures(options: ExportOptions) -> list[np.ndarray]:
+    """Return the representative images that a file is compared on, [H, W, 3] uint8 each."""
+    batches = [image if np.ndim(image) == 4 else [image] for image in options.representative or ()]
+    return [to_uint8(np.asarray(image)) for batch in batches for image in batch][:MAX_PICTURES]
 
 
 def _remove(path: Path) -> None:

@@ -28,7 +28,7 @@ class ExportOptions:
         max_detections: The most detections per image.
         score_threshold: The lowest score, in [0, 1].
         representative: Images [H, W, 3], RGB 0..255, on which int8 measures the ranges of activations. A hundred are
-            plenty.
+            plenty. By default, a file of any precision is compared on the first of them.
 
     Example:
         export(detector, "cells.tflite", ExportOptions("tflite", "float16", image_size=(320, 320)))

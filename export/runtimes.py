@@ -18,6 +18,7 @@ from ..models.build import CONFIG, read_description
 from ..processes import check_not_forked
 from . import TARGETS
 from .artefact import OUTPUTS, check_threads, to_uint8
+from .integrity import check_description, run
 from .target import Runtime
 
 KERAS = "keras"  # the format of a run folder
@@ -45,12 +46,14 @@ class ArtefactPredictor:
         self.categories = tuple(Category.from_dict(category) for category in description["categories"])
         self.detections = DetectionConfig.from_dict(description["detections"])
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
+        labels = range(len(self.categories)) if description["classes"] == "labels" else self._label_of
+        self._classes = frozenset(labels)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""
         pixels, image_id = read_input(image, image_id)
         pixels = to_uint8(pixels)
-        outputs = self.runtime.run(pixels[None])
+        outputs = run(self.runtime, pixels[None], self._classes)
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
         boxes = boxes[:count] * np.tile(np.array(pixels.shape[:2], np.float32), 2)
@@ -103,7 +106,9 @@ def load(
     target = TARGETS[format]
     if runtime not in (None, *target.runtimes):
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
-    return ArtefactPredictor(target.load(path, threads, runtime))
+    loaded = target.load(path, threads, runtime)
+    check_description(path, loaded.description, target.precisions)
+    return ArtefactPredictor(loaded)
 
 
 def _check_threshold(value: float | None) -> None:

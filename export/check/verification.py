@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +16,50 @@ from ...evaluation.evaluate import Metric, evaluate
 from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import size_bytes
+from ..contract import check_weights
+from .partners import count_partners, lowest_score
 from .report import TOLERANCES, Report
 from .ties import replays
 
 MAX_PARTNER_PIXELS = 2.0  # a detection further away is another detection
 
 
-def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = None, metric: Metric = "coco") -> Report:
+def verify(
+    reference: Any,
+    artefact: Any,
+    path: Path,
+    images: Dataset | None = None,
+    metric: Metric = "coco",
+    pictures: Sequence[np.ndarray] | None = None,
+) -> Report:
     """Compare an exported file with the Keras model.
+
+    float32 is judged by each detection. The precisions that round are judged by AP, and where AP is not measured by the
+    share of detections with a partner, see `check.partners`. Without a detection the file is not judged.
 
     Args:
         reference: A `Predictor` of the detector, with the options of the export.
         artefact: An `ArtefactPredictor` of the file.
         path: The file.
-        images: Data set to compare on, and to measure AP on if it has objects; None takes `edge_cases`.
+        images: Data set to compare on, and to measure AP on if it has objects. None, or an empty one, takes `pictures`.
         metric: The metric of AP.
+        pictures: [H, W, 3] uint8 each, to compare on without a data set; None takes `edge_cases`.
 
     Returns:
         The report.
 
+    Raises:
+        InputError: A weight of the Keras model is not finite.
+
     Example:
         report = verify(Predictor(detector), load("cells.onnx"), Path("cells.onnx"), dataset)
     """
-    pictures = [read_image(e.path) for e in images.examples] if images else edge_cases()
-    ids = [example.image_id for example in images.examples] if images else list(range(len(pictures)))
+    check_weights(reference.detector)
+    if images:
+        pictures, ids = [read_image(e.path) for e in images.examples], [e.image_id for e in images.examples]
+    else:
+        pictures = pictures or edge_cases()
+        ids = list(range(len(pictures)))
     expected, keras_ms = _timed(reference, pictures, ids)
     actual, ms = _timed(artefact, pictures, ids)
     tolerance = TOLERANCES[artefact.precision]
@@ -48,7 +68,7 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         for a, b, picture in zip(actual, expected, pictures)
     ]
     ap, keras_ap = None, None
-    if images is not None and any(len(example.boxes) for example in images.examples):
+    if images and any((~example.crowd).any() for example in images.examples):
         ap, keras_ap = (next(iter(evaluate(images, d, metric).headline.values())) for d in (actual, expected))
     score = max((m[0] for m in matches), default=0.0)
     box = max((m[1] for m in matches), default=0.0)
@@ -59,11 +79,14 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
             if alone[i]:
                 ties[i] = count_ties(reference.detector, pictures[i], actual[i], expected[i], *indices)
     unmatched = sum(alone) - sum(ties)
+    counts = [sum(len(detections.scores) for detections in side) for side in (expected, actual)]
+    partners = count_partners(actual, expected, pictures, artefact.detections)
+    faults = [*_not_finite(actual), *tolerance.faults(score, box, unmatched, ap, keras_ap, *partners)]
     return Report(
         format=artefact.format,
         precision=artefact.precision,
         images=len(pictures),
-        detections=sum(len(detections.scores) for detections in expected),
+        detections=counts[0],
         max_score_error=score,
         max_box_error=box,
         unmatched=unmatched,
@@ -73,10 +96,21 @@ def verify(reference: Any, artefact: Any, path: Path, images: Dataset | None = N
         keras_milliseconds=keras_ms,
         ap=ap,
         keras_ap=keras_ap,
-        faults=tuple(tolerance.faults(score, box, unmatched, ap, keras_ap)),
+        faults=tuple(faults),
         worst_image=max(range(len(matches)), key=lambda i: (alone[i] - ties[i], *matches[i][:2]), default=0),
         operators=tuple(TARGETS[artefact.format].operators(path)),
+        file_detections=counts[1],
+        partners=partners.share,
+        compared=partners.count,
+        judged=tolerance.judges(max(counts), keras_ap, partners.share),
     )
+
+
+def _not_finite(detections: Iterable[ImageDetections]) -> Iterator[str]:
+    """Yield a fault if a file returns NaN or infinity, which no comparison with a limit finds."""
+    count = sum(int(np.sum(~np.isfinite(np.column_stack([d.boxes, d.scores])).all(axis=1))) for d in detections)
+    if count:
+        yield f"{count} detections have boxes or scores that are not finite"
 
 
 def match(
@@ -93,8 +127,7 @@ def match(
         reference: Detections of the Keras model.
         longer_side: The image's longer side in pixels.
         limits: The score threshold and the most detections per image.
-        score_tolerance: Detections within this of the threshold, or of the lowest score of a full list, need no
-            partner: round-off decides whether they exist.
+        score_tolerance: The margin of `lowest_score`: detections below it need no partner.
 
     Returns:
         The largest score error, the largest box error (pixels at 640), and the positions of candidates and of
@@ -113,8 +146,7 @@ def match(
         best = int(np.flatnonzero(possible)[np.argmin(errors[possible] + scores[possible])])
         free[best] = False
         score_error, box_error = max(score_error, float(scores[best])), max(box_error, float(errors[best]))
-    full = [float(d.scores[-1]) for d in (candidate, reference) if len(d.scores) == limits.max_detections]
-    floor = max([limits.score_threshold, *full]) + score_tolerance
+    floor = lowest_score(candidate, reference, limits, score_tolerance)
     candidate_alone = [i for i in np.flatnonzero(free).tolist() if candidate.scores[i] > floor]
     return score_error, box_error, candidate_alone, [i for i in alone if reference.scores[i] > floor]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import InputError
 from ..target import Runtime, Target
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ONNX_RUNTIME = "ONNX Runtime"
 OPENVINO = "OpenVINO"
 OPENVINO_ONE_SIZE = "OpenVINO, one size"  # compiled for the size of the images it is given
+ORT, IR = ".ort", ".xml"  # what ONNX Runtime and OpenVINO make of an ONNX file; both keep its description
 
 
 class Onnx(Target):
@@ -30,13 +32,24 @@ class Onnx(Target):
     runtimes = (ONNX_RUNTIME, OPENVINO, OPENVINO_ONE_SIZE)
 
     def recognises(self, path: Path) -> bool:
-        return path.is_file() and path.suffix == self.suffix  # the format has no identifier
+        if not path.is_file() or path.suffix not in (self.suffix, ORT, IR):
+            return False
+        with open(path, "rb") as file:
+            start = file.read(256)
+        # ONNX has no identifier
+        return {ORT: start[4:8] == b"ORTM", IR: b"<net" in start}.get(path.suffix, True)
 
     def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
         limits = (options.image_size, options.max_detections, options.score_threshold)
         to_onnx(detector, path, *limits, options.precision, options.representative)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> Runtime:
+        if path.suffix == IR:
+            runtime = runtime or OPENVINO
+        if path.suffix in (ORT, IR) and (runtime in (OPENVINO, OPENVINO_ONE_SIZE)) != (path.suffix == IR):
+            raise InputError(
+                f"{path}: {runtime} does not read {path.suffix} files: load the .onnx file it was made from"
+            )
         if runtime in (OPENVINO, OPENVINO_ONE_SIZE):
             from .openvino import OpenVinoRuntime
 

@@ -127,6 +127,23 @@ def count_in_64_bits(model: Any) -> None:
     _drop_unused_nodes(graph)
 
 
+def leave_out_empty_inputs(model: Any) -> None:
+    """Leave out the inputs of a Resize that hold no value, in place.
+
+    tf2onnx writes an empty tensor for `roi` and for the one of `scales` and `sizes` that it does not use. The standard
+    allows both, but tools read the empty tensor as a value: onnxslim, and onnxruntime's float16 converter, symbolic
+    shape inference and preprocessing for quantisation.
+    """
+    graph = model.graph
+    empty = {tensor.name for tensor in graph.initializer if not _size(tensor)}
+    for node in graph.node:
+        if node.op_type == "Resize":
+            for i, name in enumerate(node.input[1:], start=1):  # after the values
+                if name in empty:
+                    node.input[i] = ""
+    drop_unused_weights(graph)
+
+
 def _uses(graph: Any) -> dict[str, list[Any]]:
     """Return the nodes that read each tensor."""
     uses: dict[str, list[Any]] = {}

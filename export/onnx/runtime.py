@@ -10,6 +10,7 @@ import numpy as np
 from ...errors import InputError
 from ..artefact import check_exists, check_images, check_threads, parse_description
 from ..sharing import LoadedFile
+from .unusable import unusable
 
 
 class OnnxRuntime(LoadedFile):
@@ -44,12 +45,11 @@ class OnnxRuntime(LoadedFile):
             options.enable_profiling, options.profile_file_prefix = True, str(profile)
         if threads is not None:
             options.intra_op_num_threads = threads
+        content = path.read_bytes()  # so that a model cannot name files of weights next to it
         try:
-            # from bytes, so that a model cannot name files of weights next to it
-            self._session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions have no common base
-            message = " ".join(str(error).split())[:200]
-            raise InputError(f"{path}: not an ONNX model, or truncated: {message}") from error
+            raise unusable(path, content, error) from error
         properties = self._session.get_modelmeta().custom_metadata_map
         self.description: dict[str, Any] = parse_description(path, properties.get("tfrcnn"))
         self._outputs = [output.name for output in self._session.get_outputs()]

@@ -8,7 +8,6 @@ The outputs are `artefact.OUTPUTS`, in that order. `metadata_props` holds, in JS
 from __future__ import annotations
 
 import gc
-import json
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,8 +22,9 @@ from ...errors import InputError
 from ...files import atomic
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
-from ..contract import Limits, category_ids, describe, prepare, to_contract
+from ..contract import Limits, category_ids, check_size, describe, prepare, to_contract
 from ..stages import run_stages
+from ..text import to_json
 from . import graph
 from .kernels import HANDLERS, in_order, onnx_kernels, prepare_weights
 
@@ -51,6 +51,8 @@ def write(
     except ImportError as error:
         raise InputError(f"export to ONNX needs {error.name}: pip install 'tfrcnn[onnx]'") from error
 
+    category_ids(detector.config)  # refuses an id before any work
+    check_size(detector)
     copy = prepare(detector, *limits, onnx_kernels(detector))
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)
@@ -105,6 +107,7 @@ def _convert(
     graph.fuse_hard_swish(model)
     graph.fold_pads(model)
     graph.count_in_64_bits(model)
+    graph.leave_out_empty_inputs(model)
     if precision == "float16":
         from .precision import to_float16
 
@@ -190,4 +193,4 @@ def _finish(model: Any, config: DetectorConfig, precision: str) -> None:
     model.producer_version = description["versions"]["tfrcnn"] or ""
     categories = {str(category.id): category.name for category in config.categories}
     properties = {"tfrcnn": description, "categories": categories}
-    onnx.helper.set_model_props(model, {k: json.dumps(v, ensure_ascii=False) for k, v in properties.items()})
+    onnx.helper.set_model_props(model, {k: to_json(v) for k, v in properties.items()})

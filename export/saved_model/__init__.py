@@ -29,8 +29,14 @@ class SavedModel(Target):
         to_saved_model(detector, path, options.image_size, options.max_detections, options.score_threshold)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> SavedModelRuntime:
+        from ..artefact import DESCRIPTION, parse_description
+        from ..integrity import check_unchanged
         from .runtime import SavedModelRuntime
 
+        text = path / "assets" / DESCRIPTION
+        if text.is_file():
+            description = parse_description(path, text.read_bytes())
+            check_unchanged(path, description, (path / "saved_model.pb").read_bytes())
         return SavedModelRuntime(path, threads)
 
     def operators(self, path: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,6 @@ Signatures, both with the outputs of `contract`:
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,23 +29,29 @@ from ...files import atomic_folder
 from ...models import FasterRCNN
 from ..artefact import DESCRIPTION, LABELS
 from ..contract import Limits, category_ids, describe, prepare, to_contract
+from ..integrity import SHA256, sha256
 from ..stages import run_stages
+from ..text import label_lines, to_json
 from .warmup import write_warmup
 
 
 def write(detector: FasterRCNN, path: Path, limits: Limits) -> None:
     """Write the file, see `to_saved_model`."""
+    category_ids(detector.config)  # refuses an id before any work
     # Sizes are dynamic here: crop_and_resize is several times as fast as the gathers, and TensorFlow has its kernel.
     prepared = prepare(detector, *limits, kernels="tensorflow")
     with atomic_folder(path) as folder, tempfile.TemporaryDirectory() as assets_folder:
         config = prepared.config
-        description = json.dumps(describe(config, "saved_model", "float32"), indent=2, ensure_ascii=False)
-        assets = {DESCRIPTION: description + "\n", LABELS: _labels(config.categories)}
+        description = describe(config, "saved_model", "float32")
+        assets = {DESCRIPTION: "", LABELS: _labels(config.categories)}
         for name, text in assets.items():
             Path(assets_folder, name).write_text(text, encoding="utf-8")
         served = Served(prepared, [Path(assets_folder, name) for name in assets])
         signatures = {"serving_default": served.detect, "encoded": served.detect_encoded}
         tf.saved_model.save(served, folder, signatures=signatures)
+        description[SHA256] = sha256((folder / "saved_model.pb").read_bytes())
+        text = to_json(description, indent=2)
+        (folder / "assets" / DESCRIPTION).write_text(f"{text}\n", encoding="utf-8")
         write_warmup(folder, config.image)
 
 
@@ -181,4 +186,4 @@ def detect_each(detector: FasterRCNN, images: tf.Tensor, sizes: tf.Tensor) -> di
 
 
 def _labels(categories: tuple[Category, ...]) -> str:
-    return "".join(f"{category.id} {category.name}\n" for category in categories)
+    return "".join(f"{category.id} {line}\n" for category, line in zip(categories, label_lines(categories)))

@@ -36,8 +36,11 @@ class TFLite(Target):
         to_tflite(detector, path, *limits, options.precision, options.representative)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> TFLiteRuntime:
-        from .runtime import TFLiteRuntime
+        from ..integrity import check_unchanged
+        from .metadata import model_bytes
+        from .runtime import TFLiteRuntime, read_description
 
+        check_unchanged(path, read_description(path), model_bytes(path))
         return TFLiteRuntime(path, threads)
 
     def operators(self, path: Path) -> list[dict[str, Any]]:

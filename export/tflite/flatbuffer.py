@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import InputError
 from ..artefact import check_exists
 from ..check.operators import count, join_types
+from ..integrity import SHA256, sha256
 from . import metadata
 
 # A converted graph must not contain operators that are not built in, nor variables: with variables, batch norm is not
@@ -54,7 +55,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
         model: The signed model, see `sign`.
         outputs: Names of the signature's outputs in the order of the file (the converter scrambles them).
         description: The file's description.
-        labels: Names of the categories.
+        labels: The lines of the label file, see `text.label_lines`.
 
     Raises:
         RuntimeError: The model needs more than TensorFlow Lite's built-in operators, or is not static: a bug here.
@@ -74,7 +75,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     summary = f"Faster R-CNN for {len(labels)} categories, {description['precision']}."
     _add_metadata(tree, metadata.model_metadata(name, summary, (size[0], size[1])))
     packed = bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
-    return packed + metadata.associated_files(description, labels)
+    return packed + metadata.associated_files({**description, SHA256: sha256(packed)}, labels)
 
 
 def operators(path: str | Path) -> list[dict[str, Any]]:

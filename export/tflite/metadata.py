@@ -9,12 +9,13 @@ unmaintained.
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..artefact import DESCRIPTION, LABELS
+from ..text import to_json
 
 NAME = "TFLITE_METADATA"  # the metadata entry that readers look for
 
@@ -68,9 +69,17 @@ def associated_files(description: dict[str, Any], labels: Sequence[str]) -> byte
     """Write the zip archive that follows the model."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as files:  # stored: readers map it into memory
-        files.writestr(LABELS, "".join(f"{' '.join(label.split())}\n" for label in labels))
-        files.writestr(DESCRIPTION, json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False))
+        files.writestr(LABELS, "".join(f"{label}\n" for label in labels))
+        files.writestr(DESCRIPTION, to_json(description, indent=2))
     return archive.getvalue()
+
+
+def model_bytes(path: Path) -> bytes:
+    """Return the model of a .tflite file, without the zip archive that follows it."""
+    with zipfile.ZipFile(path) as files:
+        size = min(file.header_offset for file in files.infolist())
+    with open(path, "rb") as file:
+        return file.read(size)
 
 
 def _input(builder: Any, size: tuple[int, int]) -> int:

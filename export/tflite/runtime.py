@@ -72,7 +72,7 @@ def read_description(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as files:
             text = files.read(DESCRIPTION)
-    except (zipfile.BadZipFile, KeyError, OSError):
+    except Exception:  # a damaged archive makes zipfile raise many kinds
         text = None
     return parse_description(path, text)
 

@@ -22,8 +22,9 @@ from ...files import atomic
 from ...kernels import PORTABLE, PORTABLE_MATMUL, Kernels
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
-from ..contract import Limits, describe, prepare, to_contract
+from ..contract import Limits, check_size, describe, prepare, to_contract
 from ..stages import run_stages
+from ..text import label_lines
 from . import flatbuffer
 from .quantize import quantize
 from .runtime import letterbox
@@ -40,11 +41,12 @@ def write(
     detector: FasterRCNN, path: Path, limits: Limits, precision: str, representative: Iterable[np.ndarray] | None
 ) -> None:
     """Write the file, see `to_tflite`."""
+    check_size(detector)
     size = limits[0] or static_size(detector.config.image)
     copy = prepare(detector, size, *limits[1:], _kernels(detector, size))
     model = _convert(copy, precision, representative)
     description = describe(copy.config, "tflite", precision, classes="labels")
-    labels = [category.name for category in copy.config.categories]
+    labels = label_lines(copy.config.categories)
     with atomic(path) as temporary:
         temporary.write_bytes(flatbuffer.finish(model, OUTPUTS, description, labels))
 

@@ -20,6 +20,7 @@ else:
     Format = Literal[tuple(TARGETS)]
     Precision = Literal[tuple(precision for target in TARGETS.values() for precision in target.precisions)]
 
+UNJUDGED = 3  # exit code
 REPRESENTATIVE_IMAGES = 100  # the ranges of int8 do not change with more
 FORMATS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGETS.values())
 
@@ -38,7 +39,9 @@ def export(
     representative: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA", help=f"Data set whose first {REPRESENTATIVE_IMAGES} images set the ranges of int8."
+            metavar="DATA",
+            help=f"Data set whose first {REPRESENTATIVE_IMAGES} images set the ranges of int8. In any precision, "
+            "the file is compared on them by default.",
         ),
     ] = None,
     image_size: Annotated[
@@ -54,7 +57,8 @@ def export(
         str,
         typer.Option(
             metavar="DATA|none",
-            help="Data set on which the file is compared with the Keras model. Default: built-in edge cases.",
+            help="Data set on which the file is compared with the Keras model. Default: the representative images if "
+            "there are any, or built-in edge cases.",
         ),
     ] = "",
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
@@ -62,7 +66,8 @@ def export(
     """Export a detector and verify that the file detects the same.
 
     Writes a report next to the file (PATH.report.md and .json). If the file is out of tolerance, it is named
-    NAME.failed and the exit code is 1.
+    NAME.failed and the exit code is 1. If there is no detection to compare, it is named NAME.unjudged and the exit code
+    is 3.
 
     \b
     Examples:
@@ -77,6 +82,7 @@ def export(
     load_tensorflow()
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
+    from tfrcnn.export.check.report import NOT_JUDGED
     from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
 
@@ -95,9 +101,9 @@ def export(
     if report.passed:
         print(f"{out} is written; its report is in {out}.report.md.")
         return
-    for fault in report.faults:
+    for fault in report.faults or (NOT_JUDGED,):
         print(f"error: {fault}", file=sys.stderr)
-    raise typer.Exit(1)
+    raise typer.Exit(1 if report.faults else UNJUDGED)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -6,9 +6,11 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.data.example import ImageDetections
+from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.errors import InputError
+from tfrcnn.export import TARGETS
 from tfrcnn.export.check.ties import replays
-from tfrcnn.export.check.verification import count_ties, edge_cases, match
+from tfrcnn.export.check.verification import count_ties, edge_cases, match, verify
 from tfrcnn.inference import Predictor
 from tfrcnn.models import build_detector, preset
 
@@ -148,3 +150,94 @@ def test_edge_cases_are_pictures_of_every_awkward_kind():
     assert max(p.shape[1] / p.shape[0] for p in pictures) >= 15
     assert any(np.all(p == 0) for p in pictures)
     assert any(np.all(p[..., 0] == p[..., 2]) and p.std() > 0 for p in pictures)
+
+
+class Answers:
+    """A file or a Keras model that gives the same detections in every image."""
+
+    def __init__(self, detector, outputs, precision="int8"):
+        self.detector, self.outputs, self.precision = detector, outputs, precision
+        self.format, self.detections = "onnx", LIMITS
+
+    def detect(self, image, image_id=""):
+        return ImageDetections(image_id, self.outputs.boxes, self.outputs.scores, self.outputs.labels)
+
+
+@pytest.fixture
+def judge(blind, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(TARGETS["onnx"]), "operators", lambda *_: [])
+    (tmp_path / "a.onnx").touch()
+
+    def run(expected, actual, precision="int8", **options):
+        reference, artefact = (Answers(blind, outputs, precision) for outputs in (expected, actual))
+        return verify(reference, artefact, tmp_path / "a.onnx", **options)
+
+    return run
+
+
+def dataset(folder, boxes, crowd=False):
+    keras.utils.save_img(folder / "a.png", make_image()[0], scale=False)
+    n = len(boxes)
+    boxes, labels, flags = np.float32(boxes).reshape(-1, 4), np.zeros(n, np.int32), np.full(n, crowd)
+    example = Example(
+        *(1, folder / "a.png", 150, 120, boxes, labels, flags, np.zeros(n, bool), np.full(n, 100.0, np.float32), 1),
+        np.arange(1, n + 1),
+    )
+    return Dataset("a", (Category(1, "a"), Category(2, "b")), (example,))
+
+
+@pytest.mark.parametrize("precision", ["float16", "dynamic", "int8"])
+def test_a_file_whose_detections_vanish_is_out_of_tolerance(judge, precision):
+    report = judge(detections(), nothing(), precision)
+    assert (report.verdict, report.detections > 0, report.file_detections) == ("out of tolerance", True, 0)
+    assert report.partners == 0.0
+    assert judge(nothing(), detections(), precision).verdict == "out of tolerance"
+    assert judge(detections(), detections(), precision).verdict == "within tolerance"
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "dynamic", "int8"])
+def test_a_file_that_detects_nothing_as_the_model_does_is_not_judged(judge, precision):
+    assert judge(nothing(), nothing(), precision).verdict == "not judged"
+    pictures = [make_image()[0]]
+    assert judge(nothing(), nothing(), precision, pictures=pictures).verdict == "not judged"
+
+
+def test_a_file_is_not_judged_on_black_pictures(judge):
+    assert judge(detections(), detections(), pictures=[np.zeros((8, 8, 3), np.uint8)]).verdict == "not judged"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "crowd"), [([], False), ([[0, 0, 10, 10]], True), ([[90, 90, 99, 99]], False)]
+)  # no object, only crowds, only objects that the model does not detect
+def test_data_on_which_ap_cannot_fall_count_as_no_data(judge, tmp_path, boxes, crowd):
+    images = dataset(tmp_path, boxes, crowd)
+    assert judge(detections(), nothing(), images=images).verdict == "out of tolerance"
+    assert judge(nothing(), nothing(), images=images).verdict == "not judged"
+    assert judge(detections(), detections(), images=images).verdict == "within tolerance"
+
+
+def test_annotated_data_are_judged_by_ap(judge, tmp_path):
+    images = dataset(tmp_path, BOXES[:1])
+    report = judge(detections(), nothing(), images=images)
+    assert report.faults == ("AP falls from 1.0000 to 0.0000, allowed 0.01",)
+    assert judge(detections(), detections(BOXES[:1], (0.9,), (0,)), images=images).verdict == "within tolerance"
+
+
+def test_an_empty_data_set_counts_as_no_data(judge):
+    report = judge(detections(), detections(), images=Dataset("a", (), ()))
+    assert (report.images, report.verdict) == (len(edge_cases()), "within tolerance")
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_file_that_returns_numbers_that_are_not_finite_is_out_of_tolerance(judge, precision):
+    report = judge(detections(), detections(scores=(np.nan, 0.8, 0.3)), precision)
+    assert report.faults[0] == "7 detections have boxes or scores that are not finite"
+
+
+def test_a_detector_with_weights_that_are_not_finite_is_not_compared(tmp_path):
+    detector = make_detector()
+    detector.box_head.classifier.bias.assign([np.inf, 0.0, np.nan])
+    with pytest.raises(
+        InputError, match=r"weight box_head/.*bias: expected finite numbers, found 2 NaN or infinite of"
+    ):
+        verify(Predictor(detector), None, tmp_path)

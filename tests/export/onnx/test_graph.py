@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx.graph import count_in_64_bits, fold_pads, fuse_hard_swish
+from tfrcnn.export.onnx.graph import count_in_64_bits, fold_pads, fuse_hard_swish, leave_out_empty_inputs
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -133,3 +133,18 @@ def test_the_k_of_a_top_k_is_counted_in_64_bits_and_is_the_same():
         assert "Cast" not in [node.op_type for node in model.graph.node]
         assert not [tensor.name for tensor in model.graph.initializer if tensor.name == "four"]
         np.testing.assert_array_equal(result(model), before)
+
+
+@pytest.mark.parametrize("used", ["scales", "sizes"])
+def test_the_inputs_that_a_resize_does_not_use_have_no_name_and_no_weight(used):
+    nodes = [("Resize", "x roi scales sizes" if used == "sizes" else "x roi scales", "y", {})]
+    model = model_of(*nodes, roi=[], scales=[] if used == "sizes" else [1, 1, 2, 2], sizes=[1, 2, 6, 6])
+    if used == "sizes":
+        sizes = next(tensor for tensor in model.graph.initializer if tensor.name == "sizes")
+        sizes.CopyFrom(onnx.numpy_helper.from_array(np.array([1, 2, 6, 6]), "sizes"))
+    before = result(model)
+    leave_out_empty_inputs(model)
+    inputs = ["x", "", "", "sizes"] if used == "sizes" else ["x", "", "scales"]
+    assert list(model.graph.node[0].input) == inputs
+    assert [tensor.name for tensor in model.graph.initializer] == [used]
+    np.testing.assert_array_equal(result(model), before)

@@ -50,6 +50,15 @@ def test_the_graph_is_valid_with_shapes_inferred_and_has_neither_loop_nor_foreig
     assert {"NonMaxSuppression", "RoiAlign", "Where"} <= operators
 
 
+def test_no_resize_has_an_empty_tensor_that_tools_misread(path):
+    graph = onnx.load(path).graph
+    empty = {tensor.name for tensor in graph.initializer if 0 in tensor.dims}
+    resizes = [list(node.input) for node in graph.node if node.op_type == "Resize"]
+    assert len(resizes) == 3
+    assert not empty.intersection(*resizes)
+    assert all(names[1] == "" for names in resizes)
+
+
 def test_the_description_and_the_categories_are_in_the_file(path, runtime):
     properties = {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
     assert properties["categories"] == {"3": "cat", "90": "dög", "7": "bird"}

@@ -1,0 +1,81 @@
+"""The share of detections that have a partner on the other side: the judgement of files without annotated images.
+
+A precision that rounds moves boxes by pixels and scores by hundredths, so that no limit on either separates good files
+from bad ones. It does not make objects appear or vanish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ...config import DetectionConfig
+from ...data.example import ImageDetections
+from ...evaluation.inputs import pairwise_iou
+
+MIN_IOU = 0.5  # of a detection and its partner
+SCORE_MARGIN = 0.05  # above the threshold: rounding decides whether a lower score passes it
+
+
+class Partners(NamedTuple):
+    """Detections of both sides that need a partner.
+
+    Attributes:
+        share: The share that has one, in [0, 1]; None if there is no such detection.
+        count: Their number.
+    """
+
+    share: float | None
+    count: int
+
+
+def count_partners(
+    candidates: Sequence[ImageDetections],
+    references: Sequence[ImageDetections],
+    pictures: Sequence[np.ndarray],
+    limits: DetectionConfig,
+) -> Partners:
+    """Count both sides' detections that have a partner of their label and place.
+
+    Pictures of one colour do not count: on them a detector's answers are those to its padding.
+
+    Args:
+        candidates: Detections of the file in each picture.
+        references: Detections of the Keras model in each picture.
+        pictures: [H, W, 3] each.
+        limits: The score threshold and the most detections per image. Detections below `lowest_score` need no partner.
+    """
+    needed = partnered = 0
+    for candidate, reference, picture in zip(candidates, references, pictures):
+        if np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).any():
+            floor = lowest_score(candidate, reference, limits, SCORE_MARGIN)
+            free = np.ones(len(candidate.scores), bool)
+            overlaps = pairwise_iou(reference.boxes, candidate.boxes)
+            possible = (overlaps >= MIN_IOU) & (reference.labels[:, None] == candidate.labels[None])
+            for i in np.argsort(-reference.scores, kind="stable"):
+                partners = np.flatnonzero(possible[i] & free)
+                if len(partners):
+                    free[partners[np.argmax(overlaps[i, partners])]] = False
+                if reference.scores[i] > floor:
+                    needed, partnered = needed + 1, partnered + bool(len(partners))
+            needed += int(np.sum(candidate.scores > floor))
+            partnered += int(np.sum((candidate.scores > floor) & ~free))
+    return Partners(partnered / needed if needed else None, needed)
+
+
+def lowest_score(
+    candidate: ImageDetections, reference: ImageDetections, limits: DetectionConfig, margin: float
+) -> float:
+    """Return the score up to which a detection needs no partner.
+
+    Args:
+        candidate: Detections of the file in one image.
+        reference: Detections of the Keras model in the same image.
+        limits: The score threshold and the most detections per image.
+        margin: Detections within this of the threshold, or of the lowest score of a full list, need no partner:
+            round-off decides whether they exist.
+    """
+    full = [float(d.scores[-1]) for d in (candidate, reference) if len(d.scores) == limits.max_detections]
+    return max([limits.score_threshold, *full]) + margin
