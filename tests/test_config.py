@@ -8,17 +8,22 @@ import pytest
 
 from tfrcnn.config import (
     AnchorConfig,
+    BackboneConfig,
     BoxLossConfig,
     Category,
+    DetectionConfig,
     DetectorConfig,
     HeadConfig,
     ImageConfig,
     MatchConfig,
+    ProposalConfig,
     RPNConfig,
     TrainingConfig,
 )
 from tfrcnn.errors import InputError
 from tfrcnn.models.presets import preset, preset_names
+
+OF_0_1 = {"match": {**MatchConfig(0.7, 0.3, 256, 0.5).to_dict(), "beta": 1.0}}
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -43,6 +48,40 @@ def test_every_preset_survives_json(name):
         (lambda: TrainingConfig(epochs=1.5), "TrainingConfig.epochs must be int, found 1.5"),
         (lambda: TrainingConfig().replace(horizontal_flip=1), "TrainingConfig.horizontal_flip must be bool, found 1"),
         (lambda: TrainingConfig(epochs=0), "TrainingConfig.epochs must be at least 1, found 0"),
+        (lambda: HeadConfig(units=(10**9,)), "HeadConfig.units must be at most 16,384, found (1000000000,)"),
+        (lambda: HeadConfig(units=(8,) * 9), "HeadConfig.units must be at most 8 layers"),
+        (lambda: HeadConfig(pool_size=10**5), "HeadConfig.pool_size must be at most 64, found 100000"),
+        (lambda: HeadConfig(convs=(10**6,)), "HeadConfig.convs must be at most 4,096"),
+        (lambda: HeadConfig(sampling_ratio=10**6), "HeadConfig.sampling_ratio must be at most 64"),
+        (lambda: DetectionConfig(max_detections=10**9), "DetectionConfig.max_detections must be at most 100,000"),
+        (lambda: DetectionConfig(min_size=float("nan")), "DetectionConfig.min_size must be at most 100,000, found nan"),
+        (lambda: ImageConfig(mean=(10**400, 0, 0)), "ImageConfig.mean must be at most"),
+        (lambda: ImageConfig(mean=(float("nan"), 0, 0)), "ImageConfig.mean must be"),
+        (lambda: ImageConfig(std=(1e-300, 1, 1)), "ImageConfig.std must be at least"),
+        (lambda: ImageConfig(max_size=10**9), "ImageConfig.max_size must be at most 100,000"),
+        (lambda: ImageConfig(static_size=(32 * 10**6, 32)), "ImageConfig.static_size must be at most 100,000"),
+        (lambda: AnchorConfig(sizes=((float("inf"),),)), "AnchorConfig.sizes must be at most 100,000"),
+        (lambda: AnchorConfig(sizes=((1.0,) * 600,)), "AnchorConfig.sizes must be at most 1,000 anchors"),
+        (lambda: AnchorConfig(ratios=(1e300,)), "AnchorConfig.ratios must be at most"),
+        (lambda: ProposalConfig(post_nms_top_n=10**12), "ProposalConfig.post_nms_top_n must be at most 1,000,000"),
+        (lambda: RPNConfig(channels=10**9), "RPNConfig.channels must be at most 4,096"),
+        (lambda: MatchConfig(0.5, 0.5, 10**400, 0.5), "MatchConfig.samples must be a whole number of 64 bits"),
+        (lambda: MatchConfig(0.5, 0.5, 10**9, 0.5), "MatchConfig.samples must be at most 100,000"),
+        (lambda: BackboneConfig("tiny", norm_epsilon=float("inf")), "BackboneConfig.norm_epsilon must be at most 1"),
+        (lambda: BackboneConfig("tiny", taps=()), "BackboneConfig.taps must be None or 1 to 16 names"),
+        (lambda: TrainingConfig(epochs=10**12), "TrainingConfig.epochs must be at most 1,000,000"),
+        (lambda: TrainingConfig(epochs=10**5000), "found a number of thousands of digits"),
+        (lambda: TrainingConfig(batch_size=10**9), "TrainingConfig.batch_size must be at most 100,000"),
+        (lambda: TrainingConfig(weight_decay=float("nan")), "TrainingConfig.weight_decay must be"),
+        (lambda: TrainingConfig(milestones=(0.5,) * 10**4), "TrainingConfig.milestones must be at most 1000 items"),
+        (lambda: Category(10**30, "a"), "Category.id must be a whole number of 64 bits"),
+        (
+            lambda: DetectorConfig(BackboneConfig("tiny"), head=HeadConfig(pool_size=64, units=(16_384,))),
+            "HeadConfig.units must be at most 953 in the first layer, which has 1,048,576 inputs, found (16384,)",
+        ),
+        (lambda: TrainingConfig(schedule=["step"]), "TrainingConfig.schedule must be one of step, cosine"),
+        (lambda: RPNConfig.from_dict({**OF_0_1, "box_loss": 3}), "RPNConfig.box_loss must be an object, found 3"),
+        (lambda: RPNConfig.from_dict({1: 2, "x": 3}), "RPNConfig has no field 1"),
         (lambda: preset("vgg16", (Category(1, "a"), Category(1, "b"))), "free of repeated ids"),
         (lambda: preset("vgg16", (Category(1, "a"), Category(2, "a"))), "free of repeated names"),
         (lambda: preset("yolo"), "unknown model 'yolo': expected one of vgg16"),
@@ -76,6 +115,12 @@ def test_lists_and_whole_numbers_are_taken_where_tuples_and_floats_are_meant():
     assert config == AnchorConfig(sizes=((16.0, 32.0),), ratios=(1.0,))
     assert all(type(size) is float for size in config.sizes[0])
     assert type(TrainingConfig(learning_rate=np.float32(1)).learning_rate) is float
+
+
+def test_an_error_repeats_little_of_a_long_value():
+    with pytest.raises(InputError) as caught:
+        BackboneConfig.from_dict({"name": [1] * 10**5})
+    assert len(str(caught.value)) < 150
 
 
 def test_a_missing_field_is_named():

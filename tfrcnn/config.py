@@ -14,13 +14,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfrcnn.config_base import Config
+from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH, MatchedConfig
 from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
 from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
 from tfrcnn.config_rpn import MatchConfig as MatchConfig
-from tfrcnn.config_rpn import MatchedConfig
 from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
 from tfrcnn.config_rpn import RPNConfig as RPNConfig
 from tfrcnn.config_training import TrainingConfig as TrainingConfig
+
+# Far above any use, as in `config_rpn`.
+MAX_DETECTIONS = 100_000  # per image
+MAX_CATEGORIES = 100_000
+MAX_DENSE_WEIGHTS = 10**9  # of the head's first dense layer; VGG-16 has a tenth
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ class ImageConfig(Config):
         sizes = self.static_size or (self.divisor,)
         fits = all(side >= 1 and side % self.divisor == 0 for side in sizes)
         self._require(fits, "static_size", f"two positive multiples of {self.divisor}")
+        self._require(min(self.std) >= 1e-6, "std", "at least 1e-06")
+        self._require_at_most(static_size=MAX_LENGTH, min_size=MAX_LENGTH, max_size=MAX_LENGTH)
+        self._require_at_most(divisor=4096, mean=1e6, std=1e6)
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,8 @@ class BackboneConfig(Config):
 
     def _check_ranges(self) -> None:
         self._require(self.norm_epsilon is None or self.norm_epsilon >= 0, "norm_epsilon", "None or at least 0")
+        self._require_at_most(norm_epsilon=1)
+        self._require(self.taps is None or 1 <= len(self.taps) <= 16, "taps", "None or 1 to 16 names of layers")
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class FPNConfig(Config):
 
     def _check_ranges(self) -> None:
         self._require(self.channels >= 1, "channels", "at least 1")
+        self._require_at_most(channels=MAX_CHANNELS)
 
 
 @dataclass(frozen=True)
@@ -165,6 +176,9 @@ class HeadConfig(MatchedConfig):
         self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
+        self._require(len(self.convs) <= 16, "convs", "at most 16 convolutions")
+        self._require(len(self.units) <= 8, "units", "at most 8 layers")
+        self._require_at_most(pool_size=64, sampling_ratio=64, convs=MAX_CHANNELS, units=16_384, box_weights=1e6)
 
 
 @dataclass(frozen=True)
@@ -190,6 +204,7 @@ class DetectionConfig(Config):
         self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
         self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
         self._require(self.max_detections >= 1, "max_detections", "at least 1")
+        self._require_at_most(max_detections=MAX_DETECTIONS, min_size=MAX_LENGTH)
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,12 @@ class DetectorConfig(Config):
     def _check_ranges(self) -> None:
         for values, what in (([c.id for c in self.categories], "ids"), ([c.name for c in self.categories], "names")):
             self._require(len(set(values)) == len(values), "categories", f"free of repeated {what}")
+        self._require(len(self.categories) <= MAX_CATEGORIES, "categories", f"at most {MAX_CATEGORIES:,}")
+        # Each bound alone still lets the first dense layer of the head grow beyond any memory.
+        channels = self.head.convs[-1] if self.head.convs else self.fpn.channels if self.fpn else 512
+        inputs = channels * self.head.pool_size**2
+        expected = f"at most {MAX_DENSE_WEIGHTS // inputs:,} in the first layer, which has {inputs:,} inputs"
+        self.head._require(inputs * self.head.units[0] <= MAX_DENSE_WEIGHTS, "units", expected)
 
     @property
     def num_classes(self) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import numbers
 import types
 import typing
+from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 from tfrcnn.errors import InputError
 
 T = TypeVar("T", bound="Config")
+
+MAX_ITEMS = 1000  # of a tuple of numbers
+MAX_SHOWN = 80  # characters of a wrong value that an error repeats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +23,8 @@ class Config:
     """Base of all configurations: conversion to and from plain JSON values, with checks of types and ranges.
 
     Lists become tuples and whole numbers become floats where the field's type says so. Any other value of the wrong
-    type raises an `InputError`, however the configuration is made.
+    type raises an `InputError`, however the configuration is made. Numbers are finite, and each has an upper bound far
+    above any use, so that a damaged or hostile file cannot fill the memory.
     """
 
     def __post_init__(self) -> None:
@@ -27,6 +33,8 @@ class Config:
             value = _build(hints[field.name], getattr(self, field.name), f"{type(self).__name__}.{field.name}")
             object.__setattr__(self, field.name, value)  # the dataclass is frozen
         self._check_ranges()
+        for field in dataclasses.fields(self):
+            self._require(all(map(math.isfinite, _numbers(getattr(self, field.name)))), field.name, "finite")
 
     def _check_ranges(self) -> None:
         """Check what the types do not say; subclasses call `_require`."""
@@ -56,7 +64,33 @@ class Config:
 
     def _require(self, condition: bool, name: str, expected: str) -> None:
         if not condition:
-            raise InputError(f"{type(self).__name__}.{name} must be {expected}, found {getattr(self, name)!r}")
+            raise InputError(f"{type(self).__name__}.{name} must be {expected}, found {shown(getattr(self, name))}")
+
+    def _require_at_most(self, **limits: float) -> None:
+        """Check upper bounds of fields: numbers by value; tuples by their length and their largest number."""
+        for name, limit in limits.items():
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                self._require(len(value) <= MAX_ITEMS, name, f"at most {MAX_ITEMS} items")
+            self._require(all(number <= limit for number in _numbers(value)), name, f"at most {limit:,}")
+
+
+def shown(value: object) -> str:
+    """Write a value for an error, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        text = "a number of thousands of digits"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield the absolute values of the numbers in nested tuples."""
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, (int, float)):
+        yield abs(value)
 
 
 def _plain(value: Any) -> Any:
@@ -79,24 +113,29 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _build_tuple(arguments, value, where)
     if origin is Literal:
-        if value not in arguments:
-            raise InputError(f"{where} must be one of {', '.join(map(str, arguments))}, found {value!r}")
+        if not isinstance(value, str) or value not in arguments:
+            raise InputError(f"{where} must be one of {', '.join(map(str, arguments))}, found {shown(value)}")
         return value
     kind = origin or kind  # dict[str, Any] is checked as a dict
     accepted = {float: numbers.Real, int: numbers.Integral}.get(kind, kind)  # NumPy's numbers too
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
-        raise InputError(f"{where} must be {kind.__name__}, found {value!r}")
-    return kind(value)
+        raise InputError(f"{where} must be {kind.__name__}, found {shown(value)}")
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise InputError(f"{where} must be a whole number of 64 bits, found {shown(value)}")
+    try:
+        return kind(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return math.inf if value > 0 else -math.inf
 
 
 def _build_config(kind: type[T], value: Any, where: str) -> T:
     if not isinstance(value, dict):
-        raise InputError(f"{where} must be an object, found {value!r}")
+        raise InputError(f"{where} must be an object, found {shown(value)}")
     value = kind._upgraded(value)
     fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(value) - set(fields))
+    unknown = sorted(set(value) - set(fields), key=str)
     if unknown:
-        raise InputError(f"{where} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
+        raise InputError(f"{where} has no field {shown(unknown[0])}; its fields are {', '.join(fields)}")
     unset = dataclasses.MISSING
     required = [name for name, f in fields.items() if f.default is unset and f.default_factory is unset]
     missing = sorted(name for name in required if name not in value)
@@ -108,7 +147,7 @@ def _build_config(kind: type[T], value: Any, where: str) -> T:
 
 def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
-        raise InputError(f"{where} must be a list, found {value!r}")
+        raise InputError(f"{where} must be a list, found {shown(value)}")
     if kinds[-1] is Ellipsis:
         kinds = (kinds[0],) * len(value)
     elif len(value) != len(kinds):

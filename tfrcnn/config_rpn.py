@@ -11,6 +11,11 @@ from typing import Any, Literal
 from tfrcnn.config_base import Config
 from tfrcnn.deprecation import warn_deprecated
 
+# Far above any use: these keep a damaged or hostile file from filling the memory.
+MAX_LENGTH = 100_000  # pixels
+MAX_CHANNELS = 4096  # of a convolution
+MAX_PROPOSALS = 1_000_000  # more than the anchors of an image of 1333 x 1333 pixels
+
 
 @dataclass(frozen=True)
 class AnchorConfig(Config):
@@ -43,6 +48,9 @@ class AnchorConfig(Config):
         self._require(same, "sizes", "the same number at every level, since the RPN's head is shared")
         self._require(bool(self.ratios) and min(self.ratios) > 0, "ratios", "positive numbers")
         self._require(0 <= self.offset <= 1, "offset", "in [0, 1]")
+        self._require(len(self.sizes) <= 16, "sizes", "at most 16 levels")
+        self._require(self.per_cell <= 1000, "sizes", "at most 1,000 anchors at each position, with these ratios")
+        self._require_at_most(sizes=MAX_LENGTH, ratios=1000)
 
     @property
     def per_cell(self) -> int:
@@ -88,6 +96,7 @@ class MatchConfig(Config):
         self._require(0 <= self.background_iou <= self.foreground_iou, "background_iou", "in [0, foreground_iou]")
         self._require(self.samples >= 1, "samples", "at least 1")
         enough = 0 < self.positive_fraction <= 1 and self.samples * self.positive_fraction >= 1
+        self._require_at_most(samples=100_000)
         self._require(enough, "positive_fraction", f"in [1 / samples, 1], with {self.samples} samples")
 
 
@@ -108,6 +117,7 @@ class BoxLossConfig(Config):
 
     def _check_ranges(self) -> None:
         self._require(self.beta >= 0, "beta", "at least 0")
+        self._require_at_most(beta=1e6)
 
 
 class MatchedConfig(Config):
@@ -127,8 +137,11 @@ class MatchedConfig(Config):
         match = values.get("match")
         if not isinstance(match, dict) or "beta" not in match:
             return values
-        match = dict(match)
-        return {**values, "box_loss": {**values.get("box_loss", {}), "beta": match.pop("beta")}, "match": match}
+        match, box_loss = dict(match), values.get("box_loss", {})
+        beta = match.pop("beta")
+        if isinstance(box_loss, dict):
+            box_loss = {**box_loss, "beta": beta}
+        return {**values, "box_loss": box_loss, "match": match}
 
 
 @dataclass(frozen=True)
@@ -158,6 +171,7 @@ class RPNConfig(MatchedConfig):
         self._require(self.channels is None or self.channels >= 1, "channels", "None or at least 1")
         self._require(self.convs >= 1, "convs", "at least 1")
         self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
+        self._require_at_most(channels=MAX_CHANNELS, convs=16, box_loss_weight=1e6)
 
 
 @dataclass(frozen=True)
@@ -194,3 +208,4 @@ class ProposalConfig(Config):
         self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
         self._require(self.min_size >= 0, "min_size", "at least 0")
         self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
+        self._require_at_most(pre_nms_top_n=MAX_PROPOSALS, post_nms_top_n=MAX_PROPOSALS, min_size=MAX_LENGTH)

@@ -84,3 +84,15 @@ class TrainingConfig(Config):
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
         self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")
         self._require(0 <= self.color_jitter <= 1, "color_jitter", "in [0, 1]")
+        self._require_at_most(
+            epochs=1_000_000,
+            batch_size=100_000,
+            learning_rate=1e6,
+            bias_learning_rate_scale=1e6,
+            weight_decay=1e6,
+            milestones=1,
+            warmup_steps=10**9,
+            gradient_clip_norm=1e9,
+            frozen_stages=1000,
+            scale_jitter=100,
+        )

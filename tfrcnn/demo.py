@@ -26,7 +26,7 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import build_detector, preset
-from tfrcnn.training.folder import SETUP, is_complete
+from tfrcnn.training.folder import SETUP, is_complete, read_setup
 from tfrcnn.training.run import Run, load_run, train
 
 MODEL = "tiny_fpn"
@@ -96,7 +96,7 @@ def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epoch
     defaults = preset(MODEL, datasets["train"].categories)
     training = training_on_digits(epochs)
     is_begun = (out / SETUP).is_file()
-    if is_begun and (saved := TrainingConfig.from_dict(read_json(out / SETUP)["training"])) != training:
+    if is_begun and (saved := TrainingConfig.from_dict(read_setup(out)["training"])) != training:
         raise InputError(f"{out}: expected a run with {training}, found {saved}: remove it, or choose another folder")
     if is_begun and is_complete(out):
         return load_run(out)

@@ -75,5 +75,7 @@ def read_json(path: str | Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise InputError(f"{path}: not JSON that can be read: it is nested too deeply") from error
+    except ValueError as error:  # of the syntax or the encoding, or a number of thousands of digits
         raise InputError(f"{path}: not JSON: {error}") from error

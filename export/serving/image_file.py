@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
 
 MAX_SEGMENTS = 2000  # of a JPEG before its pixels; the longest ICC profiles and depth maps have a few hundred
-MAX_CHUNKS = 100_000  # of a PNG that are searched for its orientation; encoders write one per 8 KiB and more
+MAX_CHUNKS = 10_000  # of a PNG before its pixels; encoders write about ten
 MAX_SCANS = 64  # of a progressive JPEG: each one passes over all pixels; encoders write about ten
 _ORIENTATION = 0x0112  # EXIF's tag
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -95,16 +96,21 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def png_orientation(data: bytes) -> int:
-    """Return the EXIF orientation 1..8 of a PNG file; 1 if it has none or is another file."""
+    """Return the EXIF orientation 1..8 of a PNG file, as `tfrcnn.read_image` applies it.
+
+    It is in a chunk before the pixels, whose checksum is right; 1 if there is none, or for another file.
+    """
     at = 8
     if data[:8] != _PNG or b"eXIf" not in data:
         return 1
     for _ in range(MAX_CHUNKS):
-        if at + 8 > len(data):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind in (b"IDAT", b""):
             break
-        length, kind = struct.unpack_from(">I4s", data, at)
-        if kind == b"eXIf":
-            return _exif_orientation(data[at + 8 : at + 8 + length])
+        body = data[at + 8 : at + 8 + length]
+        checksum = data[at + 8 + length : at + 12 + length]
+        if kind == b"eXIf" and zlib.crc32(kind + body).to_bytes(4, "big") == checksum:
+            return _exif_orientation(body)
         at += 12 + length
     return 1
 

@@ -6,6 +6,7 @@ import pickle
 import re
 import struct
 import sys
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -384,3 +385,41 @@ def test_nothing_of_torch_is_imported(tmp_path: Path) -> None:
     had = {name for name in sys.modules if name.split(".")[0] == "torch"}
     read_checkpoint(write_zip(tmp_path / "a.pth", STATE))
     assert {name for name in sys.modules if name.split(".")[0] == "torch"} == had
+
+
+@pytest.mark.parametrize("keys", [4000, 20_000])
+@pytest.mark.parametrize("separate", [True, False], ids=["arrays of the same bytes", "one array"])
+def test_thousands_of_names_of_one_array_are_refused_at_once(tmp_path: Path, keys: int, separate: bool) -> None:
+    """Converted one by one, they would take 13 GB."""
+    data = bytes(200_000)
+    function = name_of("numpy.core.numeric._frombuffer")
+    dtype = name_of("numpy.dtype") + b"U\x02f2\x85R"
+    begin = b"}" + b"B" + len(data).to_bytes(4, "little") + data + b"q\x00" + b"0" + dtype + b"q\x01" + b"0"
+    array = function + b"(h\x00h\x01J" + (100_000).to_bytes(4, "little") + b"\x85U\x01CtR"
+    first = array + b"q\x02" + b"0"
+    entries = b"".join(text_of(f"w{i}") + (array if separate else b"h\x02") for i in range(keys))
+    started = time.monotonic()
+    assert "many names share one array" in refusal(raw(tmp_path / "a.pkl", begin, first, b"(", entries, b"u"))
+    assert time.monotonic() - started < 60
+
+
+def test_names_may_share_an_array_as_tied_weights_do(tmp_path: Path) -> None:
+    weight = np.ones((64, 64), np.float16)
+    arrays = read_checkpoint(write_plain(tmp_path / "a.pkl", {"a": weight, "b": weight, "c": weight})).arrays
+    assert [array.dtype for array in arrays.values()] == [np.float32] * 3
+
+
+def test_tuples_that_share_their_items_do_not_hang_the_reader(tmp_path: Path) -> None:
+    """As the key of a dict, the hash of the last one would take 2**60 steps."""
+    pairs = b")q\x00" + b"".join(b"h%bh%b\x86q%b" % ((bytes([i]),) * 2 + (bytes([i + 1]),)) for i in range(60))
+    assert "share their items" in refusal(raw(tmp_path / "a.pkl", b"}", pairs, b"K\x01s"))
+    wide = b")q\x00" + b"".join(b"(" + (b"h" + bytes([i])) * 3000 + b"tq" + bytes([i + 1]) for i in range(3))
+    assert "share their items" in refusal(raw(tmp_path / "a.pkl", b"}", wide, b"K\x01s"))
+    assert "nested deeply" in refusal(raw(tmp_path / "a.pkl", b")" + b"\x85" * 2_000_000))
+
+
+def test_a_name_of_a_million_prefixes_does_not_hang_the_reader(tmp_path: Path) -> None:
+    path = write_plain(tmp_path / "a.pkl", {"module." * 150_000 + "w": np.ones(200_000, np.float32)})
+    started = time.monotonic()
+    assert len(read_checkpoint(path).arrays) == 1
+    assert time.monotonic() - started < 10

@@ -215,5 +215,5 @@ def _parsed(text: str) -> tuple[str, Any]:
         raise InputError(f"--set: expected FIELD=VALUE, found {text!r}")
     try:
         return name, json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # text, or a number or nesting that no field takes
         return name, value

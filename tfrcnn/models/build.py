@@ -15,7 +15,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import Category, DetectorConfig
+from tfrcnn.config import Category, DetectorConfig, TrainingConfig
+from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, read_json, write_json
 from tfrcnn.kernels import Kernels, find_kernels
@@ -166,7 +167,10 @@ def load_detector(
     """
     kernels = find_kernels(roi_align or kernels)
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
-    detector = build_blank_detector(config, precision, kernels, backbone=backbone)
+    try:
+        detector = build_blank_detector(config, precision, kernels, backbone=backbone)
+    except InputError as error:
+        raise InputError(f"{Path(folder) / CONFIG}: {error}") from error
     restore_detector(detector, folder)
     return detector
 
@@ -203,7 +207,32 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     for key in ("weights", "detector"):
         if key not in description:
             raise InputError(f"{path}: {key} is missing")
+    _check_weights(path, description["weights"])
+    extra = description.setdefault("extra", {})
+    if not isinstance(extra, dict):
+        raise InputError(f"{path}: extra must be an object, found {shown(extra)}")
+    try:
+        DetectorConfig.from_dict(description["detector"])
+        if "training" in extra:
+            TrainingConfig.from_dict(extra["training"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return description
+
+
+def _check_weights(path: Path, name: Any) -> None:
+    """Check the name of a detector's weights: a file in the folder of `path`, its description."""
+    expected = f"{path}: weights must be the name of a file in the same folder, found {shown(name)}"
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise InputError(expected)
+    try:
+        (path.parent / name).is_file()  # whether the name can be one
+        target = (path.parent / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, or no text for a file system
+        raise InputError(expected) from error
+    # A link may lead anywhere, as ".." may.
+    if target.parent != path.parent.resolve():
+        raise InputError(f"{expected}, a link out of it")
 
 
 def anchor_strides(config: DetectorConfig) -> tuple[int, ...]:

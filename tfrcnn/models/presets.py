@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import Category, DetectorConfig, TrainingConfig
+from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models.build import read_description
@@ -56,7 +57,7 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
     """
     start = _read(Path(name)) if name.endswith(SUFFIX) else PRESETS.get(name)
     if start is None:
-        raise InputError(f"unknown model {name!r}: expected one of {', '.join(PRESETS)}, or FILE{SUFFIX}")
+        raise InputError(f"unknown model {shown(name)}: expected one of {', '.join(PRESETS)}, or FILE{SUFFIX}")
     detector = with_image_size(start.detector, image_size).replace(categories=tuple(categories))
     return Preset(detector, start.training, start.summary)
 
@@ -136,18 +137,23 @@ def _read(path: Path) -> Preset:
         InputError: there is no such file or preset; the name is taken; a field is unknown, or a value out of range.
             The message names the file.
     """
-    if not path.is_file():
-        raise InputError(f"model: expected a preset's name or its file, found no file at {path}")
+    try:
+        is_file = path.is_file()
+    except OSError:  # for example a name that is too long
+        is_file = False
+    if not is_file:
+        raise InputError(f"model: expected a preset's name or its file, found no file at {shown(str(path))}")
     if path.stem in PRESETS:
         raise InputError(f"{path}: {path.stem} is one of the library's presets: give the file another name")
     values = read_json(path)
     parts = ("detector", "training")
     if not isinstance(values, dict) or set(values) - {"preset", *parts, "summary"}:
-        raise InputError(f"{path}: expected an object of preset, detector, training and summary, found {values!r:.200}")
-    if (base := PRESETS.get(str(values.get("preset")))) is None:
-        raise InputError(f"{path}: preset must be one of {', '.join(PRESETS)}, found {values.get('preset')!r}")
+        raise InputError(f"{path}: expected an object of preset, detector, training and summary, found {shown(values)}")
+    name = values.get("preset")
+    if not isinstance(name, str) or (base := PRESETS.get(name)) is None:
+        raise InputError(f"{path}: preset must be one of {', '.join(PRESETS)}, found {shown(name)}")
     if not isinstance(summary := values.get("summary", f"as {path} says"), str):
-        raise InputError(f"{path}: summary must be text, found {summary!r:.200}")
+        raise InputError(f"{path}: summary must be text, found {shown(summary)}")
     for field in ("preset", "categories"):
         if isinstance(values.get("detector"), dict) and field in values["detector"]:
             raise InputError(f"{path}: expected no detector.{field}, which a preset cannot set")

@@ -11,10 +11,12 @@ A run is resumed only if all of it is the same.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrcnn.config import TrainingConfig
+from tfrcnn.config import DetectorConfig, TrainingConfig
+from tfrcnn.config_base import Config, shown
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json, write_json
@@ -25,6 +27,28 @@ SETUP = "training.json"
 STATE = "training_state.npz"
 FORMAT = 2
 _MAX_SHOWN = 5  # differences in an error message
+
+
+@dataclass(frozen=True)
+class Source(Config):
+    """A data set in `training.json`, see `data_identity`."""
+
+    source: str
+    images: int
+    annotations: str
+
+
+@dataclass(frozen=True)
+class Setup(Config):
+    """The content of `training.json`."""
+
+    format: int
+    train: Source
+    validation: Source | None
+    metric: str
+    training: TrainingConfig
+    detector: DetectorConfig
+    options: dict[str, Any]
 
 
 def data_identity(dataset: Dataset) -> dict[str, Any]:
@@ -69,12 +93,18 @@ def read_setup(out: Path) -> dict[str, Any]:
         InputError: there is no run, or an earlier release of tfrcnn wrote it.
     """
     check_folder(out, resume=True)
-    setup: dict[str, Any] = read_json(out / SETUP)
+    setup: Any = read_json(out / SETUP)
+    if not isinstance(setup, dict):
+        raise InputError(f"{out / SETUP} must be an object, found {shown(setup)}")
     if setup.get("format") != FORMAT:
         raise InputError(
             f"{out / SETUP} was written by tfrcnn 0.1, whose runs cannot be resumed: use the detector in {out} as it "
             "is, or start a new run from it (--init)"
         )
+    try:
+        Setup.from_dict(setup)
+    except InputError as error:
+        raise InputError(f"{out / SETUP}: {error}") from error
     return setup
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.errors import InputError
-from tfrcnn.weights.restricted_pickle import Call, Lazy, Sealed
+from tfrcnn.weights.restricted_pickle import Call, Lazy, Sealed, is_count
 
 _NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 
@@ -25,14 +25,16 @@ class Dtype(Sealed):
     __slots__ = ("dtype",)
 
     def __init__(self, code: Any, *flags: object) -> None:
-        if code not in _NUMBERS:
-            raise InputError(f"expected arrays of numbers, found numpy type {code!r}")
+        # A hash or a text of nested tuples that share their items can take for ever.
+        if not isinstance(code, str) or code not in _NUMBERS:
+            kind = repr(code) if isinstance(code, str) else f"given by a {type(code).__name__}"
+            raise InputError(f"expected arrays of numbers, found numpy type {kind}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
         order = state[1]
         if order not in ("<", ">", "|"):
-            raise InputError(f"expected a byte order, found {order!r}")
+            raise InputError("expected a byte order, found another value")
         self.dtype = self.dtype.newbyteorder(order)
 
 
@@ -60,7 +62,7 @@ def _filled(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
         data = data.encode("latin1")
     if not isinstance(dtype, Dtype) or not isinstance(data, bytes | bytearray) or order not in ("C", "F"):
         raise InputError("expected arrays of numbers, found another kind of array")
-    if not isinstance(shape, tuple) or not all(type(side) is int and side >= 0 for side in shape):
+    if not (isinstance(shape, tuple) and len(shape) <= 32 and all(map(is_count, shape))):
         raise InputError("expected an array's shape as whole numbers, found other values")
     if math.prod(shape) * dtype.dtype.itemsize != len(data):
         raise InputError(f"expected {math.prod(shape)} numbers of an array, found {len(data)} bytes")
@@ -80,7 +82,7 @@ def _scalar(dtype: Any, data: Any) -> Array:
 def _encode(text: str, encoding: str) -> bytes:
     """Return bytes: protocol 2 has none, so Python 3 writes them as a text to encode."""
     if encoding != "latin1":
-        raise InputError(f"expected bytes written as latin1, found {encoding!r}")
+        raise InputError("expected bytes written as latin1, found another encoding")
     return text.encode("latin1")
 
 

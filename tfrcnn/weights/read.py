@@ -67,7 +67,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         file_format, read = _READERS[recognise(path)]
-        return Checkpoint(path, file_format, clean(_guarded(read, path)))
+        arrays = _guarded(read, path)
+        if file_format != "npz":
+            _check_size(arrays, path.stat().st_size)
+        return Checkpoint(path, file_format, clean(arrays))
     except InputError as error:
         raise InputError(f"{path}: {one_line(error, 500)}") from error
 
@@ -82,6 +85,24 @@ def _guarded(read: _Reader, path: Path) -> dict[str, np.ndarray]:
         raise InputError(
             f"expected a whole file, found a damaged one ({type(error).__name__}: {one_line(error)})"
         ) from error
+
+
+# Half precision that became float32 takes twice its bytes in the file; the rest is for tied weights.
+_MAX_SHARING = 8
+
+
+def _check_size(arrays: dict[str, np.ndarray], file_size: int) -> None:
+    """Check that the arrays are in proportion to their file, before they are converted.
+
+    Names may share an array, as tied weights do. A small file in which thousands of names share a large one would take
+    the memory and time of a large file.
+    """
+    total = sum(array.nbytes for array in arrays.values())
+    if total > _MAX_SHARING * file_size:
+        raise InputError(
+            f"expected weights in proportion to the file's {file_size} bytes, found {total} bytes in {len(arrays)} "
+            "arrays: many names share one array"
+        )
 
 
 # Weights hardly compress. An archive that inflates more is made to fill the memory.

@@ -1,13 +1,13 @@
 """Load untrusted pickles: import nothing, and call nothing but stand-ins.
 
 A pickle is a program: it can name any function of any module and call it. This loader looks up every name in a table of
-stand-ins and refuses names that are not there. Three rules keep the stand-ins harmless:
+stand-ins and refuses names that are not there. Four rules keep the load harmless:
 
 - They only hold or check values. None of them imports, opens, evaluates, or looks up an attribute by name.
 - Each defines `__setstate__`, because pickle would otherwise let a file set its attributes (BUILD).
 - The opcodes are checked first. Only those that torch, numpy and Python write for data may occur.
 
-A hostile file can still end the process: Python overflows its stack on tuples nested a million deep.
+- Tuples may be nested a few times only, since Python hashes and deletes them by recursion.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pickle
 import pickletools
 from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,6 +85,9 @@ COMMON_GLOBALS: Mapping[str, Any] = {
     "torch.device": Ignored,
 }
 
+MAX_DEPTH = 50  # of nested tuples; torch nests them three deep
+MAX_ITEMS = 1_000_000  # of a tuple and the tuples in it
+
 # The opcodes of protocols 2 to 5 for numbers, texts, bytes, lists, tuples, dicts, named objects and torch's storages.
 _OPCODES = {
     *("PROTO", "FRAME", "STOP", "MARK", "POP", "POP_MARK", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET"),
@@ -146,6 +149,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _check_opcodes(file: BytesIO) -> None:
+    tuples = _Tuples()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         index = int(argument or 0) if opcode.name == "LONG_BINPUT" else 0
         if opcode.name not in _OPCODES:
@@ -153,6 +157,63 @@ def _check_opcodes(file: BytesIO) -> None:
         # The unpickler allocates a memo as long as the largest index: an index of 2**32 takes 64 GB.
         if index > count:
             raise InputError(f"expected the pickle's memo in order, found index {index} at opcode {count}")
+        if (tuples.after(opcode, argument) or _Shape()).exceeds():
+            raise InputError("expected a state dict, found tuples that are nested deeply or share their items")
+
+
+class _Shape(NamedTuple):
+    """Of an object: how deep tuples are nested in it, and how many items they have with repetitions."""
+
+    depth: int = 0
+    items: int = 1
+
+    def exceeds(self) -> bool:
+        return self.depth > MAX_DEPTH or self.items > MAX_ITEMS
+
+
+class _Tuples:
+    """The stack and the memo of the unpickler, with the shape of each object in place of it.
+
+    A file of 200 bytes can nest tuples 60 deep, each twice in the next: the hash of the last one, as the key of a dict,
+    takes 2**60 steps. A tuple nested a million deep overflows Python's stack.
+    """
+
+    def __init__(self) -> None:
+        self.stack: list[_Shape | None] = []  # None is a mark
+        self.memo: dict[int, _Shape | None] = {}
+
+    def after(self, opcode: pickletools.OpcodeInfo, argument: Any) -> _Shape | None:
+        """Apply an opcode; return the shape of the object on top of the stack."""
+        stack, name = self.stack, opcode.name
+        if name in ("MEMOIZE", "BINPUT", "LONG_BINPUT"):
+            self.memo[len(self.memo) if argument is None else argument] = stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            stack.append(self.memo[argument])
+        elif name == "MARK":
+            stack.append(None)
+        else:
+            taken = self._take(opcode.stack_before)
+            if name.startswith("TUPLE"):
+                stack.append(_Shape(1 + max((s.depth for s in taken), default=0), 1 + sum(s.items for s in taken)))
+            else:
+                stack.extend([_Shape()] * len(opcode.stack_after))
+        return stack[-1] if stack else None
+
+    def _take(self, kinds: list[Any]) -> list[_Shape]:
+        """Take the objects that an opcode takes from the stack."""
+        taken = []
+        for kind in reversed(kinds):
+            if kind is pickletools.stackslice:
+                while (shape := self.stack.pop()) is not None:
+                    taken.append(shape)
+            elif kind is not pickletools.markobject:
+                taken.append(self.stack.pop() or _Shape())
+        return taken
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value from a pickle is a whole number that can count elements."""
+    return type(value) is int and 0 <= value < 2**62
 
 
 def one_line(text: object, max_length: int = 200) -> str:

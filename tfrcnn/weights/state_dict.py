@@ -14,6 +14,7 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 
 # The prefixes that wrappers add to every key: DataParallel and DistributedDataParallel; torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
+MAX_WRAPPERS = 4  # of a model
 
 
 def state_dict_arrays(value: Any) -> dict[str, np.ndarray]:
@@ -54,7 +55,8 @@ def clean(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         bad = 0 if array.dtype.kind != "f" else array.size - int(np.isfinite(array).sum())
         if bad:
             raise InputError(f"expected finite weights, found {bad} of {array.size} NaN or infinite at {name!r}")
-    while prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in arrays)), ""):
+    for _ in range(MAX_WRAPPERS):
+        prefix = next((p for p in _PREFIXES if all(name.startswith(p) for name in arrays)), "")
         arrays = {name.removeprefix(prefix): array for name, array in arrays.items()}
     return arrays
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from tfrcnn.errors import InputError
 from tfrcnn.weights.numpy_pickle import NUMPY_GLOBALS
-from tfrcnn.weights.restricted_pickle import COMMON_GLOBALS, Call, Lazy, Sealed, load
+from tfrcnn.weights.restricted_pickle import COMMON_GLOBALS, Call, Lazy, Sealed, is_count, load
 from tfrcnn.weights.state_dict import bfloat16_to_float32, standard, state_dict_arrays
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a stream
@@ -89,10 +89,10 @@ class Tensor(Lazy):
         # At most as many elements as the storage has: the size of the file bounds the memory.
         count, last = 1, offset
         for side, step in zip(size, stride):
-            if not _is_count(side) or not _is_count(step):
+            if not is_count(side) or not is_count(step):
                 raise InputError("expected sizes and strides of 0 or more, found others")
             count, last = count * side, last + (side - 1) * step
-        if not _is_count(offset) or count > storage.count or (count and last >= storage.count):
+        if not is_count(offset) or count > storage.count or (count and last >= storage.count):
             raise InputError(f"expected a tensor within its storage of {storage.count}, found size {size} at {offset}")
         self._storage, self._offset, self._size, self._stride = storage, offset, size, stride
 
@@ -124,10 +124,6 @@ def _rebuild_tensor(storage: Any, offset: Any, size: Any, stride: Any, *facts: A
     if len(facts) > 2 and facts[2]:
         raise InputError("expected plain tensors, found one that is negated or conjugated when read")
     return Tensor(storage, offset, size, stride)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 2**62
 
 
 TORCH_GLOBALS: Mapping[str, Any] = {
@@ -213,7 +209,7 @@ class _Storages:
         if not isinstance(reference, tuple) or len(reference) != self.fields or reference[0] != "storage":
             raise InputError("expected references to storages, found another kind")
         _, kind, key, _, count, *part = reference
-        if not isinstance(kind, StorageType) or not isinstance(key, str) or not _is_count(count):
+        if not isinstance(kind, StorageType) or not isinstance(key, str) or not is_count(count):
             raise InputError("expected a storage's type, key and number of elements, found other values")
         if part and part[0] is not None:
             raise InputError("expected whole storages, found a part of one, which torch 0.3 wrote for several GPUs")

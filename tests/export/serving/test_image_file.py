@@ -79,9 +79,11 @@ def test_the_orientation_of_a_png_is_pillows(orientation, order):
     entry = struct.pack(f"{endian}HHIHH", 0x0112, 3, 1, orientation, 0)
     exif = order + struct.pack(f"{endian}HIH", 42, 8, 1) + entry + struct.pack(f"{endian}I", 0)
     chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
-    data = encode("PNG")
-    data = data[:33] + chunk + data[33:]
+    plain = encode("PNG")
+    data = plain[:33] + chunk + plain[33:]  # after the header
     assert image_file.png_orientation(data) == orientation
     upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
     np.testing.assert_array_equal(image_file.turn_upright(PIXELS, orientation), upright)
-    assert image_file.png_orientation(encode("PNG")) == image_file.png_orientation(b"eXIf") == 1
+    assert image_file.png_orientation(plain) == image_file.png_orientation(b"eXIf") == 1
+    assert image_file.png_orientation(data.replace(chunk, chunk[:-1] + b"x")) == 1  # a wrong checksum
+    assert image_file.png_orientation(plain[:-12] + chunk + plain[-12:]) == 1  # behind the pixels

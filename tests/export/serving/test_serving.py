@@ -301,12 +301,12 @@ def test_costly_requests_do_not_hold_up_the_others(url):
 
 
 @pytest.mark.slow
-def test_the_openapi_document_passes_schemathesis(url):
+def test_the_openapi_document_passes_schemathesis(url, tmp_path):
     pytest.importorskip("schemathesis")
     program = Path(sys.executable).with_name("schemathesis")
     document = f"{url[0].partition('/v1')[0]}/openapi.json"
     command = [program, "run", document, "--phases", "coverage,fuzzing", "--max-examples", "5", "--seed", "0"]
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert result.returncode == 0, result.stdout[-3000:]
 
 
