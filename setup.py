@@ -19,6 +19,8 @@ if TENSORFLOW not in CHOICES:
 # The site of `make docs`; latex2mathml renders its equations, so that no page needs a script from another host.
 DOCS = ["latex2mathml>=3.78", "mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
 
+FONTS = ["manimgx-fonts>=2026.9", "noto-cjk-sans-jp-regular>=0.0.1"]
+
 setup(
     name="tfrcnn",
     version=VERSION,
@@ -62,6 +64,8 @@ setup(
     ],
     extras_require={
         "docs": DOCS,
+        # Noto fonts for names in other scripts than Latin, Greek, Cyrillic, Arabic and Hebrew, in pictures and figures
+        "fonts": FONTS,
         "demo": ["scikit-learn>=1.4"],
         "notebooks": ["jupyterlab>=4", "scikit-learn>=1.4"],
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
@@ -73,6 +77,7 @@ setup(
         "tflite": ["ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"],
         "dev": [
             *DOCS,
+            *FONTS,
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
             "build",

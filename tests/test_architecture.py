@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files"}
+BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files", "printable"}
 LEAVES = {*BASE, "boxes", "images", "pixels", "processes", "seeds"}
 LIBRARY = {
     *LEAVES,
@@ -40,6 +40,7 @@ MAY_IMPORT = {
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
+    "printable": set(),
     "seeds": set(),
     "boxes": BASE,
     "images": BASE,
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     "layers": {*LEAVES, "kernels"},
     "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
     "drawing": {*BASE, "data.example", "evaluation"},
-    "visualize": BASE,
+    "visualize": {*BASE, "drawing"},
     "inference": {*LEAVES, "data", "layers", "models"},
     "prediction": {*LEAVES, "data", "evaluation", "inference", "drawing"},
     "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "inference", "drawing"},

@@ -65,6 +65,7 @@ def test_enlarged_picture_has_its_boxes_at_the_same_places():
     assert tuple(picture[450, 150]) == tuple(picture[450, 450]) == color_of(1)
 
 
+@pytest.mark.filterwarnings("ignore:no font has some characters")
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.tuples(st.integers(8, 400), st.integers(8, 400)),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tfrcnn.drawing.fonts import figure_text
 from tfrcnn.drawing.palette import ORANGE, to_hex
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def show_image(axes: Axes, image: ArrayLike, title: str = "") -> None:
     Args:
         axes: matplotlib axes.
         image: [H, W, 3] RGB or [H, W] grey, 0..255.
-        title: text above the image.
+        title: text above the image. It is not read as a formula.
 
     Example:
         figure, axes = plt.subplots()
@@ -34,7 +35,7 @@ def show_image(axes: Axes, image: ArrayLike, title: str = "") -> None:
     height, width = pixels.shape[:2]
     pixels = np.clip(np.round(pixels), 0, 255).astype(np.uint8)
     axes.imshow(pixels, extent=(0, width, height, 0), cmap="gray", vmin=0, vmax=255)
-    axes.set(xlabel="x (pixels)", ylabel="y (pixels)", title=title)
+    axes.set(xlabel="x (pixels)", ylabel="y (pixels)", title=figure_text(title))
 
 
 def show_boxes(axes: Axes, boxes: ArrayLike, color: str = to_hex(ORANGE), label: str = "", **style: Any) -> None:
@@ -44,7 +45,7 @@ def show_boxes(axes: Axes, boxes: ArrayLike, color: str = to_hex(ORANGE), label:
         axes: matplotlib axes.
         boxes: [N, 4] or [4].
         color: any colour that matplotlib knows.
-        label: text in the legend.
+        label: text in the legend. It is not read as a formula.
         style: properties of matplotlib patches, for example linewidth, linestyle, alpha.
 
     Example:
@@ -60,4 +61,4 @@ def show_boxes(axes: Axes, boxes: ArrayLike, color: str = to_hex(ORANGE), label:
         PatchCollection(outlines, facecolor="none", edgecolor=color, **{"linewidth": 1.5, **style}), autolim=False
     )
     if label:  # matplotlib has no legend entry for a collection of outlines
-        axes.plot([], [], color=color, label=label, linestyle=style.get("linestyle", "-"))
+        axes.plot([], [], color=color, label=figure_text(label), linestyle=style.get("linestyle", "-"))

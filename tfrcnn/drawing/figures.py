@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.drawing.fonts import figure_name, figure_text
 from tfrcnn.drawing.palette import line_style
 from tfrcnn.evaluation.confusion import confusion_matrix
 from tfrcnn.evaluation.proposals import ProposalEvaluation
@@ -51,7 +52,7 @@ def plot_precision_recall(evaluation: Evaluation, path: str | Path) -> None:
     for _, curve in curves[3:-3] if len(curves) > MAX_COLORED else ():
         axes.plot(*_ceiling(curve), color="0.8", linewidth=0.8, drawstyle="steps-pre")
     for number, (row, curve) in enumerate(named):
-        label = f"{short_name(row.category.name)}  {_ap((row, curve)):.3f}"
+        label = f"{figure_name(short_name(row.category.name))}  {_ap((row, curve)):.3f}"
         axes.plot(*_ceiling(curve), **line_style(number), label=label, drawstyle="steps-pre")
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.set_title(f"Precision and recall at IoU {evaluation.iou_threshold:g} ({evaluation.counts['images']} images)")
@@ -141,7 +142,7 @@ def plot_confusion(
     """
     matrix = confusion_matrix(dataset, detections, iou, score)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    names = [short_name(category.name) for category in dataset.categories]
+    names = [figure_name(short_name(category.name)) for category in dataset.categories]
     size = len(matrix)
     side = min(4.0 + 0.42 * size, 16.0)
     figure, (axes,) = _panels((side + 1.0, side), grid=False)
@@ -184,7 +185,7 @@ def _draw_lines(
     for number, name in enumerate(names):
         rows = [(x, row) for x, row in zip(position, history) if _is_number(row.get(name))]
         style = line_style(number)
-        label: str | None = name
+        label: str | None = figure_text(name)
         for phase in dict.fromkeys(row.get("phase") for _, row in rows):
             points = [(x, row[name]) for x, row in rows if row.get("phase") == phase]
             x, y = np.array(points, np.float64).T

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tfrcnn.data.example import Example, ImageDetections
+from tfrcnn.drawing.fonts import visible_name
 from tfrcnn.drawing.palette import BLACK, WHITE, Color, color_of
-from tfrcnn.drawing.pen import Box, Pen, fit_text, line_height, load_font
+from tfrcnn.drawing.pen import Box, Font, Pen, fit_text
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.inputs import pairwise_iou
 from tfrcnn.files import atomic
@@ -140,19 +141,19 @@ def contact_sheet(
     columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     width, height = max(tile.width for tile in tiles), max(tile.height for tile in tiles)
-    font = load_font(max(14, round(height / 26)))
-    line = line_height(font)
+    font = Font(max(14, round(height / 26)))
+    line = font.line_height
     gap, below, above = max(6, width // 40), (line if captions else 0), (round(1.8 * line) if title else 0)
     sheet = Image.new("RGB", (columns * (width + gap) + gap, above + rows * (height + below + gap) + gap), WHITE)
     draw = ImageDraw.Draw(sheet)
     if title:
-        draw.text((gap, gap), fit_text(title, font, sheet.width - 2 * gap), BLACK, font)
+        font.draw(draw, (gap, gap), fit_text(title, font, sheet.width - 2 * gap), BLACK)
     for number, tile in enumerate(tiles):
         x = gap + (number % columns) * (width + gap)
         y = gap + above + (number // columns) * (height + below + gap)
         sheet.paste(tile, (x + (width - tile.width) // 2, y + (height - tile.height) // 2))
         if captions is not None:
-            draw.text((x, y + height), fit_text(captions[number], font, width), BLACK, font)
+            font.draw(draw, (x, y + height), fit_text(captions[number], font, width), BLACK)
     save_png(sheet, path)
 
 
@@ -183,7 +184,7 @@ def _entries(
             f"picture: expected labels in 0..{len(names) - 1}, found {int(labels.min())}..{int(labels.max())}"
         )
     outlines = (boxes[:, [1, 0, 3, 2]] * scale).tolist()
-    texts = [names[label] for label in labels.tolist()]
+    texts = [visible_name(names[label]) for label in labels.tolist()]
     if scores is not None:
         texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores)]
     order = range(len(boxes)) if scores is None else np.argsort(scores, kind="stable")

@@ -6,9 +6,11 @@ Lines and letters scale with the picture, so that a thumbnail and a photograph o
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tfrcnn.drawing import fonts
 from tfrcnn.drawing.palette import BLACK, WHITE, Color
 
 # Fractions of the longer side: 3 px lines and 16 px letters on a picture of 640. The minima are what can still be read.
@@ -16,7 +18,53 @@ LINE, MIN_LINE = 1 / 240, 1
 FONT, MIN_FONT = 1 / 40, 10
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2: Pillow's order
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+class Font:
+    """Draws text of any script in one size.
+
+    Attributes:
+        size: height of the letters in pixels.
+        base: font of ASCII text, the same on every machine. It sets the height of a line.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.base = ImageFont.load_default(size)
+        self._loaded: dict[str, Any] = {fonts.BASE: self.base}
+
+    @property
+    def line_height(self) -> int:
+        """The height of a line of text in pixels."""
+        return math.ceil(self.base.getbbox("Ågjy")[3] * 1.1)
+
+    def getlength(self, text: str) -> float:
+        """Return the width of text in pixels."""
+        return float(sum(font.getlength(part) for font, part in self._runs(text)))
+
+    def draw(self, canvas: ImageDraw.ImageDraw, position: tuple[float, float], text: str, color: Any) -> None:
+        """Draw text from the upper left corner of its line."""
+        x, y = position
+        for font, part in self._runs(text):
+            if font is self.base:
+                canvas.text((x, y), part, color, font)
+            else:
+                canvas.text((x, y + self.size), part, color, font, anchor="ls")  # `base` is `size` above its baseline
+            x += font.getlength(part)
+
+    def getmask(self, text: str) -> Any:
+        """Return the ink of text as an image of Pillow's core, as Pillow's fonts do."""
+        picture = Image.new("L", (max(1, math.ceil(self.getlength(text))), 2 * self.line_height))
+        self.draw(ImageDraw.Draw(picture), (0, 0), text, 255)
+        return picture.im
+
+    def _runs(self, text: str) -> list[tuple[Any, str]]:
+        return [(self._load(path), part) for path, part in fonts.runs(fonts.visible(text))]
+
+    def _load(self, path: str) -> Any:
+        if path not in self._loaded:
+            self._loaded[path] = ImageFont.truetype(path, self.size)
+        return self._loaded[path]
 
 
 class Pen:
@@ -33,7 +81,7 @@ class Pen:
         self.size = picture.size
         self.draw = ImageDraw.Draw(picture)
         self.line = max(MIN_LINE, round(max(picture.size) * LINE))
-        self.font = load_font(max(MIN_FONT, round(max(picture.size) * FONT)))
+        self.font = Font(max(MIN_FONT, round(max(picture.size) * FONT)))
         self.tags: list[Box] = []
 
     def outline(self, box: Box, color: Color, dashed: bool = False) -> None:
@@ -57,7 +105,7 @@ class Pen:
         width, height = self.size
         pad = self.line
         text = fit_text(text, self.font, width - 2 * pad)
-        tag_width, tag_height = self.font.getlength(text) + 2 * pad, line_height(self.font)
+        tag_width, tag_height = self.font.getlength(text) + 2 * pad, self.font.line_height
         xs = [min(max(x, 0), width - tag_width) for x in (box[0], box[2] - tag_width)]
         places = [box[1] - tag_height, box[3], box[1], box[3] - tag_height]
         if below:
@@ -67,7 +115,7 @@ class Pen:
         plate = min(plates, key=lambda p: sum(_overlap(p, other) for other in self.tags))  # min keeps the first of ties
         self.tags.append(plate)
         self.draw.rectangle(plate, fill=color)
-        self.draw.text((plate[0] + pad, plate[1]), text, _contrast(color), self.font)
+        self.font.draw(self.draw, (plate[0] + pad, plate[1]), text, _contrast(color))
 
     def _dashes(self, start: tuple[float, float], end: tuple[float, float], color: Color) -> None:
         length = math.dist(start, end)
@@ -80,22 +128,19 @@ class Pen:
                 self.draw.line(ends, fill=ink, width=thickness)
 
 
-def load_font(size: int) -> Font:
-    """Load Pillow's own font, so that pictures are the same on every machine."""
-    return ImageFont.load_default(size)
-
-
-def line_height(font: Font) -> int:
-    """Return the height of a line of text in pixels."""
-    return math.ceil(font.getbbox("Ågjy")[3] * 1.1)
-
-
 def fit_text(text: str, font: Font, width: float) -> str:
     """Shorten text to `width` pixels; an ellipsis marks the cut."""
+    text = fonts.visible(text)
     if font.getlength(text) <= width:
         return text
-    shorter = (text[:n] + "…" for n in range(len(text) - 1, 0, -1))
-    return next((candidate for candidate in shorter if font.getlength(candidate) <= width), "")
+    fits, too_long = 0, len(text)  # letters before the ellipsis
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if font.getlength(text[:middle] + "…") <= width:
+            fits = middle
+        else:
+            too_long = middle
+    return text[:fits] + "…" if fits else ""
 
 
 def _contrast(color: Color) -> Color:

@@ -1,0 +1,31 @@
+"""Makes text from outside safe to show: on a terminal, in a table, in a picture.
+
+Names of classes and files can hold anything, for example line breaks, or sequences that clear a terminal.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Joiners and marks of direction are part of the spelling of Persian, Hindi and emoji.
+HARMLESS = {"\u200c", "\u200d", "\u200e", "\u200f"}
+# Unicode's categories: controls, formats, lone surrogates, private, unassigned, separators of lines and paragraphs
+UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Write control characters, line breaks and lone surrogates as escapes.
+
+    Args:
+        text: any text.
+        keep: characters that stay as they are, for example line breaks.
+
+    Returns:
+        One line of text that UTF-8 can encode, for example r"a\x1b[31m\n" for a red line.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in UNSAFE and char not in HARMLESS and char not in keep else char
+        for char in text
+    )
