@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files"}
+BASE = {"backend", "config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files", "locks"}
 LEAVES = {*BASE, "boxes", "images", "seeds"}
 LIBRARY = {
     *LEAVES,
@@ -37,9 +37,11 @@ MAY_IMPORT = {
     "config_rpn": {"config_base", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
+    "backend": {"errors"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
+    "locks": {"errors"},
     "seeds": set(),
     "boxes": BASE,
     "images": BASE,
