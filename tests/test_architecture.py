@@ -12,7 +12,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-BASE = {"config", "config_base", "config_rpn", "config_training", "deprecation", "errors", "files", "printable"}
+BASE = {
+    "backend",
+    "config",
+    "config_base",
+    "config_rpn",
+    "config_training",
+    "deprecation",
+    "errors",
+    "files",
+    "locks",
+    "printable",
+}
 LEAVES = {*BASE, "boxes", "images", "pixels", "processes", "seeds"}
 LIBRARY = {
     *LEAVES,
@@ -37,9 +48,11 @@ MAY_IMPORT = {
     "config_rpn": {"config_base", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
+    "backend": {"errors"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
+    "locks": {"errors"},
     "printable": set(),
     "seeds": set(),
     "boxes": BASE,

@@ -115,6 +115,7 @@ _HOMES = {
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
+_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
@@ -122,6 +123,8 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if _HOME_OF[name].startswith(_ON_KERAS):
+        importlib.import_module("tfrcnn.backend")  # checks it, before Keras loads another one
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value
@@ -132,5 +135,6 @@ def __dir__() -> list[str]:
 
 
 if "keras" in sys.modules:  # register the models, for keras.models.load_model
+    importlib.import_module("tfrcnn.backend")
     importlib.import_module("tfrcnn.models.faster_rcnn")
     importlib.import_module("tfrcnn.training.joint")

@@ -17,8 +17,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import keras
-
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.digits import make_digit_scenes
 from tfrcnn.data.example import Dataset
@@ -27,6 +25,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.folder import SETUP, is_complete, read_setup
+from tfrcnn.training.process import seeded
 from tfrcnn.training.run import Run, load_run, train
 
 MODEL = "tiny_fpn"
@@ -74,7 +73,7 @@ def digit_datasets(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[
 def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epochs: int = EPOCHS) -> Run:
     """Train a small detector of handwritten digits in FOLDER/run, or load it if the run is complete.
 
-    The detector is the preset `tiny_fpn` from random weights of seed 0; Keras' and numpy's generators are set to it.
+    The detector is the preset `tiny_fpn` from random weights of seed 0.
     An interrupted run continues. Training prints one line per epoch.
 
     Args:
@@ -100,8 +99,8 @@ def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epoch
         raise InputError(f"{out}: expected a run with {training}, found {saved}: remove it, or choose another folder")
     if is_begun and is_complete(out):
         return load_run(out)
-    keras.utils.set_random_seed(training.seed)
-    detector = build_detector(defaults.detector)
+    with seeded(training.seed):
+        detector = build_detector(defaults.detector)
     return train(detector, datasets["train"], datasets["val"], out, training, resume=is_begun)
 
 

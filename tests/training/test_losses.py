@@ -130,3 +130,16 @@ def test_a_batch_with_one_sample_or_none_is_divided_by_one(filled):
     targets = RoITargets(tf.zeros([1, 2, 4]), tf.constant([[1, 1]]), deltas, samples)
     head = head_losses(tf.zeros([1, 2, 2]), tf.ones([1, 2, 1, 4]), targets, SMOOTH_L1)
     np.testing.assert_allclose([rpn, head], [[filled * np.log(2.0), 0.0]] * 2, rtol=1e-6)
+
+
+def test_class_weights_multiply_the_cross_entropy_of_their_labels_and_background_is_last():
+    logits, deltas, targets = head_example()
+    classes = logits.shape[-1]
+    total, box = head_losses(logits, deltas, targets, SMOOTH_L1)
+    parts = [
+        head_losses(logits, deltas, targets, SMOOTH_L1, [float(label == kept) for label in range(classes)])
+        for kept in range(classes)
+    ]
+    np.testing.assert_allclose(sum(part[0] for part in parts), total, rtol=1e-6)
+    assert all(part[1] == box for part in parts)
+    assert len({float(part[0]) for part in parts}) > 1

@@ -88,7 +88,8 @@ def train(
         typer.Option(
             metavar="N",
             help="Times through the data for the RPN and for Fast R-CNN, both at once in joint training; each of the "
-            "four steps takes half of them. Default: the preset's.",
+            "four steps takes half of them. With --resume: the new number of a run that is extended or cut short. "
+            "Default: the preset's.",
         ),
     ] = None,
     batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step. Default: the preset's.")] = None,
@@ -116,6 +117,22 @@ def train(
         Metric | None,
         typer.Option(help="Metric after every epoch; its first number chooses the best. Default: coco."),
     ] = None,
+    max_detections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Detections that the detector keeps per image, for images of more than 100 objects. Short for --set "
+            "detector.detections.max_detections=N.",
+        ),
+    ] = None,
+    score_threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Score in [0, 1) that the detector's detections exceed. Short for --set "
+            "detector.detections.score_threshold=X.",
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of order, augmentation and sampling. Default: 0."),
@@ -136,7 +153,7 @@ def train(
         typer.Option(
             "--resume",
             help="Continue the run in RUN from its last complete epoch, as if it had never stopped. It remembers its "
-            "options: --out is enough.",
+            "options: --out is enough. --train, --val and --images say where data are that have moved.",
         ),
     ] = False,
 ) -> None:
@@ -154,6 +171,7 @@ def train(
                    --set training.horizontal_flip=false --set detector.rpn.match.foreground_iou=0.6
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/four --scheme alternating
       tfrcnn train --out runs/cells --resume
+      tfrcnn train --out runs/cells --resume --epochs 80
     """
     load_tensorflow()
     fields = {
@@ -178,6 +196,8 @@ def train(
         "seed": seed,
     }
     changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
+    limits = {"max_detections": max_detections, "score_threshold": score_threshold}
+    changes.update({f"detector.detections.{name}": value for name, value in limits.items() if value is not None})
     if ema is False:
         changes["training.ema"] = None
     changes.update(_parsed(text) for text in settings or ())
@@ -196,7 +216,7 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: b
             if name not in fields:
                 raise InputError(f"--{name} DATA is needed, unless a run is resumed")
         recipe = Recipe(**fields, changes=changes)
-    was_complete = resume and is_complete(out)
+    was_complete = resume and is_complete(out, changes.get("training.epochs"))
     try:
         run = recipe.run(out, resume, cache)
     except KeyboardInterrupt:

@@ -76,7 +76,10 @@ class Dataset:
         """Return the SHA-256 of all annotations, in order: the same for the same data set on another machine."""
         digest = hashlib.sha256(repr(self.categories).encode())
         for example in self.examples:
-            digest.update(repr((example.image_id, example.path.name, example.height, example.width)).encode())
+            image_id = example.image_id
+            if isinstance(image_id, str):  # in joined data sets it may begin with a path
+                image_id = image_id.replace("\\", "/").rpartition("/")[2]
+            digest.update(repr((image_id, example.path.name, example.height, example.width)).encode())
             for values in (example.boxes, example.labels, example.crowd, example.difficult):
                 digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()

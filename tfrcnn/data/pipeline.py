@@ -101,6 +101,7 @@ class TrainingData:
         examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         padding = {"images": 0.0, "image_sizes": 0.0, "boxes": 0.0, "labels": -1, "image_index": 0}
         batches = examples.padded_batch(self._training.batch_size, padding_values=padding, drop_remainder=True)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         return batches.prefetch(_PREFETCH).with_options(repeatable())
 
     def files_of_step(self, step: int) -> list[Path]:

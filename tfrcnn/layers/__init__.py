@@ -1,5 +1,6 @@
 """The building blocks of the paper as Keras layers: what they compute. `tfrcnn.kernels` says how."""
 
+import tfrcnn.backend  # noqa: F401  # checks it, before Keras loads another one
 from tfrcnn.layers.anchors import AnchorGenerator
 from tfrcnn.layers.box_head import BoxHead
 from tfrcnn.layers.detections import DetectionDecoder, DetectionRescaler

@@ -22,7 +22,6 @@ from tfrcnn.layers import (
     AnchorGenerator,
     BoxHead,
     DetectionDecoder,
-    DetectionRescaler,
     Normalizer,
     Preprocessor,
     ProposalLayer,
@@ -33,13 +32,14 @@ from tfrcnn.layers import (
 from tfrcnn.layers.base import register
 from tfrcnn.models.backbones import Backbone, BackboneSpec, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
+from tfrcnn.models.keras_methods import DescribedRescaler, DetectorMethods, description_in
 from tfrcnn.models.stages import Extractor, Stages
 
 POOLINGS = {"roi_align": RoIAlign, "roi_pool": RoIPool}
 
 
 @register
-class FasterRCNN(keras.Model):
+class FasterRCNN(DetectorMethods):
     """A detector: images [B, H, W, 3], RGB 0..255, any size -> detections in pixels of those images.
 
     Outputs (D = config.detections.max_detections):
@@ -72,9 +72,13 @@ class FasterRCNN(keras.Model):
         precision: str = "float32",
         roi_align: str | None = None,
         backbone: BackboneSpec | keras.Model | None = None,
+        *_: Any,
         **kwargs: Any,
     ) -> None:
         """
+        `keras.models.clone_model` passes the inputs and outputs of a copy as `config` and `backbone_weights`, but only
+        to a class that takes any arguments: hence `*_`.
+
         Args:
             config: the detector; a dict is read by `DetectorConfig.from_dict`.
             backbone_weights: "none", "imagenet" or a file, see `build_backbone`. The box head of VGG-16 takes its
@@ -88,12 +92,15 @@ class FasterRCNN(keras.Model):
             InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
                 ImageNet weights, anchors that do not fit the levels, a pooling that `make_pooling` refuses.
         """
+        if isinstance(config, keras.KerasTensor):
+            self.__init__(**description_in(config, backbone_weights), **kwargs)  # type: ignore[misc]  # the usual way
+            return
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
         kernels = find_kernels(roi_align or kernels)
-        with _dtype_policy(precision):
+        with _layer_defaults(precision):
             self._assemble(config, backbone_weights, kernels, backbone, kwargs)
 
     def _assemble(
@@ -135,7 +142,10 @@ class FasterRCNN(keras.Model):
         raw = keras.Input((None, None, 3), name="images", dtype="float32")
         prepared = Preprocessor(config.image, name="preprocessor")(raw)
         detections = network([prepared["images"], prepared["image_sizes"]])
-        detections = DetectionRescaler(name="rescaler")(detections, prepared["image_sizes"], prepared["original_sizes"])
+        precision = keras.mixed_precision.dtype_policy().name
+        description = {"config": config.to_dict(), "kernels": kernels.name, "precision": precision}
+        rescaler = DescribedRescaler(description, name="rescaler")
+        detections = rescaler(detections, prepared["image_sizes"], prepared["original_sizes"])
         super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
 
         # === Config ===
@@ -159,7 +169,7 @@ class FasterRCNN(keras.Model):
         self.roi_pooling = stages.roi_pooling
         self.box_head = stages.box_head
         self.decoder = stages.decoder
-        self.rescaler = self.get_layer("rescaler")
+        self.rescaler = rescaler
         self.level_strides = level_strides
         self.weights_note = backbone.spec.load_head(stages.box_head, weights)
 
@@ -274,11 +284,13 @@ def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """Layers made within, keras.applications' too, get this policy."""
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy(name)
+def _layer_defaults(precision: str) -> Iterator[None]:
+    """Layers made within, keras.applications' too, get this policy and channels last, not the caller's defaults."""
+    policy, data_format = keras.mixed_precision.dtype_policy(), keras.config.image_data_format()
+    keras.mixed_precision.set_dtype_policy(precision)
+    keras.config.set_image_data_format("channels_last")
     try:
         yield
     finally:
-        keras.mixed_precision.set_dtype_policy(before)
+        keras.mixed_precision.set_dtype_policy(policy)
+        keras.config.set_image_data_format(data_format)

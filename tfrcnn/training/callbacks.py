@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
+from tfrcnn.locks import FolderLock
 from tfrcnn.models import save_detector
 from tfrcnn.training.folder import STATE
 from tfrcnn.training.joint import TrainingModel
@@ -44,7 +45,7 @@ class EndOfEpoch(keras.callbacks.Callback):
 
     def __init__(
         self,
-        out: Path,
+        lock: FolderLock,
         phase: Phase,
         measure: Measure | None,
         history: list[dict[str, Any]],
@@ -52,18 +53,19 @@ class EndOfEpoch(keras.callbacks.Callback):
     ) -> None:
         """
         Args:
-            out: the run folder.
+            lock: of the run folder.
             phase: what is being trained.
             measure: how an epoch is judged; None keeps the newest detector as the best.
             history: rows of earlier epochs, of all phases, extended in place.
             extra: JSON values written into the saved `config.json`.
         """
         super().__init__()
-        self.out, self.phase, self.measure = out, phase, measure
+        self.lock, self.out, self.phase, self.measure = lock, lock.folder, phase, measure
         self.history, self.extra = history, extra
         self.steps_before = max((r["step"] for r in history if r.get("phase", 1) < phase.number), default=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.lock.check()
         logs = {} if logs is None else logs
         optimizer = inner_sgd(self.model.optimizer)
         row: dict[str, Any] = {}
@@ -86,7 +88,13 @@ class EndOfEpoch(keras.callbacks.Callback):
                 optimizer.swap_averages()
         self.history.append(row)
         write_history(self.out / "history.csv", self.history)
-        meta = {"phase": self.phase.number, "epoch": epoch + 1, "history": self.history}
+        self.epoch = epoch + 1
+        self.save()
+
+    def save(self, **more: Any) -> None:
+        """Write the state to resume from, with more JSON values."""
+        self.saved_rate = float(inner_sgd(self.model.optimizer).learning_rate)
+        meta = {"phase": self.phase.number, "epoch": self.epoch, "history": self.history, **more}
         save_state(self.out / STATE, self.model, meta)
 
     def _save_detectors(self, row: dict[str, Any], judgement: Judgement | None) -> None:

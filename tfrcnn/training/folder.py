@@ -5,11 +5,13 @@
     train, validation                 source, number of images, SHA-256 of the annotations
     metric, training, detector        how the run trains what
     options                           where the detector came from: start weights, image folders
-A run is resumed only if all of it is the same.
+A run is resumed only if all of it is the same, but data and start weights may have moved to another folder, and the
+number of epochs may change. The file then holds the new places and the new number.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +22,17 @@ from tfrcnn.config_base import Config, shown
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json, write_json
+from tfrcnn.models.build import CONFIG, read_description
 from tfrcnn.training.schemes import HEAD, SCHEMES
 from tfrcnn.training.state import read_meta
 
 SETUP = "training.json"
 STATE = "training_state.npz"
 FORMAT = 2
+PICTURES = ("curves.png", "predictions.png")  # the last files of a complete run
 _MAX_SHOWN = 5  # differences in an error message
+_IMAGE_FOLDERS = ("images", "val_images")  # options whose place does not matter: the annotations are compared
+_STARTS = ("model", "init", "proposals", "backbone_weights")  # options that may name files
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def data_identity(dataset: Dataset) -> dict[str, Any]:
 
 
 def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
-    """Claim a new run folder, or check that the run to resume was set up the same way.
+    """Claim a new run folder, or check that the run to resume was set up the same way and note what has moved.
 
     Args:
         out: the run folder.
@@ -68,10 +74,17 @@ def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
         InputError: as `check_folder`, or the setup differs.
     """
     check_folder(out, resume)
-    if resume:
-        check_same(out, setup)
-    else:
-        write_json(out / SETUP, {"format": FORMAT, **setup})
+    after = {"format": FORMAT, **setup}
+    if not resume:
+        write_json(out / SETUP, after)
+        return
+    check_same(out, setup)
+    before = read_setup(out)
+    if _epochs(before) != _epochs(after):
+        for name in PICTURES:  # they show the run as it was before
+            (out / name).unlink(missing_ok=True)
+    if before != after:
+        write_json(out / SETUP, after)
 
 
 def check_folder(out: Path, resume: bool) -> None:
@@ -111,25 +124,93 @@ def read_setup(out: Path) -> dict[str, Any]:
 def check_same(out: Path, setup: dict[str, Any]) -> None:
     """Check that a run was set up the same way.
 
+    Data and start weights are the same wherever they are. The number of epochs may change, if it is not less than what
+    is done and the run has not begun a second step of its scheme.
+
     Raises:
         InputError: the setups differ; the message lists the fields.
     """
-    before = read_setup(out)
-    changed = list(_differences(before, {"format": FORMAT, **setup}))
+    before, after = read_setup(out), {"format": FORMAT, **setup}
+    if _epochs(before) != _epochs(after):
+        _check_epochs(out, TrainingConfig.from_dict(before["training"]), _epochs(after))
+    changed = list(_differences(_without_places(before, after), _without_places(after, before)))
     if changed:
         more = f" and {len(changed) - _MAX_SHOWN} more" if len(changed) > _MAX_SHOWN else ""
         raise InputError(f"cannot resume {out} with other settings: {', '.join(changed[:_MAX_SHOWN])}{more}")
 
 
-def is_complete(out: Path) -> bool:
+def _epochs(setup: dict[str, Any]) -> Any:
+    return setup.get("training", {}).get("epochs")
+
+
+def _check_epochs(out: Path, training: TrainingConfig, epochs: int) -> None:
+    """Check that a run can have another number of epochs.
+
+    Raises:
+        InputError: more are done, or a later step of the scheme has begun.
+    """
+    done = read_meta(out / STATE) if (out / STATE).is_file() else {"phase": 1, "epoch": 0}
+    phases = SCHEMES[training.scheme]
+    if done["phase"] > 1:
+        raise InputError(
+            f"cannot resume {out} with {epochs} epochs: step {done['phase']} of {len(phases)} of the scheme "
+            f"{training.scheme} has begun with {training.epochs}, and its earlier steps are over. Leave epochs out, or "
+            f"start a new run from it (--init {out})"
+        )
+    if phases[0].training(training.replace(epochs=epochs)).epochs < done["epoch"]:
+        raise InputError(f"cannot resume {out} with {epochs} epochs: {done['epoch']} are done. Pass more, or none")
+
+
+def _without_places(setup: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return a setup without what may change between a run and its resumption, which is the other setup."""
+    setup = dict(setup)
+    for name in ("train", "validation"):
+        if setup.get(name):
+            setup[name] = {key: value for key, value in setup[name].items() if key != "source"}
+    if setup.get("training"):
+        setup["training"] = {key: value for key, value in setup["training"].items() if key != "epochs"}
+    options, others = dict(setup["options"]), other["options"]
+    for name in _IMAGE_FOLDERS:
+        options.pop(name, None)
+    for name in _STARTS:
+        if _is_moved(options.get(name), others.get(name)):
+            del options[name]
+    return {**setup, "options": options}
+
+
+def _is_moved(one: Any, other: Any) -> bool:
+    """Return whether two paths name the same file or run folder in two places, or in a place that is gone."""
+    if not isinstance(one, str) or not isinstance(other, str) or Path(one).name != Path(other).name:
+        return False
+    digests = {_digest(Path(one)), _digest(Path(other))} - {None}
+    return len(digests) < 2
+
+
+def _digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or of a run folder's weights; None if there is none."""
+    if (path / CONFIG).is_file():
+        path = path / read_description(path)["weights"]
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_complete(out: Path, epochs: int | None = None) -> bool:
     """Return whether the run in a folder has done all its epochs and drawn its pictures, so nothing is left to resume.
+
+    Args:
+        out: the run folder.
+        epochs: of the resumed run; None takes the run's own.
 
     Raises:
         InputError: as `read_setup`.
     """
     setup = read_setup(out)
     training = TrainingConfig.from_dict(setup["training"])
-    picture = "predictions.png" if setup["validation"] and has_head(training.scheme) else "curves.png"
+    if epochs not in (None, training.epochs):
+        return False
+    picture = PICTURES[1 if setup["validation"] and has_head(training.scheme) else 0]
     if not (out / STATE).is_file() or not (out / picture).is_file():
         return False
     meta, last = read_meta(out / STATE), SCHEMES[training.scheme][-1]

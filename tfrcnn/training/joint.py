@@ -10,20 +10,24 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.seeds import stream_seed
+from tfrcnn.training.arguments import check_values
+from tfrcnn.training.keras_methods import TrainingMethods
 from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
 from tfrcnn.training.targets import roi_targets, rpn_targets
 
 LOSSES_OF = {RPN: ("rpn_objectness_loss", "rpn_box_loss"), HEAD: ("classifier_loss", "box_loss")}
 LOSSES = LOSSES_OF[RPN] + LOSSES_OF[HEAD]
+_BATCH = ("images", "image_sizes", "boxes", "labels")
 
 
 @register
-class TrainingModel(keras.Model):
+class TrainingModel(TrainingMethods):
     """Train a detector: share its layers, add targets and losses.
 
     `fit` it on batches as `tfrcnn.training_data` makes them:
@@ -34,8 +38,11 @@ class TrainingModel(keras.Model):
 
     `call` runs features, RPN and proposals. `compute_loss` assigns targets, samples RoIs and runs the box head on them
     once. Stages that the active losses do not need are skipped, and a frozen backbone runs as in detection, without
-    dropout. Proposals are constants to the head: its losses do not backpropagate into the RPN. The sampled anchors and
-    RoIs are a function of the seed and the optimizer's step, so a resumed run draws the same as an uninterrupted one.
+    dropout. Proposals are constants to the head: its losses do not backpropagate into the RPN.
+
+    The sampled anchors and RoIs are a function of the seed and the step. The model counts its steps, also in a training
+    loop of your own: each gradient of `compute_loss` is one. The count is one of the model's weights, so a resumed run
+    draws the same as an uninterrupted one.
 
     A `.keras` file of it holds weights and optimizer, but not which layers are frozen: call `freeze` after loading it.
     Runs (`tfrcnn.train`) resume from their state file instead.
@@ -46,8 +53,8 @@ class TrainingModel(keras.Model):
 
     Example:
         model = tfrcnn.TrainingModel(detector)
-        model.compile(optimizer=tfrcnn.make_optimizer(training, steps_per_epoch))
-        model.fit(batches)
+        model.compile(optimizer=tfrcnn.make_optimizer(training, data.steps_per_epoch))
+        model.fit(data.batches(), steps_per_epoch=data.steps_per_epoch, epochs=12)
     """
 
     def __init__(
@@ -66,16 +73,24 @@ class TrainingModel(keras.Model):
         self.active = tuple(losses)
         self.proposal_layer = ProposalLayer(detector.config.train_proposals, detector.kernels, name="train_proposals")
         self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
+        # in every replica of tf.distribute the same value
+        self.steps = self.add_weight(
+            (), "zeros", "int64", trainable=False, aggregation="only_first_replica", name="steps"
+        )
+        self.built = True  # the detector's layers are
 
-    def build(self, input_shape: Any) -> None:
-        """Do nothing: the detector's layers are built already."""
+    def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run `call`.
 
-    def make_train_function(self, force: bool = False) -> Any:
-        # Keras builds the optimizer in the first step, and TensorFlow traces a step that makes variables twice
-        if not self.optimizer.built:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
-        return super().make_train_function(force)
+        Raises:
+            InputError: the batch is not as `tfrcnn.training_data` makes it.
+        """
+        # not in `call`, whose errors Keras wraps in many lines
+        missing = [name for name in _BATCH if not isinstance(batch, dict) or name not in batch]
+        if missing:
+            expected = "expected batches as tfrcnn.training_data makes them"
+            raise InputError(f"TrainingModel: {expected}, found no {missing[0]!r}")
+        return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:
         """
@@ -119,12 +134,25 @@ class TrainingModel(keras.Model):
         Returns:
             A scalar.
         """
+        check_values({"y": y, "sample_weight": sample_weight})
         losses = self.losses_of(x, y_pred, training)
         for metric in self.loss_metrics:
             metric.update_state(losses[metric.name])
         total = tf.add_n([*losses.values(), *(tf.cast(extra, tf.float32) for extra in self.losses)])
         # tf.distribute sums gradients over replicas; the optimizer needs their mean
-        return total / tf.distribute.get_strategy().num_replicas_in_sync
+        total = total / tf.distribute.get_strategy().num_replicas_in_sync
+        return self._counted(total) if training else total
+
+    def _counted(self, loss: tf.Tensor) -> tf.Tensor:
+        """Return the same loss; whoever takes its gradient counts a step."""
+        step = self._step() + 1
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            self.steps.assign(step)
+            return upstream
+
+        counted: tf.Tensor = tf.custom_gradient(lambda value: (value, gradient))(loss)
+        return counted
 
     def losses_of(
         self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None = True
@@ -164,14 +192,20 @@ class TrainingModel(keras.Model):
         )
         pooled = detector.stages.pool(outputs["features"], targets.boxes)
         class_logits, deltas = detector.stages.classify(pooled, training=training)
-        return head_losses(class_logits, deltas, targets, box_loss(config.head.box_loss, config.head.box_weights))
+        weights = self._class_weights if training else None
+        loss = box_loss(config.head.box_loss, config.head.box_weights)
+        return head_losses(class_logits, deltas, targets, loss, weights)
 
     def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
         """Draw this step's uniform numbers of a named stream."""
-        counted = training and self.compiled  # only a compiled model has an optimizer that counts steps
-        step = tf.cast(self.optimizer.iterations, tf.int32) if counted else tf.zeros([], tf.int32)
+        step = tf.cast(self._step(), tf.int32) if training else tf.zeros([], tf.int32)
         # Philox on every device; by default TensorFlow chooses a generator per device. XLA still draws other numbers.
         return tf.random.stateless_uniform(shape, seed=[stream_seed(self.seed, stream), step], alg="philox")
+
+    def _step(self) -> tf.Tensor:
+        """Count the steps of training; those of the optimizer count too, for files that lack the model's own count."""
+        steps = tf.convert_to_tensor(self.steps)
+        return tf.maximum(steps, tf.cast(self.optimizer.iterations, steps.dtype)) if self.compiled else steps
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

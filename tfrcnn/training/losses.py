@@ -93,7 +93,11 @@ def rpn_losses(
 
 
 def head_losses(
-    class_logits: tf.Tensor, deltas: tf.Tensor, targets: RoITargets, loss: BoxLoss
+    class_logits: tf.Tensor,
+    deltas: tf.Tensor,
+    targets: RoITargets,
+    loss: BoxLoss,
+    class_weights: list[float] | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Compute the head's losses: cross-entropy of the sampled RoIs, box loss of the positive ones.
 
@@ -104,6 +108,7 @@ def head_losses(
         deltas: [B, S, C, 4].
         targets: which RoIs are sampled, and their targets.
         loss: of the deltas.
+        class_weights: C + 1 factors of the cross-entropy by label, background last; None is 1 for all.
 
     Returns:
         classifier: scalar, float32.
@@ -113,6 +118,8 @@ def head_losses(
     positive = tf.cast(targets.samples.positive, tf.float32)
     count = tf.maximum(tf.reduce_sum(valid), 1.0)
     classifier = tf.nn.sparse_softmax_cross_entropy_with_logits(targets.labels, class_logits) * valid
+    if class_weights is not None:
+        classifier *= tf.gather(tf.constant(class_weights, tf.float32), targets.labels)
     labels = tf.where(targets.samples.positive, targets.labels, 0)
     box = loss(tf.gather(deltas, labels, batch_dims=2), targets.deltas, targets.boxes) * positive
     return tf.reduce_sum(classifier) / count, tf.reduce_sum(box) / count

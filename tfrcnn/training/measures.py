@@ -13,11 +13,12 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
+from tfrcnn.evaluation.coco import HEADLINE
 from tfrcnn.evaluation.evaluate import Metric, evaluate
 from tfrcnn.evaluation.proposals import evaluate_proposals
 from tfrcnn.inference import Predictor
-from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.schemes import HEAD, Phase
+from tfrcnn.training.joint import LOSSES_OF, TrainingModel
+from tfrcnn.training.schemes import HEAD, RPN, SCHEMES, Phase
 
 
 class Judgement(NamedTuple):
@@ -42,6 +43,22 @@ def measure_of(phase: Phase, validation: Dataset, metric: Metric, training: Trai
     if HEAD in phase.losses:
         return DetectionMeasure(validation, metric)
     return RPNLossMeasure(validation, training)
+
+
+def score_names(phase: Phase, metric: Metric) -> list[str]:
+    """Return the names of a phase's scores, as `measure_of` gives them; the first chooses the best epoch."""
+    if HEAD in phase.losses:
+        return list(HEADLINE) if metric == "coco" else ["mAP"]
+    return ["rpn_loss", *LOSSES_OF[RPN]]
+
+
+def reported_names(training: TrainingConfig, metric: Metric | None) -> list[str]:
+    """List the numbers that the epochs of a run report; without a metric the losses alone."""
+    names = ["loss"]
+    for phase in SCHEMES[training.scheme]:
+        names += [name for stage in phase.losses for name in LOSSES_OF[stage]]
+        names += [f"val_{name}" for name in (score_names(phase, metric) if metric else ())]
+    return list(dict.fromkeys(names))
 
 
 class _PredictorMeasure:

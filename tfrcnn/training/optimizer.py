@@ -38,16 +38,24 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.milestones = tuple(milestones)
 
     def __call__(self, step: Any) -> tf.Tensor:
-        step = tf.cast(step, tf.float32)
-        progress = step / self.total_steps
+        return self.learning_rate * (self._decay(step) * self.warmup(step))
+
+    def target(self, step: Any) -> tf.Tensor:
+        """Return the rate of a step without its warm-up."""
+        return self.learning_rate * self._decay(step)
+
+    def warmup(self, step: Any) -> tf.Tensor:
+        """Return the factor of the warm-up at a step, in (0, 1]."""
+        if not self.warmup_steps:
+            return tf.ones([])
+        return tf.minimum(1.0, 0.001 + 0.999 * tf.cast(step, tf.float32) / self.warmup_steps)
+
+    def _decay(self, step: Any) -> tf.Tensor:
+        progress = tf.cast(step, tf.float32) / self.total_steps
         if self.kind == "cosine":
-            factor = 0.5 * (1.0 + tf.cos(math.pi * tf.minimum(progress, 1.0)))
-        else:
-            passed = tf.reduce_sum(tf.cast(progress >= tf.constant(self.milestones, tf.float32), tf.float32))
-            factor = 0.1**passed
-        if self.warmup_steps:
-            factor *= tf.minimum(1.0, 0.001 + 0.999 * step / self.warmup_steps)
-        return self.learning_rate * factor
+            return 0.5 * (1.0 + tf.cos(math.pi * tf.minimum(progress, 1.0)))
+        passed = tf.reduce_sum(tf.cast(progress >= tf.constant(self.milestones, tf.float32), tf.float32))
+        return 0.1**passed
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -57,6 +65,11 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "kind": self.kind,
             "milestones": list(self.milestones),
         }
+
+
+def _unset(shape: Any, dtype: Any = None) -> tf.Tensor:
+    """Return the initial value of a learning rate that nobody has set."""
+    return tf.fill(shape, tf.constant(math.nan, dtype))
 
 
 @register
@@ -69,6 +82,10 @@ class SGD(keras.optimizers.SGD):
 
     Biases learn at `bias_learning_rate_scale` times the rate of other weights: Caffe's lr_mult, 2 in its models.
 
+    `learning_rate` can be set, for example by `keras.callbacks.ReduceLROnPlateau`, even if a schedule decides it. The
+    value replaces the schedule from then on and is saved with the optimizer, but the warm-up of a `WarmupSchedule` goes
+    on. So `learning_rate` is the rate that the warm-up leads to, and `current_rate` is the rate of the next step.
+
     The decay of the averages (`use_ema`) rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the first
     steps do not dominate the averages of a short run.
     """
@@ -79,6 +96,40 @@ class SGD(keras.optimizers.SGD):
         super().__init__(*args, **kwargs)
         self.coupled_weight_decay = coupled_weight_decay
         self.bias_learning_rate_scale = bias_learning_rate_scale
+        self._set_rate = None
+        if not isinstance(self._learning_rate, keras.Variable):
+            self._set_rate = self.add_variable((), _unset, "float32", name="set_learning_rate")
+
+    @property
+    def learning_rate(self) -> Any:
+        """Return the rate that the warm-up leads to."""
+        schedule = self._learning_rate
+        target = schedule.target(self.iterations) if isinstance(schedule, WarmupSchedule) else super().learning_rate
+        return target if self._set_rate is None else self._set_rate_or(target)
+
+    @learning_rate.setter
+    def learning_rate(self, value: Any) -> None:
+        if self._set_rate is not None:
+            self._set_rate.assign(math.nan if callable(value) else value)
+        if self._set_rate is None or callable(value):
+            keras.optimizers.SGD.learning_rate.fset(self, value)
+
+    @property
+    def current_rate(self) -> Any:
+        """Return the rate of the next step."""
+        if self._set_rate is None:
+            return super().learning_rate
+        schedule = self._learning_rate
+        warmup = schedule.warmup(self.iterations) if isinstance(schedule, WarmupSchedule) else 1.0
+        # the schedule itself, since its product in another order would round differently
+        return self._set_rate_or(super().learning_rate, warmup)
+
+    def _set_rate_or(self, scheduled: Any, factor: Any = 1.0) -> tf.Tensor:
+        rate = tf.convert_to_tensor(self._set_rate)
+        return tf.where(tf.math.is_nan(rate), scheduled, rate * factor)
+
+    def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
+        super()._backend_update_step(grads, trainable_variables, self.current_rate)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # look variables up by index: Keras passes TensorFlow's variables, whose names it has changed

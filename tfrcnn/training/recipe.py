@@ -21,8 +21,9 @@ from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.sampler import steps_per_epoch
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.evaluation.evaluate import Metric
+from tfrcnn.locks import check_unlocked
 from tfrcnn.models import FasterRCNN, Preset, preset
-from tfrcnn.models.presets import preset_of_run, with_changes, with_image_size
+from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
 from tfrcnn.training.losses import box_loss
@@ -100,13 +101,16 @@ class Recipe(Config):
         setup = read_setup(Path(folder))
         if set(setup["options"]) != set(_OPTIONS):
             raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
+        options, val = dict(setup["options"]), setup["validation"] and setup["validation"]["source"]
+        if val and len(parts_of(val)) == 1 and options["val_images"] == options["images"]:
+            options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
             train=setup["train"]["source"],
-            val=setup["validation"] and setup["validation"]["source"],
+            val=val,
             detector=setup["detector"],
             training=setup["training"],
             metric=setup["metric"],
-            **setup["options"],
+            **options,
         )
 
     def resolved(self) -> Recipe:
@@ -117,6 +121,10 @@ class Recipe(Config):
         Raises:
             InputError: with all faults of the settings together.
         """
+        return self._resolved()
+
+    def _resolved(self, has_state: bool = False) -> Recipe:
+        """Return `resolved`; a run that has a state needs no start weights."""
         errors = InputErrors()
         errors.messages += self._contradictions()
         errors.check()
@@ -125,13 +133,15 @@ class Recipe(Config):
             start = replace(start, detector=with_image_size(start.detector, self.image_size))
         changed = None
         with errors.collect():
-            start = changed = self._changed(start)
+            start = changed = starting.changed(start, self.changes)
             starting.check_scheme(start.training.scheme, self.proposals is not None)
         with errors.collect():
-            weights = None if self.init else starting.starting_weights(self.backbone_weights, start.detector)
+            weights = self.backbone_weights
+            if not has_state:
+                weights = None if self.init else starting.starting_weights(weights, start.detector)
         if changed and starting.is_random(weights, changed.detector):
             with errors.collect():
-                start = self._changed(starting.unfrozen(changed))
+                start = starting.changed(starting.unfrozen(changed), self.changes)
                 starting.check_unfrozen(start.training)
         for part in (start.detector.rpn, start.detector.head):
             with errors.collect():
@@ -179,7 +189,8 @@ class Recipe(Config):
 
         Args:
             out: the run folder, new or empty unless `resume`.
-            resume: continue the run in `out`, which must have been started with the same recipe.
+            resume: continue the run in `out`, which must have been started with the same recipe. Its data and files may
+                have moved, and `training.epochs` may differ, see `tfrcnn.train`.
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
@@ -191,10 +202,11 @@ class Recipe(Config):
             InputError: with all faults together, or as `tfrcnn.train`.
         """
         out = Path(out)
+        check_unlocked(out)
         if resume:
-            recipe = self.resolved()
+            recipe = self._resolved((out / STATE).is_file())
             recipe._check_resumable(out)
-            if is_complete(out):
+            if is_complete(out, recipe._training.epochs):
                 log(f"The run in {out} is complete: all its {recipe._training.epochs} epochs are done.")
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
@@ -231,19 +243,6 @@ class Recipe(Config):
         start = preset_of_run(network) if network else preset(self.model or DEFAULT_MODEL)
         return replace(start, detector=self.detector or start.detector, training=self.training or start.training)
 
-    def _changed(self, start: Preset) -> Preset:
-        """Apply `changes`, and report each one that is wrong."""
-        changes = {path: starting.spelled_out(path, value, start.training) for path, value in self.changes.items()}
-        try:
-            return with_changes(start, changes)
-        except InputError:
-            errors = InputErrors()
-            for path, value in changes.items():
-                with errors.collect():
-                    with_changes(start, {path: value})
-            errors.check()
-            raise  # each is right alone, but not together
-
     def _built(self, categories: tuple[Category, ...], has_state: bool, log: Log) -> FasterRCNN:
         """Build the detector of a resolved recipe."""
         assert self.detector is not None
@@ -273,22 +272,24 @@ class Recipe(Config):
         train_set: starting.ReadSet | None = None
         val_set: starting.ReadSet | None = None
         detector = None
+        has_state = out is not None and (out / STATE).is_file()
         if out is not None:
             with errors.collect():
                 check_folder(out, resume)
         with errors.collect():
-            recipe = self.resolved()
+            recipe = self._resolved(has_state)
         with errors.collect():
             train_set = read_dataset(recipe.train, recipe.images)
         if recipe.val is not None:
             with errors.collect():
                 val_set = read_dataset(recipe.val, recipe.val_images, train_set and train_set[0].categories)
         if not errors.messages and train_set and train_set[0].categories:
-            has_state = out is not None and (out / STATE).is_file()
             with errors.collect():
                 detector = recipe._built(train_set[0].categories, has_state, log)
                 check_arguments(detector, train_set[0], val_set and val_set[0], recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)
+        if resume and errors.messages and not starting.are_there(recipe.train, recipe.val, recipe.images):
+            errors.messages[-1] += starting.MOVED.format(out)
         errors.check()
         if detector is None or train_set is None:
             raise InputError(f"{recipe.train}: expected at least one category, found none")

@@ -14,6 +14,7 @@ The run folder:
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,23 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.pipeline import training_data
+from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.pixels import image_errors
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.inference import Predictor
+from tfrcnn.locks import FolderLock, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.collapse import explain_collapse
+from tfrcnn.training.companions import Companions, check_callbacks
 from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
 from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.measures import Measure, measure_of
+from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.process import repeatable_operators
 from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 
@@ -90,6 +95,8 @@ def train(
 
     Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
 
+    On a CPU, operators repeat to the bit while this runs, for the whole process. The caller's setting is restored.
+
     Args:
         detector: trained in place ("alternating" does so in its steps 3 and 4). Its categories must be the data sets'.
         train_data: what to learn from.
@@ -99,9 +106,11 @@ def train(
         metric: "coco", "voc" or "voc07".
         resume: continue from the last complete epoch of `out`, exactly as if there had been no interruption. To the bit
             on a CPU. On a GPU the samples and their order are the same, but sums may round differently; call
-            `tf.config.experimental.enable_op_determinism()` first to have it to the bit there too (slower).
+            `tf.config.experimental.enable_op_determinism()` first to have it to the bit there too (slower). The data
+            may have moved. `training.epochs` may differ: the rest of the run then follows the schedule of that many
+            epochs.
         cache: keep the decoded images in memory.
-        callbacks: more Keras callbacks.
+        callbacks: more Keras callbacks. They may set the learning rate: it then replaces the schedule, see `SGD`.
         options: JSON values to keep in training.json. A resumed run must have the same.
         measure: how an epoch is judged; None takes `measure_of`: the metric's numbers, or the RPN's losses on the
             validation data if only the RPN is trained.
@@ -110,8 +119,8 @@ def train(
         The run: its folder, the best detector, and the history.
 
     Raises:
-        InputError: the folder is in use or was set up differently; categories differ; the detector does not suit the
-            scheme; the loss became NaN or infinite.
+        InputError: another process writes to the folder, or it was set up differently; categories differ; the detector
+            does not suit the scheme; a callback cannot work; the loss became NaN or infinite.
 
     Example:
         preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
@@ -120,6 +129,8 @@ def train(
     """
     out = Path(out)
     check_arguments(detector, train_data, validation, training)
+    check_callbacks(callbacks, None if measure else reported_names(training, metric if validation else None))
+    check_folder(out, resume)
     setup = {
         "train": data_identity(train_data),
         "validation": data_identity(validation) if validation else None,
@@ -128,19 +139,40 @@ def train(
         "detector": detector.config.to_dict(),
         "options": options or {},
     }
-    prepare_folder(out, setup, resume)
-    if not tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.enable_op_determinism()  # see RoIAlign; on a CPU it makes runs repeatable to the bit
+    with locked(out) as lock, repeatable_operators():
+        prepare_folder(out, setup, resume)
+        if not (resume and (out / STATE).is_file()):
+            warn_of_frozen_random_weights(detector, training)
+        data = training_data(train_data, detector.config.image, training, cache)
 
-    data = training_data(train_data, detector.config.image, training, cache)
-    extra = {"training": training.to_dict(), "metric": metric}
-    phases, state = SCHEMES[training.scheme], out / STATE
-    done: dict[str, Any] = {"phase": 1, "epoch": 0, "history": []}
-    if resume and state.is_file():
-        done = read_meta(state)
-    else:
-        warn_of_frozen_random_weights(detector, training)
-    history = done["history"]
+        def judge_of(phase: Phase) -> Measure | None:
+            if measure is not None or validation is None:
+                return measure
+            return measure_of(phase, validation, metric, training)
+
+        history = _train_phases(detector, data, training, lock, judge_of, {"metric": metric}, callbacks or [])
+        best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
+        plot_curves(history, out / "curves.png")
+        if validation is not None and has_head(training.scheme):
+            draw_sheet(Predictor(best), validation, out / "predictions.png")
+            if measure is None and (note := explain_collapse(out, history, training, metric)):
+                print(note, flush=True)
+    return Run(out, best, history, validation)
+
+
+def _train_phases(
+    detector: FasterRCNN,
+    data: TrainingData,
+    training: TrainingConfig,
+    lock: FolderLock,
+    judge_of: Callable[[Phase], Measure | None],
+    extra: dict[str, Any],
+    callbacks: list[keras.callbacks.Callback],
+) -> list[dict[str, Any]]:
+    """Train the phases of a scheme that are not done, and return the rows of all epochs."""
+    out, phases, state = lock.folder, SCHEMES[training.scheme], lock.folder / STATE
+    done: dict[str, Any] = read_meta(state) if state.is_file() else {"phase": 1, "epoch": 0, "history": []}
+    history: list[dict[str, Any]] = done["history"]
     for phase in phases[done["phase"] - 1 :]:
         epoch = done["epoch"] if phase.number == done["phase"] else 0
         epochs = phase.training(training).epochs
@@ -149,29 +181,28 @@ def train(
         model = _compiled(start_of(phase, phases, detector, out), phase, training, data.steps_per_epoch)
         if epoch:
             restore_state(state, model)
-        judge = measure
-        if judge is None and validation is not None:
-            judge = measure_of(phase, validation, metric, training)
-        model.fit(
-            data.batches(epoch * data.steps_per_epoch),
-            epochs=epochs,
-            initial_epoch=epoch,
-            steps_per_epoch=data.steps_per_epoch,
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                StopOnNaN(data.files_of_step, data.steps_per_epoch),
-                EndOfEpoch(out, phase, judge, history, extra),
-                Progress(epochs, data.steps_per_epoch, epoch, phase.label),
-                *_tensorboard(out, phase),
-                *(callbacks or []),
-            ],
-        )
-    best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
-    plot_curves(history, out / "curves.png")
-    if validation is not None and has_head(training.scheme):
-        draw_sheet(Predictor(best), validation, out / "predictions.png")
-    return Run(out, best, history, validation)
+        end_of_epoch = EndOfEpoch(lock, phase, judge_of(phase), history, {"training": training.to_dict(), **extra})
+        try:
+            model.fit(
+                data.batches(epoch * data.steps_per_epoch),
+                epochs=epochs,
+                initial_epoch=epoch,
+                steps_per_epoch=data.steps_per_epoch,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    StopOnNaN(data.files_of_step, data.steps_per_epoch),
+                    end_of_epoch,
+                    Progress(epochs, data.steps_per_epoch, epoch, phase.label),
+                    *_tensorboard(out, phase),
+                    *callbacks,
+                    Companions(callbacks, end_of_epoch, done.get("callbacks", []) if epoch else []),
+                ],
+            )
+        except (OSError, tf.errors.OpError):
+            lock.check()  # an error of a folder that is gone says so
+            raise
+    return history
 
 
 def _compiled(detector: FasterRCNN, phase: Phase, training: TrainingConfig, steps_per_epoch: int) -> TrainingModel:

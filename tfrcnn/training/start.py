@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfrcnn.config import DetectorConfig, TrainingConfig
@@ -20,8 +19,9 @@ from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
-from tfrcnn.models.presets import SUFFIX
+from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
+from tfrcnn.training.process import seeded
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
@@ -29,6 +29,10 @@ NO_FILES = ("imagenet", "none")  # start weights that name no file
 Log = Callable[[str], None]
 ReadSet = tuple[Dataset, Report]  # as `read_dataset` returns it
 _DATA = ("train", "val")
+MOVED = (
+    ". If the data of the run in {0} have moved, pass their new place: tfrcnn train --out {0} --resume --train DATA "
+    "--val DATA (and --images), or Recipe.of_run({0!r}).replace(train=..., val=...)"
+)
 
 
 def starting_weights(weights: str | None, config: DetectorConfig) -> str:
@@ -98,6 +102,30 @@ def spelled_out(path: str, value: Any, training: TrainingConfig) -> Any:
     return value
 
 
+def changed(start: Preset, changes: dict[str, Any]) -> Preset:
+    """Apply the changes of a recipe, and report each one that is wrong.
+
+    Raises:
+        InputError: with all wrong changes together.
+    """
+    values = {path: spelled_out(path, value, start.training) for path, value in changes.items()}
+    try:
+        return with_changes(start, values)
+    except InputError:
+        errors = InputErrors()
+        for path, value in values.items():
+            with errors.collect():
+                with_changes(start, {path: value})
+        errors.check()
+        raise  # each is right alone, but not together
+
+
+def are_there(*data: str | None) -> bool:
+    """Return whether data sets and folders are where they are said to be."""
+    parts = [part for each in data if each for part in parts_of(each)]
+    return all(Path(part).exists() or ("@" in part and Path(part.rpartition("@")[0]).exists()) for part in parts)
+
+
 def absolute(name: str, value: str | None) -> str | None:
     """Make the paths in a field of a recipe absolute, so that a run can be resumed from any folder."""
     if value is None or value in NO_FILES or (name == "model" and not value.endswith(SUFFIX)):
@@ -156,7 +184,18 @@ def starting_detector(
     Raises:
         InputError: the weights are missing or do not fit.
     """
-    keras.utils.set_random_seed(training.seed)  # weights that start at random start the same in every run
+    with seeded(training.seed):  # weights that start at random start the same in every run
+        return _starting_detector(config, training, weights, init, proposals, log)
+
+
+def _starting_detector(
+    config: DetectorConfig,
+    training: TrainingConfig,
+    weights: str | None,
+    init: str | None,
+    proposals: str | None,
+    log: Log,
+) -> FasterRCNN:
     if init is None:
         config = config.replace(shared_features=True)  # `proposals` may be a detector of two networks
         detector = build_detector(config, str(weights), training.precision)

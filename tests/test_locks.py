@@ -1,0 +1,123 @@
+"""One writer per folder: locks, and how the lock of a process that has ended is recognised."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfrcnn.errors import InputError
+from tfrcnn.files import is_free
+from tfrcnn.locks import LOCK, check_unlocked, locked
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from tfrcnn.locks import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that holds the lock of a folder."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path / "run")], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"locked\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def leave_lock(folder: Path, **changes):
+    """Leave a lock file as a process of this host that has ended leaves it."""
+    folder.mkdir(exist_ok=True)
+    with locked(folder):
+        holder = json.loads((folder / LOCK).read_text())
+    (folder / LOCK).write_text(json.dumps({**holder, **changes}))
+
+
+def test_a_second_process_is_refused_with_the_host_and_the_number_of_the_first(holder, tmp_path):
+    message = rf"run is in use by process {holder.pid} on the host \S+, since 20.*: wait"
+    with pytest.raises(InputError, match=message), locked(tmp_path / "run"):
+        pass
+    with pytest.raises(InputError, match=f"in use by process {holder.pid}"):
+        check_unlocked(tmp_path / "run")
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(holder, tmp_path):
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / "run" / LOCK).is_file()
+    check_unlocked(tmp_path / "run")
+    with locked(tmp_path / "run") as lock:
+        lock.check()
+
+
+def test_two_threads_of_one_process_exclude_each_other_too(tmp_path):
+    with locked(tmp_path / "run"), pytest.raises(InputError, match=f"in use by process {os.getpid()}"):
+        check_unlocked(tmp_path / "run")
+    check_unlocked(tmp_path / "run")
+
+
+def test_a_lock_of_another_host_is_respected_and_says_how_to_remove_it(tmp_path):
+    leave_lock(tmp_path / "run", host="elsewhere", boot="another", pid=7)
+    message = rf"locked by process 7 on the host elsewhere, since .*: if that process has ended, remove .*{LOCK}"
+    with pytest.raises(InputError, match=message):
+        check_unlocked(tmp_path / "run")
+    (tmp_path / "run" / LOCK).unlink()
+    check_unlocked(tmp_path / "run")
+
+
+@pytest.mark.parametrize("changes", [{"boot": "before"}, {"host": "container"}], ids=["rebooted", "container"])
+def test_a_lock_that_this_machine_left_before_is_taken_over(changes, tmp_path):
+    leave_lock(tmp_path / "run", **changes)
+    with locked(tmp_path / "run") as lock:
+        lock.check()
+
+
+@pytest.mark.parametrize(("pid", "is_taken"), [(2**22 + 1, True), (os.getppid(), False)], ids=["ended", "alive"])
+def test_without_locks_of_the_kernel_the_number_of_the_process_decides(pid, is_taken, tmp_path, monkeypatch):
+    leave_lock(tmp_path / "run", pid=pid)
+    monkeypatch.setattr("tfrcnn.locks.fcntl", None)
+    if is_taken:
+        check_unlocked(tmp_path / "run")
+    else:
+        with pytest.raises(InputError, match=f"in use by process {pid}"):
+            check_unlocked(tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff"])
+def test_a_damaged_lock_file_is_taken_over(content, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfrcnn.locks._PATIENCE", 0.0)
+    (tmp_path / LOCK).write_bytes(content)
+    with locked(tmp_path) as lock:
+        lock.check()
+
+
+def test_a_lock_leaves_nothing(tmp_path):
+    with locked(tmp_path / "new"):
+        assert is_free(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "old"):
+        raise ZeroDivisionError
+    assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_the_holder_notices_that_the_folder_is_gone(tmp_path):
+    with locked(tmp_path / "run") as lock:
+        shutil.rmtree(tmp_path / "run")
+        with pytest.raises(InputError, match="was removed or moved while this process was writing to it"):
+            lock.check()
+
+
+def test_the_holder_notices_that_another_process_took_over(tmp_path):
+    with locked(tmp_path / "run") as lock:
+        (tmp_path / "run" / LOCK).unlink()
+        with locked(tmp_path / "run"), pytest.raises(InputError, match="taken over by process"):
+            lock.check()

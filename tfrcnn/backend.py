@@ -1,0 +1,39 @@
+"""Refuse other backends of Keras than TensorFlow. Importing this module checks, and does not import Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tfrcnn.errors import InputError
+
+
+def check_backend() -> None:
+    """Check the backend that Keras uses, or will use once it is imported.
+
+    Raises:
+        InputError: it is not TensorFlow.
+    """
+    config = getattr(sys.modules.get("keras"), "config", None)
+    backend = config.backend() if config else _configured()
+    if backend != "tensorflow":
+        raise InputError(
+            f"tfrcnn needs Keras with the backend tensorflow, found {backend!r} (from KERAS_BACKEND or "
+            "~/.keras/keras.json): set the environment variable KERAS_BACKEND=tensorflow before Keras is imported"
+        )
+
+
+def _configured() -> str:
+    """Return the backend that Keras takes from the environment or its file, in this order."""
+    if backend := os.environ.get("KERAS_BACKEND"):
+        return backend
+    try:
+        home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+        return str(json.loads((home / "keras.json").read_text())["backend"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "tensorflow"
+
+
+check_backend()

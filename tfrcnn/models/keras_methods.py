@@ -1,0 +1,79 @@
+"""What Keras' methods and functions do with a detector: they work, or refuse at once with what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.errors import InputError
+from tfrcnn.layers import DetectionRescaler
+from tfrcnn.layers.base import register
+
+_TRAIN = (
+    "a detector is not trained by compile and fit: train it with tfrcnn.train, or fit tfrcnn.TrainingModel(detector)"
+)
+
+
+class DetectorMethods(keras.Model):
+    """The base of a detector: methods of Keras that would not work."""
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        raise InputError(_TRAIN)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Do nothing for a file whose detector was compiled."""
+
+    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Write the detector to a `.keras` file, as `keras.Model.save`.
+
+        Raises:
+            InputError: the file name does not end in `.keras`.
+        """
+        check_file_name(filepath)
+        super().save(filepath, *args, **kwargs)
+
+
+@register
+class DescribedRescaler(DetectionRescaler):
+    """A rescaler that carries the description of its detector.
+
+    `keras.models.clone_model` copies the layers of a detector one by one and hands their tensors to the detector's
+    class. The description is how the class knows what to build.
+
+    Attributes:
+        detector: the result of `FasterRCNN.get_config`, without the name.
+    """
+
+    def __init__(self, detector: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.detector = detector
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "detector": dict(self.detector)}
+
+
+def description_in(inputs: tf.Tensor, outputs: Any) -> dict[str, Any]:
+    """Return the description of the detector that `keras.models.clone_model` is copying.
+
+    Args:
+        inputs: symbolic images of the copy.
+        outputs: symbolic detections of the copy.
+    """
+    rescaler = keras.Model(inputs, outputs).get_layer("rescaler")
+    return dict(rescaler.get_config()["detector"])
+
+
+def check_file_name(path: str | Path) -> None:
+    """Check that a file name is one that Keras can load a whole model from.
+
+    Raises:
+        InputError: it does not end in `.keras`.
+    """
+    if not str(path).endswith(".keras"):
+        raise InputError(
+            f"{path}: expected a file name that ends in .keras; save_weights writes weights alone, and tfrcnn.export "
+            "writes a SavedModel"
+        )

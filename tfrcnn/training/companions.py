@@ -1,0 +1,84 @@
+"""Keras callbacks that the user adds to a run: they are checked before it starts, and resumed as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfrcnn.errors import InputError
+from tfrcnn.training.callbacks import EndOfEpoch, inner_sgd
+
+Callbacks = Sequence[keras.callbacks.Callback]
+_MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
+_COUNTS = ("best", "wait", "cooldown_counter", "best_epoch")  # what they remember of earlier epochs
+
+
+def check_callbacks(callbacks: Callbacks | None, names: Sequence[str] | None) -> None:
+    """Check that the user's callbacks can work in a run.
+
+    Args:
+        callbacks: what the user passed.
+        names: the numbers that every epoch reports; None if they are not known.
+
+    Raises:
+        InputError: one is no callback, monitors a number that is not reported, or resumes by itself.
+    """
+    if not isinstance(callbacks, Sequence | None):
+        raise InputError(f"callbacks must be a list of Keras callbacks, found {callbacks!r}")
+    for callback in callbacks or ():
+        kind = type(callback).__name__
+        if not isinstance(callback, keras.callbacks.Callback):
+            raise InputError(f"callbacks must be a list of Keras callbacks, found {callback!r} in it")
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise InputError("BackupAndRestore is not needed, leave it out: a run resumes by itself (resume=True)")
+        if not isinstance(callback, _MONITORS) or not getattr(callback, "save_best_only", True):
+            continue
+        if names is not None and callback.monitor not in names:
+            raise InputError(
+                f"{kind} monitors {callback.monitor!r}, which this run does not report: pass monitor, one of "
+                f"{', '.join(names)}"
+            )
+        if callback.mode == "auto" and callback.monitor != "loss":
+            mode = "min" if "loss" in callback.monitor else "max"
+            raise InputError(f"{kind} monitors {callback.monitor!r}: pass mode={mode!r}, which Keras does not know")
+
+
+class Companions(keras.callbacks.Callback):
+    """Saves what the user's callbacks remember and set, so that a resumed run goes on as an uninterrupted one.
+
+    Keras' callbacks forget their best score when `fit` starts, and they change the learning rate after `EndOfEpoch` has
+    saved the state. This callback runs last. It restores their counts, and saves the state again if there is more.
+    """
+
+    def __init__(self, callbacks: Callbacks, end_of_epoch: EndOfEpoch, counts: list[dict[str, Any]]) -> None:
+        """
+        Args:
+            callbacks: the user's.
+            end_of_epoch: saves the state.
+            counts: of an earlier process, one dict per callback; empty in a new run.
+        """
+        super().__init__()
+        self.callbacks, self.end_of_epoch, self.restored = callbacks, end_of_epoch, counts
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        for callback, counts in zip(self.callbacks, self.restored):
+            for name, value in counts.items():
+                if hasattr(callback, name):
+                    setattr(callback, name, value)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        counts = [_counts_of(callback) for callback in self.callbacks]
+        rate = float(inner_sgd(self.model.optimizer).learning_rate)
+        if any(counts) or rate != self.end_of_epoch.saved_rate:
+            self.end_of_epoch.save(callbacks=counts)
+
+
+def _counts_of(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    if not isinstance(callback, _MONITORS):
+        return {}
+    values = {name: getattr(callback, name, None) for name in _COUNTS}
+    return {
+        name: value if isinstance(value, int) else float(value) for name, value in values.items() if value is not None
+    }

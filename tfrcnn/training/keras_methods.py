@@ -1,0 +1,105 @@
+"""What Keras' methods do with a training model: they work, or refuse at once with what to do instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from tfrcnn.errors import InputError
+from tfrcnn.models import FasterRCNN
+from tfrcnn.models.keras_methods import check_file_name
+from tfrcnn.training.arguments import check_arguments, weights_of
+
+
+class TrainingMethods(keras.Model):
+    """The base of `TrainingModel`: methods of Keras with checked arguments.
+
+    Attributes:
+        detector: the detector that is trained.
+    """
+
+    detector: FasterRCNN
+    _class_weights: list[float] | None = None
+    _compiled_for: list[int] | None = None
+
+    def build(self, input_shape: Any) -> None:
+        """Do nothing: the detector's layers are built already."""
+
+    def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
+        """Choose the optimizer, as `keras.Model.compile`.
+
+        Raises:
+            InputError: loss, loss_weights, metrics or weighted_metrics is given; the detector has its own.
+        """
+        check_arguments(super().compile, (optimizer, *args), kwargs)
+        super().compile(optimizer, *args, **kwargs)
+        self._compiled_for = self._trained()
+        # Keras would do this in the first step, and TensorFlow traces a step that makes variables twice
+        with self.distribute_strategy.scope():
+            self.optimizer.build(self.trainable_variables)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        # Keras does not do this for a model with its own `compile`
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """Train, as `keras.Model.fit`.
+
+        `class_weight` maps a label to a factor of the classifier's loss for RoIs of that label: 0..C-1, or C for the
+        background.
+
+        Raises:
+            InputError: sample_weight or y is given, or the batches have no end and no number of steps.
+        """
+        values = check_arguments(super().fit, args, kwargs)
+        self._weigh(values.pop("class_weight", None))
+        return super().fit(**values)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the mean losses, as `keras.Model.evaluate`.
+
+        Raises:
+            InputError: as `fit`.
+        """
+        check_arguments(super().evaluate, args, kwargs)
+        return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Train one step, as `keras.Model.train_on_batch`.
+
+        Raises:
+            InputError: as `fit`.
+        """
+        values = check_arguments(super().train_on_batch, args, kwargs)
+        self._weigh(values.pop("class_weight", None))
+        return super().train_on_batch(**values)
+
+    def _weigh(self, class_weight: dict[int, float] | None) -> None:
+        weights = weights_of(class_weight, self.detector.config.num_classes)
+        if weights != self._class_weights:
+            self._class_weights, self.train_function = weights, None  # the traced step has the former weights
+
+    def predict_step(self, data: Any) -> Any:
+        raise InputError("a TrainingModel does not predict: use model.detector, or tfrcnn.Predictor(model.detector)")
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        raise InputError("a TrainingModel is not exported: export its detector, see tfrcnn.export")
+
+    def save(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Write the model to a `.keras` file, as `keras.Model.save`.
+
+        Raises:
+            InputError: the file name does not end in `.keras`.
+        """
+        check_file_name(filepath)
+        super().save(filepath, *args, **kwargs)
+
+    def _trained(self) -> list[int]:
+        return [id(variable) for variable in self.trainable_variables]
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if self._trained() != self._compiled_for:
+            raise InputError("layers were frozen or unfrozen after TrainingModel.compile: call compile again")
+        return super().make_train_function(force)
