@@ -78,14 +78,17 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
         tuple(static) if static else None,
         options.max_detections,
         options.score_threshold,
-        kernels="tensorflow",
+        kernels=detector.kernels,  # if the format cannot have them, the file must differ
     )
     pictures = [] if images else _pictures(options) or edge_cases()
     report = verify(Predictor(reference), artefact, path, images, pictures=pictures)
     if not report.faults:
         return report
     worst = report.worst_image
-    picture = read_image(images.examples[worst].path) if images else pictures[worst]
+    if images:
+        example = images.examples[worst]
+        pictures = {worst: read_image(example.path, example.orientation)}
+    picture = pictures[worst]
     stages = stage_differences(reference, options, picture)
     return replace(report, stages=stages, first_divergent=first_divergent(stages, options.precision))
 

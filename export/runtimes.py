@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..config import Category, DetectionConfig
+from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..errors import InputError
 from ..inference import Predictor, check_dataset, read_input
@@ -25,7 +26,7 @@ KERAS = "keras"  # the format of a run folder
 
 
 class ArtefactPredictor:
-    """Detects with an exported file; has the methods of `Predictor`.
+    """Detects with an exported file; has `detect` and `detect_dataset` of `Predictor`.
 
     Threads can share it: LiteRT and OpenVINO detect for one thread at a time, the others for all at once. It is pickled
     as the file's path.
@@ -68,7 +69,7 @@ class ArtefactPredictor:
         examples = tqdm(
             dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
         )
-        return [self.detect(example.path, example.image_id) for example in examples]
+        return [self.detect(read_image(e.path, e.orientation), e.image_id) for e in examples]
 
 
 def load(

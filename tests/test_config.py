@@ -145,3 +145,14 @@ def test_beta_in_python_warns_and_is_that_of_the_box_loss(kind):
     with pytest.warns(DeprecationWarning, match="beta"):
         changed = kind().match.replace(beta=0.0)
     assert kind().replace(match=changed).box_loss.beta == 0
+
+
+@pytest.mark.parametrize("kind", [RPNConfig, HeadConfig])
+@pytest.mark.filterwarnings("ignore:.*beta:DeprecationWarning")
+def test_beta_of_a_match_is_kept_by_replace_and_handed_over_once(kind):
+    match = MatchConfig(0.5, 0.5, 64, 0.25, beta=0.5).replace(samples=32)
+    config = kind(match=match)
+    assert (config.box_loss.beta, config.match.samples) == (0.5, 32)
+    assert config.replace(box_loss=BoxLossConfig(beta=0.0)).box_loss.beta == 0
+    with pytest.raises(AttributeError, match="beta"):
+        config.match.beta  # noqa: B018

@@ -6,7 +6,7 @@ Lengths are in pixels of the network input. IoU thresholds are in [0, 1].
 from __future__ import annotations
 
 from dataclasses import InitVar, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from tfrcnn.config_base import Config
 from tfrcnn.deprecation import warn_deprecated
@@ -84,12 +84,16 @@ class MatchConfig(Config):
     positive_fraction: float
     allow_low_quality: bool = False
     beta: InitVar[float | None] = None  # deprecated: BoxLossConfig.beta
+    _beta: ClassVar[float | None] = None
 
     def __post_init__(self, beta: float | None) -> None:
         super().__post_init__()
         if beta is not None:
             warn_deprecated("MatchConfig(beta=...)", "box_loss=BoxLossConfig(beta=...) of RPNConfig or HeadConfig", 4)
             object.__setattr__(self, "_beta", beta)
+
+    def replace(self, **changes: Any) -> Self:
+        return super().replace(**{"beta": self._beta, **changes})
 
     def _check_ranges(self) -> None:
         self._require(0 < self.foreground_iou <= 1, "foreground_iou", "in (0, 1]")
@@ -98,6 +102,9 @@ class MatchConfig(Config):
         enough = 0 < self.positive_fraction <= 1 and self.samples * self.positive_fraction >= 1
         self._require_at_most(samples=100_000)
         self._require(enough, "positive_fraction", f"in [1 / samples, 1], with {self.samples} samples")
+
+
+del MatchConfig.beta  # the default; `match.beta` would be None for every configuration
 
 
 @dataclass(frozen=True)
@@ -128,9 +135,9 @@ class MatchedConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        beta = getattr(self.match, "_beta", None)
-        if beta is not None:
-            object.__setattr__(self, "box_loss", self.box_loss.replace(beta=beta))
+        if isinstance(self.match, MatchConfig) and self.match._beta is not None:
+            object.__setattr__(self, "box_loss", self.box_loss.replace(beta=self.match._beta))
+            object.__setattr__(self, "match", MatchConfig(**self.match.to_dict()))  # it is handed over once
 
     @classmethod
     def _upgraded(cls, values: dict[str, Any]) -> dict[str, Any]:

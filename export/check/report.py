@@ -122,8 +122,8 @@ class Report:
         keras_ap: The same of the Keras model.
         faults: A sentence for each value out of tolerance; empty if the file passes.
         worst_image: Position of the image whose detections differ most.
-        stages: Difference of each stage on the worst image, see `stages.differences`; None if the file passes, empty
-            if the format cannot compute stages.
+        stages: Difference of each stage on the worst image, see `differences.differences`; None if the file passes,
+            empty if the format cannot compute stages.
         first_divergent: The first stage that differs by more than its precision explains; None if there is none.
         operators: The file's operators, see `check.operators.count`.
         file_detections: Number of the file's detections.

@@ -56,7 +56,10 @@ def verify(
     """
     check_weights(reference.detector)
     if images:
-        pictures, ids = [read_image(e.path) for e in images.examples], [e.image_id for e in images.examples]
+        pictures, ids = (
+            [read_image(e.path, e.orientation) for e in images.examples],
+            [e.image_id for e in images.examples],
+        )
     else:
         pictures = pictures or edge_cases()
         ids = list(range(len(pictures)))

@@ -115,7 +115,7 @@ def _convert(
     if precision == "int8":
         from .precision import to_int8
 
-        return to_int8(model, representative or ())
+        return to_int8(model, () if representative is None else representative)
     return model
 
 

@@ -114,4 +114,4 @@ def _convert(
     model = flatbuffer.sign(bytes(converter.convert()), sorted(traced.structured_outputs))
     if precision != "int8":
         return model
-    return quantize(model, representative or (), static_size(detector.config.image))
+    return quantize(model, () if representative is None else representative, static_size(detector.config.image))

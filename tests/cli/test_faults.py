@@ -48,7 +48,7 @@ def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
         ("--images no/such", "images: expected a folder, found nothing at .*/no/such"),
         ("--train no/such.json", "found nothing at .*/no/such.json"),
         ("--val no/VOC@val", "found nothing at .*/no/VOC"),
-        ("--resume", "no run to resume"),
+        ("--resume", "expected a run, found no training"),
         ("--scheme end2end", "'--scheme': .*'end2end' is not one of 'joint', 'alternating', 'rpn-only', "),
         ("--scheme fast-rcnn-only", "learns from the proposals of another run: proposals is needed"),
         ("--proposals no/run", "proposals brings the network: leave model out"),

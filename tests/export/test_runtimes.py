@@ -1,11 +1,14 @@
 """Which runtime a path needs, and the Keras one."""
 
 import importlib
+import json
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import tfrcnn
 import tfrcnn.export
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
@@ -74,6 +77,38 @@ def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_pat
 def test_options_out_of_range_are_refused_for_every_format(name, options, message, tmp_path):
     with pytest.raises(InputError, match=message):
         load(tmp_path / name, **options)
+
+
+class Sizes:
+    """A runtime that finds nothing and records the size of each image."""
+
+    def __init__(self, detector):
+        self.description = describe(detector.config, "onnx", "float32")
+        self.sizes = []
+
+    def run(self, images):
+        self.sizes.append(images.shape[1:3])
+        empty = np.zeros((1, 0), np.float32)
+        return dict(zip(OUTPUTS, (np.zeros((1, 0, 4), np.float32), empty, empty, np.zeros(1, np.float32))))
+
+
+def test_an_image_is_turned_as_its_data_set_says_and_not_as_its_exif(detector, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (96, 64)).save(tmp_path / "a.jpg", exif=exif)
+    box = {"id": 1, "image_id": 0, "category_id": 3, "bbox": [60, 10, 30, 20], "area": 600, "iscrowd": 0}
+    content = {
+        "images": [{"id": 0, "file_name": "a.jpg", "width": 96, "height": 64}],
+        "annotations": [box],
+        "categories": [category.to_dict() for category in CATEGORIES],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    data, _ = tfrcnn.read_dataset(str(tmp_path / "a.json"))
+    assert data.examples[0].orientation == 1  # the boxes are of the stored pixels
+    runtime = Sizes(detector)
+    detections = ArtefactPredictor(runtime).detect_dataset(data)
+    assert runtime.sizes == [(64, 96)]
+    assert [each.image_id for each in detections] == [0]
 
 
 def test_the_contract_is_normalised_boxes_and_category_ids():

@@ -49,6 +49,15 @@ def losses_of(model, batch):
     return {metric.name: float(metric.result()) for metric in model.loss_metrics}
 
 
+def test_losses_have_their_names_in_any_order_of_the_stages():
+    losses = []
+    for stages in (("rpn", "head"), ("head", "rpn")):
+        keras.utils.set_random_seed(0)
+        model = TrainingModel(build_detector(preset("tiny_fpn", CATEGORIES).detector), 0, stages)
+        losses.append(losses_of(model, make_batch()))
+    assert losses[0] == losses[1]
+
+
 @pytest.fixture(scope="module")
 def fitted():
     """Return a model, its history over 30 steps on one batch, and its backbone's weights before."""

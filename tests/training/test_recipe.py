@@ -203,6 +203,14 @@ class TestChanges:
             assert any(text in line for line in lines), text
 
 
+def test_the_scheme_decides_whether_features_are_shared() -> None:
+    detector = preset("tiny_fpn").detector.replace(shared_features=False)
+    recipe = resolved(detector=detector, backbone_weights="none")
+    assert recipe.detector is not None
+    assert recipe.detector.shared_features
+    assert recipe.model is None  # the network is not a preset's
+
+
 class TestRandomWeights:
     def test_nothing_is_frozen(self) -> None:
         pretrained = resolved(model="resnet50_fpn").training

@@ -139,7 +139,7 @@ def test_a_run_is_loaded_as_it_was_returned(finished):
 
 
 def test_no_run_is_loaded_where_there_is_none(tmp_path):
-    with pytest.raises(InputError, match=r"no run to resume, there is no training.json in it"):
+    with pytest.raises(InputError, match=r"expected a run, found no training.json in the folder"):
         load_run(tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_freezing_weights_that_were_trained_does_not_warn(set_up_only, finished,
 
 
 def test_there_must_be_a_run_to_resume(data, tmp_path):
-    with pytest.raises(InputError, match="no run to resume"):
+    with pytest.raises(InputError, match="expected a run, found no training"):
         train(fresh_detector(), *data, tmp_path / "nothing", settings(), resume=True)
 
 

@@ -58,7 +58,9 @@ def benchmark(
 
     arrays = edge_cases()[-1:]
     if data is not None:
-        arrays = [read_image(example.path) for example in load_dataset(data, images).examples[:pictures]]
+        arrays = [
+            read_image(example.path, example.orientation) for example in load_dataset(data, images).examples[:pictures]
+        ]
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}.npy" for i in range(len(arrays))]
         for path, array in zip(paths, arrays):

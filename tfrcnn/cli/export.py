@@ -91,7 +91,7 @@ def export(
     data = load_dataset(verify, images, categories) if verify not in ("", "none") else None
     if representative is not None:
         examples = load_dataset(representative, images, categories).examples[:REPRESENTATIVE_IMAGES]
-        options = options.with_representative([read_image(example.path) for example in examples])
+        options = options.with_representative([read_image(example.path, example.orientation) for example in examples])
     print(f"Exporting {model} to {out} ({format}, {precision}) ...", flush=True)
     report = make(detector, out, options, data, check=verify != "none")
     if report is None:

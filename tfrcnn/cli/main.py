@@ -1,7 +1,8 @@
 """`tfrcnn`: all commands, and how errors are reported.
 
-Exit codes: 0 done; 1 the doctor refused the data; 2 wrong options or input, reported after "error:" (behind the report
-on a data set, if there is one); 130 interrupted.
+Exit codes: 0 done; 1 the doctor refused the data, or an exported file is out of tolerance; 2 wrong options or input,
+reported after "error:" (behind the report on a data set, if there is one); 3 an exported file is not judged; 130
+interrupted.
 """
 
 from __future__ import annotations

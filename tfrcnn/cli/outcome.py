@@ -41,13 +41,18 @@ def next_steps(recipe: Recipe, out: Path) -> str:
     """Suggest the commands that a user is likely to want next."""
     val = quoted(recipe.val or "DATA")
     if _scheme(recipe) == "rpn-only":
+        folders = _option("--images", recipe.images) + _option("--val-images", recipe.val_images)
         return f"""Next, a detector that learns from its proposals:
   tfrcnn train --scheme fast-rcnn-only --proposals {quoted(out)} --train {quoted(recipe.train)} --val {val} \\
-               --out {quoted(out)}-fast-rcnn"""
-    images = f" --images {quoted(recipe.val_images)}" if recipe.val_images else ""
+               --out {quoted(out)}-fast-rcnn{folders}"""
+    images = _option("--images", recipe.val_images)
     return f"""Next, with data that the run has not seen instead of the validation data:
   tfrcnn evaluate --model {quoted(out)} --data {val}{images}
   tfrcnn predict --model {quoted(out)} IMAGE_OR_FOLDER --out {quoted(out / "pictures")}"""
+
+
+def _option(name: str, value: str | None) -> str:
+    return f" {name} {quoted(value)}" if value else ""
 
 
 def quoted(path: str | Path) -> str:

@@ -31,11 +31,12 @@ _UPRIGHT = {
 }
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, orientation: int | None = None) -> np.ndarray:
     """Read an image file, to the same pixels as training reads.
 
     Args:
         path: JPEG, PNG, BMP, GIF, WebP or TIFF file.
+        orientation: EXIF orientation 1..8 to apply, for example `Example.orientation`; None applies the file's.
 
     Returns:
         [H, W, 3] uint8 RGB, upright.
@@ -47,7 +48,7 @@ def read_image(path: str | Path) -> np.ndarray:
         image = read_image("street.jpg")
     """
     try:
-        return np.array(decode_file(path))
+        return np.array(decode_file(path, orientation))
     except BadImageError as error:
         raise InputError(f"{path}: {error}") from error
 

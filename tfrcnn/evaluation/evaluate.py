@@ -18,6 +18,12 @@ Metric = Literal["coco", "voc", "voc07"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
+def check_metric(metric: str) -> None:
+    """Raise InputError for a metric that is not in `METRICS`."""
+    if metric not in METRICS:
+        raise InputError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
+
+
 def evaluate(
     dataset: Dataset,
     detections: Sequence[ImageDetections],
@@ -44,8 +50,7 @@ def evaluate(
         detections = predictor.detect_dataset(dataset)
         tfrcnn.evaluate(dataset, detections).headline["AP50"]
     """
-    if metric not in METRICS:
-        raise InputError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
+    check_metric(metric)
     if metric == "coco":
         evaluation = evaluate_coco(dataset, detections, per_class_limit(limits))
     else:

@@ -74,8 +74,11 @@ Upsample = Callable[[tf.Tensor, int, tf.Tensor], tf.Tensor]
 class Kernels:
     """One implementation of each operator that runtimes do not share.
 
-    The layers of a detector say what is computed, and call these to compute it. All sets give the same numbers, up to
-    the order of float32 sums.
+    The layers of a detector say what is computed, and call these to compute it. The sets of tfrcnn give the same
+    numbers, up to the order of float32 sums.
+
+    Exports use the sets of their formats. A set with other numbers, for example of a soft NMS, therefore fails the
+    verification of an export. A `.keras` file of such a detector does not load.
 
     Attributes:
         name: what `get_config` stores; `find_kernels` knows the names of tfrcnn's sets.

@@ -96,7 +96,7 @@ def check_folder(out: Path, resume: bool) -> None:
     if not resume and not is_free(out):
         raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
     if resume and not (out / SETUP).is_file():
-        raise InputError(f"{out}: no run to resume, there is no {SETUP} in it")
+        raise InputError(f"{out}: expected a run, found no {SETUP} in the folder")
 
 
 def read_setup(out: Path) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class TrainingModel(TrainingMethods):
         super().__init__(**{"name": "training", "dtype": detector.dtype_policy, **kwargs}, autocast=False)
         self.detector = detector
         self.seed = seed
-        self.active = tuple(losses)
+        self.active = tuple(stage for stage in BOTH if stage in losses)  # `losses_of` computes them in this order
         self.proposal_layer = ProposalLayer(detector.config.train_proposals, detector.kernels, name="train_proposals")
         self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
         # in every replica of tf.distribute the same value

@@ -27,6 +27,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.training.targets import RoITargets, RPNTargets
 
 # (predicted deltas, target deltas, boxes that the deltas are relative to), each [B, S, 4] -> loss per box [B, S]
+# Padding RoIs are empty boxes, so values and gradients must be finite for those too.
 BoxLoss: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 BoxWeights: TypeAlias = tuple[float, float, float, float]
 

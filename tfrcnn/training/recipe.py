@@ -139,19 +139,21 @@ class Recipe(Config):
             weights = self.backbone_weights
             if not has_state:
                 weights = None if self.init else starting.starting_weights(weights, start.detector)
-        if changed and starting.is_random(weights, changed.detector):
-            with errors.collect():
+        with errors.collect():
+            if changed and starting.is_random(weights, changed.detector):
                 start = starting.changed(starting.unfrozen(changed), self.changes)
                 starting.check_unfrozen(start.training)
         for part in (start.detector.rpn, start.detector.head):
             with errors.collect():
                 box_loss(part.box_loss)
         errors.check()
+        if not self.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
+            start = replace(start, detector=start.detector.replace(shared_features=True))
         paths = {name: starting.absolute(name, getattr(self, name)) for name in ("train", "val", *_OPTIONS)}
         if self.val is not None and len(parts_of(self.val)) == 1:
             paths["val_images"] = paths["val_images"] or paths["images"]
         paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
-        if not (self.init or self.proposals):
+        if not (self.init or self.proposals or self.detector):
             paths["model"] = paths["model"] or DEFAULT_MODEL
         return self.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
 

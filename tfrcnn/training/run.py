@@ -30,7 +30,7 @@ from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.pixels import image_errors
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.evaluate import Metric
+from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, locked
 from tfrcnn.models import FasterRCNN, load_detector
@@ -128,6 +128,7 @@ def train(
         run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
     """
     out = Path(out)
+    check_metric(metric)
     check_arguments(detector, train_data, validation, training)
     check_callbacks(callbacks, None if measure else reported_names(training, metric if validation else None))
     check_folder(out, resume)
@@ -231,7 +232,7 @@ def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_thresho
     tiles = []
     for i in np.unique(np.linspace(0, len(dataset) - 1, MAX_SHEET_IMAGES).astype(int)):
         example = dataset.examples[i]
-        image = read_image(example.path)
+        image = read_image(example.path, example.orientation)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
     contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
 

@@ -197,7 +197,6 @@ def _starting_detector(
     log: Log,
 ) -> FasterRCNN:
     if init is None:
-        config = config.replace(shared_features=True)  # `proposals` may be a detector of two networks
         detector = build_detector(config, str(weights), training.precision)
         if detector.weights_note:
             log(detector.weights_note)

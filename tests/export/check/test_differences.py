@@ -15,7 +15,7 @@ from tfrcnn.export.check.report import Report
 from tfrcnn.export.contract import prepare
 from tfrcnn.export.stages import STAGES, run_stages
 from tfrcnn.kernels import PORTABLE
-from tfrcnn.models import build_detector, preset
+from tfrcnn.models import build_blank_detector, build_detector, preset
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,20 @@ def test_an_export_half_a_cell_off_in_roi_align_is_found_out(detector, tmp_path,
     written = json.loads((tmp_path / "a.failed.tflite.report.json").read_text())
     assert written["first_divergent"] == "roi_align"
     assert "| first stage that diverges | roi_align |" in (tmp_path / "a.failed.tflite.report.md").read_text()
+
+
+@pytest.mark.slow
+def test_kernels_that_no_format_has_are_found_out(detector, tmp_path):
+    def halved(*args):
+        kept = PORTABLE.nms(*args)
+        return kept._replace(scores=tf.where(kept.scores > 0, kept.scores / 2, kept.scores))
+
+    kernels = replace(PORTABLE, name="soft", nms=halved)
+    own = build_blank_detector(detector.config, kernels=kernels)
+    own.set_weights(detector.get_weights())
+    report = export(own, tmp_path / "a", ExportOptions("saved_model"))
+    assert not report.passed
+    assert (tmp_path / "a.failed").is_dir()
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def build_backbone(
     """
     spec = find_spec(config.name, backbone)
     _check_options(config, spec.options)
-    if image is not None and str(weights) == "imagenet":
+    if image is not None and str(weights) == "imagenet" == spec.default_weights(config):
         _check_preprocessing(config.name, spec.image, image)
     model = spec.build(config)
     if str(weights) != "none":
