@@ -7,6 +7,7 @@ import threading
 import weakref
 from typing import Any
 
+_adding = threading.RLock()
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
 _held: list[Any] = []
 
@@ -31,11 +32,14 @@ def make_lock() -> Any:
     `os.fork` waits until no thread holds such a lock, so that the child does not inherit half a detection.
     """
     lock = threading.RLock()
-    _locks.add(lock)
+    with _adding:
+        _locks.add(lock)
     return lock
 
 
 def _acquire_all() -> None:
+    _adding.acquire()
+    _held.append(_adding)
     for lock in list(_locks):
         lock.acquire()
         _held.append(lock)

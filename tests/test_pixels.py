@@ -22,6 +22,14 @@ GREY = np.repeat(RGB[..., :1], 3, axis=-1)
 ALPHA = RGB[..., 2:]
 
 
+def closed_image():
+    stream = io.BytesIO()
+    Image.fromarray(RGB).save(stream, "PNG")
+    image = Image.open(stream)
+    image.close()
+    return image
+
+
 class Tensor:
     """A tensor of another library."""
 
@@ -116,7 +124,7 @@ def test_8_bits_are_not_copied():
         (Image.new("RGB", (0, 5)), r"not empty, found \[5, 0, 3\]"),
         (Image.new("I", (5, 5), 70000), "found 70000..70000 of int32: scale to 8 bits"),
         (Image.new("F", (5, 5), 0.5), "found 0.5..0.5 of float32: multiply by 255"),
-        (Image.new("La", (5, 5)), "found mode La: conversion from La"),
+        (closed_image(), "found mode RGB: Operation on closed image"),
     ],
 )
 def test_other_images_are_refused_in_one_line_that_says_what_to_do(image, message):
@@ -140,12 +148,12 @@ def test_a_symbolic_tensor_is_refused():
 
 
 @pytest.mark.parametrize(
-    "mode", ["RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "P", "PA", "L", "LA", "1", "I", "F"]
+    "mode", ["RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "P", "PA", "L", "LA", "La", "1", "I", "F"]
 )
 def test_a_pil_image_of_any_mode_is_its_rgb(mode):
     whole = Image.fromarray(RGB)
-    image = whole.convert("RGBA").convert(mode) if mode == "RGBa" else whole.convert(mode)
-    expected = image.convert("L").convert("RGB") if mode in "IF" else image.convert("RGB")
+    image = whole.convert(mode.upper()).convert(mode) if mode in ("RGBa", "La") else whole.convert(mode)
+    expected = image.convert({"I": "L", "F": "L", "La": "LA"}.get(mode, mode)).convert("RGB")
     np.testing.assert_allclose(to_rgb(image), expected, atol=1)
 
 

@@ -162,8 +162,8 @@ def _pillow_to_rgb(image: Image.Image) -> Image.Image:
         black = Image.new("RGB", image.size)
         black.paste(colours, mask=colours)
         return black
-    if image.mode == "P":
-        image = image.convert("RGBA")  # to RGB, Pillow warns of transparent colours
+    # Pillow warns of transparent colours of P, and cannot convert La
+    image = image.convert({"P": "RGBA", "La": "LA"}.get(image.mode, image.mode))
     return image.convert("RGB")
 
 
