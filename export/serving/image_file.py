@@ -15,6 +15,7 @@ import numpy as np
 MAX_SEGMENTS = 2000  # of a JPEG before its pixels; the longest ICC profiles and depth maps have a few hundred
 MAX_CHUNKS = 10_000  # of a PNG before its pixels; encoders write about ten
 MAX_SCANS = 64  # of a progressive JPEG: each one passes over all pixels; encoders write about ten
+FULL_SCANS = 16  # of a JPEG of the most pixels
 _ORIENTATION = 0x0112  # EXIF's tag
 _PNG = b"\x89PNG\r\n\x1a\n"
 _MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)  # of a JPEG segment; fill bytes may precede it
@@ -34,13 +35,16 @@ def check_cost(data: bytes, max_pixels: int) -> None:
     Raises:
         CostlyError: The file has more pixels, or a JPEG has more segments or scans than any encoder writes.
     """
-    size = _jpeg_size(data) if data[:2] == b"\xff\xd8" else _size(data)
-    if size is not None and size[0] * size[1] > max_pixels:
-        raise CostlyError(f"expected at most {max_pixels} pixels, found {size[0]} x {size[1]}")
+    is_jpeg = data[:2] == b"\xff\xd8"
+    height, width, scans = _jpeg_size(data) if is_jpeg else (*_size(data), 1)
+    if height * width > max_pixels:
+        raise CostlyError(f"expected at most {max_pixels} pixels, found {height} x {width}")
+    if scans > MAX_SCANS or scans * height * width > FULL_SCANS * max_pixels:
+        raise CostlyError(f"expected a JPEG of at most {MAX_SCANS} scans, less if it is large, found {scans}")
 
 
-def _size(data: bytes) -> tuple[int, int] | None:
-    """Return (height, width) of a PNG, GIF, BMP or WebP file; None if the header is cut off or of another format."""
+def _size(data: bytes) -> tuple[int, int]:
+    """Return (height, width) of a PNG, GIF, BMP or WebP file; (0, 0) if the header is cut off or of another format."""
     try:
         if data[:8] == _PNG:
             width, height = struct.unpack_from(">II", data, 16)
@@ -51,9 +55,9 @@ def _size(data: bytes) -> tuple[int, int] | None:
         elif data[:4] == b"RIFF" and data[8:15] == b"WEBPVP8":
             width, height = _webp_size(data)
         else:
-            return None
+            return 0, 0
     except struct.error:
-        return None
+        return 0, 0
     return abs(height), abs(width)
 
 
@@ -68,8 +72,8 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return width & 0x3FFF, height & 0x3FFF
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return (height, width) of a JPEG file from its frame header; None if there is none."""
+def _jpeg_size(data: bytes) -> tuple[int, int, int]:
+    """Return height and width of a JPEG file from its frame header, and the number of scans; zeros if there is none."""
     for count, (marker, at) in enumerate(_jpeg_segments(data)):
         if count > MAX_SEGMENTS:
             raise CostlyError(f"expected a JPEG of at most {MAX_SEGMENTS} segments, found more")
@@ -77,11 +81,9 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
             # Inside a frame 0xFF is a marker, or it is followed by 0.
             end = data.find(b"\xff\xd9", at)
             scans = data.count(b"\xff\xda", at, end if end > 0 else len(data))
-            if scans > MAX_SCANS:
-                raise CostlyError(f"expected a JPEG of at most {MAX_SCANS} scans, found {scans}")
             height, width = struct.unpack_from(">HH", data, at + 3) if at + 7 <= len(data) else (0, 0)
-            return height, width
-    return None
+            return height, width, scans
+    return 0, 0, 0
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:

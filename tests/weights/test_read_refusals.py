@@ -403,6 +403,11 @@ def test_thousands_of_names_of_one_array_are_refused_at_once(tmp_path: Path, key
     assert time.monotonic() - started < 60
 
 
+def test_an_entry_of_an_npz_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    path = write_entries(tmp_path / "a.npz", {"weight.npy": b"something else"})
+    assert refusal(path) == "expected an array at 'weight', found other bytes"
+
+
 def test_names_may_share_an_array_as_tied_weights_do(tmp_path: Path) -> None:
     weight = np.ones((64, 64), np.float16)
     arrays = read_checkpoint(write_plain(tmp_path / "a.pkl", {"a": weight, "b": weight, "c": weight})).arrays

@@ -203,7 +203,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     description = read_json(path)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         version = description.get("format") if isinstance(description, dict) else description
-        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {version!r}")
+        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {shown(version)}")
     for key in ("weights", "detector"):
         if key not in description:
             raise InputError(f"{path}: {key} is missing")

@@ -139,10 +139,15 @@ def read_categories(path: str | Path) -> tuple[Category, ...]:
     if not isinstance(entries, list) or not entries:
         raise InputError(f'{path}: expected an object with a list "categories", found none')
     fields = ("id", "name")
-    return tuple(
-        Category.from_dict({key: entry[key] for key in fields if key in entry} if isinstance(entry, dict) else entry)
-        for entry in entries
-    )
+    try:
+        return tuple(
+            Category.from_dict(
+                {key: entry[key] for key in fields if key in entry} if isinstance(entry, dict) else entry
+            )
+            for entry in entries
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def _categories(

@@ -115,7 +115,11 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
     if inflated > _MAX_INFLATION * path.stat().st_size:
         raise InputError(f"expected weights, found an archive that inflates {_MAX_INFLATION} times and more")
     with np.load(path, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
+        arrays = {name: archive[name] for name in archive.files}
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy returns the bytes of an entry without the mark of an array
+            raise InputError(f"expected an array at {name!r}, found other bytes")
+    return arrays
 
 
 _SAFETENSORS = {

@@ -69,8 +69,10 @@ def test_a_jpeg_of_65000_segments_is_refused_at_once():
 def test_a_progressive_jpeg_of_many_scans_is_refused():
     jpeg = encode("JPEG", progressive=True)
     scan = jpeg.index(b"\xff\xda")
-    with pytest.raises(image_file.CostlyError, match="64 scans"):
-        image_file.check_cost(jpeg[:scan] + jpeg[scan : scan + 14] * 100 + jpeg[scan:], 10**6)
+    for copies, max_pixels in ((100, 10**6), (20, 600)):
+        with pytest.raises(image_file.CostlyError, match="64 scans"):
+            image_file.check_cost(jpeg[:scan] + jpeg[scan : scan + 14] * copies + jpeg[scan:], max_pixels)
+    image_file.check_cost(jpeg[:scan] + jpeg[scan : scan + 14] * 20 + jpeg[scan:], 10**6)
 
 
 @pytest.mark.parametrize(("orientation", "order"), list(itertools.product(range(1, 9), (b"II", b"MM"))))

@@ -1,6 +1,7 @@
 """The life of the server and its workers: signals, deaths and loads. The workers of these tests have no model."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ sys.exit(server.run(pool, "detector", "3", "127.0.0.1", 0, float(sys.argv[4])))
 class Running:
     """A server that runs."""
 
-    def __init__(self, load=0.0, grace=5.0, **limits):
-        words = [sys.executable, "-c", START, SERVING, FAKE, load, grace, limits]
+    def __init__(self, load=0.0, grace=5.0, before=(), **limits):
+        words = [*before, sys.executable, "-c", START, SERVING, FAKE, load, grace, limits]
         self.process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True)
         self.base = f"http://{self.process.stderr.readline().split()[-1]}"
 
@@ -52,7 +53,11 @@ class Running:
         raise TimeoutError
 
     def worker(self):
-        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
+        return child_of(self.process.pid)
+
+
+def child_of(pid):
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +126,25 @@ def test_sigterm_while_the_model_is_loaded_ends_the_server(start):
     worker = one.worker()
     one.process.send_signal(signal.SIGTERM)
     assert one.process.wait(10) == 0
+    assert not runs(worker)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_server_as_process_1_of_a_container(start):
+    """Linux drops signals to process 1 that it does not handle."""
+    unshare = ["unshare", "--pid", "--fork"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("this machine makes no namespaces of processes")
+    one = start(before=unshare)
+    first = one.worker()
+    worker = child_of(first)
+    with ThreadPoolExecutor(1) as threads:
+        answer = threads.submit(one.post, {"sleep": 0.5, "say": 1})
+        time.sleep(0.2)
+        os.kill(first, signal.SIGTERM)
+        assert answer.result().ok
+    assert one.process.wait(5) == 0
+    assert not runs(first)
     assert not runs(worker)
 
 

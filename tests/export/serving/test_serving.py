@@ -263,6 +263,15 @@ def test_a_worker_ignores_the_sigterm_that_a_service_manager_sends_to_all_proces
 
 
 @pytest.mark.slow
+def test_a_model_that_cannot_be_loaded_ends_the_server_with_the_reason(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"no model")
+    command = [sys.executable, "-P", SERVING / "server.py", tmp_path, "--port", "0"]
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 1
+    assert f"error: {tmp_path}: the SavedModel cannot be loaded" in result.stderr
+
+
+@pytest.mark.slow
 def test_costly_requests_do_not_hold_up_the_others(url):
     """Some are refused, some are answered in turns with other requests."""
     model, _ = url
