@@ -2,7 +2,8 @@
 
     python benchmarks/robustness/doctor_scale.py --data coco_val2017_66/instances.json --images 118000
 
-Prints seconds and peak memory of reading (`read_dataset`) and of the doctor (`diagnose`, which decodes every image).
+Prints seconds, CPU seconds and peak memory of reading (`read_dataset`) and of the doctor (`diagnose`, which decodes
+every image).
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def write(folder: Path, source: Path, count: int) -> str:
     return str(path)
 
 
-def measure(data: str, doctor: bool) -> tuple[float, float]:
-    """Read a data set in a process of its own, with or without the doctor; return seconds and peak memory in GB."""
+def measure(data: str, doctor: bool) -> None:
+    """Read a data set in a new process, with or without the doctor, and print seconds and peak memory in GB."""
     reader, writer = os.pipe()
     if not (child := os.fork()):
         start = time.perf_counter()
@@ -64,15 +65,18 @@ def measure(data: str, doctor: bool) -> tuple[float, float]:
         else:
             report = read_dataset(data)[1]
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        os.write(writer, json.dumps([seconds, peak, report.counts()]).encode())
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        cpu, peak = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6
+        os.write(writer, json.dumps([seconds, cpu, peak, report.counts()]).encode())
         os._exit(0)
     os.close(writer)
     os.waitpid(child, 0)
-    seconds, peak, counts = json.loads(os.read(reader, 1 << 16))
+    seconds, cpu, peak, counts = json.loads(os.read(reader, 1 << 16))
     os.close(reader)
-    print(f"{'doctor' if doctor else 'reading'}: {seconds:.0f} s, peak {peak:.2f} GB, {counts}", flush=True)
-    return seconds, peak
+    print(
+        f"{'doctor' if doctor else 'reading'}: {seconds:.0f} s ({cpu:.0f} s of CPU), peak {peak:.2f} GB, {counts}",
+        flush=True,
+    )
 
 
 def main() -> None:

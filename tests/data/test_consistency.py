@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tfrcnn.data import checks
+from tfrcnn.data.checks import in_threads
 from tfrcnn.data.doctor import diagnose
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.read import read_dataset
@@ -153,3 +155,16 @@ def test_copies_of_an_image_with_different_boxes_are_reported_by_the_doctor(tmp_
     faults = [fault for fault in report.faults if fault.kind == "copied-image"]
     assert [(Path(fault.file).name, fault.action) for fault in faults] == [("b.png", "kept")]
     assert "a.png, which is the same image" in faults[0].message
+
+
+def test_thousands_of_files_are_read_in_order_with_a_bar_and_few_lines_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert in_threads(str, range(100), "reading") == [str(i) for i in range(100)]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(checks, "_PROGRESS_FROM", 50)
+    assert in_threads(lambda i: -i, range(100), "reading") == [-i for i in range(100)]
+    log = capsys.readouterr().err
+    assert "reading: 100%" in log
+    assert "image/s" in log
+    assert log.count("\r") <= 3

@@ -135,7 +135,12 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], label:
         # Pillow warns of partly readable EXIF and of very large pictures; the pixels are good
         warnings.simplefilter("ignore", UserWarning)
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        options: dict[str, Any] = {"unit": "image", "mininterval": interval, "disable": len(items) <= _PROGRESS_FROM}
+        options: dict[str, Any] = {
+            "unit": "image",
+            "mininterval": interval,
+            "miniters": 1,
+            "disable": len(items) <= _PROGRESS_FROM,
+        }
         with tqdm(total=len(items), desc=label, **options) as bar:
             for piece in pool.map(lambda piece: [function(item) for item in piece], pieces):
                 results += piece
