@@ -62,7 +62,9 @@ def is_free(folder: Path) -> bool:
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON atomically, indented so that people can read it."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # a lone surrogate, as in names of files that are not UTF-8, becomes JSON's own escape
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str | Path) -> Any:

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
 from tfrcnn.data.augment import augmentations, resize
+from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pixels import CachedPixels, Pixels, repeatable
 from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
@@ -118,7 +119,7 @@ class TrainingData:
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
         """Return the [B] image indices of each step of an epoch; Python runs once per epoch."""
-        indices = tf.numpy_function(self._epoch_batches, [epoch], tf.int32)
+        indices = tf.numpy_function(counted(self._epoch_batches), [epoch], tf.int32)
         indices = tf.ensure_shape(indices, [self.steps_per_epoch, self._training.batch_size])
         return tf.data.Dataset.from_tensor_slices(indices)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
+from tfrcnn.data.calls import counted
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
@@ -46,7 +47,7 @@ class Pixels:
 
     def __call__(self, index: tf.Tensor) -> tf.Tensor:
         # "stateless": the same pixels whenever it runs, so that repeatable pipelines still decode in parallel
-        pixels = tf.numpy_function(self.read, [index], tf.uint8, stateful=False)
+        pixels = tf.numpy_function(counted(self.read), [index], tf.uint8, stateful=False)
         return tf.ensure_shape(pixels, [None, None, 3])
 
     def read(self, index: int) -> np.ndarray:
