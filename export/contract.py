@@ -16,6 +16,7 @@ Line N of a label file is class N in every format, see `text.label_lines`.
 from __future__ import annotations
 
 import datetime
+import math
 from typing import Any, Literal
 
 import keras
@@ -111,7 +112,7 @@ def check_size(detector: FasterRCNN) -> None:
     Raises:
         InputError: They do not.
     """
-    size = sum(4 * int(tf.size(weight)) for weight in detector.weights)
+    size = sum(4 * math.prod(weight.shape) for weight in detector.weights)
     if size > MAX_BYTES:
         raise InputError(
             f"the detector has {size / 1e9:.1f} GB of weights, and an ONNX or TFLite file holds "

@@ -16,7 +16,7 @@ import numpy as np
 from ..config import Category, DetectionConfig, ImageConfig
 from ..errors import InputError
 from .artefact import OUTPUTS
-from .target import Runtime
+from .target import Runtime, Target
 
 SHA256 = "sha256"  # its key in the description
 
@@ -37,19 +37,24 @@ def check_unchanged(path: Path, description: dict[str, Any], graph: bytes) -> No
         raise InputError(f"{path}: damaged or changed since tfrcnn wrote it (SHA-256): copy or export it again")
 
 
-def check_description(path: Path, description: dict[str, Any], precisions: tuple[str, ...]) -> None:
+def check_description(path: Path, description: dict[str, Any], target: Target) -> None:
     """Check the fields of a description that detection reads.
 
     Args:
         path: The file, for error messages.
         description: See `contract.describe`.
-        precisions: Those of its format.
+        target: The format that loaded the file.
 
     Raises:
         InputError: A field is missing or has another type or value.
     """
     try:
-        for field, values in (("precision", precisions), ("classes", ("category ids", "labels"))):
+        allowed = {
+            "format": (target.name,),
+            "precision": target.precisions,
+            "classes": ("category ids", "labels"),
+        }
+        for field, values in allowed.items():
             if description.get(field) not in values:
                 raise InputError(f"{field}: expected one of {', '.join(values)}, found {description.get(field)!r}")
         categories = description.get("categories")

@@ -108,7 +108,7 @@ def load(
     if runtime not in (None, *target.runtimes):
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
     loaded = target.load(path, threads, runtime)
-    check_description(path, loaded.description, target.precisions)
+    check_description(path, loaded.description, target)
     return ArtefactPredictor(loaded)
 
 

@@ -197,22 +197,15 @@ def _output(command: list[str], seconds: int = INSTALL_SECONDS) -> str:
 
 
 def compare(outputs: dict[str, np.ndarray], expected: dict[str, np.ndarray], sides: np.ndarray) -> dict[str, float]:
-    """Return the largest differences: of boxes in pixels, scores, classes and counts.
+    """Return the largest differences: of boxes in pixels of a picture with these (height, width), scores and classes.
 
     Detections are compared in the order of their scores, as far as both sides have them.
     """
     counts = [int(side["num_detections"][0]) for side in (outputs, expected)]
     n = min(counts)
-    boxes, classes, scores = (
-        np.abs(np.float64(outputs[name][0, :n]) - expected[name][0, :n]).max(initial=0) for name in OUTPUTS[:3]
-    )
-    scaled = np.abs((outputs["detection_boxes"][0, :n] - expected["detection_boxes"][0, :n]) * np.tile(sides, 2))
-    return {
-        "boxes": float(scaled.max(initial=boxes)),
-        "scores": float(scores),
-        "classes": float(classes),
-        "n": counts[0],
-    }
+    boxes, classes, scores = (np.abs(outputs[name][0, :n] - expected[name][0, :n]) for name in OUTPUTS[:3])
+    largest = {"boxes": boxes * np.tile(sides, 2), "scores": scores, "classes": classes}
+    return {**{name: float(values.max(initial=0)) for name, values in largest.items()}, "n": counts[0]}
 
 
 def export_all(model: str, picture: np.ndarray, folder: Path) -> tuple[dict[str, Path], dict[str, dict]]:
@@ -238,11 +231,13 @@ def rows(options: argparse.Namespace, folder: Path) -> Iterator[str]:
     for name in options.runtimes:
         runtime = RUNTIMES[name]
         reference = expected[runtime.file if runtime.pads else WHOLE]
+        with np.load(folder / "inputs.npz") as inputs:
+            sides = np.array(inputs["images" if runtime.pads else "whole"].shape[1:3])
         listed = versions(runtime)
         for version in listed if options.versions == "all" else dict.fromkeys([listed[0], listed[-1]]):
             try:
                 outputs = run(runtime, version, files[runtime.file], folder)
-                d = compare(outputs, reference, np.array(picture.shape[:2]))
+                d = compare(outputs, reference, sides)
                 same = d["boxes"] <= runtime.pixels and d["scores"] <= SCORE and not d["classes"]
                 word = "same" if same and d["n"] == reference["num_detections"][0] else "OTHER"
                 yield f"| {name} | {version} | {d['n']:.0f} | {d['boxes']:.1e} | {d['scores']:.1e} | {word} |"

@@ -24,11 +24,11 @@ class Partners(NamedTuple):
 
     Attributes:
         share: The share that has one, in [0, 1]; None if there is no such detection.
-        count: Their number.
+        compared: Their number.
     """
 
     share: float | None
-    count: int
+    compared: int
 
 
 def count_partners(

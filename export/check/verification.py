@@ -104,7 +104,7 @@ def verify(
         operators=tuple(TARGETS[artefact.format].operators(path)),
         file_detections=counts[1],
         partners=partners.share,
-        compared=partners.count,
+        compared=partners.compared,
         judged=tolerance.judges(max(counts), keras_ap, partners.share),
     )
 

@@ -48,11 +48,11 @@ class OnnxRuntime(LoadedFile):
         content = path.read_bytes()  # so that a model cannot name files of weights next to it
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            properties = self._session.get_modelmeta().custom_metadata_map
+            self._outputs = [output.name for output in self._session.get_outputs()]
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise unusable(path, content, error) from error
-        properties = self._session.get_modelmeta().custom_metadata_map
         self.description: dict[str, Any] = parse_description(path, properties.get("tfrcnn"))
-        self._outputs = [output.name for output in self._session.get_outputs()]
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect, see `Runtime.run`."""

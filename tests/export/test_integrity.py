@@ -7,7 +7,7 @@ import pytest
 
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
-from tfrcnn.export import load
+from tfrcnn.export import TARGETS, load
 from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.export.contract import describe
 from tfrcnn.export.integrity import SHA256, check_description, run, sha256
@@ -44,6 +44,8 @@ def description(**changes):
 @pytest.mark.parametrize(
     "changes",
     [
+        {"format": "tflite"},
+        {"format": None},
         {"precision": "float64"},
         {"precision": None},
         {"precision": []},
@@ -63,8 +65,8 @@ def test_a_description_with_another_value_is_refused_with_the_file_and_the_field
     (field,) = changes
     name = {"detections": "DetectionConfig|score_threshold", "image": "ImageConfig"}.get(field, field)
     with pytest.raises(InputError, match=rf"(?i)a\.onnx: its description is damaged: .*({name}|Category)"):
-        check_description(tmp_path / "a.onnx", description(**changes), ("float32", "float16"))
-    check_description(tmp_path / "a.onnx", description(), ("float32", "float16"))
+        check_description(tmp_path / "a.onnx", description(**changes), TARGETS["onnx"])
+    check_description(tmp_path / "a.onnx", description(), TARGETS["onnx"])
 
 
 class Damaged:
