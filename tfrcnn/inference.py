@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
+from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import inference_data
-from tfrcnn.data.pixels import image_errors
 from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN

@@ -19,6 +19,7 @@ from tfrcnn.errors import InputError
 
 CHANNELS = (1, 2, 3, 4)
 ORIENTATION_TAG = 0x0112  # of EXIF
+# EXIF orientation -> the transposition that makes the stored pixels upright
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -145,14 +146,19 @@ def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
     try:
         image.load()  # turns a TIFF file upright and removes its orientation
         turn = TURNS.get(_orientation(image))
-        pixels = image if image.mode in ("I", "F") and image.format != "PNG" else _pillow_to_rgb(image)
+        pixels = image if image.mode in ("I", "F") and image.format != "PNG" else pillow_to_rgb(image)
         return np.asarray(pixels if turn is None else pixels.transpose(turn))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"{name} must be a PIL image of pixels, found mode {image.mode}: {error}") from error
 
 
-def _pillow_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a loaded PIL image to mode "RGB", with the same result as for its file."""
+def pillow_to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a loaded PIL image to mode "RGB", with the same result as for its file.
+
+    See `tfrcnn.data.decode` for the rules. Modes I and F are expected to hold 16 bits.
+    """
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:

@@ -23,7 +23,7 @@ from PIL import Image
 from tfrcnn.data.decode import decode_file, read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.headers import BadImageError, ImageHeader, read_header
-from tfrcnn.data.pixels import Pixels
+from tfrcnn.data.image_source import Pixels
 from tfrcnn.errors import InputError
 
 ESCAPES = ("passes doctor only", "passes pipeline only", "other pixels", "other error")

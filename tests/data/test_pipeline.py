@@ -16,8 +16,8 @@ from tfrcnn.config import Category, ImageConfig, TrainingConfig
 from tfrcnn.data.augment import Augmentation, Sample, augmentations
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.image_source import Pixels, image_errors
 from tfrcnn.data.pipeline import TrainingData, inference_data, training_data
-from tfrcnn.data.pixels import Pixels, image_errors
 from tfrcnn.errors import InputError
 from tfrcnn.images import resize
 

@@ -14,21 +14,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 
-from tfrcnn.data.headers import BadImageError, ImageHeader, open_image, read_header
+from tfrcnn.data.headers import BadImageError, open_image, read_header
 from tfrcnn.errors import InputError
-
-# EXIF orientation -> the transposition that makes the stored pixels upright
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+from tfrcnn.pixels import TURNS, pillow_to_rgb
 
 
 def read_image(path: str | Path, orientation: int | None = None) -> np.ndarray:
@@ -88,25 +78,9 @@ def decode_file(path: str | Path, orientation: int | None = None) -> Image.Image
         image.load()
         if header.format == "TIFF":
             ImageOps.exif_transpose(image, in_place=True)  # does nothing if loading has turned it
-        pixels = _to_rgb(image, header)
-        turn = _UPRIGHT.get(header.orientation if orientation is None else orientation)
+        if image.mode in {"I", "F"} and header.format != "PNG":
+            bits = f"32-bit {'integers' if image.mode == 'I' else 'floats'}"
+            raise BadImageError("unsupported-image", f"expected 8 or 16 bits per sample, found {bits}")
+        pixels = pillow_to_rgb(image)
+        turn = TURNS.get(header.orientation if orientation is None else orientation)
         return pixels if turn is None else pixels.transpose(turn)
-
-
-def _to_rgb(image: Image.Image, header: ImageHeader) -> Image.Image:
-    """Convert a loaded image to mode "RGB"."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16") or (image.mode == "I" and header.format == "PNG"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in {"I", "F"}:
-        bits = f"32-bit {'integers' if image.mode == 'I' else 'floats'}"
-        raise BadImageError("unsupported-image", f"expected 8 or 16 bits per sample, found {bits}")
-    if image.mode == "CMYK" and header.format == "JPEG" and "adobe" not in image.info:
-        image = ImageChops.invert(image)
-    if header.format == "GIF" and "transparency" in image.info:
-        black = Image.new("RGB", image.size)
-        colours = image.convert("RGBA")
-        black.paste(colours, mask=colours)
-        return black
-    return image.convert("RGB")

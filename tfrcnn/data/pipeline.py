@@ -22,7 +22,7 @@ from tfrcnn.config import ImageConfig, TrainingConfig
 from tfrcnn.data.augment import augmentations, resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.pixels import CachedPixels, Pixels, repeatable
+from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
 from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size

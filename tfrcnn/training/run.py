@@ -26,8 +26,8 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import TrainingData, training_data
-from tfrcnn.data.pixels import image_errors
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
