@@ -27,6 +27,7 @@ from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
 from tfrcnn.training.losses import box_loss
+from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
 from tfrcnn.training.schemes import epochs_of
 from tfrcnn.training.start import Log
@@ -177,6 +178,7 @@ class Recipe(Config):
         recipe = self.resolved()
         return recipe._built(load_dataset(recipe.train, recipe.images).categories, False, log)
 
+    @kept_generators()
     def run(
         self,
         out: str | Path,
