@@ -291,7 +291,7 @@ class Recipe(Config):
                 check_arguments(detector, train_set[0], val_set and val_set[0], recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)
         if resume and errors.messages and not starting.are_there(recipe.train, recipe.val, recipe.images):
-            errors.messages[-1] += starting.MOVED.format(out)
+            errors.messages[-1] += starting.MOVED.format(str(out))
         errors.check()
         if detector is None or train_set is None:
             raise InputError(f"{recipe.train}: expected at least one category, found none")
