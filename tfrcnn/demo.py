@@ -25,7 +25,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.folder import SETUP, is_complete, read_setup
-from tfrcnn.training.process import seeded
+from tfrcnn.training.process import kept_generators, seeded
 from tfrcnn.training.run import Run, load_run, train
 
 MODEL = "tiny_fpn"
@@ -70,6 +70,7 @@ def digit_datasets(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[
     return {split: load_dataset(str(path)) for split, path in digit_scenes(Path(folder) / "data", scenes).items()}
 
 
+@kept_generators()
 def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epochs: int = EPOCHS) -> Run:
     """Train a small detector of handwritten digits in FOLDER/run, or load it if the run is complete.
 

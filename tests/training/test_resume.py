@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import random
 import re
 import shutil
 
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import config
 
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
@@ -52,7 +54,10 @@ def setup_of(scheme="joint", epochs=12, **options):
 class TestDataThatHaveMoved:
     def test_a_run_is_resumed_where_its_data_are_and_notes_the_place(self, set_up_only, data, tmp_path):
         run, detector = tmp_path / "run", fresh_detector()
+        state = random.getstate()
         set_up_only(detector, *data, run, settings())
+        assert random.getstate() == state
+        assert not config.is_op_determinism_enabled()
         there = [moved(each, tmp_path / "there") for each in data]
         set_up_only(detector, *there, run, settings(), resume=True)
         setup = read_json(run / SETUP)
@@ -202,9 +207,12 @@ class TestCallbacks:
 
 class TestOneWriter:
     def test_a_run_in_a_folder_that_another_writes_to_is_refused(self, data, tmp_path):
-        with locked(tmp_path / "run"), pytest.raises(InputError, match=r"run is in use by process \d+ on the host"):
-            train(fresh_detector(), *data, tmp_path / "run", settings())
-        assert not (tmp_path / "run").exists()
+        detector, run = fresh_detector(), tmp_path / "run"
+        with locked(run):
+            (run / SETUP).touch()  # as if the other had begun
+            for resume in (False, True):
+                with pytest.raises(InputError, match=r"run is in use by process \d+ on the host"):
+                    train(detector, *data, run, settings(), resume=resume)
 
     def test_a_recipe_says_so_before_it_checks_the_data(self, tmp_path):
         with locked(tmp_path / "run"), pytest.raises(InputError, match="in use by process"):

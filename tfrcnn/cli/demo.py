@@ -16,6 +16,7 @@ import typer
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json, write_json
+from tfrcnn.locks import locked
 
 STATUS = "demo.json"  # marks a demo's folder, and says whether it is finished
 SCENES = {"train": 600, "val": 60, "test": 120}
@@ -53,13 +54,19 @@ def run_demo(
         options: more options of `tfrcnn train`.
 
     Raises:
-        InputError: the folder holds something else, or a finished demo.
+        InputError: the folder holds something else, a finished demo, or one that another process runs.
     """
     began = time.monotonic()
     scenes = scenes or SCENES
-    command = partial(_command, program)
-    _claim(out)
-    load_tensorflow()
+    with locked(out):
+        _claim(out)
+        load_tensorflow()
+        _run(partial(_command, program), out, scenes, options, began)
+
+
+def _run(
+    command: Callable[..., None], out: Path, scenes: dict[str, int], options: tuple[str, ...], began: float
+) -> None:
     data, run, test, pictures = out / "data", out / "run", out / "test", out / "pictures"
     sets = _scenes(data, scenes)
     _step("1. A data set and its faults, if any. `train` checks the other two parts.")

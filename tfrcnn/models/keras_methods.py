@@ -12,8 +12,9 @@ from tfrcnn.errors import InputError
 from tfrcnn.layers import DetectionRescaler
 from tfrcnn.layers.base import register
 
-_TRAIN = (
-    "a detector is not trained by compile and fit: train it with tfrcnn.train, or fit tfrcnn.TrainingModel(detector)"
+_INSTEAD = (
+    "a detector has no losses to compile: train it with tfrcnn.train, or fit tfrcnn.TrainingModel(detector); "
+    "tfrcnn.evaluate measures it"
 )
 
 
@@ -21,7 +22,7 @@ class DetectorMethods(keras.Model):
     """The base of a detector: methods of Keras that would not work."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
-        raise InputError(_TRAIN)
+        raise InputError(_INSTEAD)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Do nothing for a file whose detector was compiled."""

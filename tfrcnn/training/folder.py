@@ -158,7 +158,7 @@ def _check_epochs(out: Path, training: TrainingConfig, epochs: int) -> None:
             f"start a new run from it (--init {out})"
         )
     if phases[0].training(training.replace(epochs=epochs)).epochs < done["epoch"]:
-        raise InputError(f"cannot resume {out} with {epochs} epochs: {done['epoch']} are done. Pass more, or none")
+        raise InputError(f"cannot resume {out} with {epochs} epochs: {done['epoch']} are done; pass at least as many")
 
 
 def _without_places(setup: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

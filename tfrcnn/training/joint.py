@@ -72,7 +72,7 @@ class TrainingModel(TrainingMethods):
         self.seed = seed
         self.active = tuple(stage for stage in BOTH if stage in losses)  # `losses_of` computes them in this order
         self.proposal_layer = ProposalLayer(detector.config.train_proposals, detector.kernels, name="train_proposals")
-        self.loss_metrics = [keras.metrics.Mean(name=name) for stage in self.active for name in LOSSES_OF[stage]]
+        self.loss_metrics = [keras.metrics.Mean(name, "float32") for stage in self.active for name in LOSSES_OF[stage]]
         # in every replica of tf.distribute the same value
         self.steps = self.add_weight(
             (), "zeros", "int64", trainable=False, aggregation="only_first_replica", name="steps"

@@ -33,16 +33,23 @@ def repeatable_operators() -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Seed the generators of Python and NumPy while the block runs; they go on afterwards as if it had not run.
+def kept_generators() -> Iterator[None]:
+    """Let the generators of Python and NumPy go on after the block as if it had not run.
 
-    Keras takes the seeds of initial weights from Python's generator.
+    Keras takes the seeds of initial weights from Python's generator, so each layer that is made draws from it.
     """
     before = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
     try:
         yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed the generators of Python and NumPy for the block, see `kept_generators`."""
+    with kept_generators():
+        random.seed(seed)
+        np.random.seed(seed)
+        yield

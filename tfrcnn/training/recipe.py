@@ -27,6 +27,7 @@ from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
 from tfrcnn.training.losses import box_loss
+from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
 from tfrcnn.training.schemes import epochs_of
 from tfrcnn.training.start import Log
@@ -179,6 +180,7 @@ class Recipe(Config):
         recipe = self.resolved()
         return recipe._built(load_dataset(recipe.train, recipe.images).categories, False, log)
 
+    @kept_generators()
     def run(
         self,
         out: str | Path,
@@ -291,7 +293,7 @@ class Recipe(Config):
                 check_arguments(detector, train_set[0], val_set and val_set[0], recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)
         if resume and errors.messages and not starting.are_there(recipe.train, recipe.val, recipe.images):
-            errors.messages[-1] += starting.MOVED.format(out)
+            errors.messages[-1] += starting.MOVED.format(str(out))
         errors.check()
         if detector is None or train_set is None:
             raise InputError(f"{recipe.train}: expected at least one category, found none")

@@ -32,7 +32,7 @@ from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
-from tfrcnn.locks import FolderLock, locked
+from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
@@ -42,7 +42,7 @@ from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head,
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
-from tfrcnn.training.process import repeatable_operators
+from tfrcnn.training.process import kept_generators, repeatable_operators
 from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 
@@ -95,7 +95,8 @@ def train(
 
     Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
 
-    On a CPU, operators repeat to the bit while this runs, for the whole process. The caller's setting is restored.
+    On a CPU, operators repeat to the bit while this runs, for the whole process. The caller's setting and generators of
+    random numbers are restored.
 
     Args:
         detector: trained in place ("alternating" does so in its steps 3 and 4). Its categories must be the data sets'.
@@ -131,6 +132,7 @@ def train(
     check_metric(metric)
     check_arguments(detector, train_data, validation, training)
     check_callbacks(callbacks, None if measure else reported_names(training, metric if validation else None))
+    check_unlocked(out)
     check_folder(out, resume)
     setup = {
         "train": data_identity(train_data),
@@ -140,7 +142,7 @@ def train(
         "detector": detector.config.to_dict(),
         "options": options or {},
     }
-    with locked(out) as lock, repeatable_operators():
+    with locked(out) as lock, repeatable_operators(), kept_generators():
         prepare_folder(out, setup, resume)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)
