@@ -128,6 +128,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         "tfrcnn.__version__",
         "tfrcnn.errors",
         "tfrcnn.files",
+        "tfrcnn.printable",
         "tfrcnn.config",
         "tfrcnn.config_base",
         "tfrcnn.config_training",
