@@ -146,6 +146,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         "tfrcnn.errors",
         "tfrcnn.files",
         "tfrcnn.locks",
+        "tfrcnn.printable",
         "tfrcnn.config",
         "tfrcnn.config_base",
         "tfrcnn.config_training",

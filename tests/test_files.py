@@ -1,9 +1,12 @@
 """Files are replaced whole or not at all."""
 
+import errno
+import os
+
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, atomic_folder, read_json, write_json
+from tfrcnn.files import atomic, atomic_folder, read_json, reserve, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -53,3 +56,29 @@ def test_text_that_is_not_json_is_an_error_with_line_and_column(tmp_path):
     path.write_text('{"a": 1,\n  b}')
     with pytest.raises(InputError, match=r"a.json: not JSON: .*line 2 column 3"):
         read_json(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_fails_is_an_error_that_names_the_file_and_the_old_file_stays(tmp_path, monkeypatch, number):
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    path = tmp_path / "a.json"
+    write_json(path, "old")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=os.strerror(number)) as caught:
+        write_json(path, "new")
+    assert caught.value.filename == str(path)
+    assert read_json(path) == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_json_keeps_a_name_that_is_no_unicode(tmp_path):
+    write_json(tmp_path / "a.json", {"세포": "\udcff\x1b"})
+    assert read_json(tmp_path / "a.json") == {"세포": "\udcff\x1b"}
+    (tmp_path / "a.json").read_bytes().decode("utf-8")
+
+
+def test_room_is_made_for_a_file_and_the_file_is_empty_then(tmp_path):
+    reserve(tmp_path / "a", 100_000)
+    assert (tmp_path / "a").stat().st_size == 0

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
     # one fixed name, so that the next process overwrites the leftovers of a killed one
     temporary = path.with_name(f".{path.stem}{TEMPORARY}{''.join(path.suffixes)}")
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error that stopped the block is the one to report
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -46,10 +48,36 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
     temporary.mkdir(parents=True)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with _naming(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def reserve(path: str | Path, size: int) -> None:
+    """Make sure that the disk takes a file, by giving it room for `size` bytes; the file is empty afterwards.
+
+    Libraries that write in native code may crash on a full disk: HDF5 ends the process.
+
+    Raises:
+        OSError: the disk is full, the quota is used up, or files of this size are not allowed.
+    """
+    with open(path, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(0)
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Name the file that is written in the errors of the system, not its temporary."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(temporary)):
+            error.filename, error.filename2 = str(path), None
+        raise
 
 
 def is_free(folder: Path) -> bool:

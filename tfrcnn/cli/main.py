@@ -1,8 +1,8 @@
 """`tfrcnn`: all commands, and how errors are reported.
 
 Exit codes: 0 done; 1 the doctor refused the data, or an exported file is out of tolerance; 2 wrong options or input,
-reported after "error:" (behind the report on a data set, if there is one); 3 an exported file is not judged; 130
-interrupted.
+reported after "error:" (behind the report on a data set, if there is one), a full or read-only disk too; 3 an exported
+file is not judged; 130 interrupted; 141 the reader of the output has gone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import typer
 
 from tfrcnn import __version__
 from tfrcnn.cli.benchmark import benchmark
+from tfrcnn.cli.console import ReaderGoneError, abandon_streams, console, file_fault
 from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
@@ -26,6 +27,8 @@ from tfrcnn.errors import InputError
 
 # Click's class for wrong options; newer versions of typer bundle a copy of Click
 UsageError: Any = typer.BadParameter.__mro__[1]
+
+READER_GONE = 141  # as shells report a program that SIGPIPE ended
 
 app = typer.Typer(
     name="tfrcnn",
@@ -84,17 +87,35 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    with console():
+        try:
+            code: int = app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
+            sys.stdout.flush()
+            return code
+        except UsageError as error:
+            command = error.ctx.command_path if error.ctx else "tfrcnn"
+            return _report(f"{error.format_message()} (see {command} --help)")
+        except InputError as error:
+            return _report(str(error))
+        except (KeyboardInterrupt, typer.Abort):
+            return 130
+        except ReaderGoneError:
+            abandon_streams()
+            return READER_GONE
+        except Exception as error:
+            fault = file_fault(error)
+            if fault is None:
+                raise
+            return _report(fault)
+
+
+def _report(message: str) -> int:
     try:
-        return app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
-    except UsageError as error:
-        command = error.ctx.command_path if error.ctx else "tfrcnn"
-        print(f"error: {error.format_message()} (see {command} --help)", file=sys.stderr)
-        return 2
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
+        print(f"error: {message}", file=sys.stderr)
+        sys.stdout.flush()
+    except (OSError, ReaderGoneError):  # the disk under `> file` is full
+        abandon_streams()
+    return 2
 
 
 if __name__ == "__main__":

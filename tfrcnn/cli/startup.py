@@ -16,6 +16,8 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from tfrcnn.cli.console import safe
+
 NOISE = (
     "All log messages before absl::InitializeLog() is called",
     "oneDNN custom operations are on.",
@@ -52,7 +54,7 @@ def filter_stderr() -> None:
     real = os.dup(2)
     os.dup2(filtering.stdin.fileno(), 2)
     filtering.stdin.close()
-    sys.stderr = open(real, "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, buffering=1)  # noqa: SIM115
+    sys.stderr = safe(open(real, "w", encoding=sys.stderr.encoding, buffering=1))  # noqa: SIM115
     atexit.register(_end, filtering, real)
 
 

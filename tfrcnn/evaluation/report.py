@@ -116,7 +116,7 @@ def write_json(
     # Put lists of numbers on one line; JSON strings hold no line breaks.
     text = re.sub(r"\[\n[-+.\deE,\s]+\]", lambda numbers: "".join(numbers[0].split()).replace(",", ", "), text)
     with atomic(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")  # a lone surrogate
 
 
 def _meaning(name: str) -> str:

@@ -8,6 +8,7 @@ the folder loads, even if the process was killed while it saved.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import tensorflow as tf
 from tfrcnn.config import Category, DetectorConfig, TrainingConfig
 from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.files import atomic, read_json, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -125,6 +126,7 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
     taken = {path.name for path in folder.glob("model-*.weights.h5")}
     name = next(f"model-{i}.weights.h5" for i in range(len(taken) + 1) if f"model-{i}.weights.h5" not in taken)
     with atomic(folder / name) as temporary:
+        reserve(temporary, _size_of_weights(detector))
         detector.save_weights(temporary)
     description = {
         "format": FORMAT,
@@ -136,6 +138,12 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
     write_json(folder / CONFIG, description)
     for old in taken:
         (folder / old).unlink()
+
+
+def _size_of_weights(detector: FasterRCNN) -> int:
+    """Return the size of a weights file in bytes, a little more than it takes."""
+    sizes: list[int] = [math.prod(weight.shape) * 4 + 4096 for weight in detector.weights]
+    return sum(sizes) + 2**20
 
 
 def load_detector(

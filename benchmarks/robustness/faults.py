@@ -1,0 +1,278 @@
+"""Cause the faults of a disk, a terminal and a machine, and print what each command does, as the table of the docs.
+
+    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/robustness/faults.py [--only WORD] [--list]
+
+Full and read-only disks are small file systems in memory that the program mounts: these rows need Linux and root, and
+are skipped elsewhere. Every outcome has the exit code, the lines of the message, and what is left in the folder. It
+takes about 15 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+TFRCNN = str(Path(sys.executable).with_name("tfrcnn"))
+NAMES = ("세포", "\x1b[31mred", "\udcff", "two\nlines")
+Row = Callable[["Place"], tuple[str, str]]
+FAULTS: dict[str, Row] = {}
+
+
+def fault(name: str) -> Callable[[Row], Row]:
+    """Add a row: the function causes the fault and returns the command and its outcome."""
+
+    def add(row: Row) -> Row:
+        FAULTS[name] = row
+        return row
+
+    return add
+
+
+class Place:
+    """A folder with a data set, and a run that is trained once.
+
+    Attributes:
+        folder: for everything that a row writes.
+        data: the data set; the names of its classes hold what terminals obey.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = write_data(folder / "data")
+
+    @property
+    def run(self) -> Path:
+        """A finished run."""
+        run = self.folder / "run"
+        if not run.exists():
+            done = self.tfrcnn(*self.train(run))
+            assert done.returncode == 0, done.stdout + done.stderr
+        return run
+
+    def train(self, out: Path, epochs: int = 1) -> list[str]:
+        """Return the words of a short training."""
+        data, size = str(self.data), ("--image-size", "64", "--epochs", str(epochs))
+        return ["train", "--train", data, "--val", data, "--model", "tiny_fpn", *size, "--out", str(out)]
+
+    def tfrcnn(self, *words: str | Path, shell: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command; `shell` is what follows it, for example a redirection."""
+        line = f"{shlex.join([TFRCNN, *map(str, words)])} {shell}"
+        return subprocess.run(
+            ["bash", "-o", "pipefail", "-c", line],
+            capture_output=True, text=True, errors="replace", env={**os.environ, **environment}, check=False,
+        )  # fmt: skip
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command in a session of its own."""
+        return subprocess.Popen(
+            [TFRCNN, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+
+
+def write_data(folder: Path) -> Path:
+    """Write eight pictures with one box each, and their COCO file."""
+    folder.mkdir(parents=True)
+    images, annotations = [], []
+    for number in range(1, 9):
+        pixels = np.full((64, 64, 3), 60, np.uint8)
+        pixels[10:30, 10:30] = 220
+        Image.fromarray(pixels).save(folder / f"그림{number}.png")
+        images.append({"id": number, "file_name": f"그림{number}.png", "width": 64, "height": 64})
+        box = {"bbox": [10, 10, 20, 20], "area": 400, "iscrowd": 0, "category_id": 1 + number % len(NAMES)}
+        annotations.append({"id": number, "image_id": number, **box})
+    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, 1)]
+    path = folder / "instances.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return path
+
+
+def outcome(done: subprocess.CompletedProcess[str], left: Path | None = None) -> str:
+    """Say in one cell how a command ended: its code, its error, and the files that it left."""
+    lines = (done.stdout + done.stderr).splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    traceback = any("Traceback" in line for line in lines)
+    raw = "\x1b" in done.stdout + done.stderr
+    parts = [f"exit code {done.returncode}"]
+    parts += [f"TRACEBACK of {len(lines)} lines"] if traceback else []
+    parts += ["RAW ESCAPE SEQUENCES"] if raw else []
+    parts += [f"`{errors[-1]}`"] if errors else []
+    if left is not None:
+        files = sorted(str(path.relative_to(left)) for path in left.rglob("*") if path.is_file())
+        temporary = [name for name in files if ".tmp" in name]
+        parts.append(f"TEMPORARY FILES {temporary}" if temporary else "nothing half-written")
+    return ", ".join(parts)
+
+
+@contextmanager
+def disk(place: Place, options: str) -> Iterator[Path]:
+    """Mount a file system in memory."""
+    folder = Path(tempfile.mkdtemp(dir=place.folder))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def writers(place: Place, target: Path) -> dict[str, list[str]]:
+    """Return the words of each command that writes, to a path below `target`."""
+    run, data = str(place.run), str(place.data)
+    return {
+        "train": place.train(target / "run"),
+        "predict": ["predict", "--model", run, str(place.data.parent), "--out", str(target / "out")],
+        "evaluate": ["evaluate", "--model", run, "--data", data, "--json", str(target / "evaluation.json")],
+        "export": ["export", "--model", run, "--format", "tflite", "--out", str(target / "model.tflite")],
+        "doctor --json": ["doctor", "--data", data, "--json", str(target / "report.json")],
+        "demo": ["demo", "--out", str(target / "demo")],
+    }
+
+
+def add_rows_of_disks() -> None:
+    """Add a row for each command that writes and each disk that does not take it."""
+    disks = {"full disk": "size=8k", "read-only disk": "ro"}
+    for command in ("train", "predict", "evaluate", "export", "doctor --json", "demo"):
+        for kind, options in disks.items():
+
+            @fault(f"{command}, {kind}")
+            def on_disk(place: Place, command: str = command, options: str = options) -> tuple[str, str]:
+                with disk(place, options) as target:
+                    words = writers(place, target)[command]
+                    return f"mount -t tmpfs -o {options}; {shown(words)}", outcome(place.tfrcnn(*words), target)
+
+        @fault(f"{command}, --out below a file")
+        def below_a_file(place: Place, command: str = command) -> tuple[str, str]:
+            words = writers(place, place.data)[command]
+            return shown(words), outcome(place.tfrcnn(*words))
+
+
+def shown(words: list[str]) -> str:
+    """Write a command without the folders of this machine."""
+    return "tfrcnn " + " ".join(Path(word).name if word.startswith("/") else word for word in words)
+
+
+@fault("standard output on a full disk")
+def full_output(place: Place) -> tuple[str, str]:
+    return "tfrcnn doctor > /dev/full", outcome(place.tfrcnn("doctor", "--data", place.data, shell="> /dev/full"))
+
+
+@fault("standard output closed")
+def closed_output(place: Place) -> tuple[str, str]:
+    return "tfrcnn doctor >&- 2>&-", outcome(place.tfrcnn("doctor", "--data", place.data, shell=">&- 2>&-"))
+
+
+@fault("the reader has gone")
+def pipe_to_head(place: Place) -> tuple[str, str]:
+    return "tfrcnn doctor | head -1", outcome(place.tfrcnn("doctor", "--data", place.data, shell="| head -1"))
+
+
+for variables in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
+    text = " ".join(f"{name}={value}" for name, value in variables.items())
+    for command in ("doctor", "train", "evaluate", "predict"):
+
+        @fault(f"{command}, {text}, names in Hangul, with escape sequences and lone surrogates")
+        def in_locale(
+            place: Place, command: str = command, variables: dict[str, str] = variables, text: str = text
+        ) -> tuple[str, str]:
+            target = Path(tempfile.mkdtemp(dir=place.folder))
+            words = {"doctor": ["doctor", "--data", str(place.data)], **writers(place, target)}[command]
+            return f"{text} {shown(words)}", outcome(place.tfrcnn(*words, **variables))
+
+
+def add_rows_of_signals() -> None:
+    """Add a row for each signal that ends a training, which is then resumed."""
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+
+        @fault(f"train, {number.name} after the first epoch")
+        def stopped(place: Place, number: signal.Signals = number) -> tuple[str, str]:
+            out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
+            process = place.start(*place.train(out, epochs=6))
+            wait_for(out / "history.csv")
+            os.killpg(process.pid, number)
+            process.communicate()
+            done = place.tfrcnn("train", "--resume", "--out", out)
+            rows = len((out / "history.csv").read_text().splitlines()) - 1
+            resumed = f"ended with {process.returncode}; --resume: {outcome(done, out)}, {rows} epochs"
+            return f"kill -{number.name[3:]} PID; tfrcnn train --resume --out run", resumed
+
+
+@fault("train, two writers of one folder")
+def two_writers(place: Place) -> tuple[str, str]:
+    out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
+    process = place.start(*place.train(out, epochs=6))
+    wait_for(out / "history.csv")
+    second = outcome(place.tfrcnn("train", "--resume", "--out", out))
+    process.communicate()
+    words = "tfrcnn train --out run & tfrcnn train --resume --out run"
+    return words, f"the first: exit code {process.returncode}; the second: {second}"
+
+
+@fault("train, the run folder is deleted meanwhile")
+def deleted_folder(place: Place) -> tuple[str, str]:
+    out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
+    process = place.start(*place.train(out, epochs=6))
+    wait_for(out / "history.csv")
+    shutil.rmtree(out, ignore_errors=True)
+    text, _ = process.communicate()
+    return "rm -r run", outcome(subprocess.CompletedProcess([], process.returncode, text, ""))
+
+
+@fault("train, the images are deleted meanwhile")
+def deleted_images(place: Place) -> tuple[str, str]:
+    other = Place(Path(tempfile.mkdtemp(dir=place.folder)))
+    out = other.folder / "run"
+    process = other.start(*other.train(out, epochs=6))
+    wait_for(out / "history.csv")
+    for path in other.data.parent.glob("*.png"):
+        path.unlink()
+    text, _ = process.communicate()
+    return "rm data/*.png", outcome(subprocess.CompletedProcess([], process.returncode, text, ""), out)
+
+
+def wait_for(path: Path, seconds: float = 300.0) -> None:
+    """Wait until a file is there."""
+    limit = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > limit:
+            raise SystemExit(f"{path} did not appear within {seconds:g} s")
+        time.sleep(0.05)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORD", help="Run the rows whose name has this word.")
+    parser.add_argument("--list", action="store_true", help="Print the names of the rows.")
+    options = parser.parse_args()
+    names = [name for name in FAULTS if options.only in name]
+    if options.list:
+        print("\n".join(names))
+        return
+    can_mount = sys.platform == "linux" and os.geteuid() == 0
+    print("| fault | command | outcome |\n|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder))
+        for name in names:
+            if name.endswith(" disk") and "," in name and not can_mount:
+                print(f"| {name} | | skipped: mounting a disk needs root on Linux |", flush=True)
+                continue
+            command, result = FAULTS[name](place)
+            print(f"| {name} | `{command}` | {result.replace(folder, '')} |", flush=True)
+
+
+add_rows_of_disks()
+add_rows_of_signals()
+if __name__ == "__main__":
+    main()
