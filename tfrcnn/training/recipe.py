@@ -154,8 +154,7 @@ class Recipe(Config):
         if self.val is not None and len(parts_of(self.val)) == 1:
             paths["val_images"] = paths["val_images"] or paths["images"]
         paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
-        if not (self.init or self.proposals or self.detector):
-            paths["model"] = paths["model"] or DEFAULT_MODEL
+        paths["model"] = paths["model"] or (None if self.init or self.proposals or self.detector else DEFAULT_MODEL)
         return self.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
 
     def check(self, log: Log = _LOG) -> None:
