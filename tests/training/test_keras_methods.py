@@ -155,7 +155,7 @@ def test_fit_works_with_every_callback_validation_data_and_several_steps_per_exe
     callbacks = [
         keras.callbacks.BackupAndRestore(str(tmp_path / "backup")),
         keras.callbacks.CSVLogger(str(tmp_path / "log.csv")),
-        keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=5, restore_best_weights=True),
+        keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=5),
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5),
         keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"),
         keras.callbacks.ReduceLROnPlateau(monitor="loss", mode="min", patience=1, min_delta=100.0),
