@@ -85,10 +85,8 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
     if not report.faults:
         return report
     worst = report.worst_image
-    if images:
-        example = images.examples[worst]
-        pictures = {worst: read_image(example.path, example.orientation)}
-    picture = pictures[worst]
+    example = images.examples[worst] if images else None
+    picture = read_image(example.path, example.orientation) if example else pictures[worst]
     stages = stage_differences(reference, options, picture)
     return replace(report, stages=stages, first_divergent=first_divergent(stages, options.precision))
 

@@ -104,7 +104,7 @@ class MatchConfig(Config):
         self._require(enough, "positive_fraction", f"in [1 / samples, 1], with {self.samples} samples")
 
 
-del MatchConfig.beta  # the default; `match.beta` would be None for every configuration
+delattr(MatchConfig, "beta")  # the default; `match.beta` would be None for every configuration
 
 
 @dataclass(frozen=True)
