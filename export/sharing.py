@@ -9,7 +9,7 @@ from typing import Any
 
 _adding = threading.RLock()
 _locks: weakref.WeakSet[Any] = weakref.WeakSet()
-_held: list[Any] = []
+_held: list[Any] = []  # of `_locks`; read and written by the thread that holds `_adding`
 
 
 class LoadedFile:
@@ -39,7 +39,6 @@ def make_lock() -> Any:
 
 def _acquire_all() -> None:
     _adding.acquire()
-    _held.append(_adding)
     for lock in list(_locks):
         lock.acquire()
         _held.append(lock)
@@ -48,6 +47,7 @@ def _acquire_all() -> None:
 def _release_all() -> None:
     while _held:
         _held.pop().release()
+    _adding.release()  # last: then another thread may fork
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

@@ -97,7 +97,7 @@ def test_every_public_name_is_explained(module: ModuleType) -> None:
         texts = [inspect.getdoc(part) or "" for part in (value, value.__init__)]
         parameters = inspect.signature(value).parameters
         explained = re.findall(r"^ +(\w+): ", "\n".join(texts), re.MULTILINE)
-        missing += [f"{name}({argument})" for argument in parameters if argument not in (*explained, "kwargs")]
+        missing += [f"{name}({argument})" for argument in parameters if argument not in (*explained, "_", "kwargs")]
         if inspect.isfunction(value) and inspect.signature(value).return_annotation != "None":
             missing += [] if "Returns:" in texts[0] else [f"{name}: Returns"]
         missing += [] if "Example:" in texts[0] else [f"{name}: Example"]

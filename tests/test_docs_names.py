@@ -54,8 +54,8 @@ def test_fields_exist(page: Path) -> None:
     for code in codes(page):
         head, *names = re.split(r"[=( ]", code)[0].split(".")
         kind = starts.get(head)
-        # `training.json` is a file; `detections.boxes` and `detector.config` are of a detector and its results.
-        if kind is None or names[:1] in (["json"], ["config"], ["boxes"], ["labels"]):
+        # `training.json` and `detections.jsonl` are files; `detections.boxes` and `detector.config` are no fields.
+        if kind is None or names[:1] in (["json"], ["jsonl"], ["config"], ["boxes"], ["labels"]):
             continue
         for name in names:
             if name not in getattr(kind, "__dataclass_fields__", {}):

@@ -129,7 +129,15 @@ def test_windows_are_as_dense_as_the_detectors_cells(program, data):
 
 def test_a_row_tells_its_weights_and_does_not_go_on_from_others(program, arguments, tmp_path, monkeypatch, capsys):
     def train(detector, train_data, val, folder, training, resume, options):
-        prepare_folder(folder, {"options": options}, resume)
+        setup = {
+            "train": {"source": "a", "images": 1, "annotations": ""},
+            "validation": None,
+            "metric": "coco",
+            "training": training.to_dict(),
+            "detector": tfrcnn.preset("tiny_fpn").detector.to_dict(),
+            "options": options,
+        }
+        prepare_folder(folder, setup, resume)
 
     monkeypatch.setattr(tfrcnn, "train", train)
     monkeypatch.setattr(tfrcnn, "build_detector", lambda *_: SimpleNamespace(weights_note="fc6 and fc7 start"))

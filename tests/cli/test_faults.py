@@ -139,7 +139,17 @@ def test_resuming_a_run_begun_from_python_is_refused(
     tmp_path: Path, new_run: list[str | Path], tfrcnn: Callable
 ) -> None:
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / SETUP).write_text(json.dumps({"format": FORMAT, "options": {}}), encoding="utf-8")
+    start = preset("tiny_fpn")
+    setup = {
+        "format": FORMAT,
+        "train": {"source": "a", "images": 1, "annotations": ""},
+        "validation": None,
+        "metric": "coco",
+        "training": start.training.to_dict(),
+        "detector": start.detector.to_dict(),
+        "options": {},
+    }
+    (tmp_path / "run" / SETUP).write_text(json.dumps(setup), encoding="utf-8")
     check(tfrcnn(*new_run, "--resume"), "was started by tfrcnn.train: resume it from Python in the same way")
 
 

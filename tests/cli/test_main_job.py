@@ -141,10 +141,8 @@ def test_options_of_a_resumed_run_may_be_repeated(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epochs", "3"], r"training\.epochs was 2, is 3"),
         (["--no-ema", "--seed", "1"], r"training\.ema was 0\.998, is None, training\.seed was 0, is 1"),
         (["--model", "vgg16"], r"options\.model was 'tiny_fpn', is 'vgg16'"),
-        (["--train", "/other.json"], "train.source was .*instances_train.json', is '/other.json'"),
         (["--image-size", "160"], r"detector\.image\.static_size was \[128, 128\], is \[160, 160\]"),
         (["--metric", "voc"], "metric was 'coco', is 'voc'"),
         (["--scheme", "alternating"], r"training\.scheme was 'joint', is 'alternating'"),

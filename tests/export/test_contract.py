@@ -40,7 +40,7 @@ def with_id(value):
     return tfrcnn.preset("tiny_fpn", (tfrcnn.Category(3, "cat"), tfrcnn.Category(value, "dog"))).detector
 
 
-@pytest.mark.parametrize("value", [2**24 + 1, -(2**24) - 1, 2**31 - 1, 2**25 + 2, 10**400, 2**70])
+@pytest.mark.parametrize("value", [2**24 + 1, -(2**24) - 1, 2**31 - 1, 2**25 + 2, 2**62 + 1])
 def test_a_category_id_that_float32_does_not_hold_is_refused_with_its_name(value):
     with pytest.raises(InputError, match=rf"category id {value} of 'dog': detection_classes are float32"):
         category_ids(with_id(value))

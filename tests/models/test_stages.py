@@ -57,7 +57,8 @@ def test_the_assembled_network_is_the_stages_one_after_another(detector):
 
 def test_training_sees_what_detection_does(detector):
     features, rpn, proposals, *_ = step_by_step(detector)
-    outputs = TrainingModel(detector)({"images": IMAGES, "image_sizes": SIZES}, training=False)
+    batch = {"images": IMAGES, "image_sizes": SIZES, "boxes": tf.zeros([1, 1, 4]), "labels": -tf.ones([1, 1], tf.int32)}
+    outputs = TrainingModel(detector)(batch, training=False)
     for name, levels in zip(("rpn_logits", "rpn_deltas"), (rpn.logits, rpn.deltas)):
         assert_equal(outputs[name], tf.concat(levels, axis=1))
     assert_equal(outputs["anchors"], tf.concat(rpn.anchors, axis=0))

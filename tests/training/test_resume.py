@@ -64,7 +64,14 @@ def leave_state(out, phase, epoch):
 
 def setup_of(scheme="joint", epochs=12, **options):
     training = preset("tiny_fpn").training.replace(scheme=scheme, epochs=epochs)
-    return {"train": {"source": "a"}, "validation": None, "training": training.to_dict(), "options": options}
+    return {
+        "train": {"source": "a", "images": 1, "annotations": ""},
+        "validation": None,
+        "metric": "coco",
+        "training": training.to_dict(),
+        "detector": preset("tiny_fpn").detector.to_dict(),
+        "options": options,
+    }
 
 
 class TestDataThatHaveMoved:
@@ -114,7 +121,7 @@ class TestDataThatHaveMoved:
     def test_validation_images_follow_the_training_images_to_their_new_folder(self, tmp_path):
         options = {"model": "tiny_fpn", "init": None, "proposals": None}
         setup = setup_of(**options, backbone_weights="none", images="/old", val_images="/old")
-        setup["validation"] = {"source": "/old/val.json"}
+        setup["validation"] = {"source": "/old/val.json", "images": 1, "annotations": ""}
         detector = preset("tiny_fpn", (), 64).detector.to_dict()
         prepare_folder(tmp_path / "run", {**setup, "metric": "coco", "detector": detector}, False)
         recipe = Recipe.of_run(tmp_path / "run").replace(images="/new").resolved()

@@ -65,7 +65,7 @@ def as_category_id(value: Any) -> Read | None:
     if isinstance(value, str):
         return Read(int(value)) if value.isdecimal() and len(value) <= _DIGITS else None
     whole = _as_whole(value)
-    return whole and Read(whole.value)
+    return Read(whole.value) if whole and -(2**63) <= whole.value < 2**63 else None
 
 
 def as_side(value: Any) -> Read | None:

@@ -142,7 +142,7 @@ def _read(path: Path) -> Preset:
     except OSError:  # for example a name that is too long
         is_file = False
     if not is_file:
-        raise InputError(f"model: expected a preset's name or its file, found no file at {shown(str(path))}")
+        raise InputError(f"model: expected a preset's name or its file, found no file at {path}")
     if path.stem in PRESETS:
         raise InputError(f"{path}: {path.stem} is one of the library's presets: give the file another name")
     values = read_json(path)

@@ -47,6 +47,7 @@ from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 
 MAX_SHEET_IMAGES = 9
+_ADVICE = "; restore the file, then continue the run with --resume (Python: resume=True)"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,6 @@ class Run:
     validation: Dataset | None = None
 
 
-@image_errors("; restore the file, then continue the run with --resume (Python: resume=True)")
 def train(
     detector: FasterRCNN,
     train_data: Dataset,
@@ -142,7 +142,7 @@ def train(
         "detector": detector.config.to_dict(),
         "options": options or {},
     }
-    with locked(out) as lock, repeatable_operators(), kept_generators():
+    with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
         prepare_folder(out, setup, resume)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)

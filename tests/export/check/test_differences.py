@@ -89,9 +89,9 @@ def test_kernels_that_no_format_has_are_found_out(detector, tmp_path):
         return kept._replace(scores=tf.where(kept.scores > 0, kept.scores / 2, kept.scores))
 
     kernels = replace(PORTABLE, name="soft", nms=halved)
-    own = build_blank_detector(detector.config, kernels=kernels)
-    own.set_weights(detector.get_weights())
-    report = export(own, tmp_path / "a", ExportOptions("saved_model"))
+    soft = build_blank_detector(detector.config, kernels=kernels)
+    soft.set_weights(detector.get_weights())
+    report = export(soft, tmp_path / "a", ExportOptions("saved_model"))
     assert not report.passed
     assert (tmp_path / "a.failed").is_dir()
 
