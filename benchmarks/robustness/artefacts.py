@@ -218,16 +218,16 @@ class Worker:
             return str(json.loads(line))
         if not ready:
             self.process.kill()
-        code = self.process.wait()
+        code = self.close()
         if seconds == START_SECONDS:
             raise SystemExit(f"the worker ended with {code} before its first input")
         self._start()
         return f"CRASHED: signal {-code}" if ready else "HUNG"
 
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
+    def close(self) -> int:
+        """Let the process end, close its pipes and return its exit code."""
+        self.process.communicate()
+        return self.process.returncode
 
 
 def fuzz(count: int, seed: int, cli_every: int, folder: Path, keep: Path | None = None) -> Counter[tuple[str, str]]:
