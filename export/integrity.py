@@ -63,8 +63,11 @@ def check_description(path: Path, description: dict[str, Any], target: Target) -
         ids = [Category.from_dict(category).id for category in categories]
         if len(set(ids)) < len(ids):
             raise InputError(f"categories: expected distinct ids, found {ids}")
-        DetectionConfig.from_dict(description.get("detections", {}))
-        ImageConfig.from_dict(description.get("image", {}))
+        for field in ("detections", "image"):
+            if field not in description:
+                raise InputError(f"{field} is missing")
+        DetectionConfig.from_dict(description["detections"])
+        ImageConfig.from_dict(description["image"])
     except InputError as error:
         raise InputError(f"{path}: its description is damaged: {str(error)[:200]}") from error
 

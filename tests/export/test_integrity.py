@@ -69,6 +69,14 @@ def test_a_description_with_another_value_is_refused_with_the_file_and_the_field
     check_description(tmp_path / "a.onnx", description(), TARGETS["onnx"])
 
 
+@pytest.mark.parametrize("field", ["format", "precision", "classes", "categories", "detections", "image"])
+def test_a_description_without_a_field_is_refused(tmp_path, field):
+    values = description()
+    del values[field]
+    with pytest.raises(InputError, match=r"a\.onnx: its description is damaged: "):
+        check_description(tmp_path / "a.onnx", values, TARGETS["onnx"])
+
+
 class Damaged:
     """A runtime that returns other outputs than the contract's, or raises."""
 
