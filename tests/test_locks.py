@@ -97,6 +97,8 @@ def test_a_damaged_lock_file_is_taken_over(content, tmp_path, monkeypatch):
     (tmp_path / LOCK).write_bytes(content)
     with locked(tmp_path) as lock:
         lock.check()
+        assert json.loads((tmp_path / LOCK).read_text())["pid"] == os.getpid()
+    assert not (tmp_path / LOCK).exists()
 
 
 def test_a_lock_leaves_nothing(tmp_path):

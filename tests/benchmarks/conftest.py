@@ -1,4 +1,4 @@
-"""Fixture that imports the programs of benchmarks/paper from their folder, as they run."""
+"""Fixture that imports the programs of benchmarks/paper and benchmarks/robustness from their folder, as they run."""
 
 import importlib
 import sys
@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "paper"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+FOLDERS = (BENCHMARKS / "paper", BENCHMARKS / "robustness")
 
 
 @pytest.fixture
 def program(monkeypatch):
     """Return a function that imports a program by its name."""
-    monkeypatch.syspath_prepend(FOLDER)
+    for folder in FOLDERS:
+        monkeypatch.syspath_prepend(folder)
     yield importlib.import_module
-    for name in {path.stem for path in FOLDER.glob("*.py")} & set(sys.modules):
+    for name in {path.stem for folder in FOLDERS for path in folder.glob("*.py")} & set(sys.modules):
         del sys.modules[name]

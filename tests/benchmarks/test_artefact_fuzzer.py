@@ -1,34 +1,20 @@
 """The fuzzer of exported files, with few inputs; and how the runtimes' outputs are compared."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from tfrcnn.export.artefact import OUTPUTS
 
-FOLDER = Path(__file__).parents[2] / "benchmarks/robustness"
-
-
-def program(name):
-    """Import a program of benchmarks/robustness."""
-    spec = importlib.util.spec_from_file_location(f"robustness_{name}", FOLDER / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.slow
-def test_damaged_exports_are_refused_in_one_line_or_work_and_no_process_dies(tmp_path):
+def test_damaged_exports_are_refused_in_one_line_or_work_and_no_process_dies(program, tmp_path):
     artefacts = program("artefacts")
     outcomes = artefacts.fuzz(count=16, seed=0, cli_every=8, folder=tmp_path)
     assert sum(outcomes.values()) == 16
     assert not {kind for _, kind in outcomes} & set(artefacts.BAD), outcomes
 
 
-def test_the_comparison_of_runtimes_is_in_pixels():
+def test_the_comparison_of_runtimes_is_in_pixels(program):
     runtimes = program("runtimes")
     values = (np.array([[[0.1, 0.1, 0.2, 0.3]]]), np.array([[3.0]]), np.array([[0.5]]), np.array([1.0]))
     expected = dict(zip(OUTPUTS, values))

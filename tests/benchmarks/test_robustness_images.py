@@ -1,22 +1,15 @@
 """The fuzzer of image files, with few files: what the doctor passes is what training decodes."""
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-PROGRAM = Path(__file__).resolve().parents[2] / "benchmarks/robustness/images.py"
 
-
-@pytest.fixture(scope="module")
-def images() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("images", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def images(program: Callable[[str], ModuleType]) -> ModuleType:
+    return program("images")
 
 
 def test_whole_files_are_read(images: ModuleType, tmp_path: Path) -> None:

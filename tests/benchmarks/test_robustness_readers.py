@@ -1,23 +1,8 @@
 """The fuzzers of the COCO and VOC readers, and the measurement of the doctor, with small counts."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 from tfrcnn.data.read import load_dataset
-
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "robustness"
-
-
-@pytest.fixture
-def program(monkeypatch):
-    """Return a function that imports a program of benchmarks/robustness from its folder, as it runs."""
-    monkeypatch.syspath_prepend(FOLDER)
-    yield importlib.import_module
-    for name in {path.stem for path in FOLDER.glob("*.py")} & set(sys.modules):
-        del sys.modules[name]
 
 
 @pytest.mark.slow

@@ -35,22 +35,6 @@ def data(tmp_path_factory):
     return make_dataset(folder, 6, 0), make_dataset(folder, 3, 1)
 
 
-@pytest.fixture
-def set_up_only(monkeypatch):
-    """`train` claims its folder and stops before it trains."""
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tfrcnn.training.run.start_of", stop)
-
-    def set_up(detector, *arguments, **options):
-        with pytest.raises(KeyboardInterrupt):
-            train(detector, *arguments, **options)
-
-    return set_up
-
-
 def moved(dataset, folder):
     """The same data set in another place."""
     examples = tuple(dataclasses.replace(e, path=folder / e.path.name) for e in dataset.examples)

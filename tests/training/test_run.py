@@ -153,22 +153,6 @@ def test_resuming_with_other_settings_names_the_first_that_differs(finished, dat
         train(fresh_detector(), *data, finished.folder, settings(seed=1), resume=True)
 
 
-@pytest.fixture
-def set_up_only(monkeypatch):
-    """`train` claims its folder and stops before it trains."""
-
-    def stop(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("tfrcnn.training.run.start_of", stop)
-
-    def set_up(detector, *arguments, **options):
-        with pytest.raises(KeyboardInterrupt):
-            train(detector, *arguments, **options)
-
-    return set_up
-
-
 def test_options_are_kept_and_must_be_the_same_in_a_resumed_run(set_up_only, data, tmp_path):
     run = tmp_path / "run"
     set_up_only(fresh_detector(), *data, run, settings(), options={"weights": "mine"})

@@ -185,29 +185,18 @@ def starting_detector(
         InputError: the weights are missing or do not fit.
     """
     with seeded(training.seed):  # weights that start at random start the same in every run
-        return _starting_detector(config, training, weights, init, proposals, log)
-
-
-def _starting_detector(
-    config: DetectorConfig,
-    training: TrainingConfig,
-    weights: str | None,
-    init: str | None,
-    proposals: str | None,
-    log: Log,
-) -> FasterRCNN:
-    if init is None:
-        detector = build_detector(config, str(weights), training.precision)
-        if detector.weights_note:
-            log(detector.weights_note)
-    else:
-        detector = _with_weights_of(init, config, training.precision, log)
-    if not has_two_networks(training):
-        return detector
-    if proposals is None:
-        return unshare(detector)
-    log(f"Learning from the proposals of {proposals}")
-    return unshare(detector, load_detector(proposals, image=config.image))
+        if init is None:
+            detector = build_detector(config, str(weights), training.precision)
+            if detector.weights_note:
+                log(detector.weights_note)
+        else:
+            detector = _with_weights_of(init, config, training.precision, log)
+        if not has_two_networks(training):
+            return detector
+        if proposals is None:
+            return unshare(detector)
+        log(f"Learning from the proposals of {proposals}")
+        return unshare(detector, load_detector(proposals, image=config.image))
 
 
 def blank_detector(config: DetectorConfig, training: TrainingConfig) -> FasterRCNN:
