@@ -6,6 +6,7 @@ The runtimes of all formats share these checks, so that they accept the same ima
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..pixels import to_rgb_batch
+from ..pixels import to_rgb, to_rgb_batch
 
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 VERSION = 1  # of the description
@@ -67,6 +68,23 @@ def check_images(images: Any) -> np.ndarray:
 def to_uint8(pixels: np.ndarray) -> np.ndarray:
     """Round pixels to 0..255; uint8 is returned as it is, because rounding would convert it to float16, slowly."""
     return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def representative_images(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield representative images, of which some may be batches, as [H, W, 3] uint8.
+
+    Raises:
+        InputError: There are none; or see `to_rgb`, the message has the position.
+    """
+    count = 0
+    for count, image in enumerate(images, start=1):
+        name = f"representative[{count - 1}]"
+        if getattr(image, "ndim", 3) == 4:
+            yield from to_uint8(to_rgb_batch(image, name))
+        else:
+            yield to_uint8(to_rgb(image, name))
+    if not count:
+        raise InputError("precision int8 needs representative images, found none")
 
 
 def check_threads(threads: int | None) -> None:

@@ -20,6 +20,7 @@ import math
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ..config import DetectorConfig
@@ -127,9 +128,7 @@ def category_ids(config: DetectorConfig) -> tf.Tensor:
         InputError: float32 does not hold an id exactly; the message has the id and the name.
     """
     for category in config.categories:
-        value = int(category.id)
-        zeros = (value & -value).bit_length() - 1  # at the end of the binary number
-        if value and (value.bit_length() - zeros > FLOAT32_BITS or value.bit_length() > 64):
+        if int(np.float32(category.id)) != category.id:
             raise InputError(
                 f"category id {category.id} of {category.name!r}: detection_classes are float32, which holds whole "
                 f"numbers up to {2**FLOAT32_BITS} exactly; give the category a smaller id, or export to tflite, "

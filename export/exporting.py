@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from ..data.decode import read_image
 from ..data.example import Dataset
 from ..inference import Predictor
 from ..models import FasterRCNN
-from .artefact import to_uint8
+from .artefact import representative_images
 from .check.differences import first_divergent, stage_differences
 from .check.report import Report
 from .check.verification import edge_cases, verify
@@ -80,7 +79,10 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
         options.score_threshold,
         kernels=detector.kernels,  # if the format cannot have them, the file must differ
     )
-    pictures = [] if images else _pictures(options) or edge_cases()
+    pictures = []
+    if not images:
+        chosen = options.representative and representative_images(options.representative)
+        pictures = list(islice(chosen, MAX_PICTURES)) if chosen else edge_cases()
     report = verify(Predictor(reference), artefact, path, images, pictures=pictures)
     if not report.faults:
         return report
@@ -89,12 +91,6 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
     picture = read_image(example.path, example.orientation) if example else pictures[worst]
     stages = stage_differences(reference, options, picture)
     return replace(report, stages=stages, first_divergent=first_divergent(stages, options.precision))
-
-
-def _pictures(options: ExportOptions) -> list[np.ndarray]:
-    """Return the representative images that a file is compared on, [H, W, 3] uint8 each."""
-    batches = [image if np.ndim(image) == 4 else [image] for image in options.representative or ()]
-    return [to_uint8(np.asarray(image)) for batch in batches for image in batch][:MAX_PICTURES]
 
 
 def _remove(path: Path) -> None:

@@ -85,7 +85,7 @@ def run(runtime: Runtime, images: np.ndarray, ids: frozenset[int]) -> dict[str, 
     """
     try:
         outputs = runtime.run(images)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:  # the runtimes' exceptions have no common base
         message = " ".join(str(error).split())[:200]

@@ -113,8 +113,8 @@ def load(
 
 
 def _check_threshold(value: float | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1):
-        raise InputError(f"score_threshold must be a number in 0..1, found {value!r}")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1):
+        raise InputError(f"score_threshold must be a number in [0, 1), found {value!r}")
 
 
 def format_of(path: Path) -> str:

@@ -8,15 +8,14 @@ deltas, as in Keras' mixed precision.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...errors import InputError
-from ...pixels import to_rgb, to_rgb_batch
-from ..artefact import to_uint8
+from ..artefact import representative_images
 from ..stages import BACKBONES, layer_of
 from .graph import drop_unused_weights
 
@@ -172,22 +171,11 @@ class _Reader:
     """Hands the images to ONNX Runtime's calibration, one by one."""
 
     def __init__(self, images: Iterable[np.ndarray]) -> None:
-        self._images = iter(_batches(images))
+        self._images = representative_images(images)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         image = next(self._images, None)
-        return None if image is None else {"images": image}
+        return None if image is None else {"images": image[None]}
 
     def set_range(self, start_index: int, end_index: int) -> None:
         raise NotImplementedError("calibration reads the images once")
-
-
-def _batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield each image as [B, H, W, 3] uint8."""
-    count = 0
-    for count, image in enumerate(images, start=1):
-        name = f"representative[{count - 1}]"
-        is_batch = getattr(image, "ndim", 3) == 4
-        yield to_uint8(to_rgb_batch(image, name) if is_batch else to_rgb(image, name)[None])
-    if not count:
-        raise InputError("precision int8 needs representative images, found none")

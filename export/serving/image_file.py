@@ -18,7 +18,7 @@ MAX_SCANS = 64  # of a progressive JPEG: each one passes over all pixels; encode
 FULL_SCANS = 16  # of a JPEG of the most pixels
 _ORIENTATION = 0x0112  # EXIF's tag
 _PNG = b"\x89PNG\r\n\x1a\n"
-_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)  # of a JPEG segment; fill bytes may precede it
+_MARKER = re.compile(rb"\xff([^\xff])", re.DOTALL)  # of a JPEG segment; fill bytes 0xFF may precede it
 
 
 class CostlyError(Exception):

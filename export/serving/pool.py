@@ -144,15 +144,21 @@ class Pool:
 
     async def _keep(self) -> None:
         """Run one worker after another."""
-        deaths = 0  # since the last answer
+        deaths = 0  # since a worker last had the model and answered
         while True:
             await asyncio.sleep(min(2 ** max(deaths - 1, 0) - 1, MAX_PAUSE))
-            worker = await self._spawn()
+            try:
+                worker = await self._spawn()
+            except OSError as error:  # for example no memory for another process
+                deaths += 1
+                print(f"error: no worker can be started: {error}", file=sys.stderr)
+                continue
             self.workers.append(worker)
             try:
                 while True:
                     await self._take(worker)
-                    deaths = 0
+                    if worker.ready:
+                        deaths = 0
             except asyncio.IncompleteReadError:
                 deaths += 1
                 print(f"a worker ended with status {await worker.process.wait()}; starting another", file=sys.stderr)

@@ -31,6 +31,7 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException as AnyHTTPException
+from starlette.requests import ClientDisconnect
 
 if __package__:
     from . import openapi
@@ -118,6 +119,8 @@ class Service:
                     if self.held > MAX_HELD * limits.body:
                         raise HTTPException(503, "too many large requests at a time")
             status, answer = await self.pool.predict(bytes(body), deadline)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
         except TimeoutError as error:
             raise HTTPException(408, f"expected the whole request within {limits.seconds:g} seconds") from error
         finally:

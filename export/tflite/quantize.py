@@ -12,12 +12,10 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
-from ...pixels import to_rgb
+from ..artefact import representative_images
 from ..stages import BACKBONES, layer_of
 from . import flatbuffer
 from .runtime import letterbox
@@ -57,7 +55,8 @@ def quantize(model: bytes, representative: Iterable[np.ndarray], size: tuple[int
     for name in ("GATHER", "CONCATENATION", "RESHAPE"):
         worker.add_static_config(f".*{CELLS}.*", TFLOperationName(name), 8, 8)
     with _silence():
-        ranges = worker.calibrate({"serving_default": list(_inputs(representative, size))})
+        inputs = [{"image": letterbox(image, size)[None]} for image in representative_images(representative)]
+        ranges = worker.calibrate({"serving_default": inputs})
         return bytes(worker.quantize(ranges).quantized_model)
 
 
@@ -82,11 +81,3 @@ def _silence() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def _inputs(representative: Iterable[np.ndarray], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    count = 0
-    for count, image in enumerate(representative, start=1):
-        yield {"image": letterbox(to_rgb(image, f"representative[{count - 1}]"), size)[None]}
-    if not count:
-        raise InputError("int8 needs representative images, found none")

@@ -125,6 +125,11 @@ def test_faults_of_disks_are_known_in_the_words_of_hdf5_and_tensorflow():
     tensorflow = RuntimeError("/out/variables.data; No space left on device [Op:SaveV2]")
     assert file_fault(tensorflow).startswith("/out/variables.data: No space left on device")
     assert file_fault(KeyError("x")) is None
+    bug = KeyError("x")
+    bug.__context__ = hdf5
+    assert file_fault(bug).startswith("No space left")  # libraries hide the cause there
+    bug.__suppress_context__ = True  # `raise ... from None`
+    assert file_fault(bug) is None
     assert file_fault(FileNotFoundError(errno.ENOENT, "No such file or directory", "a")).startswith("a: No such file")
 
 

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.export.artefact import check_exists, check_images, check_threads, parse_description
+from tfrcnn.export.artefact import (
+    check_exists,
+    check_images,
+    check_threads,
+    parse_description,
+    representative_images,
+)
 
 
 def test_a_description_is_returned_as_it_was_written(tmp_path):
@@ -69,3 +75,19 @@ def test_what_is_not_there_is_named(tmp_path):
     check_exists(tmp_path)
     with pytest.raises(InputError, match=r"a\.onnx: no such file or folder"):
         check_exists(tmp_path / "a.onnx")
+
+
+def test_representative_images_are_8_bits_alone_and_in_batches():
+    grey = np.full((4, 8), 99, np.uint8)
+    images = list(representative_images([grey, np.full((2, 4, 8, 3), 100.6)]))
+    assert [(image.shape, image.dtype, image[0, 0, 0]) for image in images] == [
+        ((4, 8, 3), np.uint8, 99),
+        *[((4, 8, 3), np.uint8, 101)] * 2,
+    ]
+
+
+def test_a_representative_image_that_is_no_image_is_named_by_its_position():
+    with pytest.raises(InputError, match=r"representative\[1\] must be RGB 0\.\.255, found 0\.5\.\.0\.5 of float64"):
+        list(representative_images([np.full((4, 8), 99, np.uint8), np.full((4, 8, 3), 0.5)]))
+    with pytest.raises(InputError, match="needs representative images, found none"):
+        list(representative_images([]))

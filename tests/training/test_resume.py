@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tensorflow.python.framework import config
 
+from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
@@ -184,6 +185,8 @@ class TestCallbacks:
             "val_rpn_box_loss",
         ]
         assert "val_mAP" in reported_names(settings(scheme="unshared"), "voc")
+        names = reported_names(settings(), "coco", DetectionConfig(max_detections=300))
+        assert ("val_AR300" in names, "val_AR100" in names) == (True, False)
         assert not any(name.startswith("val_") for name in reported_names(settings(), None))
 
     @pytest.mark.slow

@@ -135,7 +135,7 @@ def file_fault(error: BaseException | None) -> str | None:
             what = os.strerror(number) if number is not None else " ".join(str(error).split())
             advice = ADVICE.get(number) if number is not None else None
             return (f"{os.fsdecode(path)}: " if path else "") + what + (f" ({advice})" if advice else "")
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

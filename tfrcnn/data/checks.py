@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from tfrcnn.config import Category
@@ -131,10 +129,7 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], label:
     # A log file gets a line every half minute instead of ten a second.
     interval = 0.1 if sys.stderr.isatty() else 30.0
     results: list[Result] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        # Pillow warns of partly readable EXIF and of very large pictures; the pixels are good
-        warnings.simplefilter("ignore", UserWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with ThreadPoolExecutor() as pool:
         options: dict[str, Any] = {
             "unit": "image",
             "mininterval": interval,

@@ -270,8 +270,9 @@ class _Reader:
 
     def note(self, kind: str, name: str, i: int, key: str, message: str) -> None:
         """Count a fault that all entries of a list may have."""
-        note = self.notes.setdefault((kind, name, key), _Note(f"{name}[{i}].{key}", message))
-        note.count += 1
+        if (kind, name, key) not in self.notes:
+            self.notes[kind, name, key] = _Note(f"{name}[{i}].{key}", message)
+        self.notes[kind, name, key].count += 1
 
     def fault(self, kind: str, where: str, message: str) -> None:
         self.parsed.faults.append(Fault(kind, str(self.path), where, message))

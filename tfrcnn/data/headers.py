@@ -95,7 +95,7 @@ def open_image(path: str | Path, header_only: bool = False) -> Iterator[tuple[Im
             raise BadImageError("missing-image", "expected an image file, found a folder, a pipe or a device")
         with open(path, "rb") as file, _open(file, header_only) as image:
             yield image, _header(image, file)
-    except BadImageError:
+    except (BadImageError, MemoryError):
         raise
     except FileNotFoundError as error:
         raise BadImageError(

@@ -13,6 +13,7 @@ from tfrcnn.data.calls import counted
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
+from tfrcnn.printable import printable
 
 _IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+)")  # in the message of TensorFlow's error
 
@@ -65,7 +66,7 @@ class Pixels:
                 raise InputError(f"expected {expected}, found {width} x {height} px")
         except InputError as error:
             place = f"image {index + 1:,} of {len(self._dataset):,} in {self._dataset.source}"
-            raise InputError(_one_line(f"{example.path} ({place}): {error}")) from None
+            raise InputError(printable(f"{example.path} ({place}): {error}")) from None
         return pixels
 
 
@@ -102,8 +103,3 @@ def repeatable() -> tf.data.Options:
     # it, and Python with it. AUTOTUNE without tuning is one thread per core.
     options.autotune.enabled = False
     return options
-
-
-def _one_line(message: str) -> str:
-    """Escape what TensorFlow cannot carry in a message: file names that are not UTF-8, and control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from pycocotools import mask
 
+from tfrcnn.data.coco_values import is_number
+
 _MAX_PIXELS = 1 << 31  # pycocotools counts pixels in 32 bits
 # Characters of pycocotools' counts: 48 plus six bits, the highest of which says that the number goes on.
 _FIRST, _LAST, _GOES_ON = 48, 111, 32
@@ -27,7 +29,7 @@ def box_of(segmentation: Any) -> list[float] | None:
     if not isinstance(segmentation, list) or not segmentation:
         return None
     polygons = segmentation if all(isinstance(polygon, list) for polygon in segmentation) else [segmentation]
-    if not all(len(polygon) >= 6 and len(polygon) % 2 == 0 and all(map(_is_number, polygon)) for polygon in polygons):
+    if not all(len(polygon) >= 6 and len(polygon) % 2 == 0 and all(map(is_number, polygon)) for polygon in polygons):
         return None
     try:
         points = np.concatenate([np.array(polygon, np.float64).reshape(-1, 2) for polygon in polygons])
@@ -60,7 +62,3 @@ def _is_compressed(counts: str) -> bool:
     codes = [ord(character) for character in counts]
     in_range = bool(codes) and all(_FIRST <= code <= _LAST for code in codes)
     return in_range and not (codes[-1] - _FIRST) & _GOES_ON
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

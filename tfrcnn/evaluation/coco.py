@@ -134,6 +134,11 @@ def _evaluator(
     return evaluator
 
 
+def headline_names(max_detections: int) -> list[str]:
+    """Return the names of the COCO metric's numbers, if it judges so many detections per image and class."""
+    return [f"AR{max_detections}" if name == f"AR{COCO_LIMIT}" else name for name in HEADLINE]
+
+
 def _headline(precision: np.ndarray, recall: np.ndarray, max_detections: int) -> dict[str, float | None]:
     """Compute the numbers of `COCOeval.summarize`, which has them for 100 detections only.
 
@@ -146,9 +151,10 @@ def _headline(precision: np.ndarray, recall: np.ndarray, max_detections: int) ->
     parts += [precision[..., area, -1] for area in (1, 2, 3)]
     parts += [recall[..., 0, limit] for limit in (0, 1, 2)]
     parts += [recall[..., area, -1] for area in (1, 2, 3)]
-    names = [f"AR{max_detections}" if name == f"AR{COCO_LIMIT}" else name for name in HEADLINE]
     defined = [part[part > -1] for part in parts]
-    return {name: float(np.mean(part)) if part.size else None for name, part in zip(names, defined)}
+    return {
+        name: float(np.mean(part)) if part.size else None for name, part in zip(headline_names(max_detections), defined)
+    }
 
 
 def _results(

@@ -180,7 +180,7 @@ def _without_places(setup: dict[str, Any], other: dict[str, Any]) -> dict[str, A
 
 def _is_moved(one: Any, other: Any) -> bool:
     """Return whether two paths name the same file or run folder in two places, or in a place that is gone."""
-    if not isinstance(one, str) or not isinstance(other, str) or Path(one).name != Path(other).name:
+    if one == other or not isinstance(one, str) or not isinstance(other, str) or Path(one).name != Path(other).name:
         return False
     digests = {_digest(Path(one)), _digest(Path(other))} - {None}
     return len(digests) < 2

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfrcnn.config import TrainingConfig
+from tfrcnn.config import DetectionConfig, TrainingConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
-from tfrcnn.evaluation.coco import HEADLINE
+from tfrcnn.evaluation.coco import headline_names
 from tfrcnn.evaluation.evaluate import Metric, evaluate
+from tfrcnn.evaluation.limits import per_class_limit
 from tfrcnn.evaluation.proposals import evaluate_proposals
 from tfrcnn.inference import Predictor
 from tfrcnn.training.joint import LOSSES_OF, TrainingModel
@@ -45,19 +46,22 @@ def measure_of(phase: Phase, validation: Dataset, metric: Metric, training: Trai
     return RPNLossMeasure(validation, training)
 
 
-def score_names(phase: Phase, metric: Metric) -> list[str]:
+def score_names(phase: Phase, metric: Metric, limits: DetectionConfig | None = None) -> list[str]:
     """Return the names of a phase's scores, as `measure_of` gives them; the first chooses the best epoch."""
     if HEAD in phase.losses:
-        return list(HEADLINE) if metric == "coco" else ["mAP"]
+        return headline_names(per_class_limit(limits)) if metric == "coco" else ["mAP"]
     return ["rpn_loss", *LOSSES_OF[RPN]]
 
 
-def reported_names(training: TrainingConfig, metric: Metric | None) -> list[str]:
-    """List the numbers that the epochs of a run report; without a metric the losses alone."""
+def reported_names(training: TrainingConfig, metric: Metric | None, limits: DetectionConfig | None = None) -> list[str]:
+    """List the numbers that the epochs of a run report; without a metric the losses alone.
+
+    `limits` are the detector's: the COCO metric's "AR100" is "AR300" if it returns 300 detections per image.
+    """
     names = ["loss"]
     for phase in SCHEMES[training.scheme]:
         names += [name for stage in phase.losses for name in LOSSES_OF[stage]]
-        names += [f"val_{name}" for name in (score_names(phase, metric) if metric else ())]
+        names += [f"val_{name}" for name in (score_names(phase, metric, limits) if metric else ())]
     return list(dict.fromkeys(names))
 
 

@@ -131,8 +131,9 @@ def train(
     out = Path(out)
     check_metric(metric)
     check_arguments(detector, train_data, validation, training)
-    check_callbacks(callbacks, None if measure else reported_names(training, metric if validation else None))
-    check_unlocked(out)
+    names = reported_names(training, metric if validation else None, detector.config.detections)
+    check_callbacks(callbacks, None if measure else names)
+    check_unlocked(out)  # first: a folder that another process fills is not empty
     check_folder(out, resume)
     setup = {
         "train": data_identity(train_data),

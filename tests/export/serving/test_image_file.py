@@ -60,6 +60,7 @@ def test_a_jpeg_of_65000_segments_is_refused_at_once():
         with pytest.raises(image_file.CostlyError, match="2000 segments"):
             image_file.check_cost(jpeg[:2] + segment + jpeg[2:], 10**6)
     image_file.check_cost(jpeg[:2] + b"\xff" * 10_000_000 + jpeg[2:], 10**6)
+    image_file.check_cost(jpeg[:2] + b"\xff" * 10_000_000, 10**6)  # no marker follows
     image_file.check_cost(
         jpeg[:2] + b"\xff\xe5\x00\x02" * 1000 + jpeg[2:] + b"\xff\xda" * 1000, 10**6
     )  # a video behind
