@@ -18,6 +18,8 @@ MAX_SCANS = 64  # of a progressive JPEG: each one passes over all pixels; encode
 FULL_SCANS = 16  # of a JPEG of the most pixels
 _ORIENTATION = 0x0112  # EXIF's tag
 _PNG = b"\x89PNG\r\n\x1a\n"
+# JPEG XL, which some releases of TensorFlow decode: a codestream, and a container
+_JPEG_XL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 _MARKER = re.compile(rb"\xff([^\xff])", re.DOTALL)  # of a JPEG segment; fill bytes 0xFF may precede it
 
 
@@ -33,8 +35,11 @@ def check_cost(data: bytes, max_pixels: int) -> None:
         max_pixels: The most pixels that are decoded.
 
     Raises:
-        CostlyError: The file has more pixels, or a JPEG has more segments or scans than any encoder writes.
+        CostlyError: The file has more pixels, a JPEG has more segments or scans than any encoder writes, or it is a
+            JPEG XL, whose size is not in plain sight.
     """
+    if data.startswith(_JPEG_XL):
+        raise CostlyError("expected a JPEG, PNG, BMP, GIF or WebP file, found JPEG XL")
     is_jpeg = data[:2] == b"\xff\xd8"
     height, width, scans = _jpeg_size(data) if is_jpeg else (*_size(data), 1)
     if height * width > max_pixels:

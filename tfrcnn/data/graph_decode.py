@@ -7,7 +7,7 @@ Training and prediction read files with `tfrcnn.data.decode`. Both return the sa
 - BMP: the same pixels, also with palettes of 1, 4 and 8 bits. 16-bit and run-length coded files are refused.
 - GIF: the first frame; transparent pixels are black.
 
-WebP and TIFF are refused: TensorFlow has no ops that decode them.
+WebP is decoded by the releases of TensorFlow that can, for example 2.21. TIFF is refused.
 """
 
 from __future__ import annotations

@@ -67,6 +67,12 @@ def test_a_jpeg_of_65000_segments_is_refused_at_once():
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.parametrize("start", [b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n"])
+def test_jpeg_xl_is_refused_since_its_size_cannot_be_bounded(start):
+    with pytest.raises(image_file.CostlyError, match="found JPEG XL"):
+        image_file.check_cost(start + bytes(100), 10**6)
+
+
 def test_a_progressive_jpeg_of_many_scans_is_refused():
     jpeg = encode("JPEG", progressive=True)
     scan = jpeg.index(b"\xff\xda")
