@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -168,7 +169,8 @@ def test_freezing_weights_that_were_never_trained_warns(set_up_only, data, tmp_p
     norms, stages = (str(warning.message) for warning in caught)
     assert "freeze_batch_norm freezes batch norms that were never trained: set it to False" in norms
     assert "frozen_stages=1 freezes stages that were never trained: set it to 0" in stages
-    assert {warning.filename for warning in caught} == {__file__}
+    # The warning names the line that called `train`, here in the fixture, and no line of tfrcnn.
+    assert {Path(warning.filename).parent for warning in caught} == {Path(__file__).parent}
 
 
 def test_freezing_weights_that_were_trained_does_not_warn(set_up_only, finished, data, tmp_path):
