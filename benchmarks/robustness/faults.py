@@ -4,7 +4,7 @@
 
 Full and read-only disks are small file systems in memory that the program mounts: these rows need Linux and root, and
 are skipped elsewhere. Every outcome has the exit code, the lines of the message, and what is left in the folder. It
-takes about 15 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
+takes about 20 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tfrcnn.config import Category
+from tfrcnn.models import build_detector, preset
+from tfrcnn.weights.torchvision import assignments
+
 TFRCNN = str(Path(sys.executable).with_name("tfrcnn"))
 NAMES = ("세포", "\x1b[31mred", "two\nlines")
 Row = Callable[["Place"], tuple[str, str]]
 FAULTS: dict[str, Row] = {}
+IMPORTED = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
 
 def fault(name: str) -> Callable[[Row], Row]:
@@ -62,6 +67,14 @@ class Place:
             done = self.tfrcnn(*self.train(run))
             assert done.returncode == 0, done.stdout + done.stderr
         return run
+
+    @property
+    def checkpoint(self) -> Path:
+        """A checkpoint of torchvision's small MobileNet, with random weights."""
+        path = self.folder / "mobilenet.npz"
+        if not path.exists():
+            write_checkpoint(path)
+        return path
 
     def train(self, out: Path, epochs: int = 1) -> list[str]:
         """Return the words of a short training."""
@@ -100,6 +113,23 @@ def write_data(folder: Path) -> Path:
     return path
 
 
+def write_checkpoint(path: Path) -> None:
+    """Write a detector with random weights in torchvision's layout, for the classes of `write_data`."""
+    categories = tuple(Category(number, name) for number, name in enumerate(NAMES, 1))
+    detector = build_detector(preset(IMPORTED, categories).detector)
+    rng = np.random.default_rng(0)
+    state = {}
+    for each in assignments(detector):
+        shape = tuple(each.variable.shape)
+        if len(shape) == 4:
+            shape = (shape[2], 1, *shape[:2]) if "depthwise" in each.convert.__name__ else (*shape[:1:-1], *shape[:2])
+        shape = shape[::-1] if len(shape) == 2 else shape
+        if each.key.startswith("roi_heads.box_predictor.bbox_pred"):
+            shape = (shape[0] + 4, *shape[1:])  # torchvision has deltas of the background too
+        state[each.key] = np.abs(0.05 * rng.normal(size=shape)).astype(np.float32)
+    np.savez(path, **state)
+
+
 def outcome(done: subprocess.CompletedProcess[str], left: Path | None = None) -> str:
     """Say in one cell how a command ended: its code, its error, and the files that it left."""
     lines = (done.stdout + done.stderr).splitlines()
@@ -130,7 +160,9 @@ def disk(place: Place, options: str) -> Iterator[Path]:
 
 def writers(place: Place, target: Path) -> dict[str, list[str]]:
     """Return the words of each command that writes, to a path below `target`."""
-    run, data = str(place.run), str(place.data)
+    run, data, names = str(place.run), str(place.data), ("--categories", str(place.data))
+    imported = ["import-weights", str(place.checkpoint), "--preset", IMPORTED, *names]
+    measured = ["benchmark", "--model", run, "--rounds", "1", "--no-stages"]
     return {
         "train": place.train(target / "run"),
         "predict": ["predict", "--model", run, str(place.data.parent), "--out", str(target / "out")],
@@ -138,13 +170,26 @@ def writers(place: Place, target: Path) -> dict[str, list[str]]:
         "export": ["export", "--model", run, "--format", "tflite", "--out", str(target / "model.tflite")],
         "doctor --json": ["doctor", "--data", data, "--json", str(target / "report.json")],
         "demo": ["demo", "--out", str(target / "demo")],
+        "import-weights": [*imported, "--out", str(target / "imported")],
+        "benchmark": [*measured, "--out", str(target / "latency")],
     }
 
 
 def add_rows_of_disks() -> None:
     """Add a row for each command that writes and each disk that does not take it."""
     disks = {"full disk": "size=8k", "read-only disk": "ro"}
-    for command in ("train", "predict", "evaluate", "export", "doctor --json", "demo"):
+    commands = (
+        "train",
+        "predict",
+        "evaluate",
+        "export",
+        "doctor --json",
+        "demo",
+        "import-weights",
+        "benchmark",
+        "fetch",
+    )
+    for command in commands:
         for kind, options in disks.items():
 
             @fault(f"{command}, {kind}")
@@ -212,12 +257,14 @@ def add_rows_of_signals() -> None:
 @fault("train, two writers of one folder")
 def two_writers(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
-    process = place.start(*place.train(out, epochs=6))
+    process = place.start(*place.train(out, epochs=1000))
     wait_for(out / "history.csv")
     second = outcome(place.tfrcnn("train", "--resume", "--out", out))
+    ran = process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
     process.communicate()
     words = "tfrcnn train --out run & tfrcnn train --resume --out run"
-    return words, f"the first: exit code {process.returncode}; the second: {second}"
+    return words, f"the first {'still ran' if ran else 'HAD ENDED'}; the second: {second}"
 
 
 @fault("train, the run folder is deleted meanwhile")

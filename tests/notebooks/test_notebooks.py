@@ -21,6 +21,7 @@ MAX_BYTES = 1_500_000  # of a stored notebook
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|work|opt|usr|var|mnt|Users)/|[A-Za-z]:\\\\|ipykernel_\d|/dev/shm")
 # The stored outputs are of the whole trainings, see notebooks/execute.py. Here it is enough that every cell runs.
+DETECTOR = ('trained_on_digits(\\"runs/digits\\")', 'trained_on_digits(\\"runs/digits\\", epochs=5)')  # as JSON
 SHORTER = {
     "05_rpn_loss": [("training_on_digits(epochs=4)", "training_on_digits(epochs=1)")],
     "06_sharing_features": [
@@ -138,6 +139,7 @@ def test_the_notebook_runs(path, desk, tmp_path):
     for long, short in SHORTER.get(path.stem, []):
         assert source.count(long) == 1
         source = source.replace(long, short)
+    source = source.replace(*DETECTOR)
     copy = tmp_path / path.name
     copy.write_text(source, encoding="utf-8")
     notebook = execute.executed(copy, desk)
@@ -150,10 +152,10 @@ def test_the_notebook_runs(path, desk, tmp_path):
 def test_the_detector_that_they_share_finds_digits(desk):
     """The first notebook that needed the detector trained it."""
     folder = desk / "runs/digits"
-    run, test = trained_on_digits(folder), digit_datasets(folder)["test"]
+    run, test = trained_on_digits(folder, epochs=5), digit_datasets(folder)["test"]
     evaluation = tfrcnn.evaluate(test, tfrcnn.Predictor(run.detector).detect_dataset(test))
-    # 0.71 on the machine of the settings; other processors round differently, so training differs too
-    assert evaluation.headline["AP50"] > 0.6
+    # 0.37 after 5 epochs on an Intel Xeon; other processors round differently, so training differs too
+    assert evaluation.headline["AP50"] > 0.25
 
 
 def test_log_lines_of_tensorflow_s_start_are_not_stored_and_others_are():
