@@ -16,6 +16,7 @@ from typing import Any
 from tfrcnn.config import Category
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.coco_folder import coco_files
 from tfrcnn.data.coco_values import Value, short
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
@@ -48,15 +49,15 @@ def parse_coco(path: Path, images: Path | None = None) -> Parsed:
 
 
 class Coco(DataFormat):
-    """`path/instances.json`."""
+    """`path/instances.json`, or a folder as Roboflow, CVAT, Label Studio, FiftyOne and COCO itself lay it out."""
 
-    expected = "a .json file (COCO)"
+    expected = "a .json file, or a folder with _annotations.coco.json or annotations/instances_*.json (COCO)"
     extensions = (".json",)
 
     def find(self, path: str) -> dict[str, Parse]:
-        json_file = Path(path)
-        is_json = json_file.suffix.lower() == ".json" and json_file.is_file()
-        return {"": partial(parse_coco, json_file)} if is_json else {}
+        if Path(path).suffix.lower() == ".json" and Path(path).is_file():
+            return {"": partial(parse_coco, Path(path))}
+        return {split: partial(parse_coco, file) for split, file in coco_files(Path(path)).items()}
 
 
 class _Note:
