@@ -9,14 +9,16 @@ Other tools write dialects, see `tfrcnn.data.coco_values`; a fault says once per
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import Category
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.coco_folder import coco_files
 from tfrcnn.data.coco_values import Value, short
-from tfrcnn.data.data_format import DataFormat
+from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
 from tfrcnn.data.masks import box_of
@@ -47,23 +49,15 @@ def parse_coco(path: Path, images: Path | None = None) -> Parsed:
 
 
 class Coco(DataFormat):
-    """`path/instances.json`."""
+    """`path/instances.json`, or a folder as Roboflow, CVAT, Label Studio, FiftyOne and COCO itself lay it out."""
 
-    expected = "a .json file (COCO)"
-    marker = "a .json"
+    expected = "a .json file, or a folder with _annotations.coco.json or annotations/instances_*.json (COCO)"
+    extensions = (".json",)
 
-    def recognises(self, data: str) -> bool:
-        path = Path(data)
-        return path.suffix.lower() == ".json" and path.is_file()
-
-    def parse(self, data: str, images: Path | None) -> Parsed:
-        return parse_coco(Path(data), images)
-
-    def looks_complete(self, data: str) -> bool:
-        return data.endswith(".json")
-
-    def find(self, folder: Path) -> list[str]:
-        return sorted(map(str, folder.glob("*.json")))
+    def find(self, path: str) -> dict[str, Parse]:
+        if Path(path).suffix.lower() == ".json" and Path(path).is_file():
+            return {"": partial(parse_coco, Path(path))}
+        return {split: partial(parse_coco, file) for split, file in coco_files(Path(path)).items()}
 
 
 class _Note:

@@ -19,8 +19,8 @@ class Kind(NamedTuple):
     """One kind of fault.
 
     Attributes:
-        action: "refused" (the data set cannot be used), "dropped" (the box or category is left out), "clipped" (the
-            part of the box inside the image is kept) or "kept" (nothing changes).
+        action: "refused" (the data set cannot be used), "dropped" (the box, image or category is left out), "clipped"
+            (the part of the box inside the image is kept) or "kept" (nothing changes).
         meaning: what is wrong, and how to fix it.
     """
 
@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     # Refused: only the owner of the data knows what was meant.
-    "syntax-error": Kind("refused", "the file is not valid JSON or XML; correct it at the position shown"),
+    "syntax-error": Kind("refused", "the file is not valid JSON, XML or YAML; correct it at the position shown"),
     "unreadable-file": Kind("refused", "an annotation file cannot be read; replace it by a regular file"),
     "bad-value": Kind("refused", "a value is missing or has the wrong type; correct it as stated"),
     "empty-split": Kind("refused", "the split lists no image; add some or choose another split"),
@@ -47,17 +47,23 @@ KINDS: dict[str, Kind] = {
     "image-size-differs": Kind(
         "refused", "the annotated size is not the file's; use the original image, or correct it"
     ),
-    # Dropped: the box or category has no content.
+    # Dropped: the box, image or category has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
     "inverted-box": Kind("dropped", "the box has a negative width or height"),
     "zero-area-box": Kind("dropped", "the box has no width or no height"),
     "box-outside-image": Kind("dropped", "the box lies outside the image"),
     "root-category": Kind("dropped", "the category is the root of a Roboflow export, not a class"),
+    "image-without-annotation": Kind(
+        "dropped", "the image has no XML file and is left out; add one, without objects if it shows none"
+    ),
+    "label-without-image": Kind("dropped", "the label file has no image; add the image, or delete the file"),
     # Clipped: the part inside the image is kept.
     "box-beyond-image": Kind("clipped", "the box extends beyond the image"),
     "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but coordinates start at 1"),
     # Kept: worth knowing.
     "unusual-value": Kind("kept", "a value has another type than COCO's; it is read as the value that it means"),
+    "image-without-label": Kind("kept", "the image has no label file; it is used as an image without objects"),
+    "numbered-categories": Kind("kept", "the data set has no class names; the numbers of the classes are used"),
     "box-from-mask": Kind("kept", "the annotation has no box; the box around its segmentation is used"),
     "duplicate-annotation-id": Kind("kept", "two annotations have the same id; 1, 2, ... are used"),
     "duplicate-box": Kind("kept", "an object is annotated twice; the second can never be detected: delete it"),

@@ -87,14 +87,15 @@ class ImageFinder:
 
 
 def folders_above(path: Path) -> list[Path]:
-    """List where COCO's own layout has the images: annotations/instances_val2017.json, val2017/.
+    """List where tools put the images: annotations/instances_val2017.json, val2017/ (COCO); labels.json, data/.
 
     Args:
         path: the annotation file.
     """
     above = Path(os.path.abspath(path.parent)).parent
     split = path.stem.removeprefix("instances_")
-    return [path.parent / split, above, above / "images", above / split, above / "images" / split]
+    beside = [path.parent / split, path.parent / "data"]
+    return [*beside, above, above / "images", above / split, above / "images" / split]
 
 
 def _key(name: str) -> str:

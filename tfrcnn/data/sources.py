@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from tfrcnn.errors import InputError
 
 MAX_SMALL = 1 << 26  # bytes of a split or of the annotation of one image
+_HEAD = 1 << 16  # bytes, to recognise a file by
 _BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DECLARATION = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([\w.-]+)["']""")
 # The XML parser reads these by itself, and names the line of an error.
@@ -54,6 +56,15 @@ def read_bytes(path: Path, max_size: int | None = None) -> bytes:
         raise InputError("expected a file that fits into memory, found a larger one") from error
     except OSError as error:
         raise InputError(f"expected a readable file, found: {error.strerror}") from error
+
+
+def read_head(path: Path) -> bytes:
+    """Read the first bytes of a file; none if it is not a regular file or cannot be read."""
+    try:
+        with open(path, "rb") if path.is_file() else io.BytesIO() as file:
+            return file.read(_HEAD)
+    except (OSError, ValueError):  # ValueError: a path that no system can have
+        return b""
 
 
 def json_text(path: Path) -> str:

@@ -11,9 +11,9 @@ For the 20 classes of Pascal VOC this is their official order. A <part> of an ob
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -22,17 +22,17 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
-from tfrcnn.data.data_format import DataFormat
+from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.headers import EXTENSIONS
-from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, walk, xml_source
+from tfrcnn.data.layouts import IMAGE_EXTENSIONS, ImageFolder, relative_files, stem_of
+from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, xml_source
+from tfrcnn.data.voc_folder import VocFolder, voc_folders
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
 # labelImg writes "Unspecified".
 _FLAGS = {"": False, "0": False, "false": False, "unspecified": False, "1": True, "true": True}
-_IMAGE_EXTENSIONS = [extension for extensions in EXTENSIONS.values() for extension in extensions]
-_LISTED_EXTENSION = rf"\.(?:xml|{'|'.join(extension[1:] for extension in _IMAGE_EXTENSIONS)})$"
+_LISTED_EXTENSION = rf"\.(?:xml|{'|'.join(extension[1:] for extension in IMAGE_EXTENSIONS)})$"
 
 
 class _Object(NamedTuple):
@@ -66,63 +66,59 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
     for expected in (root / "Annotations", folder):
         if not expected.is_dir():
             raise InputError(f"data: expected the folder {expected}, which does not exist")
-    reader = _Reader(root / "Annotations", _ImageFolder(folder))
+    reader = _Reader(root / "Annotations", ImageFolder(folder))
     reader.read(root / "ImageSets" / "Main" / f"{split}.txt")
     return reader.parsed
 
 
+def parse_voc_folder(source: VocFolder, images: Path | None = None) -> Parsed:
+    """Read all XML files of a folder without opening the images.
+
+    Args:
+        source: the folders of the XML files and of the images. The other splits add their categories.
+        images: folder of the images, instead of the source's.
+
+    Returns:
+        Images, boxes and categories that can be used, and a fault for each that cannot.
+    """
+    reader = _Reader(source.annotations, ImageFolder(images if images is not None else source.images))
+    reader.read(None, source.others)
+    reader.find_unlisted()
+    return reader.parsed
+
+
 class Voc(DataFormat):
-    """`path/VOCroot@split`."""
+    """`path/VOCroot@split`, or folders of XML files and images without ImageSets/."""
 
-    expected = "VOCroot@split"
-    marker = "ImageSets/Main"
+    expected = "VOCroot@split, or a folder of images and XML files (Pascal VOC)"
 
-    def recognises(self, data: str) -> bool:
-        root, at, split = data.rpartition("@")
-        return bool(at) and split in split_names(Path(root)) and not Path(data).exists()
-
-    def parse(self, data: str, images: Path | None) -> Parsed:
-        root, _, split = data.rpartition("@")
-        return parse_voc(Path(root), split, images)
-
-    def looks_complete(self, data: str) -> bool:
-        return "@" in data
-
-    def find(self, folder: Path) -> list[str]:
-        return [f"{folder}@{split}" for split in split_names(folder)]
-
-    def problem(self, data: str) -> str:
-        root, at, split = data.rpartition("@")
-        if not at or not Path(root).is_dir() or Path(data).exists():
-            return ""
-        names = split_names(Path(root))
-        expected = f"one of the splits {', '.join(names)}" if names else f"{self.marker} with one .txt file per split"
-        return f"expected {expected} in {root}, found {split or 'no name'!r} after the @"
-
-
-class _ImageFolder:
-    """Finds images by file name, or by stem with any extension."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.names = {nfc(name): name for name in _relative_files(folder, _IMAGE_EXTENSIONS)}
-        self.by_stem: dict[str, str] = {}
-        for name in sorted(self.names, key=lambda name: _IMAGE_EXTENSIONS.index(Path(name).suffix.lower())):
-            self.by_stem.setdefault(_stem(name), name)
+    def find(self, path: str) -> dict[str, Parse]:
+        root = Path(path)
+        if splits := split_names(root):
+            return {split: partial(parse_voc, root, split) for split in splits}
+        return {split: partial(parse_voc_folder, source) for split, source in voc_folders(root).items()}
 
 
 class _Reader:
     """Fills `parsed` from the XML files. Entries that cannot be used become faults."""
 
-    def __init__(self, folder: Path, images: _ImageFolder) -> None:
+    def __init__(self, folder: Path, images: ImageFolder) -> None:
         self.folder, self.image_folder = folder, images
         self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=_show_box)
 
-    def read(self, split: Path) -> None:
-        """Read the images that the split lists, and the category names of all images."""
-        stems = {nfc(_stem(name)): name for name in sorted(_relative_files(self.folder, [".xml"]))}
-        listed = self.split(split, stems)
+    def read(self, split: Path | None, others: Sequence[Path] = ()) -> None:
+        """Read the images that the split lists, or all, and the category names of all images.
+
+        Args:
+            split: the list of images; None is all that have an XML file.
+            others: more folders of XML files, whose category names count.
+        """
+        stems = {nfc(stem_of(name)): name for name in sorted(relative_files(self.folder, [".xml"]))}
+        listed = self.split(split, stems) if split is not None else dict.fromkeys(stems)
         names: set[str] = set()
+        for folder in others:
+            trees = (self.load(folder / name, False) for name in sorted(relative_files(folder, [".xml"])))
+            names.update(_name(item) for tree in trees if tree is not None for item in tree.findall("object"))
         annotated: dict[str, tuple[ImageRecord, list[_Object]]] = {}
         truncated = 0
         for stem, file in stems.items():
@@ -144,6 +140,15 @@ class _Reader:
                 BoxRecord(number, item.place, item.yxyx, labels[item.name], difficult=item.difficult)
                 for item in objects
             )
+
+    def find_unlisted(self) -> None:
+        """Report the images that no XML file is about."""
+        folder = self.image_folder.folder
+        used = {path for record in self.parsed.images for path in record.candidates}
+        for path in (folder / name for name in self.image_folder.names.values()):
+            if path not in used:
+                message = f"expected {path.stem}.xml, found none that is about this image"
+                self.fault("image-without-annotation", path, "", message)
 
     def split(self, path: Path, stems: dict[str, str]) -> dict[str, None]:
         """Return the stems that the split lists and that have an XML file, in the order of the split."""
@@ -192,7 +197,7 @@ class _Reader:
         """Read the file name and the size of the image."""
         path, images = self.folder / file, self.image_folder
         named, same = nfc(_text(tree, "filename")), images.by_stem.get(stem)
-        if named in images.names and same is not None and _stem(named) != stem:
+        if named in images.names and same is not None and stem_of(named) != stem:
             message = f"expected {same}, found {named}; {named} is used"
             self.fault("filename-differs", path, "filename", message)
         base = named.replace("\\", "/").rpartition("/")[2]  # a path of another machine
@@ -232,15 +237,6 @@ class _Reader:
         self.parsed.faults.append(Fault(kind, str(file), where, message))
 
 
-def _relative_files(folder: Path, extensions: list[str]) -> Iterator[str]:
-    """Find files by extension (in any case), except hidden ones, as paths relative to the folder."""
-    for place, names in walk(folder):
-        prefix = place.relative_to(folder)
-        for name in names:
-            if os.path.splitext(name)[1].lower() in extensions and not name.startswith("."):
-                yield (prefix / name).as_posix()
-
-
 def _listed_stem(line: str, stems: dict[str, str]) -> str:
     """Return the image that a line of a split means; "" for an empty line, or one that says the image is left out.
 
@@ -255,10 +251,6 @@ def _listed_stem(line: str, stems: dict[str, str]) -> str:
     parts = plain.split("/")
     shortened = ("/".join(parts[start:]) for start in range(len(parts)))
     return stem if stem in stems else next((each for each in shortened if each in stems), stem)
-
-
-def _stem(name: str) -> str:
-    return os.path.splitext(name)[0]
 
 
 def _text(item: Element, tag: str) -> str:
