@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -230,19 +231,10 @@ class Lines(DataFormat):
     """`path/NAME.lines`: one box per line, "picture y1 x1 y2 x2 category"."""
 
     expected = "a .lines file"
-    marker = "a .lines"
+    extensions = (".lines",)
 
-    def recognises(self, data):
-        return data.endswith(".lines") and Path(data).is_file()
-
-    def looks_complete(self, data):
-        return data.endswith(".lines")
-
-    def find(self, folder):
-        return sorted(map(str, folder.glob("*.lines")))
-
-    def problem(self, data):
-        return f"expected a .lines file, found the old {data}" if data.endswith(".lines.old") else ""
+    def find(self, path):
+        return {"": partial(self.parse, path)} if path.endswith(".lines") and Path(path).is_file() else {}
 
     def parse(self, data, images):
         path = Path(data)
@@ -299,14 +291,18 @@ class TestADataFormat:
             tfrcnn.load_dataset(f"{tmp_path}/gone.lines+{data[0]}")
 
     def test_is_named_and_suggested_by_messages(self, data, tmp_path):
-        with pytest.raises(InputError, match=r"or VOCroot@split or a \.lines file, found the folder .*") as caught:
+        with pytest.raises(InputError, match=r"found the folder .* with 2 x \.lines, 2 x \.png; did") as caught:
             tfrcnn.load_dataset(str(tmp_path))
         assert f"did you mean {' or '.join(data)}?" in str(caught.value)
+        assert "\n  lines:PATH is a .lines file" in str(caught.value)
         (tmp_path / "empty").mkdir()
-        with pytest.raises(InputError, match=r"neither a \.lines nor ImageSets/Main nor a \.json in it"):
-            tfrcnn.load_dataset(str(tmp_path / "empty"))
-        with pytest.raises(InputError, match=r"data: expected a \.lines file, found the old "):
-            tfrcnn.load_dataset("a.lines.old")
+        with pytest.raises(InputError, match=r"found the folder .* with nothing in it\nLooked for:\n  lines:PATH is a"):
+            tfrcnn.load_dataset(f"lines:{tmp_path}/empty")
+
+    def test_is_chosen_by_its_prefix(self, data):
+        assert len(tfrcnn.load_dataset(f"lines:{data[0]}")) == 1
+        with pytest.raises(InputError, match=r"found the file .*a\.lines\nLooked for:\n  coco:PATH"):
+            tfrcnn.load_dataset(f"coco:{data[0]}")
 
 
 def test_the_help_of_the_commands_names_every_data_format():

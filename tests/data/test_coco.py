@@ -280,7 +280,7 @@ def test_a_used_name_that_the_given_categories_lack_is_refused_and_an_unused_one
     [
         ("nothing.json", "found nothing at .*nothing.json"),
         ("", "found the folder .*did you mean .*instances.json"),
-        ("empty", "neither ImageSets/Main nor a .json"),
+        ("empty", "with nothing in it\nLooked for:\n  coco:PATH is a .json file"),
         ("a.png", "found the file .*a.png"),
     ],
 )

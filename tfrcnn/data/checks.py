@@ -46,7 +46,7 @@ class ImageRecord(NamedTuple):
         size: annotated (height, width), or None.
         file: the annotation file, for messages.
         name_field: where the file's name is annotated, for messages.
-        size_field: where the size is annotated, for messages.
+        size_field: where the size is annotated, for messages; "" if the format has none.
     """
 
     image_id: int | str
@@ -63,7 +63,7 @@ class BoxRecord(NamedTuple):
     Attributes:
         image: index into the images.
         place: position in the file, for messages.
-        yxyx: y1, x1, y2, x2 in continuous pixels.
+        yxyx: y1, x1, y2, x2, continuous; in the unit that `Parsed.normalised` says.
         label: index into the categories.
         crowd: COCO's iscrowd.
         difficult: Pascal VOC's difficult.
@@ -94,6 +94,7 @@ class Parsed:
         boxes: as annotated.
         faults: of the annotations.
         summary: more numbers for the report.
+        normalised: boxes are in [0, 1] of the upright image's sides, not in pixels (YOLO).
     """
 
     inclusive: bool
@@ -104,6 +105,7 @@ class Parsed:
     boxes: list[BoxRecord] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
+    normalised: bool = False
 
 
 class OpenedImage(NamedTuple):
@@ -166,6 +168,7 @@ def check_boxes(
     finite = np.asarray(np.isfinite(raw).all(axis=1))
     raw = np.where(finite[:, None], raw, 0.0)
     with np.errstate(over="ignore"):  # of numbers near 1e308; infinite sides are clipped
+        raw = raw * limits if parsed.normalised else raw
         # with inclusive coordinates, xmin == xmax means an empty box, not one pixel
         sides = raw[:, 2:] - raw[:, :2] - float(parsed.inclusive)
     inverted = finite & (sides < -_NO_SIDE).any(axis=1)
@@ -217,14 +220,14 @@ def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
         faults.append(Fault("extension-differs", str(path), "", message))
     size, orientation = header.upright, header.orientation
     stored = "{1} x {0} px".format(*header.size)
-    if record.size is None:
+    if record.size is None and record.size_field:
         message = f"expected a width and a height of at least 1, found none; {path} has {stored}"
         faults.append(Fault("image-size-missing", record.file, record.size_field, message))
-    elif record.size != size and record.size == header.size:
+    elif record.size not in (None, size) and record.size == header.size:
         size, orientation = record.size, 1
         message = f"expected the turned size to be annotated (orientation {header.orientation}), found {stored}"
         faults.append(Fault("orientation-ignored", str(path), "EXIF", message))
-    elif record.size != size:
+    elif record.size not in (None, size):
         message = "expected {3} x {2} px as {4} has, found {1} x {0} px".format(*record.size, *size, path)
         faults.append(Fault("image-size-differs", record.file, record.size_field, message))
         return None, faults

@@ -9,6 +9,7 @@ Other tools write dialects, see `tfrcnn.data.coco_values`; a fault says once per
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tfrcnn.config import Category
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.coco_values import Value, short
-from tfrcnn.data.data_format import DataFormat
+from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
 from tfrcnn.data.masks import box_of
@@ -50,20 +51,12 @@ class Coco(DataFormat):
     """`path/instances.json`."""
 
     expected = "a .json file (COCO)"
-    marker = "a .json"
+    extensions = (".json",)
 
-    def recognises(self, data: str) -> bool:
-        path = Path(data)
-        return path.suffix.lower() == ".json" and path.is_file()
-
-    def parse(self, data: str, images: Path | None) -> Parsed:
-        return parse_coco(Path(data), images)
-
-    def looks_complete(self, data: str) -> bool:
-        return data.endswith(".json")
-
-    def find(self, folder: Path) -> list[str]:
-        return sorted(map(str, folder.glob("*.json")))
+    def find(self, path: str) -> dict[str, Parse]:
+        json_file = Path(path)
+        is_json = json_file.suffix.lower() == ".json" and json_file.is_file()
+        return {"": partial(parse_coco, json_file)} if is_json else {}
 
 
 class _Note:

@@ -7,56 +7,41 @@ To add a format, write a file with a parser and a `DataFormat`, as coco.py and v
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from tfrcnn.data.checks import Parsed
 
+# Parses one data set without opening its images. The argument is the folder of the images; None is the format's
+# default. Faults are collected in the result. Raises `InputError` only if a folder is missing.
+Parse: TypeAlias = Callable[[Path | None], Parsed]
+
 
 class DataFormat(abc.ABC):
-    """A format of annotated data: how to recognise a DATA argument of it, and how to parse that.
+    """A format of annotated data: which data sets of it a path holds, and how to parse each.
+
+    DATA is "PATH", "PATH@SPLIT", "NAME:PATH" or "NAME:PATH@SPLIT", where NAME is the format's key in `FORMATS`.
 
     Attributes:
-        expected: what DATA is in this format, for error messages: "a .json file (COCO)".
-        marker: what a folder with such data holds, for error messages: "a .json".
+        expected: what PATH is in this format, for error messages: "a .json file".
+        extensions: of the files that PATH can be, in lower case.
     """
 
     expected: ClassVar[str]
-    marker: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]] = ()
 
     @abc.abstractmethod
-    def recognises(self, data: str) -> bool:
-        """Return whether DATA exists and has this format.
+    def find(self, path: str) -> dict[str, Parse]:
+        """Look for data sets of this format at a path.
 
-        Decide by names or by the first bytes of a file: each format is asked, and the first that agrees parses.
-        """
-
-    @abc.abstractmethod
-    def parse(self, data: str, images: Path | None) -> Parsed:
-        """Parse DATA without opening the images.
+        Decide by names and by the first bytes of files: every format is asked about every path. A file with one of
+        the format's extensions counts even if it is damaged, so that parsing it reports the fault.
 
         Args:
-            data: an argument that the format recognises.
-            images: folder of the images; None is the format's default.
+            path: a file, a folder, or a name that only this format knows. It may not exist.
 
         Returns:
-            Images, boxes and categories that can be used, and a fault for each that cannot.
-
-        Raises:
-            InputError: a folder is missing.
+            Parser by name of the split, in the order to list them; the name is "" where there are no splits. Empty if
+            the path holds nothing of this format.
         """
-
-    @abc.abstractmethod
-    def looks_complete(self, data: str) -> bool:
-        """Return whether the text ends like DATA of this format; it need not exist.
-
-        `tfrcnn.data.join` splits "one+two" there.
-        """
-
-    @abc.abstractmethod
-    def find(self, folder: Path) -> list[str]:
-        """List the DATA arguments of this format in a folder, to suggest them."""
-
-    def problem(self, data: str) -> str:
-        """Explain what is missing if DATA is almost of this format: "expected ..., found ...". Empty if it is not."""
-        return ""

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import FORMATS, find_format
+from tfrcnn.data.formats import exists, looks_complete
 
 PLUS = "+"
 
@@ -28,16 +28,12 @@ def parts_of(data: str) -> list[str]:
     pieces, parts = data.split(PLUS), []
     while pieces:
         ends = range(len(pieces), 0, -1)
-        existing = (end for end in ends if _exists(PLUS.join(pieces[:end])))
-        named = (end for end in reversed(ends) if any(f.looks_complete(pieces[end - 1]) for f in FORMATS.values()))
+        existing = (end for end in ends if exists(PLUS.join(pieces[:end])))
+        named = (end for end in reversed(ends) if looks_complete(pieces[end - 1]))
         end = next(existing, None) or next(named, len(pieces))
         parts.append(PLUS.join(pieces[:end]))
         pieces = pieces[end:]
     return parts
-
-
-def _exists(data: str) -> bool:
-    return Path(data).is_file() or find_format(data) is not None
 
 
 def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Report]:

@@ -18,7 +18,7 @@ from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, chec
 from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import FORMATS, find_format
+from tfrcnn.data.formats import choose
 from tfrcnn.data.join import PLUS, join, parts_of
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError
@@ -59,7 +59,7 @@ def read_dataset(
     folder = None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
-    parsed = _parse(data, folder)
+    parsed = choose(data)(folder)
     opened, image_faults = check_images(parsed.images)
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
     dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
@@ -103,35 +103,6 @@ def load_dataset(data: str, images: str | Path | None = None, categories: Sequen
     dataset, report = read_dataset(data, images, categories)
     report.check()
     return dataset
-
-
-def _parse(data: str, images: Path | None) -> Parsed:
-    if (data_format := find_format(data)) is not None:
-        return data_format.parse(data, images)
-    problems = (data_format.problem(data) for data_format in FORMATS.values())
-    if problem := next(filter(None, problems), ""):
-        raise InputError(f"data: {problem}")
-    path = Path(data)
-    expected = " or ".join(data_format.expected for data_format in FORMATS.values())
-    if path.is_file():
-        actual = f"the file {data}"
-    elif path.is_dir():
-        actual = f"the folder {data}; {_hint(path)}"
-    elif path.exists():
-        actual = f"a pipe or a device at {data}"
-    elif path.is_symlink():
-        actual = f"a link to nothing at {data}"
-    else:
-        actual = f"nothing at {data.rpartition('@')[0] or data}"
-    raise InputError(f"data: expected {expected}, found {actual}")
-
-
-def _hint(folder: Path) -> str:
-    """Suggest the data sets in a folder: its splits first, then its files."""
-    formats = list(reversed(FORMATS.values()))
-    sets = [data for data_format in formats for data in data_format.find(folder)]
-    markers = " nor ".join(data_format.marker for data_format in formats)
-    return f"did you mean {' or '.join(sets)}?" if sets else f"there is neither {markers} in it"
 
 
 def _examples(

@@ -14,6 +14,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -22,7 +23,7 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
-from tfrcnn.data.data_format import DataFormat
+from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, walk, xml_source
@@ -74,30 +75,10 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
 class Voc(DataFormat):
     """`path/VOCroot@split`."""
 
-    expected = "VOCroot@split"
-    marker = "ImageSets/Main"
+    expected = "VOCroot@split (Pascal VOC)"
 
-    def recognises(self, data: str) -> bool:
-        root, at, split = data.rpartition("@")
-        return bool(at) and split in split_names(Path(root)) and not Path(data).exists()
-
-    def parse(self, data: str, images: Path | None) -> Parsed:
-        root, _, split = data.rpartition("@")
-        return parse_voc(Path(root), split, images)
-
-    def looks_complete(self, data: str) -> bool:
-        return "@" in data
-
-    def find(self, folder: Path) -> list[str]:
-        return [f"{folder}@{split}" for split in split_names(folder)]
-
-    def problem(self, data: str) -> str:
-        root, at, split = data.rpartition("@")
-        if not at or not Path(root).is_dir() or Path(data).exists():
-            return ""
-        names = split_names(Path(root))
-        expected = f"one of the splits {', '.join(names)}" if names else f"{self.marker} with one .txt file per split"
-        return f"expected {expected} in {root}, found {split or 'no name'!r} after the @"
+    def find(self, path: str) -> dict[str, Parse]:
+        return {split: partial(parse_voc, Path(path), split) for split in split_names(Path(path))}
 
 
 class _ImageFolder:
