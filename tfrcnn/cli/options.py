@@ -27,7 +27,10 @@ Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
-DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC), or several joined by +"
+DATA_HELP = (
+    "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/boxes.csv (TF tutorial, RetinaNet, Open "
+    "Images) or path/annotations.xml (CVAT), or several joined by +"
+)
 IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]

@@ -30,7 +30,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     # Refused: only the owner of the data knows what was meant.
-    "syntax-error": Kind("refused", "the file is not valid JSON or XML; correct it at the position shown"),
+    "syntax-error": Kind("refused", "the file is not valid JSON, XML or YAML; correct it at the position shown"),
     "unreadable-file": Kind("refused", "an annotation file cannot be read; replace it by a regular file"),
     "bad-value": Kind("refused", "a value is missing or has the wrong type; correct it as stated"),
     "empty-split": Kind("refused", "the split lists no image; add some or choose another split"),
@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
     "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
     "missing-annotation": Kind("refused", "a listed image has no XML file; add one, without objects if it shows none"),
+    "missing-shard": Kind("refused", "a shard does not exist; copy it, or name only the shards that are there"),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
@@ -50,6 +51,7 @@ KINDS: dict[str, Kind] = {
     # Dropped: the box or category has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
     "inverted-box": Kind("dropped", "the box has a negative width or height"),
+    "shape-without-area": Kind("dropped", "a point, line, cuboid or skeleton encloses no object; draw a box"),
     "zero-area-box": Kind("dropped", "the box has no width or no height"),
     "box-outside-image": Kind("dropped", "the box lies outside the image"),
     "root-category": Kind("dropped", "the category is the root of a Roboflow export, not a class"),
@@ -58,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "zero-based-box": Kind("clipped", "a Pascal VOC coordinate is 0, but coordinates start at 1"),
     # Kept: worth knowing.
     "unusual-value": Kind("kept", "a value has another type than COCO's; it is read as the value that it means"),
+    "numbered-categories": Kind("kept", "the data set has no class names; the numbers of the classes are used"),
     "box-from-mask": Kind("kept", "the annotation has no box; the box around its segmentation is used"),
     "duplicate-annotation-id": Kind("kept", "two annotations have the same id; 1, 2, ... are used"),
     "duplicate-box": Kind("kept", "an object is annotated twice; the second can never be detected: delete it"),
