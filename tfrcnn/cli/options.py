@@ -29,7 +29,8 @@ Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared
 
 DATA_HELP = (
     "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/boxes.csv (TF tutorial, RetinaNet, Open "
-    "Images) or path/annotations.xml (CVAT), or several joined by +"
+    "Images), path/annotations.xml (CVAT) or path/train.tfrecord (or its shards path/train-?????-of-00010), or several "
+    "joined by +"
 )
 IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
 
