@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
     from tfrcnn.config_rpn import RPNConfig as RPNConfig
     from tfrcnn.config_training import TrainingConfig as TrainingConfig
+    from tfrcnn.data.convert import Conversion as Conversion
+    from tfrcnn.data.convert import convert_dataset as convert_dataset
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
@@ -91,6 +93,7 @@ _HOMES = {
     ),
     "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
+    "tfrcnn.data.convert": ("Conversion", "convert_dataset"),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
     "tfrcnn.data.faults": ("Report",),

@@ -11,6 +11,7 @@ import pytest
 
 from tfrcnn import __version__
 from tfrcnn.cli import options, startup
+from tfrcnn.data.convert import WRITERS
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.training.recipe import DEFAULT_MODEL
@@ -18,7 +19,18 @@ from tfrcnn.training.schemes import SCHEMES
 from tfrcnn.training.start import DEFAULT_EMA
 from tfrcnn.weights.importing import SOURCES
 
-COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "fetch", "demo")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "benchmark",
+    "import-weights",
+    "doctor",
+    "convert",
+    "fetch",
+    "demo",
+)
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +77,7 @@ def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     assert set(get_args(options.Scheme)) == set(SCHEMES)
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
+    assert set(get_args(options.TargetFormat)) == set(WRITERS)
 
 
 def test_no_arguments_are_help_and_version_is_the_package_s(tfrcnn: Callable) -> None:

@@ -25,9 +25,14 @@ DEFAULT_EMA = 0.998
 IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
+TargetFormat = Literal["coco", "voc", "yolo", "tfrecord"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
-DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC), or several joined by +"
+DATA_HELP = (
+    "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/boxes.csv (TF tutorial, RetinaNet, Open "
+    "Images), path/annotations.xml (CVAT) or path/train.tfrecord (or its shards path/train-?????-of-00010), or several "
+    "joined by +"
+)
 IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]

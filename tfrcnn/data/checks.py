@@ -25,6 +25,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrcnn.config import Category
+from tfrcnn.data.embedded import bytes_of
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS, BadImageError, read_header
 
@@ -203,7 +204,8 @@ def check_boxes(
 
 
 def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
-    path = next((c for c in record.candidates if os.path.isfile(c)), None)  # False also for a name too long
+    # False also for a name too long
+    path = next((c for c in record.candidates if os.path.isfile(bytes_of(c).file)), None)
     if path is None:
         places = " or ".join(map(str, record.candidates))
         fault = Fault(

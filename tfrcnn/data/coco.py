@@ -204,7 +204,8 @@ class _Reader:
             return None
         x, y, width, height = box
         yxyx = (y, x, y + height, x + width)
-        return BoxRecord(image, i, yxyx, label, crowd=bool(crowd), area=area if abs(area) < MAX_AREA else None)
+        area = area if abs(area) < MAX_AREA else None
+        return BoxRecord(image, i, yxyx, label, bool(crowd), item.get("difficult") == 1, area)
 
     def other_type(self, image_id: int | str, i: int, numbers: dict[int | str, int | None]) -> int | str | None:
         """Return the id of a listed image that is written as a text here and as a number there, or None."""

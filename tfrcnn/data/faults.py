@@ -40,6 +40,7 @@ KINDS: dict[str, Kind] = {
     "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
     "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
     "missing-annotation": Kind("refused", "a listed image has no XML file; add one, without objects if it shows none"),
+    "missing-shard": Kind("refused", "a shard does not exist; copy it, or name only the shards that are there"),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
@@ -50,6 +51,7 @@ KINDS: dict[str, Kind] = {
     # Dropped: the box, image or category has no content.
     "nan-box": Kind("dropped", "a coordinate is not a finite number"),
     "inverted-box": Kind("dropped", "the box has a negative width or height"),
+    "shape-without-area": Kind("dropped", "a point, line, cuboid or skeleton encloses no object; draw a box"),
     "zero-area-box": Kind("dropped", "the box has no width or no height"),
     "box-outside-image": Kind("dropped", "the box lies outside the image"),
     "root-category": Kind("dropped", "the category is the root of a Roboflow export, not a class"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, voc
+from tfrcnn.data import coco, csv_boxes, cvat, tfrecord, voc
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
@@ -14,6 +14,9 @@ from tfrcnn.errors import InputError
 FORMATS: dict[str, DataFormat] = {
     "coco": coco.Coco(),
     "voc": voc.Voc(),
+    "csv": csv_boxes.CsvBoxes(),
+    "cvat": cvat.Cvat(),
+    "tfrecord": tfrecord.TfRecord(),
 }
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})

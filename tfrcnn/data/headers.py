@@ -18,6 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
+from tfrcnn.data.embedded import bytes_of, open_bytes
 from tfrcnn.errors import InputError
 
 EXTENSIONS = {
@@ -91,9 +92,9 @@ def open_image(path: str | Path, header_only: bool = False) -> Iterator[tuple[Im
     """
     _silence_pillow()
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block, a device never end
+        if not stat.S_ISREG(os.stat(bytes_of(path).file).st_mode):  # a pipe would block, a device never end
             raise BadImageError("missing-image", "expected an image file, found a folder, a pipe or a device")
-        with open(path, "rb") as file, _open(file, header_only) as image:
+        with open_bytes(path) as file, _open(file, header_only) as image:
             yield image, _header(image, file)
     except (BadImageError, MemoryError):
         raise
@@ -200,7 +201,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _unidentified(path: Path) -> tuple[str, str]:
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(16)
     if not start:
         return "truncated-image", f"{_EXPECTED}, found an empty file"

@@ -18,18 +18,19 @@ from typing import NamedTuple
 import numpy as np
 
 from tfrcnn.data.checks import in_threads
+from tfrcnn.data.embedded import image_status, open_bytes
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
 
-Content = tuple[int, int] | bytes  # the number of a file, or the digest of one that may have copies
+Content = tuple[int, int, int] | bytes  # the number of a file, or the digest of one that may have copies
 
 
 class _File(NamedTuple):
-    """A file on the disk; `number` is the same for all links to it."""
+    """An image on the disk; `number` is the same for all links to its file."""
 
     example: Example
     size: int
-    number: tuple[int, int]
+    number: tuple[int, int, int]
 
 
 def with_shared_images(train: Dataset, val: Dataset, report: Report) -> Report:
@@ -76,22 +77,22 @@ def _files(dataset: Dataset) -> list[_File]:
     files = []
     for example in dataset.examples:
         try:
-            status = os.stat(example.path)
+            status = image_status(example.path)
         except OSError:
             continue
-        files.append(_File(example, status.st_size, (status.st_dev, status.st_ino)))
+        files.append(_File(example, *status))
     return files
 
 
-def _contents(files: Sequence[_File]) -> dict[tuple[int, int], Content]:
+def _contents(files: Sequence[_File]) -> dict[tuple[int, int, int], Content]:
     """Return what is the same for files of the same content, by their numbers.
 
     Only files of equal sizes are read, and each only once, however many links it has.
     """
-    by_size: defaultdict[int, dict[tuple[int, int], Path]] = defaultdict(dict)
+    by_size: defaultdict[int, dict[tuple[int, int, int], Path]] = defaultdict(dict)
     for file in files:
         by_size[file.size][file.number] = file.example.path
-    contents: dict[tuple[int, int], Content] = {file.number: file.number for file in files}
+    contents: dict[tuple[int, int, int], Content] = {file.number: file.number for file in files}
     to_read = {number: path for paths in by_size.values() if len(paths) > 1 for number, path in paths.items()}
     contents.update(zip(to_read, in_threads(_digest, list(to_read.values()), "comparing images")))
     return contents
@@ -100,7 +101,7 @@ def _contents(files: Sequence[_File]) -> dict[tuple[int, int], Content]:
 def _digest(path: Path) -> bytes:
     """Return the SHA-256 of a file; random bytes, which equal no others, if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_bytes(path) as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return os.urandom(32)

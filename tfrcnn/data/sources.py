@@ -101,9 +101,13 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         InputError: as `read_bytes`.
     """
-    data = read_bytes(path, MAX_SMALL)
+    return plain_text(read_bytes(path, MAX_SMALL)).splitlines()
+
+
+def plain_text(data: bytes) -> str:
+    """Decode a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
     encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-    return data.decode(encoding, errors="replace").splitlines()
+    return data.decode(encoding, errors="replace")
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -1,0 +1,203 @@
+"""Reads the records of TFRecord shards. Images stay in the shards: a record holds a path to its image's bytes.
+
+TensorFlow reads the shards and checks their checksums. A record of n bytes takes 12 bytes before it and 4 behind it, so
+the place of its image follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfrcnn.data.embedded import embedded_path
+from tfrcnn.data.faults import Fault
+from tfrcnn.data.headers import BadImageError, read_header
+from tfrcnn.data.sources import nfc
+from tfrcnn.errors import InputError
+
+_BEFORE, _BEHIND = 12, 4  # bytes around a record: its length and two checksums
+_GZIP = b"\x1f\x8b"
+_MAX_SHARE = 2.0  # of an image's sides; a box may leave its image, but not by as much again
+
+Features = Mapping[str, Any]
+
+
+class Fields(NamedTuple):
+    """What a record says about its image.
+
+    Attributes:
+        encoded: the image file.
+        name: of the image file; "" if there is none.
+        source_id: of the image; "" if there is none.
+        size: (height, width), or None.
+        boxes: [N, 4] float64 shares of the image's sides, yxyx.
+        texts: N names of classes, or none.
+        numbers: N ids of classes, or none.
+        crowd: [N] bool.
+        difficult: [N] bool.
+        areas: [N] float64 in pixels^2; 0 if unknown.
+    """
+
+    encoded: bytes
+    name: str
+    source_id: str
+    size: tuple[int, int] | None
+    boxes: np.ndarray
+    texts: tuple[str, ...]
+    numbers: tuple[int, ...]
+    crowd: np.ndarray
+    difficult: np.ndarray
+    areas: np.ndarray
+
+
+class Record(NamedTuple):
+    """A record whose image is in its shard.
+
+    Attributes:
+        path: of the image, see `tfrcnn.data.embedded`.
+        fields: of the record; `encoded` is empty.
+    """
+
+    path: Path
+    fields: Fields
+
+
+def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[list[Record], list[Fault]]:
+    """Read the records of a shard.
+
+    Args:
+        path: the shard.
+        parse: reads the features of a record; raises `InputError` if they cannot be used.
+
+    Returns:
+        The records that can be used, and a fault for each that cannot.
+    """
+    import tensorflow as tf  # here, so that the other formats are read without it
+
+    records: list[Record] = []
+    faults: list[Fault] = []
+    number = offset = 0
+    try:
+        if _starts_with(path, _GZIP):
+            message = "expected an uncompressed TFRecord, found a compressed one; unpack it with gzip -d"
+            return [], [Fault("unreadable-file", str(path), "", message)]
+        for number, data in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), 1):
+            start, offset = offset + _BEFORE, offset + _BEFORE + len(data) + _BEHIND
+            try:
+                fields = parse(_features(data))
+            except InputError as error:
+                faults.append(Fault("bad-value", str(path), f"record {number}", str(error)))
+                continue
+            name = fields.name.replace("\\", "/").rpartition("/")[2] or f"{path.stem}-{number:06}"
+            image = embedded_path(path, start + data.find(fields.encoded), len(fields.encoded), name)
+            records.append(Record(image, fields._replace(encoded=b"")))
+    except (tf.errors.OpError, OSError) as error:
+        message = f"expected whole records, found after {number:,} of them: {_reason(error)}"
+        faults.append(Fault("unreadable-file", str(path), "", message))
+    return records, faults
+
+
+def parse_api(features: Features) -> Fields:
+    """Read the features of the TF Object Detection API.
+
+    Raises:
+        InputError: a feature is missing, or has another type or length.
+    """
+    encoded = _bytes(features, "image/encoded")
+    if not encoded or not encoded[0]:
+        keys = ", ".join(sorted(features)[:12]) or "none"
+        raise InputError(f"image/encoded: expected an image file, found none; the record's features are {keys}")
+    corners = [_numbers(features, f"image/object/bbox/{corner}") for corner in ("ymin", "xmin", "ymax", "xmax")]
+    count = len(corners[0])
+    if any(len(values) != count for values in corners):
+        raise InputError(f"image/object/bbox: expected as many of each, found {[len(values) for values in corners]}")
+    boxes = np.array(corners, np.float64).T.reshape(-1, 4)
+    if count and np.nanmax(np.abs(boxes)) > _MAX_SHARE:
+        share = float(np.nanmax(np.abs(boxes)))
+        raise InputError(f"image/object/bbox: expected shares of the image from 0 to 1, found {share:g} (pixels?)")
+    texts = tuple(nfc(text.decode(errors="replace")) for text in _bytes(features, "image/object/class/text"))
+    numbers = tuple(int(value) for value in _numbers(features, "image/object/class/label"))
+    for key, values in (("text", texts), ("label", numbers)):
+        if len(values) not in (0, count):
+            raise InputError(f"image/object/class/{key}: expected one per box ({count}), found {len(values)}")
+    if count and not texts and not numbers:
+        raise InputError("image/object/class: expected a text or a label per box, found neither")
+    sides = [_numbers(features, f"image/{side}") for side in ("height", "width")]
+    size = (int(sides[0][0]), int(sides[1][0])) if all(len(side) and side[0] >= 1 for side in sides) else None
+    crowd = _per_box(features, "is_crowd", count) + _per_box(features, "group_of", count) > 0
+    return Fields(
+        encoded=encoded[0],
+        name=_text(features, "image/filename"),
+        source_id=_text(features, "image/source_id"),
+        size=size,
+        boxes=boxes,
+        texts=texts,
+        numbers=numbers,
+        crowd=crowd,
+        difficult=_per_box(features, "difficult", count) > 0,
+        areas=_per_box(features, "area", count),
+    )
+
+
+def size_of(record: Record) -> tuple[int, int] | None:
+    """Return the (height, width) of a record's image, else that of the upright image; None if it cannot be read."""
+    if record.fields.size is not None:
+        return record.fields.size
+    try:
+        return read_header(record.path).upright
+    except BadImageError:
+        return None
+
+
+def _features(data: bytes) -> Features:
+    import tensorflow as tf
+    from google.protobuf.message import DecodeError
+
+    try:
+        features: Features = tf.train.Example.FromString(data).features.feature
+    except DecodeError as error:
+        raise InputError(f"expected a tf.train.Example, found other data ({len(data):,} bytes)") from error
+    return features
+
+
+def _values(features: Features, key: str, kinds: tuple[str, ...]) -> list[Any]:
+    """Return the values of a feature; none if it is missing or empty."""
+    if key not in features:
+        return []
+    kind = features[key].WhichOneof("kind")
+    values = [] if kind is None else list(getattr(features[key], kind).value)
+    if values and kind not in kinds:
+        raise InputError(f"{key}: expected a {kinds[0]}, found a {kind}")
+    return values
+
+
+def _bytes(features: Features, key: str) -> list[bytes]:
+    return _values(features, key, ("bytes_list",))
+
+
+def _numbers(features: Features, key: str) -> list[float]:
+    return _values(features, key, ("float_list", "int64_list"))
+
+
+def _text(features: Features, key: str) -> str:
+    return next((nfc(value.decode(errors="replace")) for value in _bytes(features, key)), "")
+
+
+def _per_box(features: Features, name: str, count: int) -> np.ndarray:
+    """Return a number per box; 0 if there are none."""
+    values = _numbers(features, f"image/object/{name}")
+    if len(values) not in (0, count):
+        raise InputError(f"image/object/{name}: expected one per box ({count}), found {len(values)}")
+    return np.array(values or [0.0] * count, np.float64)
+
+
+def _starts_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).splitlines()[0]
