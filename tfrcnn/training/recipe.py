@@ -18,7 +18,6 @@ from tfrcnn.config_base import Config
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.join import parts_of
 from tfrcnn.data.read import load_dataset, read_dataset
-from tfrcnn.data.sampler import steps_per_epoch
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.locks import check_unlocked
@@ -29,7 +28,6 @@ from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete,
 from tfrcnn.training.losses import box_loss
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
-from tfrcnn.training.schemes import epochs_of
 from tfrcnn.training.start import Log
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
@@ -214,11 +212,7 @@ class Recipe(Config):
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
         training = recipe._training
-        log(
-            f"\nTraining {detector.config.preset} on {len(train_data)} images: {epochs_of(training)} of "
-            f"{steps_per_epoch(len(train_data), training.batch_size)} steps of {training.batch_size} images, "
-            f"{training.precision}, seed {training.seed}. Everything goes to {out}."
-        )
+        log(starting.announcement(detector, train_data, validation, training, out))
         metric, options = recipe.metric, recipe._options()
         return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
 

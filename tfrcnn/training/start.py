@@ -16,12 +16,14 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
+from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.process import seeded
+from tfrcnn.training.schemes import epochs_of
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
@@ -197,6 +199,22 @@ def starting_detector(
             return unshare(detector)
         log(f"Learning from the proposals of {proposals}")
         return unshare(detector, load_detector(proposals, image=config.image))
+
+
+def announcement(
+    detector: FasterRCNN, train_data: Dataset, validation: Dataset | None, training: TrainingConfig, out: Path
+) -> str:
+    """Say what is about to be trained, and which weights are kept."""
+    images = repeat_factors(train_data, training.repeat_factor_threshold).sum()
+    steps = steps_per_epoch(images, training.batch_size)
+    kept = (
+        "No validation data: the newest weights are kept, not the best (--val 0.2 splits off a fifth to choose by).\n"
+    )
+    return (
+        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images: "
+        f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
+        f"seed {training.seed}. Everything goes to {out}."
+    )
 
 
 def blank_detector(config: DetectorConfig, training: TrainingConfig) -> FasterRCNN:
