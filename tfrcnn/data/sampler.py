@@ -32,7 +32,7 @@ def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
         row[example.labels[~(example.crowd | example.difficult)]] = True
     counts = np.maximum(present.sum(axis=0), 1)
     of_category = np.maximum(1.0, np.sqrt(threshold * len(dataset) / counts))
-    factors = np.where(present, of_category, 1.0).max(axis=1, initial=1.0)
+    factors: np.ndarray = np.where(present, of_category, 1.0).max(axis=1, initial=1.0)
     return np.floor(factors / _FRACTION) * _FRACTION
 
 
