@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tfrcnn.data.pipeline import training_data as training_data
     from tfrcnn.data.read import load_dataset as load_dataset
     from tfrcnn.data.read import read_dataset as read_dataset
+    from tfrcnn.data.split import split_dataset as split_dataset
     from tfrcnn.errors import InputError as InputError
     from tfrcnn.evaluation.evaluate import evaluate as evaluate
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
@@ -99,6 +100,7 @@ _HOMES = {
     "tfrcnn.data.faults": ("Report",),
     "tfrcnn.data.pipeline": ("inference_data", "training_data"),
     "tfrcnn.data.read": ("load_dataset", "read_dataset"),
+    "tfrcnn.data.split": ("split_dataset",),
     "tfrcnn.errors": ("InputError",),
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),

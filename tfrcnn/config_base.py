@@ -109,7 +109,8 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        return _build(next(a for a in arguments if a is not type(None)), value, where)
+        *others, last = [a for a in arguments if a is not type(None)]
+        return _build(next((a for a in others if isinstance(a, type) and isinstance(value, a)), last), value, where)
     if origin is tuple:
         return _build_tuple(arguments, value, where)
     if origin is Literal:

@@ -34,6 +34,9 @@ class TrainingConfig(Config):
         ema: decay of the averaged weights that are evaluated and saved, in (0, 1); None keeps no average.
         precision: Keras dtype policy of the network; boxes are float32 always.
         seed: of order, augmentation and sampling, in 0 .. 2**30 - 1.
+        repeat_factor_threshold: images with a category that is on a smaller fraction of the images come more often: a
+            category on the fraction f comes sqrt(threshold / f) times as often (LVIS, arXiv 1908.03195). Epochs become
+            longer by the repetitions. In [0, 1]; 0 repeats no image, LVIS uses 0.001.
         horizontal_flip: mirrors every second image, at random.
         scale_jitter: (low, high) of a random factor of the image size.
         random_crop: probability of a random crop.
@@ -59,6 +62,7 @@ class TrainingConfig(Config):
     ema: float | None = None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     seed: int = 0
+    repeat_factor_threshold: float = 0.0
     horizontal_flip: bool = True
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     random_crop: float = 0.0
@@ -80,6 +84,7 @@ class TrainingConfig(Config):
         self._require(clip is None or clip > 0, "gradient_clip_norm", "None or positive")
         self._require(self.frozen_stages >= 0, "frozen_stages", "at least 0")
         self._require(0 <= self.seed <= MAX_SEED, "seed", "in 0 .. 2**30 - 1")
+        self._require(0 <= self.repeat_factor_threshold <= 1, "repeat_factor_threshold", "in [0, 1]")
         self._require(self.ema is None or 0 < self.ema < 1, "ema", "None or in (0, 1)")
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
         self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")

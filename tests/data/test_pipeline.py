@@ -226,6 +226,16 @@ def test_no_image_comes_twice_in_an_epoch(mixed: Dataset) -> None:
         assert len(set(indices)) == 6
 
 
+def test_images_of_a_rare_category_come_more_often_and_exactly_under_resume(mixed: Dataset) -> None:
+    """Category 1 is on 2 of 7 images: with t = 1 these come sqrt(3.5) = 1.87 times, category 0 (4 of 7) 1.32 times."""
+    data = training_data(mixed, CONFIG, PLAIN.replace(repeat_factor_threshold=1.0))
+    assert data.steps_per_epoch == int(3 + 2 * 1.75**0.5 + 2 * 3.5**0.5) == 9
+    batches = take(data, 20)
+    assert_same(take(data, 3, start_step=14), batches[14:17])
+    counts = np.bincount([int(batch["image_index"][0]) for batch in batches[:9]], minlength=7)
+    assert counts[[2, 5]].sum() >= 3
+
+
 def test_data_set_smaller_than_a_batch_repeats(tmp_path: Path) -> None:
     data = training_data(dataset(example(tmp_path, "a.png", (40, 80))), CONFIG, PLAIN.replace(batch_size=3))
     (batch,) = take(data, 1)

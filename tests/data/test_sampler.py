@@ -1,11 +1,15 @@
 """sampler.py: by hand, then as properties of any data set."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
+from tfrcnn.config import Category
+from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.sampler import epoch_batches, repeat_factors, steps_per_epoch
 
 
 def batches(portraits: int, landscapes: int, batch_size: int, *, seed: int = 0, epoch: int = 0, group: bool = True):
@@ -84,3 +88,79 @@ def test_a_lone_portrait_gets_its_turn_as_often_as_the_others() -> None:
 def test_order_of_the_groups_is_random() -> None:
     firsts = [batches(8, 8, 4, epoch=e)[0, 0] < 8 for e in range(40)]
     assert 5 < sum(firsts) < 35
+
+
+def dataset(*labels: list[int], crowd: int | None = None) -> Dataset:
+    """An image for each list of labels 0..2; objects of the label `crowd` are crowds."""
+    examples = []
+    for i, row in enumerate(labels):
+        n, of = len(row), np.array(row, np.int32)
+        flags, numbers = np.zeros(n, bool), np.arange(n)
+        example = Example(i, Path("a"), 1, 1, np.zeros([n, 4]), of, of == crowd, flags, np.ones(n), 1, numbers)
+        examples.append(example)
+    return Dataset("by hand", tuple(Category(i, f"c{i}") for i in range(3)), tuple(examples))
+
+
+def test_repeat_factors_are_those_of_lvis_by_hand() -> None:
+    """Category 0 is on 4 of 4 images, 1 on 2, 2 on 1; an image takes its rarest category's factor."""
+    data = dataset([0], [0, 1, 1], [0, 1, 2], [0])
+    tolerance = {"rtol": 0, "atol": 2.0**-20}
+    np.testing.assert_allclose(repeat_factors(data, 1.0), [1, 2**0.5, 2, 1], **tolerance)
+    np.testing.assert_allclose(repeat_factors(data, 0.5), [1, 1, 2**0.5, 1], **tolerance)
+    np.testing.assert_array_equal(repeat_factors(data, 0.25), [1, 1, 1, 1])
+    np.testing.assert_array_equal(repeat_factors(data, 0.0), [1, 1, 1, 1])
+
+
+def test_an_image_without_objects_is_not_repeated() -> None:
+    np.testing.assert_array_equal(repeat_factors(dataset([], [0], [], []), 1.0), [1, 2, 1, 1])
+    np.testing.assert_array_equal(repeat_factors(dataset([], []), 1.0), [1, 1])
+
+
+def test_crowds_do_not_make_an_image_rare() -> None:
+    np.testing.assert_array_equal(repeat_factors(dataset([0], [0], [0], [0, 2], crowd=2), 1.0), [1, 1, 1, 1])
+
+
+def repeated(repeats: np.ndarray, batch_size: int, seed: int = 0, epoch: int = 0) -> np.ndarray:
+    sides = np.full(len(repeats), 8)
+    return epoch_batches(sides, sides, batch_size, seed, epoch, True, repeats)
+
+
+def test_a_rare_image_comes_twice_as_often_by_hand() -> None:
+    """r = (2, 1, 1, 1): five images per epoch, and one step takes all of them."""
+    assert sorted(repeated(np.array([2.0, 1, 1, 1]), 5)[0]) == [0, 0, 1, 2, 3]
+    assert steps_per_epoch(5.0, 2) == 2
+    assert repeated(np.array([2.0, 1, 1, 1]), 2).shape == (2, 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_fractions_are_rounded_at_random_and_right_in_the_mean(batch_size: int) -> None:
+    repeats, epochs = np.array([1.5, 1.25, 1.0, 3.75, 1.0, 1.0]), 2000
+    steps = steps_per_epoch(repeats.sum(), batch_size)
+    counts = np.zeros([epochs, 6])
+    for epoch in range(epochs):
+        drawn = repeated(repeats, batch_size, epoch=epoch)
+        assert drawn.shape == (steps, batch_size)
+        counts[epoch] = np.bincount(drawn.ravel(), minlength=6)
+    if batch_size == 1:  # no image is left out but the one beyond floor(R) = 9
+        assert counts.min(axis=0).tolist() == [0, 0, 0, 2, 0, 0]
+        assert counts.max(axis=0).tolist() == [2, 2, 1, 4, 1, 1]
+    expected = repeats * steps * batch_size / repeats.sum()
+    # a count of one epoch has a standard deviation of at most 1
+    np.testing.assert_allclose(counts.mean(axis=0), expected, atol=5 / epochs**0.5)
+
+
+def test_the_order_without_repeats_stays_to_the_bit() -> None:
+    expected = np.random.default_rng([5, 3]).permutation(9)
+    sides = np.full(9, 8)
+    for repeats in (None, np.ones(9)):
+        np.testing.assert_array_equal(epoch_batches(sides, sides, 9, 5, 3, False, repeats)[0], expected)
+
+
+def test_repeats_depend_on_seed_and_epoch_alone() -> None:
+    repeats = np.random.default_rng(0).uniform(1, 3, 50)
+    fresh = repeated(repeats, 4, seed=3, epoch=2)
+    for epoch in range(4):
+        repeated(repeats, 4, seed=3, epoch=epoch)
+    np.testing.assert_array_equal(repeated(repeats, 4, seed=3, epoch=2), fresh)
+    chosen = {tuple(sorted(repeated(repeats, 1, s, e).ravel())) for s in range(3) for e in range(3)}
+    assert len(chosen) == 9

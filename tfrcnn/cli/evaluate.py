@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfrcnn.cli.options import Data, Images, Metric, Model
+from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def evaluate(
     model: Model,
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}. Default: the validation data of the run."),
+    ] = None,
     images: Images = None,
     metric: Annotated[
         Metric | None,
@@ -71,6 +74,7 @@ def evaluate(
     \b
     Example:
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --plots runs/cells/test
+      tfrcnn evaluate --model runs/cells
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
     """
@@ -82,6 +86,7 @@ def evaluate(
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
     from tfrcnn.models.build import read_description
+    from tfrcnn.training.held_out import validation_of_run
     from tfrcnn.training.run import draw_sheet
 
     if proposals and metric is not None:
@@ -90,13 +95,19 @@ def evaluate(
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
+    if data is None and images is not None:
+        raise InputError("--images needs --data")
+    held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
     predictor, limits = _load(model, max_detections, score_threshold)
-    # proposals have no class, so the data set may have any classes
-    dataset = load_dataset(data, images, None if proposals else predictor.categories)
+    if held_out is None:  # proposals have no class, so the data set may have any classes
+        dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
+    else:
+        dataset, data = held_out
+        print(f"On the validation data of the run, {data}:\n")
     if proposals:
-        _evaluate_proposals(predictor, dataset, {"model": str(model), "data": data}, json, plots)
+        _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     evaluation = judge(dataset, detections, metric, limits)

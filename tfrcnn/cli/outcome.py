@@ -26,7 +26,7 @@ def result(recipe: Recipe, run: Run) -> str:
     detections = Predictor(run.detector).detect_dataset(run.validation, progress=sys.stderr.isatty())
     steps = ", ".join(f"{phase.name}/" for phase in SCHEMES[_scheme(recipe)][:-1])
     return f"""
-The best detector, loaded from {run.folder}, on {recipe.val}:
+The best detector, loaded from {run.folder}, on {_val(recipe)}:
 
 {render(evaluate(run.validation, detections, recipe.metric, run.detector.config.detections))}
 {run.folder} holds
@@ -39,7 +39,8 @@ The best detector, loaded from {run.folder}, on {recipe.val}:
 
 def next_steps(recipe: Recipe, out: Path) -> str:
     """Suggest the commands that a user is likely to want next."""
-    val = quoted(recipe.val or "DATA")
+    val = quoted(str(recipe.val or "DATA"))
+    data = val if isinstance(recipe.val, str) else "DATA"
     if _scheme(recipe) == "rpn-only":
         folders = _option("--images", recipe.images) + _option("--val-images", recipe.val_images)
         return f"""Next, a detector that learns from its proposals:
@@ -47,8 +48,13 @@ def next_steps(recipe: Recipe, out: Path) -> str:
                --out {quoted(out)}-fast-rcnn{folders}"""
     images = _option("--images", recipe.val_images)
     return f"""Next, with data that the run has not seen instead of the validation data:
-  tfrcnn evaluate --model {quoted(out)} --data {val}{images}
+  tfrcnn evaluate --model {quoted(out)} --data {data}{images}
   tfrcnn predict --model {quoted(out)} IMAGE_OR_FOLDER --out {quoted(out / "pictures")}"""
+
+
+def _val(recipe: Recipe) -> str:
+    """Name the validation data."""
+    return recipe.val if isinstance(recipe.val, str) else f"{recipe.val} of {recipe.train}"
 
 
 def _option(name: str, value: str | None) -> str:
@@ -68,7 +74,7 @@ def _scheme(recipe: Recipe) -> str:
 def _result_of_rpn(recipe: Recipe, run: Run) -> str:
     loss = min(row["val_rpn_loss"] for row in run.history)
     return f"""
-The best RPN, loaded from {run.folder}, has losses of {loss:.4f} together on {recipe.val}.
+The best RPN, loaded from {run.folder}, has losses of {loss:.4f} together on {_val(recipe)}.
 
 {run.folder} holds
   config.json, model-*.weights.h5    the best RPN, in a detector whose box head is as it began

@@ -33,8 +33,10 @@ def train(
     val: Annotated[
         str | None,
         typer.Option(
-            metavar="DATA",
-            help="Data to choose the best epoch by; classes are matched by name. Needed unless --resume.",
+            metavar="DATA|FRACTION",
+            help="Data to choose the best epoch by; classes are matched by name. Or a part of --train to split off for "
+            "it, for example 0.2: by image, with the rare classes on both sides, recorded in RUN/split.json. Default: "
+            "none; the newest weights are kept.",
         ),
     ] = None,
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
@@ -165,6 +167,7 @@ def train(
     \b
     Examples:
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/cells
+      tfrcnn train --train cells/all.json --val 0.2 --out runs/split
       tfrcnn train --train cells/train.json --val cells/val.json --out runs/cells2 \\
                    --model resnet50_fpn --image-size 640 --batch-size 8 --epochs 12
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/flat \\
@@ -212,9 +215,8 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: b
     if resume:
         recipe = Recipe.of_run(out).replace(**fields, changes=changes)
     else:
-        for name in ("train", "val"):
-            if name not in fields:
-                raise InputError(f"--{name} DATA is needed, unless a run is resumed")
+        if "train" not in fields:
+            raise InputError("--train DATA is needed, unless a run is resumed")
         recipe = Recipe(**fields, changes=changes)
     was_complete = resume and is_complete(out, changes.get("training.epochs"))
     try:

@@ -113,3 +113,16 @@ def _same_boxes(one: Example, other: Example) -> bool:
         return False
     rows = [sorted(np.column_stack([example.boxes, example.labels]).tolist()) for example in (one, other)]
     return rows[0] == rows[1]
+
+
+def content_groups(dataset: Dataset) -> np.ndarray:
+    """Number the images [n] so that those of the same content have the same number 0, 1, ...
+
+    A file that cannot be read is the same as no other.
+    """
+    files = _files(dataset)
+    contents = _contents(files)
+    content_of = {id(file.example): contents[file.number] for file in files}
+    numbers: dict[Content | int, int] = {}
+    groups = [numbers.setdefault(content_of.get(id(e), id(e)), len(numbers)) for e in dataset.examples]
+    return np.array(groups, np.intp)

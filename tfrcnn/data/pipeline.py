@@ -23,7 +23,7 @@ from tfrcnn.data.augment import augmentations, resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
-from tfrcnn.data.sampler import epoch_batches, steps_per_epoch
+from tfrcnn.data.sampler import epoch_batches, repeat_factors, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size
 from tfrcnn.seeds import stream_seed
@@ -64,11 +64,13 @@ class TrainingData:
     """An endless sequence of batches that can start at any step; `training_data` makes it.
 
     Attributes:
-        steps_per_epoch: whole batches per epoch, n // B; 1 if there are fewer images than B.
+        steps_per_epoch: whole batches per epoch, n // B; 1 if there are fewer images than B. Images that are repeated
+            (`TrainingConfig.repeat_factor_threshold`) count as often as they come.
     """
 
     def __init__(self, dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool) -> None:
-        self.steps_per_epoch = steps_per_epoch(len(dataset), training.batch_size)
+        self._repeats = repeat_factors(dataset, training.repeat_factor_threshold)
+        self.steps_per_epoch = steps_per_epoch(self._repeats.sum(), training.batch_size)
         self._paths = [example.path for example in dataset.examples]
         self._heights = np.array([example.height for example in dataset.examples])
         self._widths = np.array([example.width for example in dataset.examples])
@@ -115,7 +117,8 @@ class TrainingData:
         # a static size pads every image to the same frame: grouping would save nothing
         group_by_aspect = self._image.static_size is None
         seed = stream_seed(training.seed, "epoch_order")
-        return epoch_batches(self._widths, self._heights, training.batch_size, seed, int(epoch), group_by_aspect)
+        sides = self._widths, self._heights
+        return epoch_batches(*sides, training.batch_size, seed, int(epoch), group_by_aspect, self._repeats)
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
         """Return the [B] image indices of each step of an epoch; Python runs once per epoch."""

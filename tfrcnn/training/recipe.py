@@ -18,7 +18,7 @@ from tfrcnn.config_base import Config
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.join import parts_of
 from tfrcnn.data.read import load_dataset, read_dataset
-from tfrcnn.data.sampler import steps_per_epoch
+from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.locks import check_unlocked
@@ -26,10 +26,10 @@ from tfrcnn.models import FasterRCNN, Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
+from tfrcnn.training.held_out import hold_out
 from tfrcnn.training.losses import box_loss
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
-from tfrcnn.training.schemes import epochs_of
 from tfrcnn.training.start import Log
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
@@ -56,7 +56,8 @@ class Recipe(Config):
 
     Attributes:
         train: the data to learn from, as in `tfrcnn.read_dataset`.
-        val: the data to choose the best epoch by; None keeps the newest detector.
+        val: the data to choose the best epoch by; or a fraction of `train` that is split off for it, for example 0.2,
+            see `tfrcnn.split_dataset`; None keeps the newest detector.
         model: a preset's name or file; None is mobilenet_v2_fpn, or the network of `init` or `proposals`.
         images: folder of the training images, as in `tfrcnn.read_dataset`.
         val_images: folder of the validation images; None takes `images`.
@@ -79,7 +80,7 @@ class Recipe(Config):
     """
 
     train: str
-    val: str | None = None
+    val: float | str | None = None
     model: str | None = None
     images: str | None = None
     val_images: str | None = None
@@ -107,7 +108,7 @@ class Recipe(Config):
             options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
             train=setup["train"]["source"],
-            val=val,
+            val=as_fraction(val) or val,
             detector=setup["detector"],
             training=setup["training"],
             metric=setup["metric"],
@@ -151,7 +152,7 @@ class Recipe(Config):
         if not self.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
             start = replace(start, detector=start.detector.replace(shared_features=True))
         paths = {name: starting.absolute(name, getattr(self, name)) for name in ("train", "val", *_OPTIONS)}
-        if self.val is not None and len(parts_of(self.val)) == 1:
+        if isinstance(paths["val"], str) and len(parts_of(paths["val"])) == 1:
             paths["val_images"] = paths["val_images"] or paths["images"]
         paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
         paths["model"] = paths["model"] or (None if self.init or self.proposals or self.detector else DEFAULT_MODEL)
@@ -214,11 +215,7 @@ class Recipe(Config):
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
         training = recipe._training
-        log(
-            f"\nTraining {detector.config.preset} on {len(train_data)} images: {epochs_of(training)} of "
-            f"{steps_per_epoch(len(train_data), training.batch_size)} steps of {training.batch_size} images, "
-            f"{training.precision}, seed {training.seed}. Everything goes to {out}."
-        )
+        log(starting.announcement(detector, train_data, validation, training, out))
         metric, options = recipe.metric, recipe._options()
         return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
 
@@ -232,6 +229,8 @@ class Recipe(Config):
         return self.training
 
     def _contradictions(self) -> Iterator[str]:
+        if self.val_images is not None and as_fraction(self.val) is not None:
+            yield f"val {self.val} splits the training data: leave val_images out"
         for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
             clashing = [other for other in others if getattr(self, other) is not None]
             if getattr(self, name) is not None and clashing:
@@ -274,6 +273,7 @@ class Recipe(Config):
         errors, recipe = InputErrors(), self
         train_set: starting.ReadSet | None = None
         val_set: starting.ReadSet | None = None
+        data: tuple[Dataset, Dataset | None] | None = None
         detector = None
         has_state = out is not None and (out / STATE).is_file()
         if out is not None:
@@ -283,17 +283,18 @@ class Recipe(Config):
             recipe = self._resolved(has_state)
         with errors.collect():
             train_set = read_dataset(recipe.train, recipe.images)
-        if recipe.val is not None:
+        if isinstance(recipe.val, str) and starting.names_data(recipe.val):
             with errors.collect():
                 val_set = read_dataset(recipe.val, recipe.val_images, train_set and train_set[0].categories)
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
-                detector = recipe._built(train_set[0].categories, has_state, log)
-                check_arguments(detector, train_set[0], val_set and val_set[0], recipe._training)
+                data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
+                detector = recipe._built(data[0].categories, has_state, log)
+                check_arguments(detector, *data, recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)
         if resume and errors.messages and not starting.are_there(recipe.train, recipe.val, recipe.images):
             errors.messages[-1] += starting.MOVED.format(str(out))
         errors.check()
-        if detector is None or train_set is None:
+        if detector is None or data is None:
             raise InputError(f"{recipe.train}: expected at least one category, found none")
-        return _Checked(recipe, detector, train_set[0], val_set and val_set[0])
+        return _Checked(recipe, detector, *data)

@@ -4,6 +4,7 @@ The run folder:
     config.json, model-N.weights.h5   the best detector on the validation set: `load_detector(folder)`
     last/                             the newest detector, in the same format
     training.json                     how the run was set up, see `tfrcnn.training.folder`
+    split.json                        the images on both sides, if the validation data were split off
     training_state.npz                everything needed to resume
     history.csv, tensorboard/         losses and scores, one row per epoch
     evaluation.json                   the best detector on the validation set
@@ -28,6 +29,7 @@ from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import TrainingData, training_data
+from tfrcnn.data.split import record_split
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
@@ -145,6 +147,8 @@ def train(
     }
     with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
         prepare_folder(out, setup, resume)
+        if validation is not None:
+            record_split(out, train_data, validation, training.seed)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)
         data = training_data(train_data, detector.config.image, training, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,15 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
+from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
+from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.process import seeded
+from tfrcnn.training.schemes import epochs_of
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
@@ -120,14 +124,23 @@ def changed(start: Preset, changes: dict[str, Any]) -> Preset:
         raise  # each is right alone, but not together
 
 
-def are_there(*data: str | None) -> bool:
+def names_data(val: str) -> bool:
+    """Return whether a VAL argument names data, not a fraction, be it right or wrong."""
+    with suppress(InputError):
+        return as_fraction(val) is None
+    return False
+
+
+def are_there(*data: float | str | None) -> bool:
     """Return whether data sets and folders are where they are said to be."""
-    parts = [part for each in data if each for part in parts_of(each)]
+    parts = [part for each in data if isinstance(each, str) for part in parts_of(each)]
     return all(Path(part).exists() or ("@" in part and Path(part.rpartition("@")[0]).exists()) for part in parts)
 
 
-def absolute(name: str, value: str | None) -> str | None:
+def absolute(name: str, value: Any) -> Any:
     """Make the paths in a field of a recipe absolute, so that a run can be resumed from any folder."""
+    if name == "val" and (fraction := as_fraction(value)) is not None:
+        return fraction
     if value is None or value in NO_FILES or (name == "model" and not value.endswith(SUFFIX)):
         return value
     if name in _DATA:
@@ -197,6 +210,22 @@ def starting_detector(
             return unshare(detector)
         log(f"Learning from the proposals of {proposals}")
         return unshare(detector, load_detector(proposals, image=config.image))
+
+
+def announcement(
+    detector: FasterRCNN, train_data: Dataset, validation: Dataset | None, training: TrainingConfig, out: Path
+) -> str:
+    """Say what is about to be trained, and which weights are kept."""
+    images = repeat_factors(train_data, training.repeat_factor_threshold).sum()
+    steps = steps_per_epoch(images, training.batch_size)
+    kept = (
+        "No validation data: the newest weights are kept, not the best (--val 0.2 splits off a fifth to choose by).\n"
+    )
+    return (
+        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images: "
+        f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
+        f"seed {training.seed}. Everything goes to {out}."
+    )
 
 
 def blank_detector(config: DetectorConfig, training: TrainingConfig) -> FasterRCNN:
