@@ -26,7 +26,7 @@ from tfrcnn.models import FasterRCNN, Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
-from tfrcnn.training.losses import box_loss
+from tfrcnn.training.losses import check_losses
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
 from tfrcnn.training.schemes import epochs_of
@@ -144,9 +144,8 @@ class Recipe(Config):
             if changed and starting.is_random(weights, changed.detector):
                 start = starting.changed(starting.unfrozen(changed), self.changes)
                 starting.check_unfrozen(start.training)
-        for part in (start.detector.rpn, start.detector.head):
-            with errors.collect():
-                box_loss(part.box_loss)
+        with errors.collect():
+            check_losses(start.detector)
         errors.check()
         if not self.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
             start = replace(start, detector=start.detector.replace(shared_features=True))

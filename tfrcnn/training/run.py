@@ -40,6 +40,7 @@ from tfrcnn.training.collapse import explain_collapse
 from tfrcnn.training.companions import Companions, check_callbacks
 from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.losses import check_losses
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.process import kept_generators, repeatable_operators
@@ -246,8 +247,8 @@ def check_arguments(
     """Check that a detector, data sets and a training suit each other.
 
     Raises:
-        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages; the
-            batch size does not suit the devices.
+        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages, or
+            names no loss; the batch size does not suit the devices.
     """
     for name, dataset in (("training", train_data), ("validation", validation)):
         if dataset is not None and dataset.categories != detector.config.categories:
@@ -264,6 +265,7 @@ def check_arguments(
             f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
             f"{training.precision!r}: pass the same to build_detector"
         )
+    check_losses(detector.config)
     freeze(detector, training)
 
 
