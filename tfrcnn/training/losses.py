@@ -12,10 +12,10 @@ sums by the 256 samples and has no lambda: 1 / 256. `RPNConfig.box_loss_weight` 
 
     w = lambda N_cls / N_reg,   1.07 for lambda = 10,   and table 9's 0.1, 1, 10, 100 are 0.0107, 0.107, 1.07, 10.7.
 
-The box losses differ in scale. Smooth L1 sums four deltas, and the head's are multiplied by `box_weights`, so a box of
-IoU 0.7 costs about 2 there. An IoU loss lies in 0 .. 2 whatever the weights, and costs about 0.3. MMDetection's GIoU
-detector weighs the head's loss by 10 to make up for it, and so should `HeadConfig.box_loss_weight`. The RPN's deltas
-have no weights, and both losses are of one size there: 1 serves.
+The box losses differ in scale. Smooth L1 sums four deltas, and the head's are multiplied by `box_weights`: a RoI of IoU
+0.7 costs 2.5 there. An IoU loss lies in 0 .. 3 for any weights and costs 0.3 there, and its gradient by the deltas is a
+ninth. So set `HeadConfig.box_loss_weight` to about 10 with it, as MMDetection's GIoU detector does. The RPN's deltas
+have no weights: the gradients are 1.3 and 1.7 for an anchor of IoU 0.8, and 1 serves.
 
 To add a box loss, write a function like `smooth_l1_loss` and add it to `BOX_LOSSES`. `BoxLossConfig.name` chooses it.
 """
