@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,4 +106,4 @@ class TrainingConfig(Config):
 
 
 def _is_factor(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and 0 <= value <= MAX_CLASS_WEIGHT
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_CLASS_WEIGHT
