@@ -16,6 +16,7 @@ BASE = {
     "backend",
     "config",
     "config_base",
+    "config_losses",
     "config_rpn",
     "config_training",
     "deprecation",
@@ -45,8 +46,9 @@ LIBRARY = {
 
 # The other components that each component may import. Add a new component here, and think where it belongs.
 MAY_IMPORT = {
-    "config": {"config_base", "config_rpn", "config_training"},
-    "config_rpn": {"config_base", "deprecation"},
+    "config": {"config_base", "config_losses", "config_rpn", "config_training"},
+    "config_losses": {"config_base"},
+    "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
     "backend": {"errors"},
@@ -71,8 +73,8 @@ MAY_IMPORT = {
     "inference": {*LEAVES, "data", "layers", "models"},
     "prediction": {*LEAVES, "data", "evaluation", "inference", "drawing", "results"},
     "results": BASE,
-    "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "inference", "drawing"},
-    "weights": {*LEAVES, "layers", "models"},
+    "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "weights", "inference", "drawing"},
+    "weights": {*LEAVES, "data.download", "layers", "models"},
     "export": {*LEAVES, "data", "evaluation", "kernels", "layers", "models", "inference", "drawing"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,

@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
+    from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
+    from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
     from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
-    from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
     from tfrcnn.config_rpn import MatchConfig as MatchConfig
     from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
     from tfrcnn.config_rpn import RPNConfig as RPNConfig
@@ -92,7 +93,8 @@ _HOMES = {
         "HeadConfig",
         "ImageConfig",
     ),
-    "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
+    "tfrcnn.config_losses": ("BoxLossConfig", "ClassLossConfig"),
+    "tfrcnn.config_rpn": ("AnchorConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.convert": ("Conversion", "convert_dataset"),
     "tfrcnn.data.doctor": ("diagnose",),

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfrcnn.config_base import Config
+from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
+from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
 from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH, MatchedConfig
 from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
-from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
 from tfrcnn.config_rpn import MatchConfig as MatchConfig
 from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
 from tfrcnn.config_rpn import RPNConfig as RPNConfig
@@ -151,6 +152,9 @@ class HeadConfig(MatchedConfig):
         box_weights: the deltas (y, x, h, w) are multiplied by these.
         match: how regions are labelled and sampled.
         box_loss: the loss of the positive regions' deltas.
+        box_loss_weight: multiplies the box loss.
+        class_loss: the loss of all sampled regions' class logits.
+        class_loss_weight: multiplies the class loss.
 
     Example:
         tfrcnn.HeadConfig(units=(256,), match=tfrcnn.MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25))
@@ -166,6 +170,9 @@ class HeadConfig(MatchedConfig):
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     match: MatchConfig = MatchConfig(0.5, 0.5, 512, 0.25)
     box_loss: BoxLossConfig = BoxLossConfig()
+    box_loss_weight: float = 1.0
+    class_loss: ClassLossConfig = ClassLossConfig()
+    class_loss_weight: float = 1.0
 
     def _check_ranges(self) -> None:
         known = self.pooling in ("roi_align", "roi_pool") or ">" in self.pooling
@@ -176,9 +183,12 @@ class HeadConfig(MatchedConfig):
         self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
+        self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
+        self._require(self.class_loss_weight >= 0, "class_loss_weight", "at least 0")
         self._require(len(self.convs) <= 16, "convs", "at most 16 convolutions")
         self._require(len(self.units) <= 8, "units", "at most 8 layers")
         self._require_at_most(pool_size=64, sampling_ratio=64, convs=MAX_CHANNELS, units=16_384, box_weights=1e6)
+        self._require_at_most(box_loss_weight=1e6, class_loss_weight=1e6)
 
 
 @dataclass(frozen=True)

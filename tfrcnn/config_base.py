@@ -109,8 +109,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        *others, last = [a for a in arguments if a is not type(None)]
-        return _build(next((a for a in others if isinstance(a, type) and isinstance(value, a)), last), value, where)
+        return _build_any([a for a in arguments if a is not type(None)], value, where)
     if origin is tuple:
         return _build_tuple(arguments, value, where)
     if origin is Literal:
@@ -144,6 +143,19 @@ def _build_config(kind: type[T], value: Any, where: str) -> T:
         raise InputError(f"{where}.{missing[0]} is missing")
     hints = typing.get_type_hints(kind)
     return kind(**{name: _build(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+def _build_any(kinds: list[Any], value: Any, where: str) -> Any:
+    """Return `value` as an instance of the first of several types that it fits."""
+    if len(kinds) == 1:
+        return _build(kinds[0], value, where)
+    expected = []
+    for kind in kinds:
+        try:
+            return _build(kind, value, where)
+        except InputError as error:
+            expected.append(str(error).removeprefix(f"{where} must be ").partition(", found ")[0])
+    raise InputError(f"{where} must be {' or '.join(expected)}, found {shown(value)}")
 
 
 def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

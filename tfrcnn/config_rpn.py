@@ -9,6 +9,7 @@ from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from tfrcnn.config_base import Config
+from tfrcnn.config_losses import BoxLossConfig
 from tfrcnn.deprecation import warn_deprecated
 
 # Far above any use: these keep a damaged or hostile file from filling the memory.
@@ -105,26 +106,6 @@ class MatchConfig(Config):
 
 
 delattr(MatchConfig, "beta")  # the default; `match.beta` would be None for every configuration
-
-
-@dataclass(frozen=True)
-class BoxLossConfig(Config):
-    """The loss of predicted box deltas.
-
-    Attributes:
-        name: a key of `tfrcnn.training.losses.BOX_LOSSES`.
-        beta: where smooth L1 turns from quadratic to linear; 0 is L1.
-
-    Example:
-        tfrcnn.HeadConfig(box_loss=tfrcnn.BoxLossConfig("smooth_l1", beta=1.0))
-    """
-
-    name: str = "smooth_l1"
-    beta: float = 1 / 9
-
-    def _check_ranges(self) -> None:
-        self._require(self.beta >= 0, "beta", "at least 0")
-        self._require_at_most(beta=1e6)
 
 
 class MatchedConfig(Config):

@@ -9,6 +9,7 @@ from typing import Literal
 from tfrcnn.config_base import Config
 
 MAX_SEED = 2**30 - 1
+MAX_CLASS_WEIGHT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainingConfig(Config):
         frozen_stages: stages of the backbone that are not trained, counted from its input.
         freeze_batch_norm: keeps the backbone's batch norms at their loaded statistics.
         ema: decay of the averaged weights that are evaluated and saved, in (0, 1); None keeps no average.
+        class_weights: factors of the classifier's loss by category name (or "background"), for example {"cell": 2.0};
+            "balanced" weighs each class by the inverse of its number of training boxes; None is 1 for all.
         precision: Keras dtype policy of the network; boxes are float32 always.
         seed: of order, augmentation and sampling, in 0 .. 2**30 - 1.
         repeat_factor_threshold: images with a category that is on a smaller fraction of the images come more often: a
@@ -60,6 +63,7 @@ class TrainingConfig(Config):
     frozen_stages: int = 0
     freeze_batch_norm: bool = True
     ema: float | None = None
+    class_weights: dict[str, float] | Literal["balanced"] | None = None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     seed: int = 0
     repeat_factor_threshold: float = 0.0
@@ -86,6 +90,9 @@ class TrainingConfig(Config):
         self._require(0 <= self.seed <= MAX_SEED, "seed", "in 0 .. 2**30 - 1")
         self._require(0 <= self.repeat_factor_threshold <= 1, "repeat_factor_threshold", "in [0, 1]")
         self._require(self.ema is None or 0 < self.ema < 1, "ema", "None or in (0, 1)")
+        if isinstance(self.class_weights, dict):
+            fits = all(_is_factor(weight) for weight in self.class_weights.values())
+            self._require(fits, "class_weights", f"category names with factors in 0 .. {MAX_CLASS_WEIGHT:,}")
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
         self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")
         self._require(0 <= self.color_jitter <= 1, "color_jitter", "in [0, 1]")
@@ -101,3 +108,7 @@ class TrainingConfig(Config):
             frozen_stages=1000,
             scale_jitter=100,
         )
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_CLASS_WEIGHT

@@ -15,6 +15,7 @@ class Server(ThreadingHTTPServer):
         files: name -> content.
         ranges: whether the server honours Range. If not, it sends the whole file with status 200.
         says_range: whether the answer to Range says which bytes follow.
+        says_length: whether answers have a Content-Length.
         cuts: bytes after which the next connections are closed, one number per connection.
         requests: the Range of each request, or None.
         failing: status of every answer, instead of the file.
@@ -25,7 +26,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
-        self.ranges = self.says_range = True
+        self.ranges = self.says_range = self.says_length = True
         self.cuts: list[int] = []
         self.requests: list[str | None] = []
         self.failing: int | None = None
@@ -45,10 +46,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(self.server.failing or 404)
             return
         start = int(re.fullmatch(r"bytes=(\d+)-", requested)[1]) if requested and self.server.ranges else 0
+        if start and start >= len(content):
+            self.send_error(416)
+            return
         self.send_response(206 if start else 200)
         if start and self.server.says_range:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        if self.server.says_length:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         end = start + self.server.cuts.pop(0) if self.server.cuts else len(content)
         self.wfile.write(content[start:end])

@@ -165,3 +165,52 @@ def test_a_full_disk_is_one_line(server, file, tmp_path):
         InputError, match=r"a.tar.part: the disk is full; free some space and run the same command again"
     ):
         download(file, tmp_path)
+
+
+class TestAFileWhoseSizeIsNotPublished:
+    @pytest.fixture
+    def file(self, file):
+        return RemoteFile(file.url, None, file.checksum[: len("sha256:") + 8])
+
+    def test_arrives_whole_and_the_first_digits_of_its_checksum_are_checked(self, server, file, tmp_path):
+        assert file.missing(tmp_path) == 0
+        assert download(file, tmp_path).read_bytes() == CONTENT
+        assert server.requests == [None]
+        (tmp_path / "a.tar").unlink()
+        server.files["a.tar"] = CONTENT[:-1] + b"x"
+        with pytest.raises(InputError, match=r"expected the sha256 [0-9a-f]{8}, found [0-9a-f]{64}; the file was"):
+            download(file, tmp_path)
+
+    def test_is_continued_after_cuts_in_one_call_or_two(self, server, file, tmp_path):
+        server.cuts = [1000, 2000, 0, 0, 0]
+        with pytest.raises(InputError, match=r"connection was lost \(.*\) after 3,000 of 10,240 bytes; run the same"):
+            download(file, tmp_path)
+        assert download(file, tmp_path).read_bytes() == CONTENT
+        assert server.requests[0] is None
+        assert server.requests[-1] == "bytes=3000-"
+
+    def test_is_taken_if_only_its_last_step_was_missing(self, server, file, tmp_path):
+        (tmp_path / "a.tar.part").write_bytes(CONTENT)
+        assert download(file, tmp_path).read_bytes() == CONTENT
+        assert server.requests == ["bytes=10240-"]
+
+    def test_is_checked_by_its_digits_alone_if_the_server_names_no_length(self, server, file, tmp_path):
+        server.says_length, server.cuts = False, [5000]
+        with pytest.raises(
+            InputError, match=r"expected the sha256 .* the file was removed, run the same command again"
+        ):
+            download(file, tmp_path)
+        assert download(file, tmp_path).read_bytes() == CONTENT
+
+    def test_that_changes_on_the_server_meanwhile_is_refused(self, server, file, tmp_path, monkeypatch):
+        server.cuts = [1000]
+        receive = module._receive
+
+        def receive_then_change(*arguments):
+            result = receive(*arguments)
+            server.files["a.tar"] = CONTENT + b"x"
+            return result
+
+        monkeypatch.setattr(module, "_receive", receive_then_change)
+        with pytest.raises(InputError, match=r"expected 10,240 bytes, the server has 10,241"):
+            download(file, tmp_path)

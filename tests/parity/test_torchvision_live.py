@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.kernels import PORTABLE, TENSORFLOW
 from tfrcnn.layers import RoIAlign, RoIPool
+from tfrcnn.training.iou_losses import complete_iou, distance_iou, generalized_iou
 from tfrcnn.weights.importing import import_weights
 
 from .stages import reference_weights, swap, write_checkpoint
@@ -116,3 +117,19 @@ def test_detections_of_a_new_picture_are_those_of_torchvision(both, seed, size):
     )
     # two boxes of nearly equal scores may change places before NMS, and then suppress other boxes
     assert (~close.any(1)).sum() + (~close.any(0)).sum() <= 0.04 * (count + len(expected["scores"]))
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(generalized_iou, "generalized"), (distance_iou, "distance"), (complete_iou, "complete")]
+)
+def test_iou_losses_and_their_gradients_are_torchvisions(function, name):
+    rng = np.random.default_rng(0)
+    one, other = random_boxes(rng, 500, 60), random_boxes(rng, 500, 60)
+    reference = torch.tensor(swap(one)).requires_grad_()
+    expected = getattr(ops, f"{name}_box_iou_loss")(reference, torch.tensor(swap(other)))
+    expected.sum().backward()
+    variable = tf.Variable(one)
+    with tf.GradientTape() as tape:
+        loss = 1 - function(variable, tf.constant(other))
+    np.testing.assert_allclose(loss, expected.detach(), atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(loss, variable), swap(reference.grad.numpy()), atol=1e-4, rtol=1e-3)

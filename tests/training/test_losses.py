@@ -107,8 +107,8 @@ def test_a_box_loss_is_a_function_of_deltas_targets_and_boxes_and_takes_one_line
 
 
 def test_a_box_loss_that_is_not_there_is_named_with_those_that_are():
-    with pytest.raises(InputError, match=r"BoxLossConfig\.name must be one of smooth_l1, found 'giou'"):
-        box_loss(BoxLossConfig("giou"))
+    with pytest.raises(InputError, match=r"BoxLossConfig\.name must be one of smooth_l1, giou, diou, ciou, found 'l3'"):
+        box_loss(BoxLossConfig("l3"))
 
 
 def test_a_prediction_is_compared_with_its_target_and_not_added_to_it():

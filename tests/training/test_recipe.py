@@ -179,7 +179,10 @@ class TestChanges:
                 "detector.shared_features cannot be changed: training.scheme decides",
             ),
             ({"detector.preset": "a"}, "detector.preset cannot be changed: it is the preset's name"),
-            ({"detector.rpn.box_loss.name": "l3"}, "BoxLossConfig.name must be one of smooth_l1, found 'l3'"),
+            (
+                {"detector.rpn.box_loss.name": "l3"},
+                "BoxLossConfig.name must be one of smooth_l1, giou, diou, ciou, found 'l3'",
+            ),
         ],
         ids=str,
     )

@@ -53,19 +53,21 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN",
+            metavar="RUN|NAME",
             help="Start from the detector in this folder (of tfrcnn train or import-weights), instead of --model and "
-            "--backbone-weights. All is kept except the outputs for categories that it does not know by name.",
+            "--backbone-weights. All is kept except the outputs for categories that it does not know by name. Or a "
+            "published name, for example coco-resnet50, which is downloaded once; import-weights --list shows all.",
         ),
     ] = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(
-            metavar="imagenet|none|FILE",
+            metavar="imagenet|none|FILE|NAME",
             help="Weights that the backbone starts from: imagenet (Keras downloads them once), none (random, nothing "
             "frozen), or a file. The file is made by keras.applications.NAME(include_top=False).save_weights (for "
             "vgg16 also with include_top=True: the box head then starts from its fc1 and fc2), or is torchvision's "
-            "classifier for the presets fasterrcnn_... Default: imagenet; none for tiny_fpn.",
+            "classifier for the presets fasterrcnn_... A NAME of import-weights --list, for example imagenet-resnet50, "
+            "is downloaded once. Default: imagenet; none for tiny_fpn.",
         ),
     ] = None,
     image_size: ImageSize = None,

@@ -29,6 +29,7 @@ PART = ".part"
 CHUNK = 1 << 20
 TIMEOUT = 30.0  # seconds without a byte
 PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds to wait after 1, 2, ... attempts in a row that received nothing
+RANGE_NOT_SATISFIABLE = 416
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -38,12 +39,12 @@ class RemoteFile:
 
     Attributes:
         url: HTTP address.
-        size: published size in bytes.
-        checksum: published checksum, "md5:..." or "sha256:..." in hexadecimal digits.
+        size: published size in bytes; None if it is not published: the server's counts then.
+        checksum: published checksum, "md5:..." or "sha256:..." in hexadecimal digits, or its first digits.
     """
 
     url: str
-    size: int
+    size: int | None
     checksum: str
 
     @property
@@ -52,8 +53,9 @@ class RemoteFile:
         return self.url.rpartition("/")[2]
 
     def missing(self, folder: Path) -> int:
-        """Return the number of bytes that a folder still lacks."""
-        return 0 if (folder / self.name).is_file() else max(0, self.size - _size(folder / f"{self.name}{PART}"))
+        """Return the number of bytes that a folder still lacks; 0 if the size is not published."""
+        part = folder / f"{self.name}{PART}"
+        return 0 if self.size is None or (folder / self.name).is_file() else max(0, self.size - _size(part))
 
 
 def download(file: RemoteFile, folder: Path) -> Path:
@@ -96,7 +98,7 @@ def check(file: RemoteFile, path: Path) -> None:
     Raises:
         InputError: the size or checksum differs, or the file cannot be read.
     """
-    if _size(path) != file.size:
+    if file.size is not None and _size(path) != file.size:
         raise InputError(f"{path}: expected {file.size:,} bytes, found {_size(path):,}")
     algorithm, _, expected = file.checksum.partition(":")
     digest = hashlib.new(algorithm, usedforsecurity=False)
@@ -104,7 +106,7 @@ def check(file: RemoteFile, path: Path) -> None:
         while chunk := content.read(CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))
-    if digest.hexdigest() != expected:
+    if not digest.hexdigest().startswith(expected):
         raise InputError(f"{path}: expected the {algorithm} {expected}, found {digest.hexdigest()}")
 
 
@@ -128,15 +130,16 @@ def file_errors(path: Path) -> Iterator[None]:
 
 def _receive_all(file: RemoteFile, part: Path) -> None:
     """Receive the missing bytes, over several connections if necessary."""
-    if _size(part) > file.size:
+    if file.size is not None and _size(part) > file.size:
         with file_errors(part):
             part.unlink()
-    failures, is_reached = 0, False
+    failures, is_reached, size = 0, False, file.size
     with _bar(file, "downloading", _size(part)) as bar:
-        while (before := _size(part)) < file.size:
-            received, reason = _receive(file, part, bar)
+        while size is None or _size(part) < size:
+            before = _size(part)
+            received, reason, size = _receive(file, part, bar, size)
             is_reached |= received > 0
-            if _size(part) > before:
+            if _size(part) > before or size == before:
                 failures = 0
                 continue
             failures += 1
@@ -147,19 +150,22 @@ def _receive_all(file: RemoteFile, part: Path) -> None:
                 )
             if failures > len(PAUSES):
                 raise InputError(
-                    f"{file.url}: the connection was lost ({reason}) after {_size(part):,} of {file.size:,} bytes; run "
+                    f"{file.url}: the connection was lost ({reason}) after {_size(part):,} of {size or 0:,} bytes; run "
                     "the same command again to continue"
                 )
             time.sleep(PAUSES[failures - 1])
 
 
-def _receive(file: RemoteFile, part: Path, bar: Any) -> tuple[int, str]:
-    """Append the bytes of one connection; return their number and the reason for an early end."""
+def _receive(file: RemoteFile, part: Path, bar: Any, size: int | None) -> tuple[int, str, int | None]:
+    """Append the bytes of one connection; return their number, the reason for an early end and the file's size.
+
+    `size` is None until a server says it.
+    """
     have, received = _size(part), 0
     request = Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})
     try:
         with urlopen(request, timeout=TIMEOUT) as response:
-            _check_answer(file, response, have)
+            size = bar.total = _check_answer(file, response, have, size)
             known = have if response.status == 200 else 0  # a server without ranges sends the whole file
             while chunk := response.read(CHUNK):
                 new = chunk[max(0, known - received) :]
@@ -167,26 +173,32 @@ def _receive(file: RemoteFile, part: Path, bar: Any) -> tuple[int, str]:
                 with file_errors(part), open(part, "ab") as target:
                     target.write(new)
                 bar.update(len(new))
+            size = _size(part) if size is None else size
     except HTTPError as error:
+        if error.code == RANGE_NOT_SATISFIABLE and size is None:  # all is there; the checksum decides
+            return 0, "", have
         if error.code < 500:
             raise InputError(
                 f"{file.url}: expected the file, the server answers {error.code} {error.reason}"
             ) from error
-        return received, f"{error.code} {error.reason}"
+        return received, f"{error.code} {error.reason}", size
     except (OSError, HTTPException) as error:  # the connection failed; errors of the disk are InputError here
-        return received, str(getattr(error, "reason", error)) or type(error).__name__
-    return received, "closed by the server"
+        return received, str(getattr(error, "reason", error)) or type(error).__name__, size
+    return received, "closed by the server", size
 
 
-def _check_answer(file: RemoteFile, response: Any, have: int) -> None:
-    """Check before writing that the server sends this file, from the requested byte on."""
+def _check_answer(file: RemoteFile, response: Any, have: int, size: int | None) -> int | None:
+    """Check before writing that the server sends this file, from the requested byte on; return the file's size."""
     length = response.headers["Content-Length"]
     if response.status == 206:
         place, _, length = response.headers.get("Content-Range", "no Content-Range").partition("/")
         if not place.startswith(f"bytes {have}-"):
             raise InputError(f"{file.url}: expected the bytes from {have:,} on, the server sends {place}")
-    if length and length.isdigit() and int(length) != file.size:
-        raise InputError(f"{file.url}: expected {file.size:,} bytes, the server has {int(length):,}")
+    if not length or not length.isdigit():
+        return size
+    if size is not None and int(length) != size:
+        raise InputError(f"{file.url}: expected {size:,} bytes, the server has {int(length):,}")
+    return int(length)
 
 
 def _size(path: Path) -> int:

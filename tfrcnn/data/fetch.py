@@ -151,7 +151,7 @@ def plan(source: Source, out: Path) -> str:
         raise InputError(f"{out}: {source.name} needs {needed / GB:.2f} GB, only {free / GB:.2f} GB are free")
     lines = [f"{source.name} goes to {home}:"]
     for file, rest in missing.items():
-        state = "there already" if rest == 0 else f"{rest / GB:.2f} of {file.size / GB:.2f} GB to download"
+        state = "there already" if rest == 0 else f"{rest / GB:.2f} of {(file.size or 0) / GB:.2f} GB to download"
         lines.append(f"  {file.url}: {state}")
     lines.append(f"It needs {needed / GB:.2f} of {free / GB:.2f} GB free space.")
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from tfrcnn.errors import InputError
 _MEASURE = "the losses are reported; measure detections with tfrcnn.train or tfrcnn.evaluate"
 INSTEAD = {
     "loss": "the detector has its four losses; RPNConfig.box_loss and HeadConfig.box_loss choose their kind",
-    "loss_weights": "set RPNConfig.box_loss_weight",
+    "loss_weights": "set box_loss_weight of RPNConfig and HeadConfig, and HeadConfig.class_loss_weight",
     "metrics": _MEASURE,
     "weighted_metrics": _MEASURE,
     "sample_weight": "repeat the images that should count more in the data set, or pass class_weight",

@@ -4,6 +4,7 @@
     format                            of this file
     train, validation                 source, number of images, SHA-256 of the annotations
     metric, training, detector        how the run trains what
+    class_weights                     the factors that `TrainingConfig.class_weights` came to
     options                           where the detector came from: start weights, image folders
 A run is resumed only if all of it is the same, but data and start weights may have moved to another folder, and the
 number of epochs may change. The file then holds the new places and the new number.
@@ -55,6 +56,7 @@ class Setup(Config):
     training: TrainingConfig
     detector: DetectorConfig
     options: dict[str, Any]
+    class_weights: dict[str, Any] | None = None
 
 
 def data_identity(dataset: Dataset) -> dict[str, Any]:
@@ -115,10 +117,9 @@ def read_setup(out: Path) -> dict[str, Any]:
             "is, or start a new run from it (--init)"
         )
     try:
-        Setup.from_dict(setup)
+        return Setup.from_dict(setup).to_dict()  # with the defaults of fields that an earlier release does not have
     except InputError as error:
         raise InputError(f"{out / SETUP}: {error}") from error
-    return setup
 
 
 def check_same(out: Path, setup: dict[str, Any]) -> None:
@@ -163,7 +164,7 @@ def _check_epochs(out: Path, training: TrainingConfig, epochs: int) -> None:
 
 def _without_places(setup: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return a setup without what may change between a run and its resumption, which is the other setup."""
-    setup = dict(setup)
+    setup = {name: value for name, value in setup.items() if name != "class_weights"}  # the data decide it
     for name in ("train", "validation"):
         if setup.get(name):
             setup[name] = {key: value for key, value in setup[name].items() if key != "source"}

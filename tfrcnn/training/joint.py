@@ -16,6 +16,7 @@ from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.seeds import stream_seed
 from tfrcnn.training.arguments import check_values
+from tfrcnn.training.class_losses import class_loss
 from tfrcnn.training.keras_methods import TrainingMethods
 from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
@@ -183,18 +184,18 @@ class TrainingModel(TrainingMethods):
         return rpn_losses(logits, outputs["rpn_deltas"], targets, box_loss(config.box_loss), config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
-        detector, config = self.detector, self.detector.config
+        detector, config, head = self.detector, self.detector.config, self.detector.config.head
         proposals, gt_boxes, gt_labels = outputs["proposals"], batch["boxes"], batch["labels"]
         candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
         priority = self._draw("roi_samples", [tf.shape(gt_boxes)[0], candidates], training)
         targets = roi_targets(
-            proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, config.head, priority
+            proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, head, priority
         )
         pooled = detector.stages.pool(outputs["features"], targets.boxes)
         class_logits, deltas = detector.stages.classify(pooled, training=training)
         weights = self._class_weights if training else None
-        loss = box_loss(config.head.box_loss, config.head.box_weights)
-        return head_losses(class_logits, deltas, targets, loss, weights)
+        loss, loss_weights = box_loss(head.box_loss, head.box_weights), (head.class_loss_weight, head.box_loss_weight)
+        return head_losses(class_logits, deltas, targets, loss, weights, class_loss(head.class_loss), loss_weights)
 
     def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
         """Draw this step's uniform numbers of a named stream."""

@@ -1,4 +1,4 @@
-"""The four losses: objectness and box of the RPN, class and box of the head.
+"""The four losses: objectness and box of the RPN, class and box of the head (see `class_losses` for the class).
 
 Legend: B batch, A anchors, S samples, C classes.
 
@@ -12,6 +12,11 @@ sums by the 256 samples and has no lambda: 1 / 256. `RPNConfig.box_loss_weight` 
 
     w = lambda N_cls / N_reg,   1.07 for lambda = 10,   and table 9's 0.1, 1, 10, 100 are 0.0107, 0.107, 1.07, 10.7.
 
+The box losses differ in scale. Smooth L1 sums four deltas, and the head's are multiplied by `box_weights`: a RoI of IoU
+0.7 costs 2.5 there. An IoU loss lies in 0 .. 3 for any weights and costs 0.3 there, and its gradient by the deltas is a
+ninth. So set `HeadConfig.box_loss_weight` to about 10 with it, as MMDetection's GIoU detector does. The RPN's deltas
+have no weights: the gradients are 1.3 and 1.7 for an anchor of IoU 0.8, and 1 serves.
+
 To add a box loss, write a function like `smooth_l1_loss` and add it to `BOX_LOSSES`. `BoxLossConfig.name` chooses it.
 """
 
@@ -22,8 +27,10 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from tfrcnn.config import BoxLossConfig
-from tfrcnn.errors import InputError
+from tfrcnn.config import BoxLossConfig, ClassLossConfig, DetectorConfig
+from tfrcnn.errors import InputError, InputErrors
+from tfrcnn.training.class_losses import ClassLoss, class_loss, cross_entropy_loss
+from tfrcnn.training.iou_losses import IOU_OF_PAIRS, decode_both
 from tfrcnn.training.targets import RoITargets, RPNTargets
 
 # (predicted deltas, target deltas, boxes that the deltas are relative to), each [B, S, 4] -> loss per box [B, S]
@@ -48,8 +55,20 @@ def smooth_l1_loss(config: BoxLossConfig, box_weights: BoxWeights) -> BoxLoss:
     return lambda deltas, targets, boxes: tf.reduce_sum(smooth_l1(deltas - targets, config.beta), axis=-1)
 
 
+def iou_loss(config: BoxLossConfig, box_weights: BoxWeights) -> BoxLoss:
+    """Make GIoU, DIoU or CIoU loss, see `tfrcnn.training.iou_losses`: 1 - IoU of the decoded boxes, which is 0 .. 3.
+
+    The box weights only scale the deltas that the network predicts; the loss is the same for any.
+    """
+    iou = IOU_OF_PAIRS[config.name]
+    return lambda deltas, targets, boxes: 1.0 - iou(*decode_both(deltas, targets, boxes, box_weights))
+
+
 # Each entry makes a loss from its configuration and the weights that the deltas are multiplied by.
-BOX_LOSSES: dict[str, Callable[[BoxLossConfig, BoxWeights], BoxLoss]] = {"smooth_l1": smooth_l1_loss}
+BOX_LOSSES: dict[str, Callable[[BoxLossConfig, BoxWeights], BoxLoss]] = {
+    "smooth_l1": smooth_l1_loss,
+    **dict.fromkeys(IOU_OF_PAIRS, iou_loss),
+}
 
 
 def box_loss(config: BoxLossConfig, box_weights: BoxWeights = (1.0, 1.0, 1.0, 1.0)) -> BoxLoss:
@@ -65,6 +84,21 @@ def box_loss(config: BoxLossConfig, box_weights: BoxWeights = (1.0, 1.0, 1.0, 1.
     if config.name not in BOX_LOSSES:
         raise InputError(f"BoxLossConfig.name must be one of {', '.join(BOX_LOSSES)}, found {config.name!r}")
     return BOX_LOSSES[config.name](config, box_weights)
+
+
+def check_losses(config: DetectorConfig) -> None:
+    """Check that the losses that a detector names exist.
+
+    Raises:
+        InputError: with all that do not.
+    """
+    errors = InputErrors()
+    for box in (config.rpn.box_loss, config.head.box_loss):
+        with errors.collect():
+            box_loss(box)
+    with errors.collect():
+        class_loss(config.head.class_loss)
+    errors.check()
 
 
 def rpn_losses(
@@ -99,8 +133,10 @@ def head_losses(
     targets: RoITargets,
     loss: BoxLoss,
     class_weights: list[float] | None = None,
+    classification: ClassLoss | None = None,
+    loss_weights: tuple[float, float] = (1.0, 1.0),
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Compute the head's losses: cross-entropy of the sampled RoIs, box loss of the positive ones.
+    """Compute the head's losses: class loss of the sampled RoIs, box loss of the positive ones.
 
     The box loss takes the deltas of each RoI's ground-truth class.
 
@@ -109,7 +145,9 @@ def head_losses(
         deltas: [B, S, C, 4].
         targets: which RoIs are sampled, and their targets.
         loss: of the deltas.
-        class_weights: C + 1 factors of the cross-entropy by label, background last; None is 1 for all.
+        class_weights: C + 1 factors of the class loss by label, background last; None is 1 for all.
+        classification: the loss of the logits; None is the cross-entropy.
+        loss_weights: factors of the class loss and of the box loss.
 
     Returns:
         classifier: scalar, float32.
@@ -118,9 +156,11 @@ def head_losses(
     valid = tf.cast(targets.samples.valid, tf.float32)
     positive = tf.cast(targets.samples.positive, tf.float32)
     count = tf.maximum(tf.reduce_sum(valid), 1.0)
-    classifier = tf.nn.sparse_softmax_cross_entropy_with_logits(targets.labels, class_logits) * valid
+    classification = classification or cross_entropy_loss(ClassLossConfig())
+    classifier = classification(class_logits, targets.labels) * valid
     if class_weights is not None:
         classifier *= tf.gather(tf.constant(class_weights, tf.float32), targets.labels)
     labels = tf.where(targets.samples.positive, targets.labels, 0)
     box = loss(tf.gather(deltas, labels, batch_dims=2), targets.deltas, targets.boxes) * positive
-    return tf.reduce_sum(classifier) / count, tf.reduce_sum(box) / count
+    class_weight, box_weight = loss_weights
+    return class_weight * tf.reduce_sum(classifier) / count, box_weight * tf.reduce_sum(box) / count

@@ -27,7 +27,7 @@ from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
 from tfrcnn.training.held_out import hold_out
-from tfrcnn.training.losses import box_loss
+from tfrcnn.training.losses import check_losses
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
 from tfrcnn.training.start import Log
@@ -61,10 +61,11 @@ class Recipe(Config):
         model: a preset's name or file; None is mobilenet_v2_fpn, or the network of `init` or `proposals`.
         images: folder of the training images, as in `tfrcnn.read_dataset`.
         val_images: folder of the validation images; None takes `images`.
-        init: a run folder whose detector to start from, instead of `model` and `backbone_weights`.
+        init: a run folder, or a published name such as "coco-resnet50", whose detector to start from, instead of
+            `model` and `backbone_weights`.
         proposals: a run folder whose proposals to learn from, for the scheme "fast-rcnn-only".
-        backbone_weights: "imagenet", "none" (random) or a file, as in `tfrcnn.build_detector`; None takes "imagenet",
-            or "none" for tiny.
+        backbone_weights: "imagenet", "none" (random), a file, or a published name such as "imagenet-resnet50"; None
+            takes "imagenet", or "none" for tiny.
         image_size: N makes the network input N x N, static, in pixels.
         detector: the network's configuration instead of the model's.
         training: how to train; None takes the model's default.
@@ -145,9 +146,8 @@ class Recipe(Config):
             if changed and starting.is_random(weights, changed.detector):
                 start = starting.changed(starting.unfrozen(changed), self.changes)
                 starting.check_unfrozen(start.training)
-        for part in (start.detector.rpn, start.detector.head):
-            with errors.collect():
-                box_loss(part.box_loss)
+        with errors.collect():
+            check_losses(start.detector)
         errors.check()
         if not self.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
             start = replace(start, detector=start.detector.replace(shared_features=True))
@@ -241,7 +241,7 @@ class Recipe(Config):
         """The network and training before changes."""
         if self.detector is not None and self.training is not None:
             return Preset(self.detector, self.training, "")
-        network = self.init or self.proposals
+        network = starting.run_of(self.init) if self.init else self.proposals
         start = preset_of_run(network) if network else preset(self.model or DEFAULT_MODEL)
         return replace(start, detector=self.detector or start.detector, training=self.training or start.training)
 

@@ -38,10 +38,12 @@ from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.class_weights import class_weights, label_weights
 from tfrcnn.training.collapse import explain_collapse
 from tfrcnn.training.companions import Companions, check_callbacks
 from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.losses import check_losses
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.process import kept_generators, repeatable_operators
@@ -143,6 +145,7 @@ def train(
         "metric": metric,
         "training": training.to_dict(),
         "detector": detector.config.to_dict(),
+        "class_weights": class_weights(training, train_data),
         "options": options or {},
     }
     with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
@@ -158,7 +161,8 @@ def train(
                 return measure
             return measure_of(phase, validation, metric, training)
 
-        history = _train_phases(detector, data, training, lock, judge_of, {"metric": metric}, callbacks or [])
+        fit_options = {"class_weight": label_weights(training, train_data), "callbacks": callbacks or []}
+        history = _train_phases(detector, data, training, lock, judge_of, {"metric": metric}, fit_options)
         best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
         plot_curves(history, out / "curves.png")
         if validation is not None and has_head(training.scheme):
@@ -175,9 +179,13 @@ def _train_phases(
     lock: FolderLock,
     judge_of: Callable[[Phase], Measure | None],
     extra: dict[str, Any],
-    callbacks: list[keras.callbacks.Callback],
+    options: dict[str, Any],
 ) -> list[dict[str, Any]]:
-    """Train the phases of a scheme that are not done, and return the rows of all epochs."""
+    """Train the phases of a scheme that are not done, and return the rows of all epochs.
+
+    `options` are the callbacks and the class_weight of `fit`.
+    """
+    callbacks: list[keras.callbacks.Callback] = options["callbacks"]
     out, phases, state = lock.folder, SCHEMES[training.scheme], lock.folder / STATE
     done: dict[str, Any] = read_meta(state) if state.is_file() else {"phase": 1, "epoch": 0, "history": []}
     history: list[dict[str, Any]] = done["history"]
@@ -198,6 +206,7 @@ def _train_phases(
                 steps_per_epoch=data.steps_per_epoch,
                 shuffle=False,
                 verbose=0,
+                class_weight=options["class_weight"],
                 callbacks=[
                     StopOnNaN(data.files_of_step, data.steps_per_epoch),
                     end_of_epoch,
@@ -250,8 +259,8 @@ def check_arguments(
     """Check that a detector, data sets and a training suit each other.
 
     Raises:
-        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages; the
-            batch size does not suit the devices.
+        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages, or
+            names an unknown loss or class; the batch size does not suit the devices.
     """
     for name, dataset in (("training", train_data), ("validation", validation)):
         if dataset is not None and dataset.categories != detector.config.categories:
@@ -268,6 +277,8 @@ def check_arguments(
             f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
             f"{training.precision!r}: pass the same to build_detector"
         )
+    check_losses(detector.config)
+    class_weights(training, train_data)
     freeze(detector, training)
 
 

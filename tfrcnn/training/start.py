@@ -26,6 +26,8 @@ from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
+from tfrcnn.weights.importing import published_run
+from tfrcnn.weights.published import checkpoint_of, is_published, published_names
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
@@ -43,11 +45,11 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
     """Return the weights that a backbone starts from: the user's choice, or else the usual ones.
 
     Args:
-        weights: "imagenet", "none" or a file; None takes the usual ones.
+        weights: "imagenet", "none", a file or a published name; None takes the usual ones.
         config: the detector.
 
     Raises:
-        InputError: there is no such file, or there are no usual weights.
+        InputError: there is no such file, it cannot be downloaded, or there are no usual weights.
     """
     weights = weights or find_spec(config.backbone.name).default_weights(config.backbone)
     if weights is None:
@@ -55,11 +57,28 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
             f"there are no weights to download for {config.preset}: set backbone_weights to a file (for a torchvision "
             "network its classifier, .pth) or to none, or start from a run of tfrcnn import-weights with init"
         )
-    if weights not in NO_FILES and not Path(weights).is_file():
+    if is_published(weights, "backbone"):
+        checkpoint_of(weights)
+    elif weights not in NO_FILES and not Path(weights).is_file():
+        names = "" if Path(weights).suffix else f" One of {', '.join(published_names('backbone'))} is downloaded."
         raise InputError(
-            f"backbone_weights: expected imagenet, none or a file, found none at {os.path.abspath(weights)}"
+            f"backbone_weights: expected imagenet, none or a file, found none at {os.path.abspath(weights)}{names}"
         )
     return weights
+
+
+def run_of(init: str) -> str:
+    """Return the run folder to start from: `init` itself, or the cached detector of a published name.
+
+    Raises:
+        InputError: it cannot be downloaded, or there is neither such a folder nor such a name.
+    """
+    if is_published(init, "detector"):
+        return str(published_run(init))
+    if os.path.basename(init) == init and not Path(init).exists():
+        names = ", ".join(published_names("detector"))
+        raise InputError(f"no detector in {init}: expected a folder, as written by tfrcnn train, or one of {names}")
+    return init
 
 
 def is_random(weights: str | None, config: DetectorConfig) -> bool:
@@ -143,6 +162,8 @@ def absolute(name: str, value: Any) -> Any:
         return fraction
     if value is None or value in NO_FILES or (name == "model" and not value.endswith(SUFFIX)):
         return value
+    if (name == "init" and is_published(value, "detector")) or is_published(value, "backbone"):
+        return value
     if name in _DATA:
         return PLUS.join(map(os.path.abspath, parts_of(value)))
     return os.path.abspath(value)
@@ -190,7 +211,7 @@ def starting_detector(
         config: of the detector, with categories.
         training: its seed, precision and scheme are used.
         weights: of the backbone; not used with `init`.
-        init: a run folder whose weights to start from.
+        init: a run folder or a published name whose weights to start from.
         proposals: a run folder whose RPN to take.
         log: is called with what the detector starts from.
 
@@ -199,7 +220,8 @@ def starting_detector(
     """
     with seeded(training.seed):  # weights that start at random start the same in every run
         if init is None:
-            detector = build_detector(config, str(weights), training.precision)
+            path = checkpoint_of(str(weights)) if is_published(weights, "backbone") else str(weights)
+            detector = build_detector(config, path, training.precision)
             if detector.weights_note:
                 log(detector.weights_note)
         else:
@@ -240,7 +262,7 @@ def has_two_networks(training: TrainingConfig) -> bool:
 
 
 def _with_weights_of(init: str, config: DetectorConfig, precision: str, log: Log) -> FasterRCNN:
-    source = load_detector(init)
+    source = load_detector(run_of(init))
     kept_fields = ("categories", "image", "shared_features")
     changes = {f.name: getattr(config, f.name) for f in fields(config) if f.name not in kept_fields}
     detector, kept = with_categories(source, config.categories, config.image, precision, **changes)

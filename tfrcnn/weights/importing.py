@@ -12,9 +12,11 @@ import numpy as np
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
-from tfrcnn.models import FasterRCNN, build_blank_detector, preset
+from tfrcnn.models import FasterRCNN, build_blank_detector, preset, save_detector
+from tfrcnn.models.build import CONFIG, package_version
 from tfrcnn.weights import detectron2, torchvision
 from tfrcnn.weights.coco_names import coco_categories
+from tfrcnn.weights.published import PUBLISHED, checkpoint_of, is_published, locked_cache, published_names
 from tfrcnn.weights.read import read_checkpoint
 from tfrcnn.weights.torch_layout import Assignment, assign
 
@@ -80,8 +82,8 @@ SOURCES: dict[str, Source] = {
 
 def import_weights(
     checkpoint: str | Path,
-    preset_name: str,
-    source: SourceName = "torchvision",
+    preset_name: str | None = None,
+    source: SourceName | None = None,
     categories: tuple[Category, ...] = (),
     norm_epsilon: float | None = None,
 ) -> FasterRCNN:
@@ -90,9 +92,11 @@ def import_weights(
     Each key of the file is used once, and each weight of the detector is set once. Otherwise the import fails.
 
     Args:
-        checkpoint: torchvision's .pth, .safetensors or .npz file, or Detectron2's .pkl file.
-        preset_name: The preset of the checkpoint's network, for example "fasterrcnn_resnet50_fpn" or "resnet50_fpn".
-        source: "torchvision" or "detectron2".
+        checkpoint: torchvision's .pth, .safetensors or .npz file, Detectron2's .pkl file, or the name of a published
+            checkpoint, for example "coco-resnet50". It is downloaded once, see `tfrcnn.weights.published`.
+        preset_name: The preset of the checkpoint's network, for example "fasterrcnn_resnet50_fpn" or "resnet50_fpn". A
+            published name has its preset.
+        source: "torchvision" or "detectron2". None takes the name's, or torchvision.
         categories: The categories in the order of the file's classes, without the background. Required unless they
             are COCO's.
         norm_epsilon: Epsilon of the backbone's batch norms. None takes torchvision's: 1e-5, or 0 for a
@@ -103,12 +107,14 @@ def import_weights(
 
     Raises:
         InputError: The file is not a checkpoint, or not of this network: the message lists what is missing, unexpected
-            or of another shape. Or the number of categories is not the file's.
+            or of another shape. Or the number of categories is not the file's. Or a published file cannot be
+            downloaded.
 
     Example:
         detector = tfrcnn.import_weights("fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "fasterrcnn_resnet50_fpn")
-        tfrcnn.save_detector(detector, "runs/coco")
+        tfrcnn.save_detector(tfrcnn.import_weights("coco-resnet50"), "runs/coco")
     """
+    checkpoint, preset_name, source = _located(checkpoint, preset_name, source)
     if source not in SOURCES:
         raise InputError(f"unknown source {source!r}: expected one of {', '.join(SOURCES)}")
     library = SOURCES[source]
@@ -126,6 +132,53 @@ def import_weights(
     except InputError as error:
         raise InputError(f"{checkpoint} does not hold {source}'s {preset_name}: {error}") from error
     return detector
+
+
+def published_run(name: str) -> Path:
+    """Return a run folder of a published detector, downloaded and imported at its first use.
+
+    Args:
+        name: A detector's name in `PUBLISHED`.
+
+    Returns:
+        The folder, in the cache. Each release of tfrcnn imports its own.
+
+    Raises:
+        InputError: The file cannot be downloaded, or the cache cannot be written.
+    """
+    checkpoint = checkpoint_of(name)
+    with locked_cache(name) as cache:
+        folder = cache / f"detector-{package_version('tfrcnn')}"
+        if not (folder / CONFIG).is_file():
+            entry = PUBLISHED[name]
+            imported = {"from": entry.source, "file": checkpoint.name}
+            detector = import_weights(checkpoint, entry.preset, entry.source)
+            save_detector(detector, folder, {"imported": imported, "metric": "coco"})
+    return folder
+
+
+def _located(
+    checkpoint: str | Path, preset_name: str | None, source: SourceName | None
+) -> tuple[Path, str, SourceName]:
+    """Return the file, the preset and the library of a checkpoint, which may be a published name.
+
+    Raises:
+        InputError: There is neither such a file nor such a name, or the preset or the library is another than the
+            name's.
+    """
+    if is_published(checkpoint, "detector"):
+        entry = PUBLISHED[str(checkpoint)]
+        for option, value, expected in (("preset", preset_name, entry.preset), ("source", source, entry.source)):
+            if value not in (None, expected):
+                raise InputError(f"{checkpoint} has the {option} {expected}, found {value!r}: leave it out")
+        return checkpoint_of(str(checkpoint)), entry.preset, entry.source
+    path = Path(checkpoint)
+    if not path.suffix and not path.exists():
+        names = ", ".join(published_names("detector"))
+        raise InputError(f"{checkpoint}: expected a file or one of {names}; found no such file")
+    if preset_name is None:
+        raise InputError(f"{checkpoint}: a file needs the preset of its network, for example fasterrcnn_resnet50_fpn")
+    return path, preset_name, source or "torchvision"
 
 
 def read_categories(path: str | Path) -> tuple[Category, ...]:

@@ -1,0 +1,197 @@
+"""The published checkpoints by name: where each is, how it is checked, and its copy in the cache.
+
+Only what the libraries publish is stated. torchvision's file names hold the first 8 digits of their SHA-256, and its
+`WeightsEnum` has their sizes. Detectron2's names hold the first 6 digits of their MD5 (MODEL_ZOO.md). The whole SHA-256
+is recorded next to a file at its first download, and checked at each use.
+
+The cache is the folder TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache. Each name has a folder there:
+
+    weights/NAME/FILE           the checkpoint
+    weights/NAME/FILE.sha256    its SHA-256, in the format of sha256sum
+    weights/NAME/detector-...   the detector as a run folder, made at its first use by `--init`
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfrcnn.data.download import RemoteFile, download, file_errors
+from tfrcnn.errors import InputError
+from tfrcnn.files import atomic
+from tfrcnn.locks import FolderLock
+
+POLL = 1.0  # seconds between two looks at the lock of another download
+TORCHVISION = "https://download.pytorch.org/models"
+DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published checkpoint.
+
+    Attributes:
+        kind: "detector", for `--init` and import-weights, or "backbone", for `--backbone-weights`.
+        source: the library, "torchvision" or "detectron2".
+        preset: the preset of its network.
+        file: address, size and checksum.
+        summary: what it scores, and its approximate size.
+    """
+
+    kind: Literal["detector", "backbone"]
+    source: Literal["torchvision", "detectron2"]
+    preset: str
+    file: RemoteFile
+    summary: str
+
+
+def _torchvision(kind: Literal["detector", "backbone"], preset: str, file: str, size: float, score: str) -> Published:
+    """Make an entry; `size` is torchvision's, in MiB rounded to three decimals."""
+    prefix = file.removesuffix(".pth").rpartition("-")[2]
+    return Published(
+        kind,
+        "torchvision",
+        preset,
+        RemoteFile(f"{TORCHVISION}/{file}", None, f"sha256:{prefix}"),
+        f"{score}, {size:.0f} MiB",
+    )
+
+
+def _detectron2(preset: str, model: str, file: str, score: str) -> Published:
+    prefix = file.removesuffix(".pkl").rpartition("_")[2]
+    return Published(
+        "detector", "detectron2", preset, RemoteFile(f"{DETECTRON2}/{model}/{file}", None, f"md5:{prefix}"), score
+    )
+
+
+_MOBILENET = "fasterrcnn_mobilenet_v3_large_fpn"
+PUBLISHED: dict[str, Published] = {
+    "coco-resnet50": _torchvision(
+        "detector", "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", 159.743, "COCO box AP 37.0"
+    ),
+    "coco-resnet50-v2": _torchvision(
+        "detector",
+        "fasterrcnn_resnet50_fpn_v2",
+        "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
+        167.104,
+        "COCO box AP 46.7",
+    ),
+    "coco-mobilenet-v3-large": _torchvision(
+        "detector", _MOBILENET, "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth", 74.239, "COCO box AP 32.8"
+    ),
+    "coco-mobilenet-v3-large-320": _torchvision(
+        "detector",
+        "fasterrcnn_mobilenet_v3_large_320_fpn",
+        "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
+        74.239,
+        "COCO box AP 22.8",
+    ),
+    "coco-resnet50-detectron2-1x": _detectron2(
+        "resnet50_fpn", "faster_rcnn_R_50_FPN_1x/137257794", "model_final_b275ba.pkl", "COCO box AP 37.9"
+    ),
+    "coco-resnet50-detectron2-3x": _detectron2(
+        "resnet50_fpn", "faster_rcnn_R_50_FPN_3x/137849458", "model_final_280758.pkl", "COCO box AP 40.2"
+    ),
+    "coco-resnet101-detectron2-3x": _detectron2(
+        "resnet101_fpn", "faster_rcnn_R_101_FPN_3x/137851257", "model_final_f6e8b1.pkl", "COCO box AP 42.0"
+    ),
+    "imagenet-resnet50": _torchvision(
+        "backbone", "fasterrcnn_resnet50_fpn", "resnet50-0676ba61.pth", 97.781, "ImageNet top-1 76.1"
+    ),
+    "imagenet-resnet50-v2": _torchvision(
+        "backbone", "fasterrcnn_resnet50_fpn_v2", "resnet50-11ad3fa6.pth", 97.79, "ImageNet top-1 80.9"
+    ),
+    "imagenet-mobilenet-v3-large": _torchvision(
+        "backbone", _MOBILENET, "mobilenet_v3_large-8738ca79.pth", 21.114, "ImageNet top-1 74.0"
+    ),
+    "imagenet-mobilenet-v3-large-v2": _torchvision(
+        "backbone", _MOBILENET, "mobilenet_v3_large-5c1a4163.pth", 21.107, "ImageNet top-1 75.3"
+    ),
+}
+
+
+def published_names(kind: str) -> tuple[str, ...]:
+    """List the names of a kind, "detector" or "backbone"."""
+    return tuple(name for name, entry in PUBLISHED.items() if entry.kind == kind)
+
+
+def is_published(value: object, kind: str) -> bool:
+    """Return whether a value is a published name and no file or folder of that name exists."""
+    return str(value) in published_names(kind) and not Path(str(value)).exists()
+
+
+def checkpoint_of(name: str) -> Path:
+    """Return the file of a published checkpoint, downloaded to the cache if it is not there.
+
+    Args:
+        name: a key of `PUBLISHED`.
+
+    Returns:
+        The checked file.
+
+    Raises:
+        InputError: it cannot be downloaded; the message says which file to put where without a network. Or the file has
+            another checksum, or the cache cannot be written.
+
+    Example:
+        checkpoint_of("coco-resnet50").name  # "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+    """
+    folder = cache_of(name)
+    with file_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked_cache(name):
+        path = download(PUBLISHED[name].file, folder)
+        _check_record(path)
+    return path
+
+
+def cache_of(name: str) -> Path:
+    """Return the folder of a published checkpoint in the cache."""
+    home = os.environ.get("TFRCNN_CACHE")
+    if not home:
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tfrcnn")
+    return Path(home).absolute() / "weights" / name
+
+
+@contextmanager
+def locked_cache(name: str) -> Iterator[Path]:
+    """Hold the lock of a name's folder while the block runs; wait for another process that holds it."""
+    lock, is_waiting = FolderLock(cache_of(name)), False
+    while True:
+        try:
+            lock.acquire()
+            break
+        except InputError as error:
+            if not is_waiting:
+                print(f"waiting for another download of {name}: {error}", file=sys.stderr, flush=True)
+            is_waiting = True
+            time.sleep(POLL)
+    try:
+        yield lock.folder
+    finally:
+        lock.release()
+
+
+def _check_record(path: Path) -> None:
+    """Record the SHA-256 of a file next to it, or compare it with the record."""
+    record = path.with_name(f"{path.name}.sha256")
+    with file_errors(path), open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not record.is_file():
+        with file_errors(record), atomic(record) as temporary:
+            temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        return
+    with file_errors(record):
+        expected = record.read_text(encoding="utf-8", errors="replace").partition(" ")[0]
+    if digest != expected:
+        raise InputError(
+            f"{path}: expected the sha256 {expected} that {record.name} recorded, found {digest}; remove both files "
+            "and run the same command again"
+        )
