@@ -1,4 +1,4 @@
-"""augment.py: rectangles are painted, augmented and found again, so that boxes are judged by pixels."""
+"""augment/: rectangles are painted, augmented and found again, so that boxes are judged by pixels."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,15 +9,9 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance
 
 from tfrcnn.config import ImageConfig
-from tfrcnn.data.augment import (
-    adjust_color,
-    color_jitter,
-    crop_boxes,
-    horizontal_flip,
-    random_crop,
-    resize,
-    scale_jitter,
-)
+from tfrcnn.data.augment.color import adjust_color, color_jitter
+from tfrcnn.data.augment.common import crop_boxes
+from tfrcnn.data.augment.geometry import horizontal_flip, random_crop, resize, scale_jitter
 
 # A side of 40 becomes 60 and 120 long; no image here reaches max_size.
 CONFIG = ImageConfig(min_size=60, max_size=400, divisor=1)

@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrcnn.config import Category, ImageConfig, TrainingConfig
-from tfrcnn.data.augment import Augmentation, Sample, augmentations
+from tfrcnn.data.augment import augmentations
+from tfrcnn.data.augment.common import Augmentation, Sample
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.image_source import Pixels, image_errors

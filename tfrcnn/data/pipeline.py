@@ -19,7 +19,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
-from tfrcnn.data.augment import augmentations, resize
+from tfrcnn.data.augment import augmentations
+from tfrcnn.data.augment.geometry import resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
