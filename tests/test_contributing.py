@@ -209,7 +209,7 @@ def test_an_augmentation_is_a_function_a_line_and_an_option(tmp_path):
     edit(tmp_path / "tfrcnn/config_training.py", "    color_jitter: float = 0.0\n", "    transpose: bool = False\n")
     steps, geometry = (tmp_path / f"tfrcnn/data/augment/{name}.py" for name in ("__init__", "geometry"))
     edit(steps, LAST_LINE, TRANSPOSE_LINE)
-    edit(steps, "from tfrcnn.data.augment.common import Augmentation\n", IMPORT_TRANSPOSE)
+    edit(steps, "from tfrcnn.data.augment.common import Augmentation, Sample\n", IMPORT_TRANSPOSE)
     geometry.write_text(geometry.read_text(encoding="utf-8") + TRANSPOSE, encoding="utf-8")
     command = [sys.executable, "-P", "-c", USE_TRANSPOSE, str(write_coco(tmp_path / "data"))]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -60,3 +60,52 @@ def adjust_color(
     mean_luma = tf.tensordot(tf.reduce_mean(image, axis=[0, 1]), tf.constant(_LUMA, tf.float32), 1)
     mapped = tf.tensordot(image, contrast * brightness * (grey + chroma), 1)
     return tf.clip_by_value(mapped + (1.0 - contrast) * brightness * mean_luma, 0.0, 255.0)
+
+
+def blur(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, sigma: float) -> Sample:
+    """Blur with a Gaussian of a random standard deviation.
+
+    Args:
+        sigma: largest standard deviation, in pixels; the draw is uniform in [0, sigma].
+
+    Returns:
+        See the package; image float32, boxes and labels unchanged.
+    """
+    return gaussian_blur(image, tf.random.stateless_uniform([], seed, 0, sigma), math.ceil(3 * sigma)), boxes, labels
+
+
+def gaussian_blur(image: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
+    """Convolve with exp(-(i^2 + j^2) / (2 sigma^2)), normalised, cut off at `radius`; edge pixels repeat outwards.
+
+    Args:
+        image: [H, W, 3], 0..255.
+        sigma: scalar, in pixels; 0 changes nothing.
+        radius: of the kernel, in pixels; static, so that the convolution is fast.
+
+    Returns:
+        [H, W, 3] float32, 0..255.
+    """
+    weights = tf.exp(-((tf.range(-radius, radius + 1, dtype=tf.float32) / tf.maximum(sigma, 1e-3)) ** 2) / 2)
+    weights /= tf.reduce_sum(weights)
+    image = tf.cast(image, tf.float32)
+    for axis in (0, 1):  # the kernel is separable
+        last = tf.shape(image)[axis] - 1
+        image = tf.gather(image, tf.clip_by_value(tf.range(-radius, last + radius + 1), 0, last), axis=axis)
+        kernel = tf.tile(tf.expand_dims(weights, 1 - axis)[:, :, None, None], [1, 1, 3, 1])
+        image = tf.nn.depthwise_conv2d(image[None], kernel, [1, 1, 1, 1], "VALID")[0]
+    return image
+
+
+def noise(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, sigma: float) -> Sample:
+    """Add Gaussian noise of a random standard deviation, independent per pixel and channel, then clip to 0..255.
+
+    Args:
+        sigma: largest standard deviation, in grey levels of 255; the draw is uniform in [0, sigma].
+
+    Returns:
+        See the package; image float32, boxes and labels unchanged.
+    """
+    strength, grain = tf.unstack(tf.random.split(seed, 2))
+    sigma = tf.random.stateless_uniform([], strength, 0, sigma)
+    noisy = tf.cast(image, tf.float32) + sigma * tf.random.stateless_normal(tf.shape(image), grain)
+    return tf.clip_by_value(noisy, 0.0, 255.0), boxes, labels

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import tensorflow as tf
 
 from tfrcnn import images
@@ -40,6 +42,146 @@ def horizontal_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed:
 
     flip = tf.random.stateless_uniform([], seed) < 0.5
     image, boxes = tf.cond(flip, mirrored, lambda: (image, boxes))
+    return image, boxes, labels
+
+
+def vertical_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Sample:
+    """Turn every second image upside down, at random: y -> H - y.
+
+    Args, Returns: see the package.
+    """
+
+    def mirrored() -> tuple[tf.Tensor, tf.Tensor]:
+        y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+        height = size_of(image)[0]
+        return tf.reverse(image, [0]), tf.stack([height - y2, x1, height - y1, x2], axis=-1)
+
+    image, boxes = tf.cond(happens(seed, 0.5), mirrored, lambda: (image, boxes))
+    return image, boxes, labels
+
+
+def quarter_turns(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Sample:
+    """Turn an image by 0, 90, 180 or 270 degrees, at random. An odd number of quarters swaps H and W.
+
+    Args, Returns: see the package.
+    """
+    image, boxes = turn(image, boxes, tf.random.stateless_uniform([], seed, 0, 4, tf.int32))
+    return image, boxes, labels
+
+
+def turn(image: tf.Tensor, boxes: tf.Tensor, quarters: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Turn an image counter-clockwise by quarters, exactly. One quarter sends (y, x) to (W - x, y).
+
+    Args:
+        image: [H, W, 3].
+        boxes: [N, 4].
+        quarters: scalar int32 in 0..3.
+
+    Returns:
+        image: [H, W, 3] or [W, H, 3], same dtype.
+        boxes: [N, 4] in pixels of that image.
+    """
+    height, width = tf.unstack(size_of(image))
+    y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
+    turned = [
+        boxes,
+        tf.stack([width - x2, y1, width - x1, y2], axis=-1),
+        tf.stack([height - y2, width - x2, height - y1, width - x1], axis=-1),
+        tf.stack([x1, height - y2, x2, height - y1], axis=-1),
+    ]
+    return tf.image.rot90(image, quarters), tf.stack(turned)[quarters]
+
+
+def rotation(
+    image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, degrees: float, fill: float
+) -> Sample:
+    """Rotate an image about its centre by up to `degrees` in either direction; see `warp`.
+
+    Args:
+        degrees: largest angle, in [0, 180].
+        fill: grey level of pixels that come from outside the image, 0..255.
+
+    Returns:
+        See the package; image float32 of the same size.
+    """
+    limit = math.radians(degrees)
+    angle = tf.random.stateless_uniform([], seed, -limit, limit)
+    return warp(image, boxes, labels, rotation_matrix(angle), fill)
+
+
+def rotation_matrix(angle: tf.Tensor) -> tf.Tensor:
+    """Return the matrix of a counter-clockwise rotation, for `warp`.
+
+    Args:
+        angle: scalar float32 in radians.
+
+    Returns:
+        [2, 2] that maps (y, x).
+    """
+    cos, sin = tf.cos(angle), tf.sin(angle)
+    return tf.reshape(tf.stack([cos, -sin, sin, cos]), [2, 2])
+
+
+def shear(
+    image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, degrees: float, fill: float
+) -> Sample:
+    """Shear an image about its centre along both axes, by up to `degrees` in either direction; see `warp`.
+
+        x' = x + tan(a) y,  y' = y + tan(b) x
+
+    Args:
+        degrees: largest angle, in [0, 45).
+        fill: grey level of pixels that come from outside the image, 0..255.
+
+    Returns:
+        See the package; image float32 of the same size.
+    """
+    limit = math.radians(degrees)
+    along_x, along_y = tf.unstack(tf.tan(tf.random.stateless_uniform([2], seed, -limit, limit)))
+    matrix = tf.reshape(tf.stack([1.0, along_y, along_x, 1.0]), [2, 2])
+    return warp(image, boxes, labels, matrix, fill)
+
+
+def warp(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, matrix: tf.Tensor, fill: float) -> Sample:
+    """Map an image linearly about its centre: p -> A (p - c) + c, with c = (H, W) / 2. Its size stays.
+
+    Pixels are interpolated bilinearly. A box becomes the box around its mapped corners, clipped to the image, and is
+    dropped as in `random_crop`. An image that would lose all boxes is left as it is.
+
+    Args:
+        matrix: A, [2, 2], maps (y, x); not singular.
+        fill: grey level of pixels that come from outside the image, 0..255.
+
+    Returns:
+        See the package; image float32.
+    """
+    image = tf.cast(image, tf.float32)
+    shape = tf.shape(image)[:2]
+    middle = size_of(image) / 2
+    # The corners of a box lie at its centre +- half its sides, so the mapped corners reach |A| half away.
+    center = tf.matmul((boxes[:, :2] + boxes[:, 2:]) / 2 - middle, matrix, transpose_b=True) + middle
+    half = tf.matmul((boxes[:, 2:] - boxes[:, :2]) / 2, tf.abs(matrix), transpose_b=True)
+    cut_boxes, keep = crop_boxes(tf.concat([center - half, center + half], axis=1), tf.zeros_like(shape), shape)
+
+    def warped() -> tf.Tensor:
+        # The operator maps output to input, takes (x, y), and counts from the centre of pixel (0, 0).
+        (yy, yx), (xy, xx) = (tf.unstack(row) for row in tf.unstack(tf.linalg.inv(matrix)))
+        y, x = tf.unstack(middle - 0.5)
+        transform = tf.stack([xx, xy, x - xx * x - xy * y, yx, yy, y - yx * x - yy * y, 0.0, 0.0])
+        return tf.raw_ops.ImageProjectiveTransformV3(
+            images=image[None],
+            transforms=transform[None],
+            output_shape=shape,
+            fill_value=fill,
+            interpolation="BILINEAR",
+            fill_mode="CONSTANT",
+        )[0]
+
+    image, boxes, labels = tf.cond(
+        some_left(keep),
+        lambda: (warped(), tf.boolean_mask(cut_boxes, keep), tf.boolean_mask(labels, keep)),
+        lambda: (image, boxes, labels),
+    )
     return image, boxes, labels
 
 
