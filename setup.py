@@ -33,6 +33,7 @@ setup(
         "tfrcnn",
         "tfrcnn.cli",
         "tfrcnn.data",
+        "tfrcnn.data.augment",
         "tfrcnn.drawing",
         "tfrcnn.evaluation",
         "tfrcnn.export",

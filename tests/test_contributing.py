@@ -158,22 +158,21 @@ def first_losses(config):
     return {name: values[0] for name, values in history.items()}
 
 
-VERTICAL_FLIP = """
+TRANSPOSE = """
 
-def vertical_flip(image, boxes, labels, seed):
-    def mirrored():
-        y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-        height = _size(image)[0]
-        return tf.reverse(image, [0]), tf.stack([height - y2, x1, height - y1, x2], axis=-1)
+def transpose(image, boxes, labels, seed):
+    def swapped():
+        return tf.transpose(image, [1, 0, 2]), tf.gather(boxes, [1, 0, 3, 2], axis=1)
 
-    flip = tf.random.stateless_uniform([], seed) < 0.5
-    image, boxes = tf.cond(flip, mirrored, lambda: (image, boxes))
+    image, boxes = tf.cond(tf.random.stateless_uniform([], seed) < 0.5, swapped, lambda: (image, boxes))
     return image, boxes, labels
 """
-FLIP_LINE = """    if training.vertical_flip:
-        steps["vertical_flip"] = vertical_flip
+LAST_LINE = '        steps["color_jitter"] = partial(color_jitter, strength=training.color_jitter)\n'
+IMPORT_TRANSPOSE = "from tfrcnn.data.augment.geometry import transpose\n"
+TRANSPOSE_LINE = """    if training.transpose:
+        steps["transpose"] = transpose
 """
-USE_FLIP = """
+USE_TRANSPOSE = """
 import sys
 import numpy as np
 import tfrcnn
@@ -184,36 +183,36 @@ start = tfrcnn.preset("tiny_fpn", dataset.categories)
 counts = {False: 0, True: 0}
 changes = {"training.horizontal_flip": True, "training.batch_size": 4}
 batches = []
-for vertical_flip in (False, True):
-    preset = with_changes(start, {**changes, "training.vertical_flip": vertical_flip})
+for transpose in (False, True):
+    preset = with_changes(start, {**changes, "training.transpose": transpose})
     batches.append(tfrcnn.training_data(dataset, preset.detector.image, preset.training).batches().take(3))
 for one, other in zip(*batches):
     np.testing.assert_array_equal(other["image_index"], one["image_index"])
     for i in range(4):
-        height, width = one["image_sizes"][i].numpy().astype(int)
-        before, after = (batch["images"][i, :height, :width].numpy() for batch in (one, other))
+        size, other_size = (batch["image_sizes"][i].numpy().astype(int) for batch in (one, other))
+        before, after = (b["images"][i, :h, :w].numpy() for b, (h, w) in ((one, size), (other, other_size)))
         boxes, moved = (batch["boxes"][i].numpy() for batch in (one, other))
-        flipped = np.abs(after - before).max() > 1
-        if flipped:
-            y1, x1, y2, x2 = boxes.T
-            before, boxes = before[::-1], np.stack([height - y2, x1, height - y1, x2], 1)
+        swapped = before.shape != after.shape or np.abs(after - before).max() > 1
+        if swapped:
+            before, boxes = before.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
         np.testing.assert_allclose(after, before, atol=1e-2)
         np.testing.assert_allclose(moved, boxes, atol=1e-3)
-        counts[flipped] += 1
+        counts[swapped] += 1
 assert all(counts.values()), counts
 print("used", tfrcnn.__file__)
 """
 
 
 def test_an_augmentation_is_a_function_a_line_and_an_option(tmp_path):
-    """It flips some images upside down, boxes too; the draws of the horizontal flip stay."""
+    """It swaps the axes of some images, boxes too; the draws of the horizontal flip stay."""
     package = Path(tfrcnn.__file__).parent
     shutil.copytree(package, tmp_path / "tfrcnn", ignore=shutil.ignore_patterns("__pycache__"))
-    edit(tmp_path / "tfrcnn/config_training.py", "    color_jitter: float = 0.0\n", "    vertical_flip: bool = False\n")
-    augment = tmp_path / "tfrcnn/data/augment.py"
-    edit(augment, "    steps: dict[str, Augmentation] = {}\n", FLIP_LINE)
-    augment.write_text(augment.read_text(encoding="utf-8") + VERTICAL_FLIP, encoding="utf-8")
-    command = [sys.executable, "-P", "-c", USE_FLIP, str(write_coco(tmp_path / "data"))]
+    edit(tmp_path / "tfrcnn/config_training.py", "    color_jitter: float = 0.0\n", "    transpose: bool = False\n")
+    steps, geometry = (tmp_path / f"tfrcnn/data/augment/{name}.py" for name in ("__init__", "geometry"))
+    edit(steps, LAST_LINE, TRANSPOSE_LINE)
+    edit(steps, "from tfrcnn.data.augment.common import Augmentation, Sample\n", IMPORT_TRANSPOSE)
+    geometry.write_text(geometry.read_text(encoding="utf-8") + TRANSPOSE, encoding="utf-8")
+    command = [sys.executable, "-P", "-c", USE_TRANSPOSE, str(write_coco(tmp_path / "data"))]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

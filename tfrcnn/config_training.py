@@ -44,6 +44,16 @@ class TrainingConfig(Config):
         scale_jitter: (low, high) of a random factor of the image size.
         random_crop: probability of a random crop.
         color_jitter: strength of random brightness, contrast, saturation and hue, in [0, 1].
+        vertical_flip: turns every second image upside down, at random.
+        quarter_turns: turns an image by 0, 90, 180 or 270 degrees, at random.
+        rotation: largest angle of a random rotation, in degrees, in [0, 180].
+        shear: largest angle of a random shear along either axis, in degrees, in [0, 30].
+        blur: largest standard deviation of a random Gaussian blur, in pixels of the network's frame, in [0, 10].
+        noise: largest standard deviation of random Gaussian noise, in grey levels of 255, in [0, 255].
+        cutout: probability of erasing a random rectangle.
+        copy_paste: probability of pasting objects of another image.
+        mosaic: probability of putting the image and three others into the quarters of one.
+        mixup: probability of blending the image with another.
 
     Example:
         training = tfrcnn.preset("resnet50_fpn").training.replace(epochs=12, batch_size=8)
@@ -71,6 +81,16 @@ class TrainingConfig(Config):
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     random_crop: float = 0.0
     color_jitter: float = 0.0
+    vertical_flip: bool = False
+    quarter_turns: bool = False
+    rotation: float = 0.0
+    shear: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    cutout: float = 0.0
+    copy_paste: float = 0.0
+    mosaic: float = 0.0
+    mixup: float = 0.0
 
     def _check_ranges(self) -> None:
         self._require(self.epochs >= 1, "epochs", "at least 1")
@@ -94,8 +114,10 @@ class TrainingConfig(Config):
             fits = all(_is_factor(weight) for weight in self.class_weights.values())
             self._require(fits, "class_weights", f"category names with factors in 0 .. {MAX_CLASS_WEIGHT:,}")
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
-        self._require(0 <= self.random_crop <= 1, "random_crop", "a probability")
-        self._require(0 <= self.color_jitter <= 1, "color_jitter", "in [0, 1]")
+        for name in ("random_crop", "cutout", "copy_paste", "mosaic", "mixup"):
+            self._require(0 <= getattr(self, name) <= 1, name, "a probability")
+        for name, limit in {"color_jitter": 1, "rotation": 180, "shear": 30, "blur": 10, "noise": 255}.items():
+            self._require(0 <= getattr(self, name) <= limit, name, f"in [0, {limit}]")
         self._require_at_most(
             epochs=1_000_000,
             batch_size=100_000,

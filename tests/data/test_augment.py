@@ -1,4 +1,4 @@
-"""augment.py: rectangles are painted, augmented and found again, so that boxes are judged by pixels."""
+"""augment/: rectangles are painted, augmented and found again, so that boxes are judged by pixels."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -9,15 +9,19 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance
 
 from tfrcnn.config import ImageConfig
-from tfrcnn.data.augment import (
-    adjust_color,
-    color_jitter,
-    crop_boxes,
+from tfrcnn.data.augment.color import adjust_color, blur, color_jitter, noise
+from tfrcnn.data.augment.common import crop_boxes
+from tfrcnn.data.augment.geometry import (
     horizontal_flip,
+    quarter_turns,
     random_crop,
     resize,
+    rotation,
     scale_jitter,
+    shear,
+    vertical_flip,
 )
+from tfrcnn.data.augment.mixing import copy_paste, cutout, mixup, mosaic
 
 # A side of 40 becomes 60 and 120 long; no image here reaches max_size.
 CONFIG = ImageConfig(min_size=60, max_size=400, divisor=1)
@@ -53,16 +57,34 @@ def find(image: tf.Tensor, channel: int) -> np.ndarray:
     return np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
 
 
+BOXES = [[4.0, 6.0, 14.0, 30.0], [20.0, 50.0, 40.0, 80.0], [10.0, 33.0, 30.0, 45.0]]
+
+
+def partner(seed: tf.Tensor) -> Sample:
+    """A smaller image with two boxes, in uint8 as from a file."""
+    image, boxes, labels = sample([[2, 3, 20, 30], [10, 40, 28, 58]], height=30, width=60)
+    return tf.cast(image, tf.uint8), boxes, labels
+
+
 AUGMENTATIONS: dict[str, Callable[..., Sample]] = {
     "horizontal_flip": horizontal_flip,
     "random_crop": random_crop,
     "scale_jitter": jitter((0.3, 2.0)),
     "color_jitter": functools.partial(color_jitter, strength=0.5),
+    "vertical_flip": vertical_flip,
+    "quarter_turns": quarter_turns,
+    "rotation": functools.partial(rotation, degrees=180, fill=60.0),
+    "shear": functools.partial(shear, degrees=30, fill=60.0),
+    "blur": functools.partial(blur, sigma=1.0),
+    "noise": functools.partial(noise, sigma=10.0),
+    "cutout": functools.partial(cutout, probability=0.7, fill=60.0),
+    "copy_paste": functools.partial(copy_paste, partner=partner, config=CONFIG, probability=0.7),
+    "mosaic": functools.partial(mosaic, partner=partner, probability=0.7),
+    "mixup": functools.partial(mixup, partner=partner, config=CONFIG, probability=0.7),
 }
+MIXING = ("copy_paste", "mosaic", "mixup")  # they may add boxes to an image without any
 
 all_augmentations = pytest.mark.parametrize("name", AUGMENTATIONS)
-
-BOXES = [[4.0, 6.0, 14.0, 30.0], [20.0, 50.0, 40.0, 80.0], [10.0, 33.0, 30.0, 45.0]]
 
 
 def test_flip_sends_x_to_width_minus_x() -> None:
@@ -323,20 +345,49 @@ def test_same_seed_gives_the_same_result_and_another_another(name: str) -> None:
     assert len({image.numpy().tobytes() for image, _, _ in first}) > 1
 
 
+@functools.cache
+def drawn(name: str) -> list[tuple[int, tf.Tensor, Sample]]:
+    """Results in tf.data for 20 seeds: of three boxes, of one, of none, and of one of 3 x 3 in a corner."""
+    image, _, _ = sample(BOXES)
+    choices = tf.constant([*BOXES, [0.0, 0.0, 3.0, 3.0]])
+    ends = tf.constant([[0, 3], [0, 1], [0, 0], [3, 4]])
+    cases = [(case, seed) for case in range(4) for seed in seeds(20)]
+
+    def result(case: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Sample]:
+        start, end = tf.unstack(ends[case])
+        return case, seed, AUGMENTATIONS[name](image, choices[start:end], tf.range(end - start), seed)
+
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*cases)))).map(result)
+    _, _, (image_spec, boxes_spec, labels_spec) = dataset.element_spec
+    assert (image_spec.shape.rank, boxes_spec.shape.rank, labels_spec.shape.rank) == (3, 2, 1)
+    return list(dataset)
+
+
 @all_augmentations
 @pytest.mark.parametrize("boxes", [BOXES, BOXES[:1], []], ids=["three boxes", "one box", "no box"])
 def test_inside_tf_data_equals_eager(name: str, boxes: list[list[float]]) -> None:
-    augment = AUGMENTATIONS[name]
-    original = sample(boxes)
-    dataset = tf.data.Dataset.from_tensor_slices(seeds(3)).map(lambda seed: augment(*original, seed))
-    image_spec, boxes_spec, labels_spec = dataset.element_spec
-    assert (image_spec.shape.rank, boxes_spec.shape.rank, labels_spec.shape.rank) == (3, 2, 1)
-    for seed, results in zip(seeds(3), dataset):
-        expected = augment(*original, seed)
-        assert (len(expected[1]) > 0) == (len(boxes) > 0)
+    image, _, _ = sample(BOXES)
+    original = (image, tf.reshape(tf.constant(boxes), [-1, 4]), tf.range(len(boxes)))
+    case = {3: 0, 1: 1, 0: 2}[len(boxes)]
+    for _, seed, results in [row for row in drawn(name) if row[0] == case][:3]:
+        expected = AUGMENTATIONS[name](*original, seed)
+        assert (len(expected[1]) > 0) == (len(boxes) > 0) or name in MIXING
         np.testing.assert_allclose(results[0], expected[0], atol=1e-3)
         np.testing.assert_array_equal(results[1], expected[1])
         np.testing.assert_array_equal(results[2], expected[2])
+
+
+@all_augmentations
+def test_boxes_stay_inside_and_one_is_left(name: str) -> None:
+    """Also where a draw would lose the only box, of 3 x 3 in a corner."""
+    for case, _, (image, boxes, labels) in drawn(name):
+        height, width = image.shape[:2]
+        assert len(boxes) == len(labels)
+        assert (len(boxes) > 0) == (case != 2) or name in MIXING
+        assert (boxes.numpy() >= 0).all()
+        assert (boxes.numpy() <= [height, width, height, width]).all()
+        assert (boxes[:, 2:].numpy() > boxes[:, :2].numpy()).all()
+        assert 0 <= image.numpy().min() <= image.numpy().max() <= 255.001
 
 
 @all_augmentations

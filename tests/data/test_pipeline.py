@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from tfrcnn.config import Category, ImageConfig, TrainingConfig
-from tfrcnn.data.augment import Augmentation, Sample, augmentations
+from tfrcnn.data.augment import augmentations
+from tfrcnn.data.augment.common import Augmentation, Sample
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.image_source import Pixels, image_errors
@@ -24,6 +25,26 @@ from tfrcnn.images import resize
 CONFIG = ImageConfig(min_size=60, max_size=120, divisor=32)
 PLAIN = TrainingConfig(batch_size=1, horizontal_flip=False)
 AUGMENTED = TrainingConfig(batch_size=2, seed=3, scale_jitter=(0.5, 2.0), random_crop=0.5, color_jitter=0.4)
+# Every augmentation, and its value when it is off.
+OFF = {
+    "horizontal_flip": False,
+    "vertical_flip": False,
+    "quarter_turns": False,
+    "random_crop": 0.0,
+    "scale_jitter": (1.0, 1.0),
+    "mosaic": 0.0,
+    "rotation": 0.0,
+    "shear": 0.0,
+    "copy_paste": 0.0,
+    "mixup": 0.0,
+    "color_jitter": 0.0,
+    "blur": 0.0,
+    "noise": 0.0,
+    "cutout": 0.0,
+}
+ALL = AUGMENTED.replace(
+    **{name: {bool: True, float: 0.5}[type(off)] for name, off in OFF.items() if name != "scale_jitter"}
+)
 
 Batch = dict[str, np.ndarray]
 
@@ -193,6 +214,55 @@ def test_a_new_augmentation_changes_no_draw_of_the_others(mixed: Dataset, monkey
     monkeypatch.setattr("tfrcnn.data.pipeline.augmentations", with_one_more)
     assert_same(take(training_data(mixed, CONFIG, AUGMENTED), 6), expected)
     assert len(drawn) == 2
+
+
+def test_the_new_augmentations_are_off_by_default(mixed: Dataset) -> None:
+    default = TrainingConfig()
+    steps = augmentations(default.replace(horizontal_flip=False), CONFIG, Pixels(mixed), 7)
+    assert list(steps) == ["resize"]
+    steps = augmentations(AUGMENTED, CONFIG, Pixels(mixed), 7)
+    assert list(steps) == ["horizontal_flip", "random_crop", "scale_jitter", "color_jitter"]
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_turning_one_augmentation_off_changes_no_draw_of_the_others(mixed: Dataset, name: str) -> None:
+    indices, step = tf.constant([3, 1]), tf.constant(5, tf.int64)
+    _, seeds = training_data(mixed, CONFIG, ALL)._seeded(indices, step)
+    assert len({seed.numpy().tobytes() for seed in seeds.values()}) == len(OFF)  # each has a stream of its own
+    _, others = training_data(mixed, CONFIG, ALL.replace(**{name: OFF[name]}))._seeded(indices, step)
+    assert set(seeds) - set(others) == {name}
+    for other in set(others) - {"resize"}:
+        np.testing.assert_array_equal(others[other], seeds[other])
+
+
+MIXED = PLAIN.replace(batch_size=2, vertical_flip=True, mosaic=0.5, copy_paste=0.5, mixup=0.5)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [pytest.param(MIXED, id="mixing"), pytest.param(ALL, id="all", marks=pytest.mark.slow)],
+)
+def test_augmented_batches_resume_exactly_and_keep_boxes_inside(mixed: Dataset, training: TrainingConfig) -> None:
+    """Also the partners of mosaic, mixup and copy-paste, which are drawn from all images."""
+    batches = take(training_data(mixed, CONFIG, training), 6)
+    assert_same(take(training_data(mixed, CONFIG, training), 2, 4), batches[4:])
+    for batch in batches:
+        for boxes, labels, (height, width) in zip(batch["boxes"], batch["labels"], batch["image_sizes"]):
+            kept = boxes[labels >= 0]
+            assert (kept >= 0).all()
+            assert (kept <= [height, width, height, width]).all()
+            assert (kept[:, 2:] > kept[:, :2]).all()
+    assert max(batch["labels"].shape[1] for batch in batches) > 2
+
+
+def test_partners_bring_no_crowd_or_difficult_boxes(tmp_path: Path) -> None:
+    boxes = [[0, 0, 20, 30], [20, 30, 40, 60], [0, 50, 20, 80]]
+    images = [example(tmp_path, f"{i}.png", (40, 80), boxes, crowd=[0], difficult=[2]) for i in range(3)]
+    for name in ("copy_paste", "mixup", "mosaic"):
+        data = training_data(dataset(*images), CONFIG, PLAIN.replace(**{name: 1.0}))
+        labels = np.concatenate([batch["labels"].ravel() for batch in take(data, 6)])
+        assert set(labels) == {1}
+        assert len(labels) > 6
 
 
 @pytest.mark.parametrize("start_step", [1, 3, 7])

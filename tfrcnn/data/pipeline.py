@@ -19,7 +19,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
-from tfrcnn.data.augment import augmentations, resize
+from tfrcnn.data.augment import augmentations
+from tfrcnn.data.augment.common import Sample
+from tfrcnn.data.augment.geometry import resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
@@ -76,9 +78,9 @@ class TrainingData:
         self._widths = np.array([example.width for example in dataset.examples])
         self._image = image
         self._training = training
-        self._augmentations = augmentations(training, image)
         self._pixels = CachedPixels(dataset) if cache else Pixels(dataset)
         self._targets = _Targets(dataset)
+        self._augmentations = augmentations(training, image, self._sample, len(dataset))
 
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """Return the batches of steps start_step, start_step + 1, ... without end.
@@ -108,7 +110,10 @@ class TrainingData:
         return batches.prefetch(_PREFETCH).with_options(repeatable())
 
     def files_of_step(self, step: int) -> list[Path]:
-        """Return the B image files of one step, in batch order: the images to look at if its loss is NaN."""
+        """Return the B image files of one step, in batch order: the images to look at if its loss is NaN.
+
+        Images that mosaic, mixup and copy_paste mix in are not listed.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         return [self._paths[index] for index in self._epoch_batches(epoch)[position]]
 
@@ -137,10 +142,14 @@ class TrainingData:
         }
         return indices, seeds
 
+    def _sample(self, index: tf.Tensor) -> Sample:
+        """Read the image and targets at a position of the data set."""
+        return (self._pixels(index), *self._targets(index))
+
     # no Python branch here is over a tensor, so nothing has to be converted
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def _example(self, index: tf.Tensor, seeds: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        sample = (self._pixels(index), *self._targets(index))
+        sample = self._sample(index)
         for name, augment in self._augmentations.items():
             sample = augment(*sample, seeds[name])
         image, boxes, labels = sample
