@@ -29,9 +29,13 @@ def train(
     proposals: opt.Proposals = None,
     epochs: opt.Epochs = None,
     batch_size: opt.BatchSize = None,
+    accumulation_steps: opt.AccumulationSteps = None,
     learning_rate: opt.LearningRate = None,
+    freeze: opt.Freeze = None,
+    patience: opt.Patience = None,
     mixed_precision: opt.MixedPrecision = None,
     ema: opt.Ema = None,
+    swa: opt.Swa = None,
     metric: opt.Metric = None,
     max_detections: opt.MaxDetections = None,
     score_threshold: opt.ScoreThreshold = None,
@@ -73,9 +77,13 @@ def train(
         "scheme": scheme,
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulation_steps": accumulation_steps,
         "learning_rate": learning_rate,
+        "frozen_stages": freeze,
+        "patience": patience,
         "precision": "mixed" if mixed_precision else None,
         "ema": ema or None,
+        "swa": swa,
         "seed": seed,
     }
     changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
@@ -99,7 +107,7 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: b
             if name not in fields:
                 raise InputError(f"--{name} DATA is needed, unless a run is resumed")
         recipe = Recipe(**fields, changes=changes)
-    was_complete = resume and is_complete(out, changes.get("training.epochs"))
+    was_complete = resume and is_complete(out, changes.get("training.epochs"), changes.get("training.patience", "same"))
     try:
         run = recipe.run(out, resume, cache)
     except KeyboardInterrupt:

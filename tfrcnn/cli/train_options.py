@@ -84,6 +84,35 @@ LearningRate = Annotated[
         help="For 16 images per step; the run takes X * batch size / 16. Default: the preset's.",
     ),
 ]
+AccumulationSteps = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Steps whose gradients are averaged for one update, for batches that the memory cannot take: the update "
+        "is that of N * batch size images. Default: 1.",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Stop after N epochs without a better validation score. May change with --resume. Default: never.",
+    ),
+]
+Freeze = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Stages of the backbone, from its input, that are not trained. Default: the preset's."
+    ),
+]
+Swa = Annotated[
+    float | None,
+    typer.Option(
+        metavar="X",
+        help="Evaluate and keep the mean of the weights over the run's last part, which begins at this fraction of "
+        "it, for example 0.75 (stochastic weight averaging). Default: no such mean.",
+    ),
+]
 MixedPrecision = Annotated[
     bool | None,
     typer.Option(
