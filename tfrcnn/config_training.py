@@ -22,19 +22,28 @@ class TrainingConfig(Config):
         scheme: which losses are minimised when, see `tfrcnn.training.schemes`.
         epochs: times that the RPN's losses see the data, and that the head's losses do, over all steps of the scheme.
         batch_size: images per step.
-        learning_rate: for 16 images per step; it is scaled by batch_size / 16 (Goyal et al., arXiv 1706.02677).
+        accumulation_steps: steps whose mean gradient makes one update of the weights. The update is that of a batch of
+            batch_size * accumulation_steps images, apart from batch norms that are trained: they see one step's images.
+        learning_rate: for 16 images per update; it is scaled by batch_size * accumulation_steps / 16 (Goyal et al.,
+            arXiv 1706.02677).
         bias_learning_rate_scale: biases learn at this multiple of the learning rate.
+        backbone_learning_rate_scale: the backbone learns at this multiple of the learning rate, for example 0.1.
         momentum: of SGD, in [0, 1).
         weight_decay: of convolution and dense kernels.
         schedule: "step" multiplies the rate by 0.1 at each milestone; "cosine" lets it fall to zero.
         milestones: fractions of the run, in (0, 1).
-        warmup_steps: steps over which the rate rises linearly; at most a quarter of the run.
+        warmup_steps: updates over which the rate rises linearly; at most a quarter of the run.
         gradient_clip_norm: upper limit of the gradients' global norm; None does not clip.
         frozen_stages: stages of the backbone that are not trained, counted from its input.
         freeze_batch_norm: keeps the backbone's batch norms at their loaded statistics.
         ema: decay of the averaged weights that are evaluated and saved, in (0, 1); None keeps no average.
         class_weights: factors of the classifier's loss by category name (or "background"), for example {"cell": 2.0};
             "balanced" weighs each class by the inverse of its number of training boxes; None is 1 for all.
+        swa: fraction of the run, in [0, 1), after which the evaluated and saved weights are the mean of the weights
+            after every later update (stochastic weight averaging, Izmailov et al., arXiv 1803.05407). None does not
+            average so. With `ema` too, the weights before that point are those of `ema`.
+        patience: epochs in a row without a better validation score after which training stops; None never stops early.
+            Epochs before the first score above 0 do not count. Each step of a scheme stops by itself.
         precision: Keras dtype policy of the network; boxes are float32 always.
         seed: of order, augmentation and sampling, in 0 .. 2**30 - 1.
         repeat_factor_threshold: images with a category that is on a smaller fraction of the images come more often: a
@@ -62,8 +71,10 @@ class TrainingConfig(Config):
     scheme: Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"] = "joint"
     epochs: int = 12
     batch_size: int = 2
+    accumulation_steps: int = 1
     learning_rate: float = 0.02
     bias_learning_rate_scale: float = 1.0
+    backbone_learning_rate_scale: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 1e-4
     schedule: Literal["step", "cosine"] = "step"
@@ -74,6 +85,8 @@ class TrainingConfig(Config):
     freeze_batch_norm: bool = True
     ema: float | None = None
     class_weights: dict[str, float] | Literal["balanced"] | None = None
+    swa: float | None = None
+    patience: int | None = None
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     seed: int = 0
     repeat_factor_threshold: float = 0.0
@@ -98,8 +111,10 @@ class TrainingConfig(Config):
         self._require(
             math.isfinite(self.learning_rate) and self.learning_rate > 0, "learning_rate", "a positive number"
         )
-        scale = self.bias_learning_rate_scale
-        self._require(math.isfinite(scale) and scale >= 0, "bias_learning_rate_scale", "a number of at least 0")
+        self._require(self.accumulation_steps >= 1, "accumulation_steps", "at least 1")
+        for name in ("bias_learning_rate_scale", "backbone_learning_rate_scale"):
+            scale = getattr(self, name)
+            self._require(math.isfinite(scale) and scale >= 0, name, "a number of at least 0")
         self._require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
         self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         self._require(self.warmup_steps >= 0, "warmup_steps", "at least 0")
@@ -113,6 +128,8 @@ class TrainingConfig(Config):
         if isinstance(self.class_weights, dict):
             fits = all(_is_factor(weight) for weight in self.class_weights.values())
             self._require(fits, "class_weights", f"category names with factors in 0 .. {MAX_CLASS_WEIGHT:,}")
+        self._require(self.swa is None or 0 <= self.swa < 1, "swa", "None or in [0, 1)")
+        self._require(self.patience is None or self.patience >= 1, "patience", "None or at least 1")
         self._require(0 < self.scale_jitter[0] <= self.scale_jitter[1], "scale_jitter", "0 < low <= high")
         for name in ("random_crop", "cutout", "copy_paste", "mosaic", "mixup"):
             self._require(0 <= getattr(self, name) <= 1, name, "a probability")
@@ -121,13 +138,16 @@ class TrainingConfig(Config):
         self._require_at_most(
             epochs=1_000_000,
             batch_size=100_000,
+            accumulation_steps=100_000,
             learning_rate=1e6,
             bias_learning_rate_scale=1e6,
+            backbone_learning_rate_scale=1e6,
             weight_decay=1e6,
             milestones=1,
             warmup_steps=10**9,
             gradient_clip_norm=1e9,
             frozen_stages=1000,
+            patience=1_000_000,
             scale_jitter=100,
         )
 

@@ -116,3 +116,75 @@ def test_the_rate_is_scaled_by_the_batch_and_a_short_run_warms_up_for_a_quarter(
     assert not optimizer.use_ema
     assert make_optimizer(training.replace(ema=0.9), 10).use_ema
     assert make_optimizer(training.replace(bias_learning_rate_scale=2.0), 10).bias_learning_rate_scale == 2.0
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_accumulated_gradients_make_the_updates_of_their_means(ema):
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(size=(6, 4, 3)).astype(np.float32)
+    training = TrainingConfig(
+        epochs=1, batch_size=4, warmup_steps=2, milestones=(0.5,), gradient_clip_norm=1.0, ema=ema, learning_rate=1.0
+    )
+    results = []
+    for steps, values in ((2, gradients), (1, gradients.reshape(3, 2, 4, 3).mean(1))):
+        kernel = keras.Variable(np.ones((4, 3), np.float32), name="kernel")
+        # each step of the reference has twice the images
+        config = training.replace(accumulation_steps=steps, batch_size=training.batch_size // steps)
+        sgd = make_optimizer(config, len(values))
+        sgd.build([kernel])
+        step = tf.function(sgd.apply)
+        for value in values:
+            step([tf.constant(value)])
+        assert int(sgd.iterations) == 3
+        averages = sgd._model_variables_moving_average if ema else []
+        results.append([kernel.numpy(), *(average.numpy() for average in averages)])
+    assert np.abs(results[0][0] - 1).max() > 0.1
+    np.testing.assert_allclose(*results, rtol=1e-6, atol=1e-7)
+
+
+def test_a_step_between_updates_changes_no_weight():
+    kernel = keras.Variable([[1.0]])
+    sgd = SGD(1.0, gradient_accumulation_steps=2, use_ema=True, ema_momentum=0.5)
+    sgd.build([kernel])
+    average = sgd._model_variables_moving_average[0]
+    values = []
+    for _ in range(4):
+        sgd.apply([tf.constant([[0.25]])], [kernel])
+        values.append((kernel.numpy().item(), average.numpy().item()))
+    assert values[1] == values[2] == (0.75, 0.75)
+    assert values[0][0] == 1.0
+    assert values[3][0] == 0.5
+
+
+def test_the_backbone_learns_at_its_own_multiple_of_the_rate():
+    variables = [keras.Variable([[1.0]], name="kernel") for _ in range(2)]
+    sgd = SGD(0.1, momentum=0.5, backbone_learning_rate_scale=0.1)
+    sgd.set_backbone(variables[:1])
+    for _ in range(2):
+        sgd.apply([tf.constant([[1.0]])] * 2, variables)
+    # v: -0.1, then -0.15; a tenth of that for the backbone
+    np.testing.assert_allclose([v.numpy().item() for v in variables], [0.975, 0.75], rtol=1e-6)
+    assert SGD.from_config(sgd.get_config()).backbone_learning_rate_scale == 0.1
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_stochastic_weight_averaging_keeps_the_mean_of_the_weights_after_each_later_update(ema):
+    kernel = keras.Variable([[1.0]])
+    training = TrainingConfig(epochs=1, swa=0.5, ema=ema, warmup_steps=0, milestones=(), momentum=0.0, weight_decay=0.0)
+    sgd = make_optimizer(training.replace(learning_rate=8.0), 6)  # 1 for two images per step
+    sgd.build([kernel])
+    weights = []
+    for i in range(6):
+        assert sgd.is_averaging == (i > 3)
+        sgd.apply([tf.constant([[float(i)]])], [kernel])
+        weights.append(kernel.numpy().item())
+    assert len(set(weights)) == 6
+    sgd.swap_averages()
+    np.testing.assert_allclose(kernel.numpy().item(), np.mean(weights[3:]), rtol=1e-6)
+
+
+def test_the_rate_and_the_schedule_count_updates_not_steps():
+    training = TrainingConfig(epochs=2, batch_size=2, accumulation_steps=4, learning_rate=0.02, milestones=(0.5,))
+    sgd = make_optimizer(training.replace(warmup_steps=0), steps_per_epoch=8)
+    rates = [float(sgd._learning_rate(update)) for update in range(4)]
+    np.testing.assert_allclose(rates, [0.01, 0.01, 0.001, 0.001], rtol=1e-5)

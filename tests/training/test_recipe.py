@@ -243,6 +243,40 @@ class TestRandomWeights:
         assert {"Conv1", "bn_Conv1"} <= names
 
 
+class TestFaultsOfRecipes:
+    def test_the_recipe_of_a_run_takes_another_model(self, tmp_path: Path) -> None:
+        before = resolved(model="tiny_fpn", image_size=64, changes={"training.epochs": 3})
+        recipe = Recipe.of_run(begun(tmp_path / "run", before)).replace(model="resnet50_fpn").resolved()
+        assert recipe.detector == preset("resnet50_fpn").detector
+        assert recipe.training == before.training
+        with pytest.raises(InputError, match=r"other settings: options\.model was 'tiny_fpn', is 'resnet50_fpn'"):
+            recipe.run(tmp_path / "run", resume=True, log=lambda _: None)
+
+    def test_wrong_settings_do_not_hide_the_validation_images(self, tmp_path: Path) -> None:
+        data = {name: write_coco(tmp_path / "images", name) for name in ("train", "val")}
+        for path in data.values():
+            Path(path).rename(tmp_path / Path(path).name)
+        data = {name: str(tmp_path / f"{name}.json") for name in data}
+        recipe = Recipe(**data, images=str(tmp_path / "images"), model="nothing")
+        (tmp_path / "images").rename(tmp_path / "pictures")
+        with pytest.raises(InputError) as error:
+            recipe.replace(images=str(tmp_path / "pictures")).check(log=lambda _: None)
+        assert "nothing" in str(error.value)
+        assert "refused" not in str(error.value)
+
+    def test_data_with_nothing_to_learn_from_are_refused_before_training(
+        self, data: dict[str, str], tmp_path: Path
+    ) -> None:
+        content = json.loads(Path(data["train"]).read_text())
+        for annotation in content["annotations"]:
+            annotation["iscrowd"] = 1
+        Path(data["train"]).write_text(json.dumps(content))
+        recipe = Recipe(**data, model="tiny_fpn", image_size=64)
+        with pytest.raises(InputError, match="expected a box to learn from, found 0 difficult boxes and 8 crowds"):
+            recipe.run(tmp_path / "run", log=lambda _: None)
+        assert not (tmp_path / "run").exists()
+
+
 class TestWhatARunStartsFrom:
     @pytest.fixture
     def imported(self, tmp_path: Path) -> str:
@@ -412,7 +446,7 @@ class TestResuming:
 
     def test_a_run_of_release_0_1_is_refused_and_says_what_it_is_good_for(self, tmp_path: Path) -> None:
         (tmp_path / SETUP).write_text('{"training": {}, "metric": "coco", "options": {}}', encoding="utf-8")
-        with pytest.raises(InputError, match=r"written by tfrcnn 0\.1, whose runs cannot be resumed.*--init"):
+        with pytest.raises(InputError, match=r"written by tfrcnn 0\.1, whose runs cannot be resumed.*init="):
             Recipe.of_run(tmp_path)
 
     def test_a_run_that_python_started_without_a_recipe_is_not_resumed_by_one(self, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_no_run_is_loaded_where_there_is_none(tmp_path):
 
 
 def test_a_used_folder_is_refused_without_resume(finished, data):
-    with pytest.raises(InputError, match="exists and is not an empty folder: choose another, or --resume"):
+    with pytest.raises(InputError, match="is not an empty folder: choose another, or resume=True for the run in it"):
         train(fresh_detector(), *data, finished.folder, settings())
 
 

@@ -7,6 +7,7 @@ file is not judged; 130 interrupted; 141 the reader of the output has gone.
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Annotated, Any
 
@@ -98,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
             command = error.ctx.command_path if error.ctx else "tfrcnn"
             return _report(f"{error.format_message()} (see {command} --help)")
         except InputError as error:
-            return _report(str(error))
+            return _report(_with_flags(str(error)))
         except (KeyboardInterrupt, typer.Abort):
             return 130
         except ReaderGoneError:
@@ -109,6 +110,11 @@ def main(arguments: list[str] | None = None) -> int:
             if fault is None:
                 raise
             return _report(fault)
+
+
+def _with_flags(message: str) -> str:
+    """Write the arguments of Python in a message of the library as the flags of a command."""
+    return re.sub(r"\binit=", "--init ", re.sub(r"\bresume=True\b", "--resume", message))
 
 
 def _report(message: str) -> int:

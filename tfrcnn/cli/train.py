@@ -5,161 +5,44 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from tfrcnn.cli.options import (
-    DATA_HELP,
-    DEFAULT_EMA,
-    DEFAULT_MODEL,
-    IMAGES_HELP,
-    PRESETS,
-    ImageSize,
-    Metric,
-    Scheme,
-)
+from tfrcnn.cli import train_options as opt
 from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.cli.startup import load_tensorflow
-from tfrcnn.config_training import MAX_SEED
 from tfrcnn.errors import InputError
 
 
 def train(
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume.")],
-    train: Annotated[
-        str | None, typer.Option(metavar="DATA", help=f"Data to learn from: {DATA_HELP}. Needed unless --resume.")
-    ] = None,
-    val: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA|FRACTION",
-            help="Data to choose the best epoch by; classes are matched by name. Or a part of --train to split off for "
-            "it, for example 0.2: by image, with the rare classes on both sides, recorded in RUN/split.json. Default: "
-            "none; the newest weights are kept.",
-        ),
-    ] = None,
-    images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
-    val_images: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of the --val images. Default: as --images.")
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET",
-            help=f"{', '.join(PRESETS)}, or a preset of your own, FILE.json. Default: {DEFAULT_MODEL}.",
-        ),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN|NAME",
-            help="Start from the detector in this folder (of tfrcnn train or import-weights), instead of --model and "
-            "--backbone-weights. All is kept except the outputs for categories that it does not know by name. Or a "
-            "published name, for example coco-resnet50, which is downloaded once; import-weights --list shows all.",
-        ),
-    ] = None,
-    backbone_weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="imagenet|none|FILE|NAME",
-            help="Weights that the backbone starts from: imagenet (Keras downloads them once), none (random, nothing "
-            "frozen), or a file. The file is made by keras.applications.NAME(include_top=False).save_weights (for "
-            "vgg16 also with include_top=True: the box head then starts from its fc1 and fc2), or is torchvision's "
-            "classifier for the presets fasterrcnn_... A NAME of import-weights --list, for example imagenet-resnet50, "
-            "is downloaded once. Default: imagenet; none for tiny_fpn.",
-        ),
-    ] = None,
-    image_size: ImageSize = None,
-    scheme: Annotated[
-        Scheme | None,
-        typer.Option(
-            help="How RPN and Fast R-CNN are trained (section 3.2 of the paper). joint: both at once. alternating: the "
-            "four steps. rpn-only: proposals alone. fast-rcnn-only: on the proposals of --proposals. unshared: two "
-            "networks, the first two of the four steps. Default: joint.",
-        ),
-    ] = None,
-    proposals: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="For --scheme fast-rcnn-only: the detector in this folder proposes, in training and afterwards, and "
-            "is not changed. Its network replaces --model.",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Times through the data for the RPN and for Fast R-CNN, both at once in joint training; each of the "
-            "four steps takes half of them. With --resume: the new number of a run that is extended or cut short. "
-            "Default: the preset's.",
-        ),
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", help="Images per step. Default: the preset's.")] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="For 16 images per step; the run takes X * batch size / 16. Default: the preset's.",
-        ),
-    ] = None,
-    mixed_precision: Annotated[
-        bool | None,
-        typer.Option(
-            "--mixed-precision",
-            help="Compute the network in 16 bits (mixed_float16 on a GPU, else mixed_bfloat16), boxes in 32.",
-        ),
-    ] = None,
-    ema: Annotated[
-        bool | None,
-        typer.Option(
-            help=f"Evaluate and keep moving averages of the weights (decay {DEFAULT_EMA}). Default: the preset's."
-        ),
-    ] = None,
-    metric: Annotated[
-        Metric | None,
-        typer.Option(help="Metric after every epoch; its first number chooses the best. Default: coco."),
-    ] = None,
-    max_detections: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            help="Detections that the detector keeps per image, for images of more than 100 objects. Short for --set "
-            "detector.detections.max_detections=N.",
-        ),
-    ] = None,
-    score_threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="X",
-            help="Score in [0, 1) that the detector's detections exceed. Short for --set "
-            "detector.detections.score_threshold=X.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of order, augmentation and sampling. Default: 0."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="FIELD=VALUE",
-            help="Change any field of TrainingConfig or DetectorConfig, for example training.horizontal_flip=false, "
-            "training.milestones=[0.5,0.8] or detector.rpn.match.foreground_iou=0.6. VALUE is JSON, or else text. "
-            "Repeat it for more fields.",
-        ),
-    ] = None,
-    cache: Annotated[bool, typer.Option("--cache", help="Keep the decoded training images in memory.")] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Continue the run in RUN from its last complete epoch, as if it had never stopped. It remembers its "
-            "options: --out is enough. --train, --val and --images say where data are that have moved.",
-        ),
-    ] = False,
+    out: opt.Out,
+    train: opt.Train = None,
+    val: opt.Val = None,
+    images: opt.Images = None,
+    val_images: opt.ValImages = None,
+    model: opt.Model = None,
+    init: opt.Init = None,
+    backbone_weights: opt.BackboneWeights = None,
+    image_size: opt.ImageSize = None,
+    scheme: opt.Scheme = None,
+    proposals: opt.Proposals = None,
+    epochs: opt.Epochs = None,
+    batch_size: opt.BatchSize = None,
+    accumulation_steps: opt.AccumulationSteps = None,
+    learning_rate: opt.LearningRate = None,
+    freeze: opt.Freeze = None,
+    patience: opt.Patience = None,
+    mixed_precision: opt.MixedPrecision = None,
+    ema: opt.Ema = None,
+    swa: opt.Swa = None,
+    metric: opt.Metric = None,
+    max_detections: opt.MaxDetections = None,
+    score_threshold: opt.ScoreThreshold = None,
+    seed: opt.Seed = None,
+    settings: opt.Settings = None,
+    cache: opt.Cache = False,
+    resume: opt.Resume = False,
 ) -> None:
     """Train a detector on your boxes, measure it after every epoch, and keep the best.
 
@@ -195,9 +78,13 @@ def train(
         "scheme": scheme,
         "epochs": epochs,
         "batch_size": batch_size,
+        "accumulation_steps": accumulation_steps,
         "learning_rate": learning_rate,
+        "frozen_stages": freeze,
+        "patience": patience,
         "precision": "mixed" if mixed_precision else None,
         "ema": ema or None,
+        "swa": swa,
         "seed": seed,
     }
     changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
@@ -220,7 +107,7 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: b
         if "train" not in fields:
             raise InputError("--train DATA is needed, unless a run is resumed")
         recipe = Recipe(**fields, changes=changes)
-    was_complete = resume and is_complete(out, changes.get("training.epochs"))
+    was_complete = resume and is_complete(out, changes.get("training.epochs"), changes.get("training.patience", "same"))
     try:
         run = recipe.run(out, resume, cache)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
 from tfrcnn.locks import FolderLock
 from tfrcnn.models import save_detector
+from tfrcnn.training.averages import Batches, averaged_weights
 from tfrcnn.training.folder import STATE
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Judgement, Measure
@@ -38,10 +39,12 @@ class EndOfEpoch(keras.callbacks.Callback):
 
     In the run folder: `config.json` with weights is the best detector by the measure's first number, `last/` the
     newest. `history.csv` has one row per epoch. A phase before the last of its scheme writes only its newest detector,
-    which the next phase starts from, to the folder of its name.
+    which the next phase starts from, to the folder of its name. Training stops after `patience` epochs without a better
+    score; the count follows from the history, so a resumed run stops in the same epoch.
     """
 
     model: TrainingModel
+    stalled = 0
 
     def __init__(
         self,
@@ -50,6 +53,8 @@ class EndOfEpoch(keras.callbacks.Callback):
         measure: Measure | None,
         history: list[dict[str, Any]],
         extra: dict[str, Any],
+        batches: Batches | None = None,
+        patience: int | None = None,
     ) -> None:
         """
         Args:
@@ -58,10 +63,12 @@ class EndOfEpoch(keras.callbacks.Callback):
             measure: how an epoch is judged; None keeps the newest detector as the best.
             history: rows of earlier epochs, of all phases, extended in place.
             extra: JSON values written into the saved `config.json`.
+            batches: returns the batches of an epoch, see `averaged_weights`.
+            patience: epochs without a better score after which training stops; None never stops early.
         """
         super().__init__()
         self.lock, self.out, self.phase, self.measure = lock, lock.folder, phase, measure
-        self.history, self.extra = history, extra
+        self.history, self.extra, self.batches, self.patience = history, extra, batches, patience
         self.steps_before = max((r["step"] for r in history if r.get("phase", 1) < phase.number), default=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -74,27 +81,26 @@ class EndOfEpoch(keras.callbacks.Callback):
         row["epoch"] = epoch + 1
         row["step"] = self.steps_before + int(self.model.optimizer.iterations.numpy())
         row.update({key: float(value) for key, value in logs.items()})
-        if optimizer.use_ema:
-            optimizer.swap_averages()
-        try:
+        with averaged_weights(self.model, optimizer, self.batches):
             judgement = self.measure(self.model) if self.measure else None
             if judgement:
                 scores = {f"val_{key}": value for key, value in judgement.scores.items()}
                 row.update(scores)
                 logs.update({key: value for key, value in scores.items() if value is not None})
             self._save_detectors(row, judgement)
-        finally:
-            if optimizer.use_ema:
-                optimizer.swap_averages()
         self.history.append(row)
+        self.stalled = self._stalled_epochs(judgement) if judgement else 0
         write_history(self.out / "history.csv", self.history)
         self.epoch = epoch + 1
         self.save()
+        if self.patience is not None and self.stalled >= self.patience:
+            self.model.stop_training = True
 
     def save(self, **more: Any) -> None:
         """Write the state to resume from, with more JSON values."""
         self.saved_rate = float(inner_sgd(self.model.optimizer).learning_rate)
-        meta = {"phase": self.phase.number, "epoch": self.epoch, "history": self.history, **more}
+        counts = {"phase": self.phase.number, "epoch": self.epoch, "stalled": self.stalled}
+        meta = {**counts, "history": self.history, **more}
         save_state(self.out / STATE, self.model, meta)
 
     def _save_detectors(self, row: dict[str, Any], judgement: Judgement | None) -> None:
@@ -105,18 +111,28 @@ class EndOfEpoch(keras.callbacks.Callback):
             extra["validation"] = judgement.scores
         detector = self.model.detector
         save_detector(detector, self.out / ("last" if self.phase.is_last else self.phase.name), extra)
-        if self.phase.is_last and (judgement is None or self._is_best(row, judgement)):
+        if self.phase.is_last and (judgement is None or self._is_best([*self.history, row], judgement)):
             save_detector(detector, self.out, extra)
             if judgement and judgement.report:
                 write_json(self.out / "evaluation.json", judgement.report)
 
-    def _is_best(self, row: dict[str, Any], judgement: Judgement) -> bool:
-        """Return whether no earlier epoch was better. Undefined scores (no ground truth) are equal to each other."""
+    def _is_best(self, history: list[dict[str, Any]], judgement: Judgement) -> bool:
+        """Return whether no earlier epoch was better than the last."""
+        ranks = self._ranks(history, judgement)
+        return ranks[-1] >= max(ranks)
+
+    def _stalled_epochs(self, judgement: Judgement) -> int:
+        """Count the last epochs in a row that did not raise the best score; 0 until a score is above 0."""
+        ranks = self._ranks(self.history, judgement)
+        has_begun = judgement.lower_is_better or max(ranks) > 0.0
+        return len(ranks) - 1 - ranks.index(max(ranks)) if has_begun else 0
+
+    def _ranks(self, history: list[dict[str, Any]], judgement: Judgement) -> list[float]:
+        """List the scores of this phase's epochs, the highest the best; undefined ones (no ground truth) are lowest."""
         sign = -1.0 if judgement.lower_is_better else 1.0
         key = f"val_{next(iter(judgement.scores))}"
-        scores = [r.get(key) for r in [*self.history, row] if r.get("phase") == row.get("phase")]
-        ranks = [-math.inf if score is None else sign * score for score in scores]
-        return ranks[-1] >= max(ranks)
+        scores = [row.get(key) for row in history if row.get("phase", 1) == self.phase.number]
+        return [-math.inf if score is None else sign * score for score in scores]
 
 
 class StopOnNaN(keras.callbacks.Callback):

@@ -7,7 +7,7 @@
     class_weights                     the factors that `TrainingConfig.class_weights` came to
     options                           where the detector came from: start weights, image folders
 A run is resumed only if all of it is the same, but data and start weights may have moved to another folder, and the
-number of epochs may change. The file then holds the new places and the new number.
+number of epochs and the patience may change. The file then holds the new places and numbers.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ FORMAT = 2
 PICTURES = ("curves.png", "predictions.png")  # the last files of a complete run
 _MAX_SHOWN = 5  # differences in an error message
 _IMAGE_FOLDERS = ("images", "val_images")  # options whose place does not matter: the annotations are compared
+_LENGTHS = ("epochs", "patience")  # fields of `TrainingConfig` that say when a run ends, and that may change
 _STARTS = ("model", "init", "proposals", "backbone_weights")  # options that may name files
 
 
@@ -82,7 +83,7 @@ def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
         return
     check_same(out, setup)
     before = read_setup(out)
-    if _epochs(before) != _epochs(after):
+    if _lengths(before) != _lengths(after):
         for name in PICTURES:  # they show the run as it was before
             (out / name).unlink(missing_ok=True)
     if before != after:
@@ -96,7 +97,7 @@ def check_folder(out: Path, resume: bool) -> None:
         InputError: the run is new, but the folder is not empty; or there is no run to resume.
     """
     if not resume and not is_free(out):
-        raise InputError(f"{out} exists and is not an empty folder: choose another, or --resume the run in it")
+        raise InputError(f"{out} exists and is not an empty folder: choose another, or resume=True for the run in it")
     if resume and not (out / SETUP).is_file():
         raise InputError(f"{out}: expected a run, found no {SETUP} in the folder")
 
@@ -114,10 +115,10 @@ def read_setup(out: Path) -> dict[str, Any]:
     if setup.get("format") != FORMAT:
         raise InputError(
             f"{out / SETUP} was written by tfrcnn 0.1, whose runs cannot be resumed: use the detector in {out} as it "
-            "is, or start a new run from it (--init)"
+            f"is, or start a new run from it (init={out})"
         )
     try:
-        return Setup.from_dict(setup).to_dict()  # with the defaults of fields that an earlier release does not have
+        return Setup.from_dict(setup).to_dict()  # with the fields that this release has added
     except InputError as error:
         raise InputError(f"{out / SETUP}: {error}") from error
 
@@ -125,8 +126,8 @@ def read_setup(out: Path) -> dict[str, Any]:
 def check_same(out: Path, setup: dict[str, Any]) -> None:
     """Check that a run was set up the same way.
 
-    Data and start weights are the same wherever they are. The number of epochs may change, if it is not less than what
-    is done and the run has not begun a second step of its scheme.
+    Data and start weights are the same wherever they are. The patience may change. So may the number of epochs, if it
+    is not less than what is done and the run has not begun a second step of its scheme.
 
     Raises:
         InputError: the setups differ; the message lists the fields.
@@ -144,6 +145,10 @@ def _epochs(setup: dict[str, Any]) -> Any:
     return setup.get("training", {}).get("epochs")
 
 
+def _lengths(setup: dict[str, Any]) -> list[Any]:
+    return [setup.get("training", {}).get(name) for name in _LENGTHS]
+
+
 def _check_epochs(out: Path, training: TrainingConfig, epochs: int) -> None:
     """Check that a run can have another number of epochs.
 
@@ -156,7 +161,7 @@ def _check_epochs(out: Path, training: TrainingConfig, epochs: int) -> None:
         raise InputError(
             f"cannot resume {out} with {epochs} epochs: step {done['phase']} of {len(phases)} of the scheme "
             f"{training.scheme} has begun with {training.epochs}, and its earlier steps are over. Leave epochs out, or "
-            f"start a new run from it (--init {out})"
+            f"start a new run from it (init={out})"
         )
     if phases[0].training(training.replace(epochs=epochs)).epochs < done["epoch"]:
         raise InputError(f"cannot resume {out} with {epochs} epochs: {done['epoch']} are done; pass at least as many")
@@ -169,14 +174,14 @@ def _without_places(setup: dict[str, Any], other: dict[str, Any]) -> dict[str, A
         if setup.get(name):
             setup[name] = {key: value for key, value in setup[name].items() if key != "source"}
     if setup.get("training"):
-        setup["training"] = {key: value for key, value in setup["training"].items() if key != "epochs"}
+        setup["training"] = {key: value for key, value in setup["training"].items() if key not in _LENGTHS}
     options, others = dict(setup["options"]), other["options"]
     for name in _IMAGE_FOLDERS:
         options.pop(name, None)
     for name in _STARTS:
         if _is_moved(options.get(name), others.get(name)):
             del options[name]
-    return {**setup, "options": options}
+    return {"options": options, **{name: value for name, value in setup.items() if name != "options"}}
 
 
 def _is_moved(one: Any, other: Any) -> bool:
@@ -197,25 +202,43 @@ def _digest(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def is_complete(out: Path, epochs: int | None = None) -> bool:
-    """Return whether the run in a folder has done all its epochs and drawn its pictures, so nothing is left to resume.
+def is_complete(out: Path, epochs: int | None = None, patience: int | str | None = "same") -> bool:
+    """Return whether the run in a folder has ended and drawn its pictures, so nothing is left to resume.
 
     Args:
         out: the run folder.
         epochs: of the resumed run; None takes the run's own.
+        patience: of the resumed run; "same" takes the run's own.
 
     Raises:
         InputError: as `read_setup`.
     """
     setup = read_setup(out)
     training = TrainingConfig.from_dict(setup["training"])
-    if epochs not in (None, training.epochs):
+    if epochs not in (None, training.epochs) or patience not in ("same", training.patience):
         return False
     picture = PICTURES[1 if setup["validation"] and has_head(training.scheme) else 0]
     if not (out / STATE).is_file() or not (out / picture).is_file():
         return False
     meta, last = read_meta(out / STATE), SCHEMES[training.scheme][-1]
-    return bool(meta["phase"] == last.number and meta["epoch"] >= last.training(training).epochs)
+    has_ended = meta["epoch"] >= last.training(training).epochs or has_stopped(meta, training)
+    return bool(meta["phase"] == last.number and has_ended)
+
+
+def has_stopped(meta: dict[str, Any], training: TrainingConfig) -> bool:
+    """Return whether a step of a scheme has stopped early; `meta` comes from the state file."""
+    return training.patience is not None and meta.get("stalled", 0) >= training.patience
+
+
+def end_note(out: Path, training: TrainingConfig) -> str:
+    """Say how a run, or a step of its scheme, ended."""
+    meta = read_meta(out / STATE)
+    if not has_stopped(meta, training):
+        return f"all its {training.epochs} epochs are done."
+    return (
+        f"it stopped early after epoch {meta['epoch']}, since the last {training.patience} epochs brought no better "
+        "score. To go on, resume it with a larger patience."
+    )
 
 
 def has_head(scheme: str) -> bool:

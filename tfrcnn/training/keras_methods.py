@@ -11,6 +11,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.keras_methods import check_file_name
 from tfrcnn.training.arguments import check_arguments, weights_of
+from tfrcnn.training.optimizer import SGD
 
 
 class TrainingMethods(keras.Model):
@@ -35,6 +36,10 @@ class TrainingMethods(keras.Model):
         """
         check_arguments(super().compile, (optimizer, *args), kwargs)
         super().compile(optimizer, *args, **kwargs)
+        sgd = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if isinstance(sgd, SGD):
+            networks = (self.detector.backbone, self.detector.rpn_backbone)
+            sgd.set_backbone(variable for network in networks if network for variable in network.trainable_variables)
         self._compiled_for = self._trained()
         # Keras would do this in the first step, and TensorFlow traces a step that makes variables twice
         with self.distribute_strategy.scope():

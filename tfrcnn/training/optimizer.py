@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
+from tfrcnn.errors import InputError
 from tfrcnn.layers.base import register
 
 REFERENCE_BATCH = 16  # images per step that TrainingConfig.learning_rate is for
@@ -80,31 +82,48 @@ class SGD(keras.optimizers.SGD):
     the same, and published weight decays (1e-4, 5e-4) mean it. Keras' `weight_decay` bypasses the momentum, and so
     decays ten times less at momentum 0.9. Biases and batch norms are not decayed.
 
-    Biases learn at `bias_learning_rate_scale` times the rate of other weights: Caffe's lr_mult, 2 in its models.
+    Biases learn at `bias_learning_rate_scale` times the rate of other weights: Caffe's lr_mult, 2 in its models. The
+    variables of the backbone, as `TrainingModel.compile` names them, learn at `backbone_learning_rate_scale` times it.
 
     `learning_rate` can be set, for example by `keras.callbacks.ReduceLROnPlateau`, even if a schedule decides it. The
     value replaces the schedule from then on and is saved with the optimizer, but the warm-up of a `WarmupSchedule` goes
     on. So `learning_rate` is the rate that the warm-up leads to, and `current_rate` is the rate of the next step.
 
     The decay of the averages (`use_ema`) rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the first
-    steps do not dominate the averages of a short run.
+    steps do not dominate the averages of a short run. From update `swa_start` on, the averages are the mean of the
+    weights after each update (stochastic weight averaging): the decay is n / (n + 1) over n = 0, 1, ...
+
+    `iterations` counts updates: with `gradient_accumulation_steps` k, every k-th step is one.
     """
 
     def __init__(
-        self, *args: Any, coupled_weight_decay: float = 0.0, bias_learning_rate_scale: float = 1.0, **kwargs: Any
+        self,
+        *args: Any,
+        coupled_weight_decay: float = 0.0,
+        bias_learning_rate_scale: float = 1.0,
+        backbone_learning_rate_scale: float = 1.0,
+        swa_start: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.coupled_weight_decay = coupled_weight_decay
         self.bias_learning_rate_scale = bias_learning_rate_scale
+        self.backbone_learning_rate_scale = backbone_learning_rate_scale
+        self.swa_start = swa_start
+        self._backbone: frozenset[int] = frozenset()
         self._set_rate = None
         if not isinstance(self._learning_rate, keras.Variable):
             self._set_rate = self.add_variable((), _unset, "float32", name="set_learning_rate")
+
+    def set_backbone(self, variables: Iterable[keras.Variable]) -> None:
+        """Name the variables that learn at `backbone_learning_rate_scale` times the rate."""
+        self._backbone = frozenset(id(variable) for variable in variables)
 
     @property
     def learning_rate(self) -> Any:
         """Return the rate that the warm-up leads to."""
         schedule = self._learning_rate
-        target = schedule.target(self.iterations) if isinstance(schedule, WarmupSchedule) else super().learning_rate
+        target = schedule.target(self.iterations) if isinstance(schedule, WarmupSchedule) else self._scheduled()
         return target if self._set_rate is None else self._set_rate_or(target)
 
     @learning_rate.setter
@@ -122,7 +141,13 @@ class SGD(keras.optimizers.SGD):
         schedule = self._learning_rate
         warmup = schedule.warmup(self.iterations) if isinstance(schedule, WarmupSchedule) else 1.0
         # the schedule itself, since its product in another order would round differently
-        return self._set_rate_or(super().learning_rate, warmup)
+        return self._set_rate_or(self._scheduled(), warmup)
+
+    def _scheduled(self) -> Any:
+        """Return the rate of the next update, unless one is set."""
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return self._learning_rate(self.iterations)  # Keras passes steps, of which several make an update
+        return super().learning_rate
 
     def _set_rate_or(self, scheduled: Any, factor: Any = 1.0) -> tf.Tensor:
         rate = tf.convert_to_tensor(self._set_rate)
@@ -137,6 +162,8 @@ class SGD(keras.optimizers.SGD):
         decay = self.coupled_weight_decay if len(variable.shape) > 1 else 0.0  # biases and norms are vectors
         if self._trainable_variables[index].name == "bias":
             learning_rate = learning_rate * self.bias_learning_rate_scale
+        if id(self._trainable_variables[index]) in self._backbone:
+            learning_rate = learning_rate * self.backbone_learning_rate_scale
         if not self.momentum or self.nesterov:
             super().update_step(gradient + decay * tf.convert_to_tensor(variable), variable, learning_rate)
             return
@@ -157,12 +184,24 @@ class SGD(keras.optimizers.SGD):
         )
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
-        if self.use_ema:
-            step = tf.cast(self.iterations, tf.float32)
-            decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
-            # not `trainable_variables`, which lacks variables without a gradient
-            for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
-                average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
+        if not self.use_ema:
+            return
+        step = tf.cast(self.iterations, tf.float32)
+        decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
+        if self.swa_start is not None:
+            averaged = step - self.swa_start  # updates since the start, this one not counted
+            decay = tf.where(averaged >= 0.0, averaged / (averaged + 1.0), decay)
+        if self.gradient_accumulation_steps:
+            is_update = (self._iterations + 1) % self.gradient_accumulation_steps == 0
+            decay = tf.where(is_update, decay, 1.0)
+        # not `trainable_variables`, which lacks variables without a gradient
+        for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
+            average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
+
+    @property
+    def is_averaging(self) -> bool:
+        """Whether stochastic weight averaging has begun."""
+        return self.swa_start is not None and int(self.iterations) > self.swa_start
 
     def swap_averages(self) -> None:
         """Exchange the trained weights with their moving averages, exactly; a second call restores them."""
@@ -172,7 +211,7 @@ class SGD(keras.optimizers.SGD):
             average.assign(value)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("coupled_weight_decay", "bias_learning_rate_scale")
+        names = ("coupled_weight_decay", "bias_learning_rate_scale", "backbone_learning_rate_scale", "swa_start")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -189,14 +228,23 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
     Returns:
         The optimizer, for `model.compile`.
 
+    Raises:
+        InputError: gradients are to be accumulated over steps and replicas at once.
+
     Example:
         data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
     """
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    total_steps = training.epochs * steps_per_epoch
+    accumulated = training.accumulation_steps
+    if replicas > 1 and accumulated > 1:
+        raise InputError(
+            f"TrainingConfig.accumulation_steps must be 1 under a strategy of {replicas} replicas, found "
+            f"{accumulated}: raise batch_size instead, which the replicas share"
+        )
+    total_steps = max(training.epochs * steps_per_epoch // accumulated, 1)
     schedule = WarmupSchedule(
-        training.learning_rate * training.batch_size / REFERENCE_BATCH,
+        training.learning_rate * training.batch_size * accumulated / REFERENCE_BATCH,
         total_steps,
         min(training.warmup_steps, total_steps // 4),  # a short run warms up for a quarter of it at most
         training.schedule,
@@ -208,6 +256,9 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         global_clipnorm=training.gradient_clip_norm and training.gradient_clip_norm / replicas,
         coupled_weight_decay=training.weight_decay,
         bias_learning_rate_scale=training.bias_learning_rate_scale,
-        use_ema=training.ema is not None,
-        ema_momentum=training.ema or 0.99,
+        backbone_learning_rate_scale=training.backbone_learning_rate_scale,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+        use_ema=training.ema is not None or training.swa is not None,
+        ema_momentum=training.ema or 0.0,  # without `ema` the averages are the weights until `swa` begins
+        swa_start=None if training.swa is None else int(training.swa * total_steps),
     )

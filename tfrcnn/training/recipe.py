@@ -5,7 +5,6 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,26 +15,23 @@ import keras
 from tfrcnn.config import Category, DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.join import parts_of
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.locks import check_unlocked
-from tfrcnn.models import FasterRCNN, Preset, preset
-from tfrcnn.models.presets import preset_of_run, with_image_size
+from tfrcnn.models import FasterRCNN
 from tfrcnn.training import start as starting
-from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
+from tfrcnn.training.checks import check_arguments
+from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, read_setup
 from tfrcnn.training.held_out import hold_out
-from tfrcnn.training.losses import check_losses
 from tfrcnn.training.process import kept_generators
-from tfrcnn.training.run import Run, check_arguments, load_run, train
+from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
+from tfrcnn.training.resolve import OPTIONS, follows_images, resolved
+from tfrcnn.training.run import Run, load_run, train
 from tfrcnn.training.start import Log
 
-DEFAULT_MODEL = "mobilenet_v2_fpn"
-
 _LOG: Log = partial(print, flush=True)
-_OPTIONS = ("images", "val_images", "model", "init", "proposals", "backbone_weights")  # in training.json
 
 
 class _Checked(NamedTuple):
@@ -102,10 +98,10 @@ class Recipe(Config):
             InputError: there is no run, `tfrcnn.train` started it without a recipe, or release 0.1 wrote it.
         """
         setup = read_setup(Path(folder))
-        if set(setup["options"]) != set(_OPTIONS):
+        if set(setup["options"]) != set(OPTIONS):
             raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
         options, val = dict(setup["options"]), setup["validation"] and setup["validation"]["source"]
-        if val and len(parts_of(val)) == 1 and options["val_images"] == options["images"]:
+        if val and follows_images(val) and options["val_images"] == options["images"]:
             options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
             train=setup["train"]["source"],
@@ -116,6 +112,15 @@ class Recipe(Config):
             **options,
         )
 
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields changed.
+
+        Another `model` brings its own network: the copy has no `detector`, unless one is passed too.
+        """
+        if "model" in changes and changes["model"] != self.model:
+            changes = {"detector": None, **changes}
+        return replace(self, **changes)
+
     def resolved(self) -> Recipe:
         """Return the same recipe with every default filled in and paths made absolute.
 
@@ -124,39 +129,7 @@ class Recipe(Config):
         Raises:
             InputError: with all faults of the settings together.
         """
-        return self._resolved()
-
-    def _resolved(self, has_state: bool = False) -> Recipe:
-        """Return `resolved`; a run that has a state needs no start weights."""
-        errors = InputErrors()
-        errors.messages += self._contradictions()
-        errors.check()
-        start, weights = self._start(), None
-        with errors.collect():
-            start = replace(start, detector=with_image_size(start.detector, self.image_size))
-        changed = None
-        with errors.collect():
-            start = changed = starting.changed(start, self.changes)
-            starting.check_scheme(start.training.scheme, self.proposals is not None)
-        with errors.collect():
-            weights = self.backbone_weights
-            if not has_state:
-                weights = None if self.init else starting.starting_weights(weights, start.detector)
-        with errors.collect():
-            if changed and starting.is_random(weights, changed.detector):
-                start = starting.changed(starting.unfrozen(changed), self.changes)
-                starting.check_unfrozen(start.training)
-        with errors.collect():
-            check_losses(start.detector)
-        errors.check()
-        if not self.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
-            start = replace(start, detector=start.detector.replace(shared_features=True))
-        paths = {name: starting.absolute(name, getattr(self, name)) for name in ("train", "val", *_OPTIONS)}
-        if isinstance(paths["val"], str) and len(parts_of(paths["val"])) == 1:
-            paths["val_images"] = paths["val_images"] or paths["images"]
-        paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
-        paths["model"] = paths["model"] or (None if self.init or self.proposals or self.detector else DEFAULT_MODEL)
-        return self.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
+        return resolved(self)
 
     def check(self, log: Log = _LOG) -> None:
         """Check everything: the settings, both data sets with all their images, and the start weights.
@@ -208,10 +181,10 @@ class Recipe(Config):
         out = Path(out)
         check_unlocked(out)
         if resume:
-            recipe = self._resolved((out / STATE).is_file())
+            recipe = resolved(self, (out / STATE).is_file())
             recipe._check_resumable(out)
-            if is_complete(out, recipe._training.epochs):
-                log(f"The run in {out} is complete: all its {recipe._training.epochs} epochs are done.")
+            if is_complete(out, recipe._training.epochs, recipe._training.patience):
+                log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
         training = recipe._training
@@ -220,30 +193,13 @@ class Recipe(Config):
         return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
 
     def _options(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _OPTIONS}
+        return {name: getattr(self, name) for name in OPTIONS}
 
     @property
     def _training(self) -> TrainingConfig:
         """The training of a resolved recipe."""
         assert self.training is not None
         return self.training
-
-    def _contradictions(self) -> Iterator[str]:
-        if self.val_images is not None and as_fraction(self.val) is not None:
-            yield f"val {self.val} splits the training data: leave val_images out"
-        for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
-            clashing = [other for other in others if getattr(self, other) is not None]
-            if getattr(self, name) is not None and clashing:
-                brings = "its own network and weights" if name == "init" else "the network"
-                yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
-
-    def _start(self) -> Preset:
-        """The network and training before changes."""
-        if self.detector is not None and self.training is not None:
-            return Preset(self.detector, self.training, "")
-        network = starting.run_of(self.init) if self.init else self.proposals
-        start = preset_of_run(network) if network else preset(self.model or DEFAULT_MODEL)
-        return replace(start, detector=self.detector or start.detector, training=self.training or start.training)
 
     def _built(self, categories: tuple[Category, ...], has_state: bool, log: Log) -> FasterRCNN:
         """Build the detector of a resolved recipe."""
@@ -280,12 +236,13 @@ class Recipe(Config):
             with errors.collect():
                 check_folder(out, resume)
         with errors.collect():
-            recipe = self._resolved(has_state)
+            recipe = resolved(self, has_state)
         with errors.collect():
             train_set = read_dataset(recipe.train, recipe.images)
         if isinstance(recipe.val, str) and starting.names_data(recipe.val):
             with errors.collect():
-                val_set = read_dataset(recipe.val, recipe.val_images, train_set and train_set[0].categories)
+                folder = recipe.val_images or (recipe.images if follows_images(recipe.val) else None)
+                val_set = read_dataset(recipe.val, folder, train_set and train_set[0].categories)
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)

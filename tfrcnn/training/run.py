@@ -31,27 +31,34 @@ from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.split import record_split
 from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
-from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import class_weights, label_weights
 from tfrcnn.training.collapse import explain_collapse
 from tfrcnn.training.companions import Companions, check_callbacks
-from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
+from tfrcnn.training.folder import (
+    STATE,
+    check_folder,
+    data_identity,
+    end_note,
+    has_head,
+    has_stopped,
+    prepare_folder,
+)
 from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.losses import check_losses
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.process import kept_generators, repeatable_operators
-from tfrcnn.training.schemes import SCHEMES, Phase, check_network, freeze, warn_of_frozen_random_weights
+from tfrcnn.training.schemes import SCHEMES, Phase, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 
 MAX_SHEET_IMAGES = 9
-_ADVICE = "; restore the file, then continue the run with --resume (Python: resume=True)"
+_ADVICE = "; restore the file, then continue the run with resume=True"
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ def train(
     """
     out = Path(out)
     check_metric(metric)
-    check_arguments(detector, train_data, validation, training)
+    check_arguments(detector, train_data, validation, training, measure is not None)
     names = reported_names(training, metric if validation else None, detector.config.detections)
     check_callbacks(callbacks, None if measure else names)
     check_unlocked(out)  # first: a folder that another process fills is not empty
@@ -192,12 +199,20 @@ def _train_phases(
     for phase in phases[done["phase"] - 1 :]:
         epoch = done["epoch"] if phase.number == done["phase"] else 0
         epochs = phase.training(training).epochs
-        if epoch >= epochs:
+        if epoch >= epochs or (epoch and has_stopped(done, training)):
             continue
         model = _compiled(start_of(phase, phases, detector, out), phase, training, data.steps_per_epoch)
         if epoch:
             restore_state(state, model)
-        end_of_epoch = EndOfEpoch(lock, phase, judge_of(phase), history, {"training": training.to_dict(), **extra})
+        end_of_epoch = EndOfEpoch(
+            lock,
+            phase,
+            judge_of(phase),
+            history,
+            {"training": training.to_dict(), **extra},
+            lambda: data.batches().take(data.steps_per_epoch),
+            training.patience,
+        )
         try:
             model.fit(
                 data.batches(epoch * data.steps_per_epoch),
@@ -219,6 +234,8 @@ def _train_phases(
         except (OSError, tf.errors.OpError):
             lock.check()  # an error of a folder that is gone says so
             raise
+        if has_stopped({"stalled": end_of_epoch.stalled}, training):
+            print(f"{phase.label or 'the run'}: {end_note(out, training)}", flush=True)
     return history
 
 
@@ -251,35 +268,6 @@ def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_thresho
         image = read_image(example.path, example.orientation)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
     contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
-
-
-def check_arguments(
-    detector: FasterRCNN, train_data: Dataset, validation: Dataset | None, training: TrainingConfig
-) -> None:
-    """Check that a detector, data sets and a training suit each other.
-
-    Raises:
-        InputError: categories differ; the detector does not suit the scheme, the precision or the frozen stages, or
-            names an unknown loss or class; the batch size does not suit the devices.
-    """
-    for name, dataset in (("training", train_data), ("validation", validation)):
-        if dataset is not None and dataset.categories != detector.config.categories:
-            raise InputError(f"the categories of the {name} data {dataset.source} are not the detector's")
-    check_network(detector, training.scheme)
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    if training.batch_size % replicas:
-        raise InputError(
-            f"TrainingConfig.batch_size must be a multiple of the {replicas} replicas of the strategy, "
-            f"found {training.batch_size}"
-        )
-    if detector.dtype_policy.name != training.precision:
-        raise InputError(
-            f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
-            f"{training.precision!r}: pass the same to build_detector"
-        )
-    check_losses(detector.config)
-    class_weights(training, train_data)
-    freeze(detector, training)
 
 
 def _tensorboard(out: Path, phase: Phase) -> list[keras.callbacks.Callback]:

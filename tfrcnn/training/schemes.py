@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import keras
@@ -40,6 +41,7 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 
 RPN, HEAD = "rpn", "head"
 BOTH = (RPN, HEAD)
+_MARK = "frozen_by_tfrcnn"  # attribute of the layers that `freeze` froze, which it may train again
 _INITIAL = {"bias": 0.0, "beta": 0.0, "moving_mean": 0.0, "gamma": 1.0, "moving_variance": 1.0}
 
 
@@ -132,33 +134,47 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
     `training.freeze_batch_norm`, its batch norms. A frozen batch norm uses its loaded statistics and trains nothing,
     also inside `fit`.
 
+    Layers that you froze (`layer.trainable = False`, also in a backbone of your own) stay frozen.
+
     Args:
         detector: its layers' `trainable` is set.
         training: `frozen_stages` and `freeze_batch_norm` are used.
         phase: of a scheme; the default trains everything jointly.
 
     Raises:
-        InputError: `frozen_stages` is more than the backbone has.
+        InputError: `frozen_stages` is more than the backbone has, or no layer is left to train.
 
     Example:
         tfrcnn.freeze(detector, preset.training)
         model = tfrcnn.TrainingModel(detector)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, steps_per_epoch))
     """
-    detector.rpn_head.trainable = RPN in phase.losses
+    _set_trained(detector.rpn_head, RPN in phase.losses)
     for layer in (detector.roi_pooling, detector.box_head):
-        layer.trainable = HEAD in phase.losses
+        _set_trained(layer, HEAD in phase.losses)
     users = BOTH if detector.config.shared_features else (HEAD,)
     networks = [(detector.backbone, detector.fpn, users)]
     if not detector.config.shared_features:
         networks.append((detector.rpn_backbone, detector.rpn_fpn, (RPN,)))
     for backbone, fpn, users in networks:
         is_trained = not phase.fixed and any(loss in users for loss in phase.losses)
-        backbone.trainable = is_trained
+        _set_trained(backbone, is_trained, _frozen_parts(backbone, detector, training))
         if fpn is not None:
-            fpn.trainable = is_trained
-        if is_trained:
-            _freeze_stages(backbone, detector, training)
+            _set_trained(fpn, is_trained)
+    if not detector.trainable_variables:
+        raise InputError(
+            "no layer of the detector is left to train: set detector.trainable = True, or freeze fewer layers"
+        )
+
+
+def _set_trained(part: keras.layers.Layer, is_trained: bool, frozen: Collection[keras.layers.Layer] = ()) -> None:
+    """Train a part of a detector except `frozen`, or nothing of it; layers that the user froze stay so."""
+    layers = list(part._flatten_layers())  # parents first; a parent sets its children
+    not_trained = {id(layer) for layer in frozen}
+    by_user = {id(layer) for layer in layers if not layer.trainable and not getattr(layer, _MARK, False)}
+    for layer in sorted(layers, key=lambda layer: not layer._layers):
+        layer.trainable = is_trained and id(layer) not in not_trained | by_user
+        setattr(layer, _MARK, id(layer) not in by_user and not layer.trainable)
 
 
 def warn_of_frozen_random_weights(detector: FasterRCNN, training: TrainingConfig) -> None:
@@ -182,13 +198,11 @@ def _is_untrained(layers: list[keras.layers.Layer]) -> bool:
     return bool(weights) and all(np.all(weight.numpy() == _INITIAL[weight.name]) for weight in weights)
 
 
-def _freeze_stages(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> None:
-    frozen = _frozen_layers(backbone, detector, training)
-    for i, layer in enumerate(backbone.layers):
-        layer.trainable = i >= len(frozen)
-        for part in all_layers(layer):
-            if isinstance(part, keras.layers.BatchNormalization) and training.freeze_batch_norm:
-                part.trainable = False
+def _frozen_parts(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:
+    """List the layers that `training` freezes, with the layers within them."""
+    stages = [part for layer in _frozen_layers(backbone, detector, training) for part in layer._flatten_layers()]
+    norms = [part for part in all_layers(backbone) if isinstance(part, keras.layers.BatchNormalization)]
+    return stages + (norms if training.freeze_batch_norm else [])
 
 
 def _frozen_layers(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:

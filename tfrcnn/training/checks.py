@@ -1,0 +1,59 @@
+"""Check the arguments of a run against each other, before anything is written."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tfrcnn.config import TrainingConfig
+from tfrcnn.data.example import Dataset
+from tfrcnn.errors import InputError
+from tfrcnn.models import FasterRCNN
+from tfrcnn.training.class_weights import class_weights
+from tfrcnn.training.losses import check_losses
+from tfrcnn.training.schemes import check_network, freeze
+
+
+def check_arguments(
+    detector: FasterRCNN,
+    train_data: Dataset,
+    validation: Dataset | None,
+    training: TrainingConfig,
+    has_measure: bool = False,
+) -> None:
+    """Check that a detector, data sets and a training suit each other.
+
+    Raises:
+        InputError: categories differ; no box can be learned from; the detector does not suit the scheme, the precision
+            or the frozen stages, or names an unknown loss or class; the batch size does not suit the devices; there is
+            no score for `patience`.
+    """
+    if not any((~example.crowd & ~example.difficult).any() for example in train_data.examples):
+        raise InputError(
+            f"{train_data.source}: expected a box to learn from, found {_count_of_boxes(train_data)}: add boxes, or "
+            "set iscrowd or difficult to 0"
+        )
+    if training.patience is not None and validation is None and not has_measure:
+        raise InputError("TrainingConfig.patience needs validation data, whose score it watches: pass them, or None")
+    for name, dataset in (("training", train_data), ("validation", validation)):
+        if dataset is not None and dataset.categories != detector.config.categories:
+            raise InputError(f"the categories of the {name} data {dataset.source} are not the detector's")
+    check_network(detector, training.scheme)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if training.batch_size % replicas:
+        raise InputError(
+            f"TrainingConfig.batch_size must be a multiple of the {replicas} replicas of the strategy, "
+            f"found {training.batch_size}"
+        )
+    if detector.dtype_policy.name != training.precision:
+        raise InputError(
+            f"the detector was built with precision {detector.dtype_policy.name!r}, but TrainingConfig.precision is "
+            f"{training.precision!r}: pass the same to build_detector"
+        )
+    check_losses(detector.config)
+    class_weights(training, train_data)
+    freeze(detector, training)
+
+
+def _count_of_boxes(dataset: Dataset) -> str:
+    crowd, boxes = (sum(len(e.boxes) if every else int(e.crowd.sum()) for e in dataset.examples) for every in (0, 1))
+    return f"{boxes - crowd} difficult boxes and {crowd} crowds" if boxes else "no box"

@@ -1,0 +1,86 @@
+"""Fill in what a recipe leaves to its defaults, and check its settings against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tfrcnn.data.join import parts_of
+from tfrcnn.data.split import as_fraction
+from tfrcnn.errors import InputErrors
+from tfrcnn.models import Preset, preset
+from tfrcnn.models.presets import preset_of_run, with_image_size
+from tfrcnn.training import start as starting
+from tfrcnn.training.losses import check_losses
+
+if TYPE_CHECKING:
+    from tfrcnn.training.recipe import Recipe
+
+DEFAULT_MODEL = "mobilenet_v2_fpn"
+OPTIONS = ("images", "val_images", "model", "init", "proposals", "backbone_weights")  # in training.json
+
+
+def follows_images(val: str) -> bool:
+    """Return whether validation data without a folder of their own take the training images' folder."""
+    return len(parts_of(val)) == 1
+
+
+def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
+    """Return a recipe with every default filled in and paths made absolute, see `Recipe.resolved`.
+
+    Args:
+        recipe: as the user wrote it.
+        has_state: the run has a state to resume from, so it needs no start weights.
+
+    Raises:
+        InputError: with all faults of the settings together.
+    """
+    errors = InputErrors()
+    errors.messages += _contradictions(recipe)
+    errors.check()
+    start, weights = _start(recipe), None
+    with errors.collect():
+        start = replace(start, detector=with_image_size(start.detector, recipe.image_size))
+    changed = None
+    with errors.collect():
+        start = changed = starting.changed(start, recipe.changes)
+        starting.check_scheme(start.training.scheme, recipe.proposals is not None)
+    with errors.collect():
+        weights = recipe.backbone_weights
+        if not has_state:
+            weights = None if recipe.init else starting.starting_weights(weights, start.detector)
+    with errors.collect():
+        if changed and starting.is_random(weights, changed.detector):
+            start = starting.changed(starting.unfrozen(changed), recipe.changes)
+            starting.check_unfrozen(start.training)
+    with errors.collect():
+        check_losses(start.detector)
+    errors.check()
+    if not recipe.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
+        start = replace(start, detector=start.detector.replace(shared_features=True))
+    paths = {name: starting.absolute(name, getattr(recipe, name)) for name in ("train", "val", *OPTIONS)}
+    if isinstance(paths["val"], str) and follows_images(paths["val"]):
+        paths["val_images"] = paths["val_images"] or paths["images"]
+    paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
+    paths["model"] = paths["model"] or (None if recipe.init or recipe.proposals or recipe.detector else DEFAULT_MODEL)
+    return recipe.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
+
+
+def _contradictions(recipe: Recipe) -> Iterator[str]:
+    if recipe.val_images is not None and as_fraction(recipe.val) is not None:
+        yield f"val {recipe.val} splits the training data: leave val_images out"
+    for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
+        clashing = [other for other in others if getattr(recipe, other) is not None]
+        if getattr(recipe, name) is not None and clashing:
+            brings = "its own network and weights" if name == "init" else "the network"
+            yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
+
+
+def _start(recipe: Recipe) -> Preset:
+    """Return the network and training before changes."""
+    if recipe.detector is not None and recipe.training is not None:
+        return Preset(recipe.detector, recipe.training, "")
+    network = starting.run_of(recipe.init) if recipe.init else recipe.proposals
+    start = preset_of_run(network) if network else preset(recipe.model or DEFAULT_MODEL)
+    return replace(start, detector=recipe.detector or start.detector, training=recipe.training or start.training)
