@@ -18,7 +18,7 @@ from tfrcnn.training.schemes import SCHEMES
 from tfrcnn.training.start import DEFAULT_EMA
 from tfrcnn.weights.importing import SOURCES
 
-COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "fetch", "demo")
+COMMANDS = ("train", "evaluate", "predict", "export", "benchmark", "import-weights", "doctor", "data", "fetch", "demo")
 
 
 def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
