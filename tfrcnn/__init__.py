@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from tfrcnn.models.presets import preset_names as preset_names
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
+    from tfrcnn.report.data import data_report as data_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.recipe import Recipe as Recipe
@@ -115,6 +116,7 @@ _HOMES = {
     "tfrcnn.models.preset_table": ("Preset",),
     "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
+    "tfrcnn.report.data": ("data_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.optimizer": ("make_optimizer",),
     "tfrcnn.training.recipe": ("Recipe",),
@@ -122,7 +124,7 @@ _HOMES = {
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
-_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.training", "tfrcnn.weights")
+_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 

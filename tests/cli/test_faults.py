@@ -187,15 +187,24 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("doctor --data {data} --image-size 7", "multiple of 32 .*found 7"),
         ("doctor --data {folder}", "found the folder"),
         ("doctor --data {data} --model {folder}", "no detector in"),
+        ("data --out {out}.html", "expected the data set once"),
+        ("data {data} --data {data} --out {out}.html", "expected the data set once"),
+        ("data {data} --out {out}", "out: expected a file name that ends in .html"),
+        ("data {data} --out {page}", "out: expected a file to write, found the folder"),
+        ("data {data} --out {data}/report.html --model tiny_fpn", "instances.json: .*(a file is where|File exists)"),
+        ("data {data} --out {out}.html --json {data}", "--json .*expected another file than the page and the data"),
+        ("data {data} --out {out}.html --pictures 1001", "pictures: expected a number in 0..1000"),
         ("demo --out {folder}", "exists and is no demo's folder"),
     ],
 )
 def test_wrong_input_of_other_commands_is_one_line(
     arguments: str, message: str, tmp_path: Path, tfrcnn: Callable, coco: Callable
 ) -> None:
-    (tmp_path / "empty").mkdir()
+    for name in ("empty", "page.html"):
+        (tmp_path / name).mkdir()
     data = coco(tmp_path / "data")
     places = {"data": data, "folder": data.parent, "empty": tmp_path / "empty", "out": tmp_path / "out"}
+    places["page"] = tmp_path / "page.html"
     check(tfrcnn(*arguments.format(**places).split()), message)
     assert not (tmp_path / "out").exists()
 

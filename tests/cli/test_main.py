@@ -27,6 +27,7 @@ COMMANDS = (
     "benchmark",
     "import-weights",
     "doctor",
+    "data",
     "convert",
     "fetch",
     "demo",

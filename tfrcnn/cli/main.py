@@ -17,6 +17,7 @@ from tfrcnn import __version__
 from tfrcnn.cli.benchmark import benchmark
 from tfrcnn.cli.console import ReaderGoneError, abandon_streams, console, file_fault
 from tfrcnn.cli.convert import convert
+from tfrcnn.cli.data import data
 from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
@@ -46,6 +47,7 @@ app.command(short_help="Make a verified file for other runtimes.")(export)
 app.command(short_help="Time detectors and exported files side by side.")(benchmark)
 app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
 app.command(short_help="Report every fault of a data set.")(doctor)
+app.command(short_help="See a data set in one page.")(data)
 app.command(short_help="Write a data set in another format.")(convert)
 app.command(short_help="Download a data set of the paper.")(fetch)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)

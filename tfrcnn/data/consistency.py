@@ -23,7 +23,7 @@ def check_consistency(parsed: Parsed, opened: Sequence[OpenedImage | None], keep
         opened: the file of each image.
         keep: [N] bool, the boxes that can be used.
     """
-    return [*check_files(parsed, opened), *check_repeated_boxes(parsed, keep), *check_targets(parsed, keep)]
+    return [*check_files(parsed, opened), *check_repeated_boxes(parsed, opened, keep), *check_targets(parsed, keep)]
 
 
 def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
@@ -41,11 +41,12 @@ def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fa
     return faults
 
 
-def check_repeated_boxes(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
+def check_repeated_boxes(parsed: Parsed, opened: Sequence[OpenedImage | None], keep: np.ndarray) -> list[Fault]:
     """Find boxes that are annotated twice: same image, same label, same coordinates. One fault per image.
 
     Args:
         parsed: the annotations.
+        opened: the file of each image.
         keep: [N] bool, the boxes that can be used.
     """
     rows = np.flatnonzero(keep)
@@ -63,7 +64,9 @@ def check_repeated_boxes(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
         more = f" (and {count - 1:,} more of this image)" if count > 1 else ""
         message = f"expected each object once, found {parsed.show_box(*record.yxyx)} again{more}"
         file, where = parsed.images[record.image].file, parsed.box_field.format(record.place)
-        faults.append(Fault("duplicate-box", file, where, message))
+        image = opened[record.image]
+        path = "" if image is None else str(image.path)
+        faults.append(Fault("duplicate-box", file, where, message, path, record.yxyx))
     return faults
 
 

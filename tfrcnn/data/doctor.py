@@ -74,7 +74,8 @@ class AnchorRecall:
                 f"{dataset.categories[example.labels[row]].name} of {x2 - x1:.4g} x {y2 - y1:.4g} px, "
                 f"in the network {self.sides[n, 1]:.4g} x {self.sides[n, 0]:.4g} px"
             )
-            faults.append(Fault(kind, str(example.path), f"box {row}", message))
+            box = (float(y1), float(x1), float(y2), float(x2))
+            faults.append(Fault(kind, str(example.path), f"box {row}", message, box=box))
         return faults
 
     def summary(self) -> dict[str, Any]:

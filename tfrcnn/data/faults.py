@@ -97,12 +97,16 @@ class Fault:
         file: path of the annotation file or of the image.
         field: place in the file, for example "annotations[17].bbox"; empty for the whole file.
         message: what was expected and what was found.
+        image: path of the image that shows the fault; empty if there is none, or if `file` is the image.
+        box: yxyx pixels of the upright image, as annotated; None if the fault is not of one box.
     """
 
     kind: str
     file: str
     field: str
     message: str
+    image: str = ""
+    box: tuple[float, float, float, float] | None = None
 
     @property
     def action(self) -> Action:

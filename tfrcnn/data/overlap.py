@@ -44,32 +44,45 @@ def with_shared_images(train: Dataset, val: Dataset, report: Report) -> Report:
     Returns:
         The report, with the faults.
     """
+    return replace(report, faults=(*report.faults, *shared_faults(train, shared_images(train, val))))
+
+
+def shared_faults(train: Dataset, shared: Sequence[tuple[Example, Example]]) -> list[Fault]:
+    """Return a fault for each of `shared_images`."""
+    faults = []
+    for example, same in shared:
+        message = f"expected an image that is not in {train.source}, found the same as {same.path}"
+        faults.append(Fault("image-in-two-splits", str(example.path), "", message))
+    return faults
+
+
+def shared_images(train: Dataset, val: Dataset) -> list[tuple[Example, Example]]:
+    """Return each validation image that is a training image too, with that training image."""
     train_files, val_files = _files(train), _files(val)
     sizes = {file.size for file in train_files} & {file.size for file in val_files}
-    contents = _contents([file for file in (*train_files, *val_files) if file.size in sizes])
-    paths = {contents[file.number]: file.example.path for file in train_files if file.size in sizes}
-    faults = []
-    for file in val_files:
-        path = paths.get(contents[file.number]) if file.size in sizes else None
-        if path is not None:
-            message = f"expected an image that is not in {train.source}, found the same as {path}"
-            faults.append(Fault("image-in-two-splits", str(file.example.path), "", message))
-    return replace(report, faults=(*report.faults, *faults))
+    train_files, val_files = ([file for file in files if file.size in sizes] for files in (train_files, val_files))
+    contents = _contents([*train_files, *val_files])
+    same = {contents[file.number]: file.example for file in train_files}
+    return [(file.example, same[content]) for file in val_files if (content := contents[file.number]) in same]
 
 
 def check_copies(dataset: Dataset) -> list[Fault]:
     """Report images that are there twice with different boxes."""
-    files = _files(dataset)
-    contents = _contents(files)
-    first: dict[Content, Example] = {}
     faults = []
-    for file in files:
-        example = file.example
-        before = first.setdefault(contents[file.number], example)
+    for example, before in copied_images(dataset):
         if not _same_boxes(before, example):
             message = f"expected the boxes of {before.path}, which is the same image, found others"
             faults.append(Fault("copied-image", str(example.path), "", message))
     return faults
+
+
+def copied_images(dataset: Dataset) -> list[tuple[Example, Example]]:
+    """Return each image that is a copy of an earlier one, with the first of the same content."""
+    files = _files(dataset)
+    contents = _contents(files)
+    first: dict[Content, Example] = {}
+    pairs = [(file.example, first.setdefault(contents[file.number], file.example)) for file in files]
+    return [(example, before) for example, before in pairs if example is not before]
 
 
 def _files(dataset: Dataset) -> list[_File]:

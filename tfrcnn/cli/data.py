@@ -1,0 +1,80 @@
+"""`tfrcnn data`: see a data set in one page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrcnn.cli.options import DATA_HELP, DEFAULT_MODEL, PRESETS, Images, ImageSize
+from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.errors import InputError
+
+
+def data(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write or replace, FILE.html.")],
+    dataset: Annotated[str | None, typer.Argument(metavar="[DATA]", help=f"The data set: {DATA_HELP}.")] = None,
+    data_option: Annotated[
+        str | None, typer.Option("--data", metavar="DATA", help="The data set, if it is not the first argument.")
+    ] = None,
+    val: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="The validation data: show it next to the data, and compare the images."),
+    ] = None,
+    images: Images = None,
+    val_images: Annotated[str | None, typer.Option(metavar="DIR", help="As --images, for the validation data.")] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="PRESET_OR_RUN",
+            help=f"Show the anchors and the augmentation of a preset ({', '.join(PRESETS)}), a preset of your own, "
+            "FILE.json, or a run folder, whose classes the data set must then have.",
+        ),
+    ] = DEFAULT_MODEL,
+    image_size: ImageSize = None,
+    pictures: Annotated[
+        int, typer.Option(metavar="N", help="Images with boxes to show, at most 1000; about 30 kB each.")
+    ] = 120,
+    seed: Annotated[int, typer.Option(metavar="N", help="Choose other images with another seed.")] = 0,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the numbers of the page as JSON.")
+    ] = None,
+) -> None:
+    """See a data set in one page: classes, boxes, pictures, faults, copies, and what training makes of the images.
+
+    The page is one HTML file that needs no network: open it in a browser, or send it to a colleague. It shows the
+    boxes against the anchors of a preset, pictures that you can filter by class, size and fault, the doctor's faults
+    with their pictures, images that are in both splits or look the same, and pictures as training augments them. The
+    exit code is 1 if the data set cannot be used; the page then shows why.
+
+    \b
+    Example:
+      tfrcnn data cells/VOC@train --out report.html
+      tfrcnn data --data cells/VOC@train --val cells/VOC@val --out report.html --json report.json
+    """
+    source = dataset or data_option
+    if source is None or (dataset is not None and data_option is not None):
+        raise InputError("expected the data set once, as tfrcnn data DATA or as --data DATA")
+    load_tensorflow()
+    from tfrcnn.files import write_json
+    from tfrcnn.models.preset_table import Preset
+    from tfrcnn.models.presets import preset, preset_of_run, with_image_size
+    from tfrcnn.report.data import data_report
+
+    if json is not None and json.resolve() in {Path(path).resolve() for path in (out, source, val) if path is not None}:
+        raise InputError(f"--json {json}: expected another file than the page and the data")
+    start = preset_of_run(model) if Path(model).is_dir() else preset(model)
+    start = Preset(with_image_size(start.detector, image_size), start.training, start.summary)
+    numbers = data_report(source, out, val, images, val_images, start, pictures, seed)
+    for name, split in numbers["splits"].items():
+        counts, faults = split["summary"], sum(split["faults"].values())
+        print(f"{name}: {counts['images']:,} images, {counts['boxes']:,} boxes, {faults:,} faults ({split['source']})")
+    print(f"The page is {out} ({out.stat().st_size / 1e6:.1f} MB).")
+    if json is not None:
+        write_json(json, numbers)
+        print(f"Its numbers are in {json}.")
+    if numbers["refused"]:
+        print("The data set cannot be used: the page shows the faults marked refused.", file=sys.stderr)
+        raise typer.Exit(1)

@@ -1,0 +1,81 @@
+"""The splits that a report on data shows, and their boxes in columns.
+
+Legend: E images, N boxes of a split, crowd and difficult ones included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tfrcnn.data.doctor import AnchorRecall
+from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.faults import Fault, Report
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split: the data set, the doctor's report on it, and how anchors fit its objects.
+
+    Attributes:
+        name: "data" or "val", as the command's options.
+        dataset: without what cannot be used.
+        report: the doctor's.
+        recall: of its objects.
+    """
+
+    name: str
+    dataset: Dataset
+    report: Report
+    recall: AnchorRecall
+
+    @cached_property
+    def boxes(self) -> BoxColumns:
+        """The boxes of all images."""
+        examples = self.dataset.examples
+        counts = [len(example.labels) for example in examples]
+        starts = np.cumsum([0, *counts])
+        rows = starts[self.recall.examples] + self.recall.rows
+        sides, best_iou = np.full([starts[-1], 2], np.nan), np.full(starts[-1], np.nan)
+        sides[rows], best_iou[rows] = self.recall.sides, self.recall.best_iou
+        sizes = np.array([(example.height, example.width) for example in examples], np.float64).reshape(-1, 2)
+        owners = np.repeat(np.arange(len(examples)), counts)
+        corners = np.concatenate([np.zeros([0, 4]), *(example.boxes for example in examples)])
+        return BoxColumns(
+            owners=owners,
+            labels=np.concatenate([np.zeros([0], np.int32), *(example.labels for example in examples)]),
+            centres=(corners[:, :2] + corners[:, 2:]) / 2 / sizes[owners],
+            sides=sides,
+            best_iou=best_iou,
+        )
+
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """The position of each image in the data set, by its path."""
+        return {str(example.path): number for number, example in enumerate(self.dataset.examples)}
+
+    def example_of(self, fault: Fault) -> Example | None:
+        """Return the image that shows a fault, or None if the fault is not of an image that can be used."""
+        number = self.positions.get(fault.image or fault.file)
+        return None if number is None else self.dataset.examples[number]
+
+
+@dataclass(frozen=True, eq=False)
+class BoxColumns:
+    """All boxes of a split.
+
+    Attributes:
+        owners: [N] the image of each box.
+        labels: [N] 0..C-1.
+        centres: [N, 2] (y, x) in fractions of the image.
+        sides: [N, 2] (height, width) in pixels of the network's input; NaN for crowd and difficult boxes.
+        best_iou: [N] with any anchor; NaN for crowd and difficult boxes.
+    """
+
+    owners: np.ndarray
+    labels: np.ndarray
+    centres: np.ndarray
+    sides: np.ndarray
+    best_iou: np.ndarray
