@@ -99,7 +99,7 @@ def choose(data: str) -> Parse:
 
 
 def _named(split: str, splits: list[str] | dict[str, Parse]) -> list[str]:
-    """Return the splits of a name, else those of the same meaning."""
+    """Return the splits of a name, else its synonyms."""
     if split in splits:
         return [split]
     same = next((names for names in _SYNONYMS if split in names), set())

@@ -67,7 +67,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def split_folders(folder: Path) -> list[Path]:
-    """List the folders in a folder whose names are those of splits: training, validation, test, others."""
+    """List the folders in a folder that are named like splits: training, validation, test, others."""
     splits = [path for path in folders_in(folder) if _SPLIT.fullmatch(path.name)]
     return sorted(splits, key=lambda path: (_order(path.name), path.name))
 

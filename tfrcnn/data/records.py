@@ -143,7 +143,7 @@ def parse_api(features: Features) -> Fields:
 
 
 def size_of(record: Record) -> tuple[int, int] | None:
-    """Return the (height, width) of a record's image, else that of the upright image; None if it cannot be read."""
+    """Return the (height, width) of a record's image, or else of the upright image; None if it cannot be read."""
     if record.fields.size is not None:
         return record.fields.size
     try:
