@@ -58,6 +58,7 @@ setup(
         "pycocotools>=2.0.7",
         "pillow>=10.1",
         "defusedxml",
+        "pyyaml>=6",
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "typer>=0.19",

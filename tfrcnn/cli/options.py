@@ -27,8 +27,11 @@ Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
-DATA_HELP = "path/instances.json (COCO) or path/VOCroot@split (Pascal VOC), or several joined by +"
-IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
+DATA_HELP = (
+    "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/data.yaml (YOLO), or the folder as an "
+    "annotation tool exported it. FOLDER@split chooses a split, yolo:FOLDER a format, and + joins several"
+)
+IMAGES_HELP = "Folder of the images. Default: where the format has them."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]

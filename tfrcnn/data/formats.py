@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, voc
+from tfrcnn.data import coco, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
@@ -14,6 +15,7 @@ from tfrcnn.errors import InputError
 FORMATS: dict[str, DataFormat] = {
     "coco": coco.Coco(),
     "voc": voc.Voc(),
+    "yolo": yolo.Yolo(),
 }
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})
@@ -57,6 +59,14 @@ def exists(data: str) -> bool:
     return Path(data).is_file() or (bool(splits) if place.split is None else bool(_named(place.split, splits)))
 
 
+def absolute(data: str) -> str:
+    """Make the path in a DATA argument absolute, so that it means the same in any folder."""
+    prefix, path, split = place_of(data)
+    is_path = all(FORMATS[name].is_path for name in find_sets(Place(prefix, path, split)))
+    path = os.path.abspath(path) if is_path else path
+    return f"{prefix and f'{prefix}:'}{path}{'' if split is None else f'@{split}'}"
+
+
 def looks_complete(data: str) -> bool:
     """Return whether the text ends like a DATA argument; it need not exist."""
     extensions = tuple(extension for data_format in FORMATS.values() for extension in data_format.extensions)
@@ -96,7 +106,7 @@ def choose(data: str) -> Parse:
 
 
 def _named(split: str, splits: list[str] | dict[str, Parse]) -> list[str]:
-    """Return the splits of a name, else those of the same meaning."""
+    """Return the split of a name, else the splits that mean the same."""
     if split in splits:
         return [split]
     same = next((names for names in _SYNONYMS if split in names), set())

@@ -14,6 +14,8 @@ from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
+from tfrcnn.data.formats import absolute as absolute_data
+from tfrcnn.data.formats import exists, place_of
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.errors import InputError, InputErrors
@@ -123,7 +125,7 @@ def changed(start: Preset, changes: dict[str, Any]) -> Preset:
 def are_there(*data: str | None) -> bool:
     """Return whether data sets and folders are where they are said to be."""
     parts = [part for each in data if each for part in parts_of(each)]
-    return all(Path(part).exists() or ("@" in part and Path(part.rpartition("@")[0]).exists()) for part in parts)
+    return all(Path(place_of(part).path).exists() or exists(part) for part in parts)
 
 
 def absolute(name: str, value: str | None) -> str | None:
@@ -131,7 +133,7 @@ def absolute(name: str, value: str | None) -> str | None:
     if value is None or value in NO_FILES or (name == "model" and not value.endswith(SUFFIX)):
         return value
     if name in _DATA:
-        return PLUS.join(map(os.path.abspath, parts_of(value)))
+        return PLUS.join(map(absolute_data, parts_of(value)))
     return os.path.abspath(value)
 
 
