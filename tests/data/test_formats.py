@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tfrcnn.data.formats import absolute, exists, looks_complete, place_of
+from tfrcnn.data.formats import absolute, choose, exists, looks_complete, place_of
+from tfrcnn.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -49,3 +50,33 @@ def test_data_exists_if_a_format_reads_it(tmp_path: Path) -> None:
 def test_data_that_looks_complete_ends_like_a_format() -> None:
     assert all(map(looks_complete, ("a.json", "a/data.YAML", "a@train")))
     assert not looks_complete("a")
+
+
+def test_split_is_found_in_another_case_and_by_what_it_means(tmp_path: Path) -> None:
+    for split in ("Train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").write_text("{}")
+    assert all(exists(f"{tmp_path}@{split}") for split in ("train", "Train", "training", "val", "Validation"))
+    assert not exists(f"{tmp_path}@test")
+
+
+def test_lists_of_one_class_come_behind_the_splits_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    for split in ("train", "val", *(f"{name}_train" for name in "abcdefghi")):
+        (tmp_path / f"ImageSets/Main/{split}.txt").write_text("")
+    with pytest.raises(InputError, match=rf"did you mean {tmp_path}@train or {tmp_path}@val or .* or one of 3 more\?"):
+        choose(str(tmp_path))
+    with pytest.raises(InputError, match=r"expected one of the splits train, val, a_train, .*, f_train, \.\.\. in "):
+        choose(f"{tmp_path}@dev")
+
+
+def test_split_of_what_has_none_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"found 'train'; type coco:{tmp_path}/a.json$"):
+        choose(f"coco:{tmp_path}/a.json@train")
+
+
+def test_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "export.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"found the file .*export.zip; unpack it, and type the folder\nLooked for:"):
+        choose(str(tmp_path / "export.zip"))

@@ -257,6 +257,17 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     assert boxes(load_dataset(f"{root}/p", root / "else")) == PIXELS
 
 
+@pytest.mark.parametrize("folder", ["", "labels/"])
+def test_labels_that_were_exported_alone_need_the_folder_of_images(tmp_path: Path, folder: str) -> None:
+    files = {"p/classes.txt": "cat\ndog\n", f"p/{folder}a.txt": BOX}
+    root = write(tmp_path, files, "else/a.jpg")
+    with pytest.raises(
+        InputError, match=r"1 x empty-split: .*\n.*expected at least one image, found none; set the fol"
+    ):
+        load_dataset(f"{root}/p")
+    assert boxes(load_dataset(f"{root}/p", root / "else")) == PIXELS
+
+
 def test_folder_of_two_formats_is_read_by_its_prefix(tmp_path: Path) -> None:
     annotation = "<annotation><filename>a.jpg</filename></annotation>"
     root = write(tmp_path, {"classes.txt": "cat\ndog\n", "a.txt": BOX, "a.xml": annotation}, "a.jpg")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from tfrcnn.data import coco, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
+from tfrcnn.data.layouts import is_split_name
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
 
@@ -17,6 +19,7 @@ FORMATS: dict[str, DataFormat] = {
     "voc": voc.Voc(),
     "yolo": yolo.Yolo(),
 }
+_MAX_CHOICES = 8  # splits to list in a message
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})
 
@@ -97,23 +100,35 @@ def choose(data: str) -> Parse:
         )
     ((name, sets),) = matches.items()
     if split is None and len(sets) > 1:
-        choices = [f"{data}@{each}" for each in sets]
+        choices = [f"{data}@{each}" for each in _usual_first(sets)]
+        more = f" or one of {len(choices) - _MAX_CHOICES:,} more" if len(choices) > _MAX_CHOICES else ""
         raise InputError(
             f"data: expected one split, found the folder {place.path} with {len(sets)} ({name}); "
-            f"did you mean {' or '.join(choices)}?"
+            f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
     return sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
 
 
-def _named(split: str, splits: list[str] | dict[str, Parse]) -> list[str]:
+def _named(split: str, splits: Iterable[str]) -> list[str]:
     """Return the split of a name, else the splits that mean the same."""
     if split in splits:
         return [split]
-    same = next((names for names in _SYNONYMS if split in names), set())
-    return [each for each in splits if each in same]
+    name = split.lower()
+    same = {name}.union(*(names for names in _SYNONYMS if name in names))
+    return [each for each in splits if each.lower() in same]
+
+
+def _usual_first(splits: Iterable[str]) -> list[str]:
+    """Sort the lists of one class behind the whole splits: Pascal VOC's aeroplane_train behind train."""
+    return sorted(splits, key=lambda split: not is_split_name(split))
 
 
 def _no_such_split(place: Place, splits: list[str]) -> str:
-    names = [split for split in splits if split]
-    expected = f"one of the splits {', '.join(names)} in" if names else "no split, since there is one data set in"
-    return f"expected {expected} {place.path}, found {place.split or 'no name'!r} after the @"
+    names = _usual_first(split for split in splits if split)
+    typed = place.split or "no name"
+    if not names:
+        alone = place.path if not place.prefix else f"{place.prefix}:{place.path}"
+        return f"expected no split, since there is one data set in {place.path}, found {typed!r}; type {alone}"
+    more = ", ..." if len(names) > _MAX_CHOICES else ""
+    listed = f"{', '.join(names[:_MAX_CHOICES])}{more}"
+    return f"expected one of the splits {listed} in {place.path}, found {typed!r} after the @"

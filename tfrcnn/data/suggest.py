@@ -10,6 +10,7 @@ from pathlib import Path
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.errors import InputError
 
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _MAX_SUGGESTIONS = 8
 _MAX_ENTRIES = 200  # files and folders to look at, for suggestions
 _MAX_DEPTH = 3  # folders below the path
@@ -28,7 +29,8 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
         actual = f"the folder {data} with {_contents(path)}{hint}"
     elif path.is_file():
-        actual = f"the file {data}"
+        is_archive = path.suffix.lower() in _ARCHIVES
+        actual = f"the file {data}{'; unpack it, and type the folder' if is_archive else ''}"
     elif path.exists():
         actual = f"a pipe or a device at {data}"
     elif path.is_symlink():

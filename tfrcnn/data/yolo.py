@@ -126,7 +126,8 @@ class _Reader:
     def check_files(self, images: dict[Path, Path], labels: list[Path | None]) -> None:
         """Report images without labels, and labels without images."""
         if not images and not self.parsed.faults:
-            self.fault("empty-split", self.source.images[0], "", "expected at least one image, found none")
+            message = "expected at least one image, found none; set the folder of the images if they are elsewhere"
+            self.fault("empty-split", self.source.images[0], "", message)
         elif images and not any(labels):
             places = " or ".join(map(str, self.label_folders(*next(iter(images.items())))))
             self.fault("missing-annotation", self.source.images[0], "", f"expected .txt files in {places}, found none")

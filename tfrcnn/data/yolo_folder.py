@@ -129,7 +129,7 @@ def _folders(root: Path) -> dict[str, tuple[Path, Path | None]]:
             below = [] if files_in(images, IMAGE_EXTENSIONS) else split_folders(images)
             return {path.name: (path, None) for path in below} or {"": (images, None)}
     splits = {path.name: pair for path in split_folders(root) if (pair := _folders(path).get("")) is not None}
-    return splits or _of_any_name(root)
+    return splits or _of_any_name(root) or _without_images(root)
 
 
 def _of_any_name(root: Path) -> dict[str, tuple[Path, Path | None]]:
@@ -138,6 +138,14 @@ def _of_any_name(root: Path) -> dict[str, tuple[Path, Path | None]]:
     images = [path for path in below if files_in(path, IMAGE_EXTENSIONS)]
     labels = [path for path in below if any(map(looks_like_labels, files_in(path, [".txt"])[:3]))]
     return {"": (images[0], labels[0])} if len(images) == len(labels) == 1 else {}
+
+
+def _without_images(root: Path) -> dict[str, tuple[Path, Path | None]]:
+    """Return where the images of labels that were exported alone would be; --images says where they are."""
+    for labels, images in [(root, root), *((path, root / "images") for path in named_folders(root, _LABELS))]:
+        if any(map(looks_like_labels, files_in(labels, [".txt"])[:_LOOKED_AT])):
+            return {"": (images, None)}
+    return {}
 
 
 def _has_labels(folder: Path) -> bool:
