@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tfrcnn.data.formats import absolute, choose, exists, looks_complete, place_of
+from tfrcnn.data.checks import Parsed
+from tfrcnn.data.data_format import DataFormat, Parse
+from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of
 from tfrcnn.errors import InputError
 
 
@@ -36,6 +38,21 @@ def test_paths_are_made_absolute_behind_the_prefix(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     assert absolute("yolo:cells@train") == f"yolo:{tmp_path}/cells@train"
     assert absolute("../cells/train.json") == f"{tmp_path.parent}/cells/train.json"
+
+
+def test_names_of_data_sets_are_not_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Named(DataFormat):
+        expected = "a name"
+        is_path = False
+
+        def find(self, path: str) -> dict[str, Parse]:
+            return {"train": lambda images: Parsed(False, "", str)} if path == "cells/2007" else {}
+
+    monkeypatch.setitem(FORMATS, "named", Named())
+    assert absolute("named:cells/2007@train") == "named:cells/2007@train"
+    assert exists("named:cells/2007@train")
+    assert not exists("cells/2007@train")
+    assert callable(choose("named:cells/2007@train"))
 
 
 def test_data_exists_if_a_format_reads_it(tmp_path: Path) -> None:

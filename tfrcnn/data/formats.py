@@ -50,14 +50,20 @@ def place_of(data: str) -> Place:
 
 
 def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
-    """Return the parsers of the data sets at a place by format and split, of all formats that have one there."""
-    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else FORMATS
+    """Return the parsers of the data sets at a place by format and split, of all formats that have one there.
+
+    Formats of names, not paths, are asked only if their prefix is there.
+    """
+    paths = {name: data_format for name, data_format in FORMATS.items() if data_format.is_path}
+    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else paths
     return {name: sets for name, data_format in formats.items() if (sets := data_format.find(place.path))}
 
 
 def exists(data: str) -> bool:
-    """Return whether a DATA argument names a data set, or a file that may be a damaged one."""
+    """Return whether a DATA argument names a data set, or a file that may be a damaged one. A name always does."""
     place = place_of(data)
+    if place.prefix and not FORMATS[place.prefix].is_path:
+        return True
     splits = [split for sets in find_sets(place).values() for split in sets]
     return Path(data).is_file() or (bool(splits) if place.split is None else bool(_named(place.split, splits)))
 
@@ -65,8 +71,7 @@ def exists(data: str) -> bool:
 def absolute(data: str) -> str:
     """Make the path in a DATA argument absolute, so that it means the same in any folder."""
     prefix, path, split = place_of(data)
-    is_path = all(FORMATS[name].is_path for name in find_sets(Place(prefix, path, split)))
-    path = os.path.abspath(path) if is_path else path
+    path = os.path.abspath(path) if not prefix or FORMATS[prefix].is_path else path
     return f"{prefix and f'{prefix}:'}{path}{'' if split is None else f'@{split}'}"
 
 
