@@ -97,3 +97,28 @@ def test_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "export.zip").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"found the file .*export.zip; unpack it, and type the folder\nLooked for:"):
         choose(str(tmp_path / "export.zip"))
+
+
+def test_suggestions_name_whole_data_sets_and_no_files_of_single_images(tmp_path: Path) -> None:
+    for name in ("export/train", "export/valid", "labelme"):
+        (tmp_path / name).mkdir(parents=True)
+    for split in ("train", "valid"):
+        (tmp_path / "export" / split / "_annotations.coco.json").write_text("{}")
+    for i in range(9):
+        (tmp_path / f"labelme/{i}.json").write_text("{}")
+    with pytest.raises(InputError) as error:
+        choose(str(tmp_path))
+    line = str(error.value).splitlines()[0]
+    assert line == (
+        f"data: expected a data set, found the folder {tmp_path} with export/, labelme/; "
+        f"did you mean {tmp_path}/export@train or {tmp_path}/export@valid?"
+    )
+
+
+def test_nothing_at_a_path_is_one_short_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"^data: expected a file or a folder of data, found nothing at {tmp_path}/a$"
+    ):
+        choose(f"{tmp_path}/a@train")
+    with pytest.raises(InputError, match=rf"^data: expected a data.yaml, .*, found nothing at {tmp_path}/a$"):
+        choose(f"yolo:{tmp_path}/a")

@@ -91,7 +91,7 @@ def label_folders(images: Path, labels: Path | None = None) -> list[Path]:
     places = [i for i, part in enumerate(images.parts) if part.lower() in _IMAGES]
     if places:
         before, after = Path(*images.parts[: places[-1]]), images.parts[places[-1] + 1 :]
-        folders += [folder.joinpath(*after) for folder in named_folders(before, _LABELS)]
+        folders += [folder.joinpath(*after) for folder in named_folders(before, _LABELS) or [before / _LABELS[0]]]
     return list(dict.fromkeys([*folders, images]))
 
 
