@@ -268,6 +268,14 @@ def test_labels_that_were_exported_alone_need_the_folder_of_images(tmp_path: Pat
     assert boxes(load_dataset(f"{root}/p", root / "else")) == PIXELS
 
 
+def test_list_of_images_that_are_elsewhere_has_its_labels_in_the_project(tmp_path: Path) -> None:
+    files, _, _ = LAYOUTS["CVAT's Ultralytics YOLO"]
+    root = write(tmp_path, {f"p/{name}": text for name, text in files.items()}, "else/a.png")
+    dataset, report = read_dataset(f"{root}/p", root / "else")
+    assert boxes(dataset) == PIXELS
+    assert report.counts().keys() == {"category-without-boxes"}
+
+
 def test_folder_of_two_formats_is_read_by_its_prefix(tmp_path: Path) -> None:
     annotation = "<annotation><filename>a.jpg</filename></annotation>"
     root = write(tmp_path, {"classes.txt": "cat\ndog\n", "a.txt": BOX, "a.xml": annotation}, "a.jpg")

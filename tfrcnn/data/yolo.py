@@ -16,7 +16,7 @@ from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed, in_threads
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import ImageFolder, files_in, relative_files
-from tfrcnn.data.locate import ImageFinder
+from tfrcnn.data.locate import ImageFinder, shortened
 from tfrcnn.data.sources import nfc, read_lines
 from tfrcnn.data.yolo_folder import YoloSet, is_list, label_folders, yolo_sets
 from tfrcnn.data.yolo_labels import Row, read_rows
@@ -60,8 +60,8 @@ class _Reader:
 
     def read(self) -> None:
         """Read the images and their labels, then the classes."""
-        images = {path: root for place in self.source.images for path, root in self.images(place)}
-        labels = [self.label(path, root) for path, root in images.items()]
+        images = {path: folder for place in self.source.images for path, folder in self.images(place)}
+        labels = [self.label(path, folder) for path, folder in images.items()]
         self.check_files(images, labels)
         results = in_threads(partial(read_rows, columns=self.source.columns), labels, "reading labels")
         for path, label, (_, faults) in zip(images, labels, results):
@@ -71,14 +71,17 @@ class _Reader:
         self.boxes([rows for rows, _ in results])
 
     def images(self, place: Path) -> Iterator[tuple[Path, Path]]:
-        """Yield the images of a folder or of a list of paths, each with the folder that its label's place is below."""
+        """Yield the images of a folder or of a list of paths, each with its folder in the project.
+
+        That is another folder if all images are elsewhere.
+        """
         if is_list(place):
-            yield from ((path, path.parent) for path in self.listed(place))
+            yield from self.listed(place)
         else:
             folder = ImageFolder(self.folder if self.folder is not None else place)
-            yield from ((folder.folder / name, place) for name in folder.names.values())
+            yield from ((folder.folder / name, (place / name).parent) for name in folder.names.values())
 
-    def listed(self, file: Path) -> Iterator[Path]:
+    def listed(self, file: Path) -> Iterator[tuple[Path, Path]]:
         """Yield the images that a list names. Darknet and CVAT write their paths with a folder "data/" in front."""
         finder = ImageFinder((self.folder,) if self.folder is not None else (file.parent, self.source.root))
         seen: set[Path] = set()
@@ -88,13 +91,16 @@ class _Reader:
             if result is None:
                 places = " or ".join(map(str, finder.roots))
                 self.fault("missing-image", file, where, f"expected the image {name}, found none in {places}")
-            elif result[0] in seen:
+                continue
+            path, exact = result
+            if path in seen:
                 self.fault("duplicate-image-id", file, where, f"expected each image once, found {name} again")
-            else:
-                seen.add(result[0])
-                differ += [] if result[1] else [(where, f"expected {name}, found {result[0]}")]
-                yield result[0]
-        if differ:
+                continue
+            seen.add(path)
+            differ += [] if exact else [(where, f"expected {name}, found {path}")]
+            folders = [path.parent] if self.folder is None else [file.parent.joinpath(*p[:-1]) for p in shortened(name)]
+            yield path, next((folder for folder in folders if self.label(path, folder) is not None), path.parent)
+        if differ and self.folder is None:
             more = f" (and {len(differ) - 1:,} more)" if len(differ) > 1 else ""
             self.fault("image-path-differs", file, differ[0][0], differ[0][1] + more)
 
@@ -106,16 +112,21 @@ class _Reader:
             self.fault("unreadable-file", file, "", str(error))
             return []
 
-    def label(self, image: Path, root: Path) -> Path | None:
-        """Find the label file of an image, by its name without extension."""
-        labels = (self.listing(folder).get(nfc(image.stem)) for folder in self.label_folders(image, root))
+    def label(self, image: Path, folder: Path) -> Path | None:
+        """Find the label file of an image, by its name without extension.
+
+        Args:
+            image: the image.
+            folder: its folder in the project.
+        """
+        labels = (self.listing(place).get(nfc(image.stem)) for place in self.label_folders(folder))
         return next((path for path in labels if path is not None), None)
 
-    def label_folders(self, image: Path, root: Path) -> list[Path]:
-        """List the folders where the label of an image can be."""
-        top = self.folder if self.folder is not None else root
-        below = image.parent.relative_to(top) if image.is_relative_to(top) else Path()
-        return list(dict.fromkeys(path / below for path in label_folders(root, self.source.labels)))
+    def label_folders(self, folder: Path) -> list[Path]:
+        """List the folders where the labels of the images in a folder of the project can be."""
+        if self.source.labels is None:
+            return label_folders(folder)
+        return [self.source.labels / folder.relative_to(self.source.images[0])]
 
     def listing(self, folder: Path) -> dict[str, Path]:
         """Return the label files in a folder by name without extension."""
@@ -129,12 +140,12 @@ class _Reader:
             message = "expected at least one image, found none; set the folder of the images if they are elsewhere"
             self.fault("empty-split", self.source.images[0], "", message)
         elif images and not any(labels):
-            places = " or ".join(map(str, self.label_folders(*next(iter(images.items())))))
+            places = " or ".join(map(str, self.label_folders(next(iter(images.values())))))
             self.fault("missing-annotation", self.source.images[0], "", f"expected .txt files in {places}, found none")
             return
-        for (path, root), label in zip(images.items(), labels):
+        for (path, folder), label in zip(images.items(), labels):
             if label is None:
-                message = f"expected {path.stem}.txt in {self.label_folders(path, root)[0]}, found none"
+                message = f"expected {path.stem}.txt in {self.label_folders(folder)[0]}, found none"
                 self.fault("image-without-label", path, "", message)
         used = {label for label in labels if label is not None}
         # A list names a part of a folder: the other labels may belong to another split.
