@@ -65,6 +65,7 @@ setup(
         "pillow>=10.1",
         "defusedxml",
         "jinja2>=3.1",
+        "pyyaml>=6",
         "matplotlib>=3.8",
         "tqdm>=4.66",
         "typer>=0.19",

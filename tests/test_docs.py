@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -166,28 +167,19 @@ def test_programs_compile(page: Path) -> None:
         compile(program, str(page), "exec")
 
 
-def test_conversions_of_other_formats_give_the_same_boxes(tmp_path: Path) -> None:
-    """A box of YOLO's, and of a flat VOC folder, read back by the library."""
-    for folder in ("yolo/images", "yolo/labels", "flat"):
-        (tmp_path / folder).mkdir(parents=True)
-    for i in range(3):
-        picture = Image.fromarray(np.full((80, 100, 3), 40 * i, np.uint8))
-        picture.save(tmp_path / f"yolo/images/{i}.jpg")
-        picture.save(tmp_path / f"flat/{i}.jpg")
-        (tmp_path / f"yolo/labels/{i}.txt").write_text("1 0.5 0.5 0.2 0.4\n")
-        corners = "<xmin>41</xmin><ymin>25</ymin><xmax>60</xmax><ymax>56</ymax>"
-        (tmp_path / f"flat/{i}.xml").write_text(
-            f"<annotation><filename>{i}.jpg</filename><size><width>100</width><height>80</height></size>"
-            f"<object><name>platelet</name><bndbox>{corners}</bndbox></object></annotation>"
-        )
+def test_program_that_splits_off_validation_data_keeps_every_box(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in range(3)]
+    for i, image in enumerate(images):
+        Image.fromarray(np.full((80, 100, 3), 40 * i, np.uint8)).save(tmp_path / "cells" / image["file_name"])
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [40, 24, 20, 32], "area": 640} for i in range(3)]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "platelet"}]}
+    (tmp_path / "cells/all.json").write_text(json.dumps(content))
     run([program for program in programs(DOCS / "your-data.md") if "read_dataset" not in program], tmp_path)
-    for data in ("yolo/train.json", "yolo/val.json", "VOC@train", "VOC@val"):
-        images = tmp_path / "yolo/images" if data.endswith("json") else None
-        dataset = tfrcnn.load_dataset(str(tmp_path / data), images)
-        for example in dataset.examples:
-            np.testing.assert_allclose(example.boxes, [[24, 40, 56, 60]], atol=1e-4)
-            assert dataset.categories[example.labels[0]].name == "platelet"
-    assert len(tfrcnn.load_dataset(str(tmp_path / "VOC@train"))) == 2
+    splits = [tfrcnn.load_dataset(str(tmp_path / f"cells/{name}.json")) for name in ("train", "val")]
+    assert [len(split) for split in splits] == [2, 1]
+    for example in (*splits[0].examples, *splits[1].examples):
+        np.testing.assert_array_equal(example.boxes, [[24, 40, 56, 60]])
 
 
 @pytest.mark.slow

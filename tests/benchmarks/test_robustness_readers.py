@@ -1,4 +1,4 @@
-"""The fuzzers of the COCO and VOC readers, and the measurement of the doctor, with small counts."""
+"""The fuzzers of the COCO, VOC and YOLO readers, and the measurement of the doctor, with small counts."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tfrcnn.data.read import load_dataset
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["coco", "voc"])
+@pytest.mark.parametrize("name", ["coco", "voc", "yolo"])
 def test_no_damaged_input_escapes_a_reader(program, name):
     outcomes = program("readers").fuzz(1000, 1, program(name).write)
     assert outcomes["escaped"] == 0

@@ -131,7 +131,7 @@ Trained from scratch on {scenes["train"]} scenes; AP50 on {scenes["test"]} other
   {out / "test"}: evaluation.json, precision_recall.png, confusion.png, predictions.png
   {out / "pictures"}: annotated pictures, detections.json
 
-Now with your own boxes, COCO (instances.json) or Pascal VOC (VOCroot@split):
+Now with your own boxes: DATA is the folder that your annotation tool exported, FOLDER@split where it has splits:
   tfrcnn doctor   --data DATA
   tfrcnn train    --train DATA --val DATA --out runs/mine
   tfrcnn evaluate --model runs/mine --data DATA

@@ -68,8 +68,9 @@ def start(
 ) -> None:
     """Train, measure and use a Faster R-CNN detector on your own boxes.
 
-    DATA is path/instances.json (COCO) or path/VOCroot@split (Pascal VOC). `tfrcnn COMMAND --help` explains a command
-    with an example. `tfrcnn demo` shows all commands at work within minutes, without your data.
+    DATA is the folder that your annotation tool exported (COCO, Pascal VOC, YOLO), FOLDER@split where it has splits, or
+    a file: instances.json, data.yaml. `tfrcnn COMMAND --help` explains a command with an example. `tfrcnn demo` shows
+    all commands at work within minutes, without your data.
 
     \b
     From boxes to a detector:

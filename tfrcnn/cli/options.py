@@ -29,11 +29,12 @@ TargetFormat = Literal["coco", "voc", "yolo", "tfrecord"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
 DATA_HELP = (
-    "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/boxes.csv (TF tutorial, RetinaNet, Open "
-    "Images), path/annotations.xml (CVAT) or path/train.tfrecord (or its shards path/train-?????-of-00010), or several "
-    "joined by +"
+    "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/data.yaml (YOLO), path/boxes.csv (TF tutorial, "
+    "RetinaNet, Open Images), path/annotations.xml (CVAT), path/train.tfrecord (or its shards "
+    "path/train-?????-of-00010), or the folder as an annotation tool exported it. FOLDER@split chooses a split, "
+    "yolo:FOLDER a format, and + joins several"
 )
-IMAGES_HELP = "Folder of the images. Default: next to the json or in images/ next to it; JPEGImages/ of a VOC root."
+IMAGES_HELP = "Folder of the images. Default: where the format has them."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]

@@ -98,7 +98,8 @@ class _Reader:
             self.fault("syntax-error", "", f"expected JSON in UTF-8, found: {error}")
             return None
         if not isinstance(content, dict):
-            self.fault("bad-value", "", "expected an object with images, annotations and categories")
+            message = "expected an object with images, annotations and categories (Label Studio: export COCO, not JSON)"
+            self.fault("bad-value", "", f"{message}, found {short(content)}")
             return None
         return content
 

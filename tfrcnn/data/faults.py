@@ -39,7 +39,9 @@ KINDS: dict[str, Kind] = {
     "duplicate-category": Kind("refused", "two categories have the same id or name; merge or rename them"),
     "unknown-image": Kind("refused", "the annotation's image is not listed; list it or delete the annotation"),
     "unknown-category": Kind("refused", "the annotation's category is not listed; list it or delete the annotation"),
-    "missing-annotation": Kind("refused", "a listed image has no XML file; add one, without objects if it shows none"),
+    "missing-annotation": Kind(
+        "refused", "a listed image has no XML file, or no image has a label file; add them, empty if nothing is there"
+    ),
     "missing-shard": Kind("refused", "a shard does not exist; copy it, or name only the shards that are there"),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),

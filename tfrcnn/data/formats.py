@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, csv_boxes, cvat, tfrecord, voc
+from tfrcnn.data import coco, csv_boxes, cvat, tfrecord, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
+from tfrcnn.data.layouts import is_split_name
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
 
@@ -17,7 +20,9 @@ FORMATS: dict[str, DataFormat] = {
     "csv": csv_boxes.CsvBoxes(),
     "cvat": cvat.Cvat(),
     "tfrecord": tfrecord.TfRecord(),
+    "yolo": yolo.Yolo(),
 }
+_MAX_CHOICES = 8  # splits to list in a message
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})
 
@@ -48,16 +53,29 @@ def place_of(data: str) -> Place:
 
 
 def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
-    """Return the parsers of the data sets at a place by format and split, of all formats that have one there."""
-    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else FORMATS
+    """Return the parsers of the data sets at a place by format and split, of all formats that have one there.
+
+    Formats of names, not paths, are asked only if their prefix is there.
+    """
+    paths = {name: data_format for name, data_format in FORMATS.items() if data_format.is_path}
+    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else paths
     return {name: sets for name, data_format in formats.items() if (sets := data_format.find(place.path))}
 
 
 def exists(data: str) -> bool:
-    """Return whether a DATA argument names a data set, or a file that may be a damaged one."""
+    """Return whether a DATA argument names a data set, or a file that may be a damaged one. A name always does."""
     place = place_of(data)
+    if place.prefix and not FORMATS[place.prefix].is_path:
+        return True
     splits = [split for sets in find_sets(place).values() for split in sets]
     return Path(data).is_file() or (bool(splits) if place.split is None else bool(_named(place.split, splits)))
+
+
+def absolute(data: str) -> str:
+    """Make the path in a DATA argument absolute, so that it means the same in any folder."""
+    prefix, path, split = place_of(data)
+    path = os.path.abspath(path) if not prefix or FORMATS[prefix].is_path else path
+    return f"{prefix and f'{prefix}:'}{path}{'' if split is None else f'@{split}'}"
 
 
 def looks_complete(data: str) -> bool:
@@ -90,23 +108,35 @@ def choose(data: str) -> Parse:
         )
     ((name, sets),) = matches.items()
     if split is None and len(sets) > 1:
-        choices = [f"{data}@{each}" for each in sets]
+        choices = [f"{data}@{each}" for each in _usual_first(sets)]
+        more = f" or one of {len(choices) - _MAX_CHOICES:,} more" if len(choices) > _MAX_CHOICES else ""
         raise InputError(
             f"data: expected one split, found the folder {place.path} with {len(sets)} ({name}); "
-            f"did you mean {' or '.join(choices)}?"
+            f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
     return sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
 
 
-def _named(split: str, splits: list[str] | dict[str, Parse]) -> list[str]:
-    """Return the splits of a name, else its synonyms."""
+def _named(split: str, splits: Iterable[str]) -> list[str]:
+    """Return the split of a name, else the splits that mean the same."""
     if split in splits:
         return [split]
-    same = next((names for names in _SYNONYMS if split in names), set())
-    return [each for each in splits if each in same]
+    name = split.lower()
+    same = {name}.union(*(names for names in _SYNONYMS if name in names))
+    return [each for each in splits if each.lower() in same]
+
+
+def _usual_first(splits: Iterable[str]) -> list[str]:
+    """Sort the lists of one class behind the whole splits: Pascal VOC's aeroplane_train behind train."""
+    return sorted(splits, key=lambda split: not is_split_name(split))
 
 
 def _no_such_split(place: Place, splits: list[str]) -> str:
-    names = [split for split in splits if split]
-    expected = f"one of the splits {', '.join(names)} in" if names else "no split, since there is one data set in"
-    return f"expected {expected} {place.path}, found {place.split or 'no name'!r} after the @"
+    names = _usual_first(split for split in splits if split)
+    typed = place.split or "no name"
+    if not names:
+        alone = place.path if not place.prefix else f"{place.prefix}:{place.path}"
+        return f"expected no split, since there is one data set in {place.path}, found {typed!r}; type {alone}"
+    more = ", ..." if len(names) > _MAX_CHOICES else ""
+    listed = f"{', '.join(names[:_MAX_CHOICES])}{more}"
+    return f"expected one of the splits {listed} in {place.path}, found {typed!r} after the @"

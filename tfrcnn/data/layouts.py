@@ -68,8 +68,13 @@ def folders_in(folder: Path) -> list[Path]:
 
 def split_folders(folder: Path) -> list[Path]:
     """List the folders in a folder that are named like splits: training, validation, test, others."""
-    splits = [path for path in folders_in(folder) if _SPLIT.fullmatch(path.name)]
+    splits = [path for path in folders_in(folder) if is_split_name(path.name)]
     return sorted(splits, key=lambda path: (_order(path.name), path.name))
+
+
+def is_split_name(name: str) -> bool:
+    """Return whether a folder of this name holds a split."""
+    return _SPLIT.fullmatch(name) is not None
 
 
 def named_folders(folder: Path, names: Iterable[str]) -> list[Path]:

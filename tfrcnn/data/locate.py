@@ -47,7 +47,7 @@ class ImageFinder:
                 place = os.path.join(root, folder)
                 if base in self._listing(place):
                     return Path(place, base), True
-        for parts in _shortened(name):
+        for parts in shortened(name):
             for root in self.roots:
                 if (path := self._resolve(root, parts)) is not None:
                     return path, False
@@ -102,7 +102,7 @@ def _key(name: str) -> str:
     return nfc(name).casefold()
 
 
-def _shortened(name: str) -> Iterator[list[str]]:
+def shortened(name: str) -> Iterator[list[str]]:
     """Yield the parts of a path of Windows or Unix, then those without the first, the second, ... folder."""
     for text in dict.fromkeys((name, unquote(name))):  # Label Studio writes %20 for a space
         parts = [part for part in text.replace("\\", "/").split("/") if part not in ("", ".", "..")]

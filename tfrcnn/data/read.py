@@ -1,7 +1,7 @@
 """Read a data set of any format into memory, and report on it.
 
-DATA is `path/instances.json` (COCO) or `path/VOCroot@split` (Pascal VOC), or several of these joined by a plus. See
-`tfrcnn.data.data_format` to add a format.
+DATA is a file or folder of any of `tfrcnn.data.formats.FORMATS`, "FOLDER@split" where there are several splits, or
+several of these joined by a plus. See `tfrcnn.data.data_format` to add a format.
 """
 
 from __future__ import annotations
@@ -30,11 +30,10 @@ def read_dataset(
     """Read a data set and report everything that is wrong with it.
 
     Args:
-        data: `path/instances.json`, or `path/VOCroot@split` with Annotations/, JPEGImages/ and
-            ImageSets/Main/split.txt. Several data sets are joined by "+" and must have the first one's categories, see
-            `tfrcnn.data.join`.
-        images: folder of the images; None looks next to the json and in `images/` next to it, or in JPEGImages/. Not
-            for several data sets.
+        data: `path/instances.json` (COCO), `path/VOCroot@split` (Pascal VOC), `path/data.yaml` (YOLO), or the folder as
+            an annotation tool exported it. `FOLDER@split` chooses a split, `yolo:FOLDER` a format. Several data sets
+            are joined by "+" and must have the first one's categories, see `tfrcnn.data.join`.
+        images: folder of the images; None is where the format has them. Not for several data sets.
         categories: of a detector; labels are then positions among these, matched by name, since ids may differ
             between data sets. It is a fault if the data set uses another name.
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.errors import InputError
 
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _MAX_SUGGESTIONS = 8
 _MAX_ENTRIES = 200  # files and folders to look at, for suggestions
+_MAX_FILES = 6  # of one extension in a folder; more are probably the annotations of one image each
 _MAX_DEPTH = 3  # folders below the path
 
 
@@ -28,45 +30,45 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
         actual = f"the folder {data} with {_contents(path)}{hint}"
     elif path.is_file():
-        actual = f"the file {data}"
+        is_archive = path.suffix.lower() in _ARCHIVES
+        actual = f"the file {data}{'; unpack it, and type the folder' if is_archive else ''}"
     elif path.exists():
         actual = f"a pipe or a device at {data}"
     elif path.is_symlink():
         actual = f"a link to nothing at {data}"
     else:
-        actual = f"nothing at {data}"
-    if not path.exists():
-        expected = " or ".join(data_format.expected for data_format in formats.values())
-        return InputError(f"data: expected {expected}, found {actual}")
+        alone = next(iter(formats.values())).expected if len(formats) == 1 else "a file or a folder of data"
+        return InputError(f"data: expected {alone}, found nothing at {data}")
     looked_for = "".join(f"\n  {name}:PATH is {data_format.expected}" for name, data_format in formats.items())
     return InputError(f"data: expected a data set, found {actual}\nLooked for:{looked_for}")
 
 
 def _suggestions(folder: Path, formats: Mapping[str, DataFormat]) -> list[str]:
-    """Return the DATA arguments that the files and folders below a folder hold."""
+    """Return the DATA arguments of the files and folders below a folder; not those inside of a data set."""
+    of_paths = [data_format for data_format in formats.values() if data_format.is_path]
+    extensions = tuple(extension for data_format in of_paths for extension in data_format.extensions)
     suggestions: list[str] = []
-    for path in _entries(folder, formats):
-        sets = [split for data_format in formats.values() for split in data_format.find(str(path))]
-        suggestions += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in sets)
-        if len(suggestions) >= _MAX_SUGGESTIONS:
-            break
+    level, looked_at = [folder], 0
+    for _ in range(_MAX_DEPTH):
+        below: list[Path] = []
+        for path in (path for place in level for path in _candidates(place, extensions)):
+            looked_at += 1
+            if looked_at > _MAX_ENTRIES or len(suggestions) >= _MAX_SUGGESTIONS:
+                return suggestions[:_MAX_SUGGESTIONS]
+            sets = [split for data_format in of_paths for split in data_format.find(str(path))]
+            suggestions += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in sets)
+            below += [path] if not sets and path.is_dir() else []
+        level = below
     return suggestions[:_MAX_SUGGESTIONS]
 
 
-def _entries(folder: Path, formats: Mapping[str, DataFormat]) -> Iterator[Path]:
-    """Yield the files that may be data sets and the folders, level by level."""
-    extensions = tuple(extension for data_format in formats.values() for extension in data_format.extensions)
-    level, count = [folder], 0
-    for _ in range(_MAX_DEPTH):
-        below: list[Path] = []
-        for place in level:
-            folders, files = _listing(place)
-            for path in [*(place / name for name in files if name.lower().endswith(extensions)), *folders]:
-                if (count := count + 1) > _MAX_ENTRIES:
-                    return
-                yield path
-            below += folders
-        level = below
+def _candidates(folder: Path, extensions: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files in a folder that may be data sets, unless there is one per image, and its folders."""
+    folders, files = _listing(folder)
+    for extension in extensions:
+        names = [name for name in files if name.lower().endswith(extension)]
+        yield from (folder / name for name in names if len(names) <= _MAX_FILES)
+    yield from folders
 
 
 def _listing(folder: Path) -> tuple[list[Path], list[str]]:

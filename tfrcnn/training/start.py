@@ -15,6 +15,8 @@ from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
+from tfrcnn.data.formats import absolute as absolute_data
+from tfrcnn.data.formats import exists, place_of
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
@@ -153,7 +155,7 @@ def names_data(val: str) -> bool:
 def are_there(*data: float | str | None) -> bool:
     """Return whether data sets and folders are where they are said to be."""
     parts = [part for each in data if isinstance(each, str) for part in parts_of(each)]
-    return all(Path(part).exists() or ("@" in part and Path(part.rpartition("@")[0]).exists()) for part in parts)
+    return all(Path(place_of(part).path).exists() or exists(part) for part in parts)
 
 
 def absolute(name: str, value: Any) -> Any:
@@ -165,7 +167,7 @@ def absolute(name: str, value: Any) -> Any:
     if (name == "init" and is_published(value, "detector")) or is_published(value, "backbone"):
         return value
     if name in _DATA:
-        return PLUS.join(map(os.path.abspath, parts_of(value)))
+        return PLUS.join(map(absolute_data, parts_of(value)))
     return os.path.abspath(value)
 
 

@@ -1,0 +1,124 @@
+"""The parts of a DATA argument, and the choice of its format."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tfrcnn.data.checks import Parsed
+from tfrcnn.data.data_format import DataFormat, Parse
+from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of
+from tfrcnn.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("data", "parts"),
+    [
+        ("cells", ("", "cells", None)),
+        ("cells@train", ("", "cells", "train")),
+        ("cells@", ("", "cells", "")),
+        ("yolo:cells/data.yaml@val", ("yolo", "cells/data.yaml", "val")),
+        ("c:/cells", ("", "c:/cells", None)),
+        ("me@home/cells@train", ("", "me@home/cells", "train")),
+    ],
+)
+def test_data_has_a_prefix_a_path_and_a_split(data: str, parts: tuple[str, str, str | None]) -> None:
+    assert place_of(data) == parts
+
+
+def test_path_that_exists_may_look_like_a_prefix_or_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("voc:cells", "cells@home"):
+        Path(name).mkdir()
+        assert place_of(name) == ("", name, None)
+    assert place_of("cells@home@train") == ("", "cells@home", "train")
+
+
+def test_paths_are_made_absolute_behind_the_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("yolo:cells@train") == f"yolo:{tmp_path}/cells@train"
+    assert absolute("../cells/train.json") == f"{tmp_path.parent}/cells/train.json"
+
+
+def test_names_of_data_sets_are_not_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Named(DataFormat):
+        expected = "a name"
+        is_path = False
+
+        def find(self, path: str) -> dict[str, Parse]:
+            return {"train": lambda images: Parsed(False, "", str)} if path == "cells/2007" else {}
+
+    monkeypatch.setitem(FORMATS, "named", Named())
+    assert absolute("named:cells/2007@train") == "named:cells/2007@train"
+    assert exists("named:cells/2007@train")
+    assert not exists("cells/2007@train")
+    assert callable(choose("named:cells/2007@train"))
+
+
+def test_data_exists_if_a_format_reads_it(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 0.1 0.1")
+    assert exists(str(tmp_path))
+    assert exists(f"yolo:{tmp_path}")
+    assert not exists(f"voc:{tmp_path}")
+    assert not exists(f"{tmp_path}@train")
+
+
+def test_data_that_looks_complete_ends_like_a_format() -> None:
+    assert all(map(looks_complete, ("a.json", "a/data.YAML", "a@train")))
+    assert not looks_complete("a")
+
+
+def test_split_is_found_in_another_case_and_by_what_it_means(tmp_path: Path) -> None:
+    for split in ("Train", "valid"):
+        (tmp_path / split).mkdir()
+        (tmp_path / split / "_annotations.coco.json").write_text("{}")
+    assert all(exists(f"{tmp_path}@{split}") for split in ("train", "Train", "training", "val", "Validation"))
+    assert not exists(f"{tmp_path}@test")
+
+
+def test_lists_of_one_class_come_behind_the_splits_in_messages(tmp_path: Path) -> None:
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    for split in ("train", "val", *(f"{name}_train" for name in "abcdefghi")):
+        (tmp_path / f"ImageSets/Main/{split}.txt").write_text("")
+    with pytest.raises(InputError, match=rf"did you mean {tmp_path}@train or {tmp_path}@val or .* or one of 3 more\?"):
+        choose(str(tmp_path))
+    with pytest.raises(InputError, match=r"expected one of the splits train, val, a_train, .*, f_train, \.\.\. in "):
+        choose(f"{tmp_path}@dev")
+
+
+def test_split_of_what_has_none_says_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError, match=rf"found 'train'; type coco:{tmp_path}/a.json$"):
+        choose(f"coco:{tmp_path}/a.json@train")
+
+
+def test_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "export.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"found the file .*export.zip; unpack it, and type the folder\nLooked for:"):
+        choose(str(tmp_path / "export.zip"))
+
+
+def test_suggestions_name_whole_data_sets_and_no_files_of_single_images(tmp_path: Path) -> None:
+    for name in ("export/train", "export/valid", "labelme"):
+        (tmp_path / name).mkdir(parents=True)
+    for split in ("train", "valid"):
+        (tmp_path / "export" / split / "_annotations.coco.json").write_text("{}")
+    for i in range(9):
+        (tmp_path / f"labelme/{i}.json").write_text("{}")
+    with pytest.raises(InputError) as error:
+        choose(str(tmp_path))
+    line = str(error.value).splitlines()[0]
+    assert line == (
+        f"data: expected a data set, found the folder {tmp_path} with export/, labelme/; "
+        f"did you mean {tmp_path}/export@train or {tmp_path}/export@valid?"
+    )
+
+
+def test_nothing_at_a_path_is_one_short_sentence(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"^data: expected a file or a folder of data, found nothing at {tmp_path}/a$"
+    ):
+        choose(f"{tmp_path}/a@train")
+    with pytest.raises(InputError, match=rf"^data: expected a data.yaml, .*, found nothing at {tmp_path}/a$"):
+        choose(f"yolo:{tmp_path}/a")

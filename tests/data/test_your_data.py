@@ -1,0 +1,72 @@
+"""Each row of the table of layouts in docs/your-data.md is read, as the page says, from a set written by hand."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tfrcnn.data.read import load_dataset
+
+from . import test_coco_folder as coco
+from . import test_voc_folder as voc
+from . import test_yolo as yolo
+from .test_voc import obj
+
+PAGE = Path(__file__).parents[2] / "docs" / "your-data.md"
+ROWS = dict(re.findall(r"^\| (.+?) \| .* \| `(cells.*?)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def coco_files(file: str, images: str, root: Path) -> None:
+    coco.write(root / file, root / images, "a.jpg")
+
+
+def voc_files(annotation: str, image: str, root: Path, split: str = "") -> None:
+    voc.write(root, annotation, image, obj("dog", "5 4 24 9"), filename=Path(image).name)
+    if split:
+        yolo.write(root, {f"ImageSets/Main/{split}.txt": "a\n"})
+
+
+def yolo_files(tool: str, root: Path) -> None:
+    files, image, _ = yolo.LAYOUTS[tool]
+    box = "1 0.35 0.2 0.5 0.2"  # y 3..9 and x 4..24 in 40 x 30 pixels, as the other sets
+    yolo.write(root, {name: text.replace(yolo.BOX.strip(), box) for name, text in files.items()}, image)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "Roboflow, COCO": partial(coco_files, "train/_annotations.coco.json", "train"),
+    "CVAT, COCO": partial(coco_files, "annotations/instances_default.json", "images"),
+    "Label Studio, COCO": partial(coco_files, "result.json", "images"),
+    "FiftyOne, COCO": partial(coco_files, "labels.json", "data"),
+    "COCO": partial(coco_files, "annotations/instances_train2017.json", "train2017"),
+    "any tool, COCO": partial(coco_files, "train.json", "images"),
+    "Pascal VOC": partial(voc_files, "Annotations/a.xml", "JPEGImages/a.jpg", split="train"),
+    "CVAT, Pascal VOC": partial(voc_files, "Annotations/a.xml", "JPEGImages/a.jpg", split="default"),
+    "labelImg, Pascal VOC": partial(voc_files, "0001.xml", "0001.jpg"),
+    "labelImg, Pascal VOC, two folders": partial(voc_files, "xml/0001.xml", "photos/0001.jpg"),
+    "Label Studio, Pascal VOC": partial(voc_files, "Annotations/a.xml", "images/a.jpg"),
+    "Roboflow, Pascal VOC": partial(voc_files, "train/a.xml", "train/a.jpg"),
+    "Ultralytics, YOLO": partial(yolo_files, "Ultralytics, its folder"),
+    "Roboflow, YOLO": partial(yolo_files, "Roboflow"),
+    "Roboflow, YOLO Darknet": partial(yolo_files, "Roboflow's Darknet"),
+    "CVAT, Ultralytics YOLO": partial(yolo_files, "CVAT's Ultralytics YOLO"),
+    "CVAT, YOLO 1.1": partial(yolo_files, "Darknet, CVAT's YOLO 1.1"),
+    "Label Studio, YOLO": partial(yolo_files, "Label Studio"),
+    "labelImg, YOLO": partial(yolo_files, "labelImg"),
+}
+
+
+@pytest.mark.parametrize("row", WRITERS)
+def test_row_of_the_page_is_read_as_the_page_says(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WRITERS[row](tmp_path / "cells")
+    monkeypatch.chdir(tmp_path)
+    dataset = load_dataset(ROWS[row])
+    (example,) = dataset.examples
+    np.testing.assert_allclose(example.boxes, [[3, 4, 9, 24]], atol=1e-5)
+    assert dataset.categories[example.labels[0]].name == "dog"
+
+
+def test_every_row_of_the_page_has_a_test() -> None:
+    assert [row for row in ROWS if row not in WRITERS] == []

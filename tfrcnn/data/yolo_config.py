@@ -1,0 +1,221 @@
+"""Reads what a YOLO project says about itself: the class names, and where the images of each split are.
+
+| file | tool | holds |
+|---|---|---|
+| `data.yaml` | Ultralytics, Roboflow, CVAT | splits and names |
+| `obj.data` | Darknet, CVAT's YOLO 1.1 | splits and the file of the names |
+| `classes.txt`, `obj.names`, `_darknet.labels` | labelImg, Label Studio, Darknet, Roboflow | a name per line |
+| `notes.json` | Label Studio | names |
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfrcnn.data.faults import Fault
+from tfrcnn.data.layouts import files_in
+from tfrcnn.data.locate import shortened
+from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
+from tfrcnn.errors import InputError
+
+SPLITS = ("train", "val", "valid", "validation", "test", "minival")
+_LISTS_OF_NAMES = ("classes.txt", "obj.names", "_darknet.labels", "classes.names", "names.txt", "labels.txt")
+_NOTES = "notes.json"
+# The compiled loader limits the depth of nesting, and is fast. Builds of PyYAML without libyaml lack it.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+@dataclass
+class Names:
+    """The names of the classes.
+
+    Attributes:
+        file: where they are from.
+        by_number: name by number of the class; empty if there are none.
+        faults: of the file.
+    """
+
+    file: Path
+    by_number: dict[int, str] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def add_fault(self, kind: str, where: str, message: str) -> None:
+        self.faults.append(Fault(kind, str(self.file), where, message))
+
+
+@dataclass
+class Config:
+    """A data.yaml or obj.data.
+
+    Attributes:
+        names: of the classes.
+        splits: by split, the folders and lists of its images as written.
+        root: the folder that `path` names; None if there is no `path`.
+        columns: numbers per line of a project with keypoints; None if it has none.
+    """
+
+    names: Names
+    splits: dict[str, list[str]] = field(default_factory=dict)
+    root: str | None = None
+    columns: int | None = None
+
+
+def read_config(file: Path) -> Config:
+    """Read a data.yaml or obj.data. What cannot be read is a fault of its names."""
+    config = Config(Names(file))
+    try:
+        content = _darknet(file) if file.suffix.lower() == ".data" else _yaml(file)
+    except InputError as error:
+        config.names.add_fault("unreadable-file", "", str(error))
+        return config
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        config.names.add_fault("syntax-error", where, f"expected YAML, found: {error.problem or error.context}")
+        return config
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        config.names.add_fault("syntax-error", "", f"expected YAML, found: {error}")
+        return config
+    if not isinstance(content, dict):
+        config.names.add_fault("bad-value", "", "expected names, train and val, found no keys")
+        return config
+    for split in SPLITS:
+        value = content.get(split)
+        values = value if isinstance(value, list) else [value]
+        if texts := [text for text in values if isinstance(text, str) and text]:
+            config.splits[split] = texts
+    config.root = content["path"] if isinstance(content.get("path"), str) else None
+    shape = content.get("kpt_shape")
+    if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, str) and n.isdecimal() for n in shape):
+        config.columns = 5 + int(shape[0]) * int(shape[1])
+    _names_of(content, config.names)
+    return config
+
+
+def find_names(folders: Iterable[Path]) -> Names | None:
+    """Read the names of the first folder that has a file of names; None if there is none."""
+    for folder in folders:
+        for name in _LISTS_OF_NAMES:
+            if (folder / name).is_file():
+                return read_names(folder / name)
+        if (folder / _NOTES).is_file():
+            return _notes(folder / _NOTES)
+        if (file := config_file(folder)) is not None:
+            return read_config(file).names
+    return None
+
+
+def read_names(file: Path) -> Names:
+    """Read a list of names, one per line. A line counts even if it is empty: the first one is class 0."""
+    names = Names(file)
+    try:
+        lines = [nfc(line.strip(" \t\ufeff\0")) for line in read_lines(file)]
+    except InputError as error:
+        names.add_fault("unreadable-file", "", str(error))
+        return names
+    names.by_number = {number: name for number, name in enumerate(lines) if name}
+    return _checked(names)
+
+
+def config_file(folder: Path) -> Path | None:
+    """Return the data.yaml of a folder, or its only file of that content under another name, or obj.data."""
+    files = files_in(folder, [".yaml", ".yml"])
+    usual = [path for path in files if path.stem.lower() in ("data", "dataset")]
+    for path in usual or (files if len(files) == 1 else []):
+        try:
+            content = _yaml(path)
+        except (InputError, yaml.YAMLError, RecursionError, ValueError):
+            return path if usual else None
+        if isinstance(content, dict) and ("names" in content or any(content.get(split) for split in SPLITS)):
+            return path
+    data = [path for path in files_in(folder, [".data"]) if path.stem.lower() in ("obj", "data", "darknet")]
+    return next(iter(data), None)
+
+
+def find_path(text: str, file: Path, root: str | None) -> Path | None:
+    """Find a folder or list that a config names, as Ultralytics does; None if it is not there.
+
+    Roboflow writes `../train/images` for `train/images`. Absolute paths of another machine count without their first
+    folders.
+
+    Args:
+        text: as written.
+        file: the config.
+        root: what its `path` says.
+    """
+    bases = [file.parent] if root is None else [file.parent / root, file.parent]
+    for base in bases:
+        if _exists(base / text):
+            return base / text
+    short = (base.joinpath(*parts) for base in bases for parts in shortened(text))
+    return next((path for path in short if _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a path that no system can have
+        return False
+
+
+def _yaml(file: Path) -> Any:
+    """Read a YAML file with every scalar as a text: "no" is a name, not False."""
+    return yaml.load(read_bytes(file, MAX_SMALL), Loader=_LOADER)
+
+
+def _darknet(file: Path) -> dict[str, str]:
+    """Read the lines "key = value" of an obj.data."""
+    pairs = (line.partition("=") for line in read_lines(file) if "=" in line)
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _names_of(content: dict[Any, Any], names: Names) -> None:
+    """Read the key `names`: a list, an object with numbers as keys, or the path of a file."""
+    value = content.get("names", "")
+    if isinstance(value, str) and value:
+        path = find_path(value, names.file, None)
+        if path is None or not path.is_file():
+            names.add_fault("bad-value", "names", f"expected names or a file of them, found {value!r}")
+            return
+        listed = read_names(path)
+        names.file, names.by_number = listed.file, listed.by_number
+        names.faults += listed.faults
+        return
+    items = list(value.items() if isinstance(value, dict) else enumerate(value))
+    for number, name in items:
+        if not (isinstance(name, str) and name.strip() and str(number).isdecimal() and len(str(number)) < 10):
+            message = f"expected a number from 0 and a name, found {str(number)[:40]}: {str(name)[:40]!r}"
+            names.add_fault("bad-value", "names", message)
+        else:
+            names.by_number[int(number)] = nfc(name.strip())
+    count = content.get("nc")
+    if items and isinstance(count, str) and count.isdecimal() and int(count[:9]) != len(items):
+        names.add_fault("bad-value", "nc", f"expected {len(items)}, the number of names, found {count}")
+    _checked(names)
+
+
+def _notes(file: Path) -> Names:
+    """Read Label Studio's notes.json."""
+    names = Names(file)
+    try:
+        items = json.loads(json_text(file))["categories"]
+        names.by_number = {int(item["id"]): nfc(str(item["name"])) for item in items}
+    except InputError as error:
+        names.add_fault("unreadable-file", "", str(error))
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        names.add_fault("bad-value", "categories", "expected a list of objects with id and name, found another value")
+    return _checked(names)
+
+
+def _checked(names: Names) -> Names:
+    for name, count in Counter(names.by_number.values()).items():
+        if count > 1:
+            names.add_fault("duplicate-category", "names", f"expected unique names, found {name!r} {count} times")
+    return names
