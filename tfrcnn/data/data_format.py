@@ -26,10 +26,12 @@ class DataFormat(abc.ABC):
     Attributes:
         expected: what PATH is in this format, for error messages: "a .json file".
         extensions: of the files that PATH can be, in lower case.
+        is_path: whether PATH is one, or a pattern of paths; False if it is a name that means the same in any folder.
     """
 
     expected: ClassVar[str]
     extensions: ClassVar[tuple[str, ...]] = ()
+    is_path: ClassVar[bool] = True
 
     @abc.abstractmethod
     def find(self, path: str) -> dict[str, Parse]:

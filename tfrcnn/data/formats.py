@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, csv_boxes, cvat, tfrecord, voc
+from tfrcnn.data import coco, csv_boxes, cvat, tfds, tfrecord, voc
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
@@ -17,6 +17,7 @@ FORMATS: dict[str, DataFormat] = {
     "csv": csv_boxes.CsvBoxes(),
     "cvat": cvat.Cvat(),
     "tfrecord": tfrecord.TfRecord(),
+    "tfds": tfds.Tfds(),
 }
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})
@@ -48,8 +49,12 @@ def place_of(data: str) -> Place:
 
 
 def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
-    """Return the parsers of the data sets at a place by format and split, of all formats that have one there."""
-    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else FORMATS
+    """Return the parsers of the data sets at a place by format and split, of all formats that have one there.
+
+    Formats of names, not paths, are asked only if their prefix is there.
+    """
+    paths = {name: data_format for name, data_format in FORMATS.items() if data_format.is_path}
+    formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else paths
     return {name: sets for name, data_format in formats.items() if (sets := data_format.find(place.path))}
 
 

@@ -45,8 +45,9 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
 def _suggestions(folder: Path, formats: Mapping[str, DataFormat]) -> list[str]:
     """Return the DATA arguments that the files and folders below a folder hold."""
     suggestions: list[str] = []
+    of_paths = [data_format for data_format in formats.values() if data_format.is_path]
     for path in _entries(folder, formats):
-        sets = [split for data_format in formats.values() for split in data_format.find(str(path))]
+        sets = [split for data_format in of_paths for split in data_format.find(str(path))]
         suggestions += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in sets)
         if len(suggestions) >= _MAX_SUGGESTIONS:
             break
