@@ -82,6 +82,7 @@ setup(
         "serving": ["fastapi>=0.115", "requests", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard>=2.20"],
         "weights": ["safetensors>=0.4"],
+        "tfds": ["tensorflow-datasets>=4.9"],
         "tflite": ["ai-edge-litert>=2.3", "ai-edge-quantizer>=0.10"],
         "dev": [
             *DOCS,

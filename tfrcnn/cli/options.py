@@ -31,8 +31,8 @@ Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared
 DATA_HELP = (
     "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/data.yaml (YOLO), path/boxes.csv (TF tutorial, "
     "RetinaNet, Open Images), path/annotations.xml (CVAT), path/train.tfrecord (or its shards "
-    "path/train-?????-of-00010), or the folder as an annotation tool exported it. FOLDER@split chooses a split, "
-    "yolo:FOLDER a format, and + joins several"
+    "path/train-?????-of-00010), tfds:NAME@SPLIT (TensorFlow Datasets), or the folder as an annotation tool exported "
+    "it. FOLDER@split chooses a split, yolo:FOLDER a format, and + joins several"
 )
 IMAGES_HELP = "Folder of the images. Default: where the format has them."
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, csv_boxes, cvat, tfrecord, voc, yolo
+from tfrcnn.data import coco, csv_boxes, cvat, tfds, tfrecord, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.layouts import is_split_name
 from tfrcnn.data.suggest import not_understood
@@ -21,6 +21,7 @@ FORMATS: dict[str, DataFormat] = {
     "cvat": cvat.Cvat(),
     "tfrecord": tfrecord.TfRecord(),
     "yolo": yolo.Yolo(),
+    "tfds": tfds.Tfds(),
 }
 _MAX_CHOICES = 8  # splits to list in a message
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.

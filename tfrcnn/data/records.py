@@ -127,7 +127,7 @@ def parse_api(features: Features) -> Fields:
         raise InputError("image/object/class: expected a text or a label per box, found neither")
     sides = [_numbers(features, f"image/{side}") for side in ("height", "width")]
     size = (int(sides[0][0]), int(sides[1][0])) if all(len(side) and side[0] >= 1 for side in sides) else None
-    crowd = _per_box(features, "is_crowd", count) + _per_box(features, "group_of", count) > 0
+    crowd = _per_box(features, "image/object/is_crowd", count) + _per_box(features, "image/object/group_of", count) > 0
     return Fields(
         encoded=encoded[0],
         name=_text(features, "image/filename"),
@@ -137,8 +137,42 @@ def parse_api(features: Features) -> Fields:
         texts=texts,
         numbers=numbers,
         crowd=crowd,
-        difficult=_per_box(features, "difficult", count) > 0,
-        areas=_per_box(features, "area", count),
+        difficult=_per_box(features, "image/object/difficult", count) > 0,
+        areas=_per_box(features, "image/object/area", count),
+    )
+
+
+def parse_prepared(features: Features, image: str, objects: str, has_labels: bool) -> Fields:
+    """Read the features of a data set that TensorFlow Datasets prepared.
+
+    Args:
+        features: of the record.
+        image: key of the image.
+        objects: key of the sequence of objects.
+        has_labels: the objects have a label, from 0; otherwise all are of class 1.
+
+    Raises:
+        InputError: a feature is missing, or has another type or length.
+    """
+    encoded = _bytes(features, image)
+    if not encoded:
+        raise InputError(f"{image}: expected an image file, found none")
+    values = _numbers(features, f"{objects}/bbox")
+    count = len(values) // 4
+    labels = _numbers(features, f"{objects}/label") if has_labels else [0] * count
+    if len(values) != 4 * len(labels):
+        raise InputError(f"{objects}: expected 4 numbers per label, found {len(values)} for {len(labels)} labels")
+    return Fields(
+        encoded=encoded[0],
+        name=_text(features, "image/filename"),
+        source_id=_text(features, "image/filename"),
+        size=None,
+        boxes=np.array(values, np.float64).reshape(-1, 4),
+        texts=(),
+        numbers=tuple(int(label) + 1 for label in labels),
+        crowd=_per_box(features, f"{objects}/is_crowd", count) > 0,
+        difficult=_per_box(features, f"{objects}/is_difficult", count) > 0,
+        areas=np.zeros(count),
     )
 
 
@@ -186,11 +220,11 @@ def _text(features: Features, key: str) -> str:
     return next((nfc(value.decode(errors="replace")) for value in _bytes(features, key)), "")
 
 
-def _per_box(features: Features, name: str, count: int) -> np.ndarray:
+def _per_box(features: Features, key: str, count: int) -> np.ndarray:
     """Return a number per box; 0 if there are none."""
-    values = _numbers(features, f"image/object/{name}")
+    values = _numbers(features, key)
     if len(values) not in (0, count):
-        raise InputError(f"image/object/{name}: expected one per box ({count}), found {len(values)}")
+        raise InputError(f"{key}: expected one per box ({count}), found {len(values)}")
     return np.array(values or [0.0] * count, np.float64)
 
 

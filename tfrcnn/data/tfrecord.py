@@ -161,7 +161,14 @@ def _image_ids(records: Sequence[Record]) -> Sequence[int | str]:
 def _pixels(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Convert boxes [N, 4] to the shortest numbers of pixels that have the same shares in float32."""
     sides = np.array([*size, *size], np.float64)
-    return shortest(shares * sides, lambda pixels: (pixels / sides).astype(np.float32) == shares)
+
+    def is_same(pixels: np.ndarray) -> np.ndarray:
+        """Return where a writer would have made these shares, from float64 or from float32 pixels."""
+        ways = (pixels / sides, pixels.astype(np.float32) / sides)
+        same: np.ndarray = np.logical_or(*(way.astype(np.float32) == shares for way in ways))
+        return same
+
+    return shortest(shares * sides, is_same)
 
 
 def _base(name: str) -> str:
