@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -69,6 +69,13 @@ def train(
         ),
     ] = None,
     image_size: ImageSize = None,
+    anchors: Annotated[
+        Literal["auto"] | None,
+        typer.Option(
+            help="auto: fit sizes and ratios of the anchors to the boxes of --train, as many as the model has. The run "
+            "prints how many objects they can reach, before and after. Default: the model's.",
+        ),
+    ] = None,
     scheme: Annotated[
         Scheme | None,
         typer.Option(
@@ -201,6 +208,8 @@ def train(
     changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
     limits = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes.update({f"detector.detections.{name}": value for name, value in limits.items() if value is not None})
+    if anchors:
+        changes["detector.anchors"] = anchors
     if ema is False:
         changes["training.ema"] = None
     changes.update(_parsed(text) for text in settings or ())

@@ -5,7 +5,6 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from tfrcnn.locks import check_unlocked
 from tfrcnn.models import FasterRCNN, Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
+from tfrcnn.training.auto_anchors import pending, with_fitted_anchors
 from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
 from tfrcnn.training.held_out import hold_out
 from tfrcnn.training.losses import box_loss
@@ -70,7 +70,8 @@ class Recipe(Config):
         training: how to train; None takes the model's default.
         changes: fields of `detector` and `training` to change, by path, for example {"training.epochs": 3,
             "detector.rpn.match.foreground_iou": 0.6}. "training.precision" may be "mixed", the 16 bits that suit the
-            machine. "training.ema" may be True, the model's decay or else 0.998.
+            machine. "training.ema" may be True, the model's decay or else 0.998. "detector.anchors" may be "auto": as
+            many sizes and ratios as the model has, fitted to the training data.
         metric: what is measured after every epoch: "coco", "voc" or "voc07".
 
     Example:
@@ -128,7 +129,7 @@ class Recipe(Config):
     def _resolved(self, has_state: bool = False) -> Recipe:
         """Return `resolved`; a run that has a state needs no start weights."""
         errors = InputErrors()
-        errors.messages += self._contradictions()
+        errors.messages += starting.contradictions(self)
         errors.check()
         start, weights = self._start(), None
         with errors.collect():
@@ -156,7 +157,8 @@ class Recipe(Config):
             paths["val_images"] = paths["val_images"] or paths["images"]
         paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
         paths["model"] = paths["model"] or (None if self.init or self.proposals or self.detector else DEFAULT_MODEL)
-        return self.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
+        parts = {"detector": start.detector, "training": start.training, "changes": pending(self.changes)}
+        return self.replace(**paths, **parts, image_size=None)
 
     def check(self, log: Log = _LOG) -> None:
         """Check everything: the settings, both data sets with all their images, and the start weights.
@@ -178,7 +180,9 @@ class Recipe(Config):
             InputError: the settings are wrong, the training data cannot be used, or the weights do not fit.
         """
         recipe = self.resolved()
-        return recipe._built(load_dataset(recipe.train, recipe.images).categories, False, log)
+        dataset = load_dataset(recipe.train, recipe.images)
+        recipe = with_fitted_anchors(recipe, dataset, None, log)
+        return recipe._built(dataset.categories, False, log)
 
     @kept_generators()
     def run(
@@ -228,15 +232,6 @@ class Recipe(Config):
         assert self.training is not None
         return self.training
 
-    def _contradictions(self) -> Iterator[str]:
-        if self.val_images is not None and as_fraction(self.val) is not None:
-            yield f"val {self.val} splits the training data: leave val_images out"
-        for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
-            clashing = [other for other in others if getattr(self, other) is not None]
-            if getattr(self, name) is not None and clashing:
-                brings = "its own network and weights" if name == "init" else "the network"
-                yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
-
     def _start(self) -> Preset:
         """The network and training before changes."""
         if self.detector is not None and self.training is not None:
@@ -258,7 +253,8 @@ class Recipe(Config):
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
-        from_data = {name: before["detector"][name] for name in ("categories", "shared_features")}
+        fitted = ("anchors",) if self.changes else ()
+        from_data = {name: before["detector"][name] for name in ("categories", "shared_features", *fitted)}
         setup = {
             "train": {**before["train"], "source": self.train},
             "validation": self.val and {**(before["validation"] or {}), "source": self.val},
@@ -289,6 +285,7 @@ class Recipe(Config):
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
+                recipe = with_fitted_anchors(recipe, train_set[0], out if resume else None, log)
                 detector = recipe._built(data[0].categories, has_state, log)
                 check_arguments(detector, *data, recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)

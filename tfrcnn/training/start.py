@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -24,11 +24,15 @@ from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detect
 from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
+from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
+
+if TYPE_CHECKING:
+    from tfrcnn.training.recipe import Recipe
 
 Log = Callable[[str], None]
 ReadSet = tuple[Dataset, Report]  # as `read_dataset` returns it
@@ -106,13 +110,31 @@ def spelled_out(path: str, value: Any, training: TrainingConfig) -> Any:
     return value
 
 
+def contradictions(recipe: Recipe) -> Iterator[str]:
+    """Report settings of a recipe that exclude each other."""
+    splits = isinstance(recipe.val, float) or (recipe.val is not None and not names_data(recipe.val))
+    if recipe.val_images is not None and splits:
+        yield f"val {recipe.val} splits the training data: leave val_images out"
+    if recipe.proposals is not None and pending(recipe.changes):
+        yield "proposals brings its anchors: leave anchors auto out"
+    for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
+        clashing = [other for other in others if getattr(recipe, other) is not None]
+        if getattr(recipe, name) is not None and clashing:
+            brings = "its own network and weights" if name == "init" else "the network"
+            yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
+
+
 def changed(start: Preset, changes: dict[str, Any]) -> Preset:
     """Apply the changes of a recipe, and report each one that is wrong.
 
     Raises:
         InputError: with all wrong changes together.
     """
-    values = {path: spelled_out(path, value, start.training) for path, value in changes.items()}
+    values = {
+        path: spelled_out(path, value, start.training)
+        for path, value in changes.items()
+        if path not in pending(changes)
+    }
     try:
         return with_changes(start, values)
     except InputError:
@@ -247,4 +269,7 @@ def _with_weights_of(init: str, config: DetectorConfig, precision: str, log: Log
     known = ", ".join(kept) or "none"
     new = ", ".join(category.name for category in config.categories if category.name not in kept) or "none"
     log(f"Starting from {init}; categories that it knows: {known}, new: {new}")
+    anchors, before = config.anchors.per_cell, source.config.anchors.per_cell
+    if anchors != before:
+        log(f"The RPN's last layers start at random: {anchors} anchors at each position, {before} in {init}")
     return detector
