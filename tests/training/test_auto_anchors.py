@@ -46,6 +46,7 @@ def strides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tfrcnn.training.auto_anchors.anchor_strides", lambda _: STRIDES)
 
 
+@pytest.mark.usefixtures("strides")
 def test_a_detector_is_built_with_the_anchors_that_fit_the_training_data(data: str) -> None:
     logged: list[str] = []
     detector = recipe(data).build(logged.append)

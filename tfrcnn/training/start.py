@@ -18,7 +18,7 @@ from tfrcnn.data.faults import Report
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
-from tfrcnn.data.split import as_fraction
+from tfrcnn.data.split import SPLIT, as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
@@ -243,8 +243,11 @@ def announcement(
     kept = (
         "No validation data: the newest weights are kept, not the best (--val 0.2 splits off a fifth to choose by).\n"
     )
+    split = ""
+    if validation is not None and as_fraction(validation.source):
+        split = f" ({len(validation)} are split off for validation, see {SPLIT} there)"
     return (
-        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images: "
+        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images{split}: "
         f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
         f"seed {training.seed}. Everything goes to {out}."
     )
