@@ -71,6 +71,7 @@ def test_every_preset_survives_json(name):
         (lambda: AnchorConfig(sizes=((float("inf"),),)), "AnchorConfig.sizes must be at most 100,000"),
         (lambda: AnchorConfig(sizes=((1.0,) * 600,)), "AnchorConfig.sizes must be at most 1,000 anchors"),
         (lambda: AnchorConfig(ratios=(1e300,)), "AnchorConfig.ratios must be at most"),
+        (lambda: AnchorConfig(((2.0,),), ratios=(8.0,)), "AnchorConfig.rounding must be none, since an anchor's"),
         (lambda: ProposalConfig(post_nms_top_n=10**12), "ProposalConfig.post_nms_top_n must be at most 1,000,000"),
         (lambda: RPNConfig(channels=10**9), "RPNConfig.channels must be at most 4,096"),
         (lambda: MatchConfig(0.5, 0.5, 10**400, 0.5), "MatchConfig.samples must be a whole number of 64 bits"),

@@ -5,6 +5,7 @@ Lengths are in pixels of the network input. IoU thresholds are in [0, 1].
 
 from __future__ import annotations
 
+import math
 from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -52,6 +53,13 @@ class AnchorConfig(Config):
         self._require(len(self.sizes) <= 16, "sizes", "at most 16 levels")
         self._require(self.per_cell <= 1000, "sizes", "at most 1,000 anchors at each position, with these ratios")
         self._require_at_most(sizes=MAX_LENGTH, ratios=1000)
+        self._require(self._has_sides(), "rounding", "none, since an anchor's shorter side would be rounded to 0")
+
+    def _has_sides(self) -> bool:
+        """Return whether every anchor has a height and a width; one without makes the loss NaN."""
+        root = math.sqrt(max(*self.ratios, *(1 / ratio for ratio in self.ratios)))
+        half = min(min(level) for level in self.sizes) / root / 2
+        return {"none": True, "torchvision": half > 0.5, "paper": 16 / root > 0.5}[self.rounding]
 
     @property
     def per_cell(self) -> int:

@@ -15,8 +15,9 @@ from PIL import ExifTags, Image
 
 from tfrcnn.boxes import base_anchors, grid_anchors, iou
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig, ImageConfig
+from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.checks import in_threads
-from tfrcnn.data.doctor import anchor_recall, diagnose
+from tfrcnn.data.doctor import diagnose
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import KINDS
 from tfrcnn.data.headers import BadImageError, read_header
@@ -376,7 +377,7 @@ def test_the_nearest_cells_hold_the_best_anchor_of_all(name: str) -> None:
 def test_boxes_more_than_fit_at_once_are_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     boxes = np.random.default_rng(2).uniform(0, 30, [10, 4]) + np.array([0, 0, 31, 31])
     whole = anchor_recall(dataset_of(boxes), detector((32.0,)), (16,)).best_iou
-    monkeypatch.setattr("tfrcnn.data.doctor._BOXES_AT_ONCE", 3)
+    monkeypatch.setattr("tfrcnn.data.anchors._BOXES_AT_ONCE", 3)
     np.testing.assert_array_equal(anchor_recall(dataset_of(boxes), detector((32.0,)), (16,)).best_iou, whole)
 
 

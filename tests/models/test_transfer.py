@@ -49,6 +49,17 @@ def test_new_categories_start_small(pair):
     assert np.all(new.box_head.classifier.bias.numpy()[1] == 0)
 
 
+def test_another_number_of_anchors_starts_the_outputs_of_the_rpn_anew(pair):
+    old, _, _ = pair
+    anchors = old.config.anchors.replace(ratios=(0.25, 0.5, 1.0, 2.0, 4.0))
+    new, _ = with_categories(old, OLD, anchors=anchors)
+    for one, other in zip(old.rpn_head.convs, new.rpn_head.convs):
+        np.testing.assert_array_equal(one.kernel, other.kernel)
+    assert new.rpn_head.objectness.kernel.shape[-1] == 5
+    assert 0 < np.abs(new.rpn_head.deltas.kernel.numpy()).max() < 0.1
+    np.testing.assert_array_equal(old.box_head.classifier.kernel, new.box_head.classifier.kernel)
+
+
 class TestUnsharing:
     @pytest.fixture(scope="class")
     @staticmethod

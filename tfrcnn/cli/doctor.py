@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, Data, Images, ImageSize
 from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.errors import InputError
 
 
 def doctor(
@@ -27,6 +29,14 @@ def doctor(
         typer.Option(metavar="DATA", help="The validation data: report images that are in both, also renamed copies."),
     ] = None,
     image_size: ImageSize = None,
+    preset_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write a preset that differs from --model by the anchors fitted to the boxes (and by --image-size), "
+            "for tfrcnn train --model FILE.json.",
+        ),
+    ] = None,
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report as JSON, with every single fault.")
     ] = None,
@@ -35,23 +45,43 @@ def doctor(
 
     Reads all annotations and decodes all images. Says for each kind of fault whether boxes are dropped, clipped or
     kept, or the data set is refused (exit code 1) until you fix it. Also says how many of the objects the anchors of a
-    model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the same before it starts.
+    model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the same before it starts. If anchors
+    fitted to the boxes reach more, the doctor prints them.
 
     \b
     Example:
       tfrcnn doctor --data cells/VOC@train --model mobilenet_v2_fpn --image-size 320
       tfrcnn doctor --data cells/VOC@train --val cells/VOC@val
+      tfrcnn doctor --data cells/VOC@train --preset-out cells.json
     """
     load_tensorflow()
     from tfrcnn.data.doctor import diagnose
     from tfrcnn.files import write_json
     from tfrcnn.models.build import anchor_strides
-    from tfrcnn.models.presets import preset, preset_of_run, with_image_size
+    from tfrcnn.models.presets import SUFFIX, preset, preset_content, preset_of_run, with_image_size
 
-    start = preset_of_run(model) if Path(model).is_dir() else preset(model)
+    is_run = Path(model).is_dir()
+    if preset_out is not None and (is_run or preset_out.suffix != SUFFIX or preset_out.stem in PRESETS):
+        expected = f"a preset as --model, and a FILE{SUFFIX} that is not named as one of the library's"
+        raise InputError(f"--preset-out: expected {expected}, found --model {model} and {preset_out}")
+    start = preset_of_run(model) if is_run else preset(model)
     config = with_image_size(start.detector, image_size)
     report = diagnose(data, images, config, anchor_strides(config), config.categories or None, val)
     print(report.render())
+    anchors = report.summary.get("fitted_anchors", {})
+    if anchors:
+        print(
+            "To take the fitted anchors: tfrcnn train --anchors auto, or in a preset file\n"
+            f'  "detector": {{"anchors": {dumps(anchors)}}}'
+        )
+    if preset_out is not None:
+        changes = {"anchors": anchors, **({"image": {"static_size": [image_size] * 2}} if image_size else {})}
+        write_json(preset_out, preset_content(model, changes))
+        print(
+            f"The preset with the fitted anchors is {preset_out}."
+            if anchors
+            else f"{preset_out} has --model's anchors: none of the same number fit better."
+        )
     if json is not None:
         write_json(json, report.to_dict())
         print(f"Every single fault is in {json}.")

@@ -25,6 +25,7 @@ def train(
     init: opt.Init = None,
     backbone_weights: opt.BackboneWeights = None,
     image_size: opt.ImageSize = None,
+    anchors: opt.Anchors = None,
     scheme: opt.Scheme = None,
     proposals: opt.Proposals = None,
     epochs: opt.Epochs = None,
@@ -90,6 +91,8 @@ def train(
     changes: dict[str, Any] = {f"training.{name}": value for name, value in options.items() if value is not None}
     limits = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes.update({f"detector.detections.{name}": value for name, value in limits.items() if value is not None})
+    if anchors:
+        changes["detector.anchors"] = anchors
     if ema is False:
         changes["training.ema"] = None
     changes.update(_parsed(text) for text in settings or ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -53,6 +53,13 @@ BackboneWeights = Annotated[
         "vgg16 also with include_top=True: the box head then starts from its fc1 and fc2), or is torchvision's "
         "classifier for the presets fasterrcnn_... A NAME of import-weights --list, for example imagenet-resnet50, "
         "is downloaded once. Default: imagenet; none for tiny_fpn.",
+    ),
+]
+Anchors = Annotated[
+    Literal["auto"] | None,
+    typer.Option(
+        help="auto: fit sizes and ratios of the anchors to the boxes of --train, as many as the model has. The run "
+        "prints how many objects they can reach, before and after. Default: the model's.",
     ),
 ]
 Scheme = Annotated[

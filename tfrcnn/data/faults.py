@@ -85,6 +85,8 @@ KINDS: dict[str, Kind] = {
     "unread-annotation": Kind("kept", "an XML file outside the split cannot be read; its categories are unknown"),
     "annotations-renumbered": Kind("kept", "annotation ids are missing or not whole numbers; 1, 2, ... are used"),
     "category-without-boxes": Kind("kept", "the category has no box in this split"),
+    "small-objects": Kind("kept", "the network sees too little of small objects; use larger images or smaller anchors"),
+    "long-objects": Kind("kept", "anchors are less elongated than the objects; fit them with --anchors auto"),
     "object-too-small": Kind("kept", "the object is too small for every anchor; use smaller anchors or larger images"),
     "object-unlike-anchors": Kind("kept", "the object is larger or more elongated than every anchor; add anchors"),
 }

@@ -93,6 +93,17 @@ def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorC
     return config.replace(image=config.image.replace(static_size=(image_size, image_size)))
 
 
+def preset_content(model: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a preset file that differs from a preset in the detector.
+
+    Args:
+        model: the preset's name or file.
+        changes: fields of the detector, for example {"anchors": {"sizes": [[8], [16], [32], [64], [128]]}}.
+    """
+    values = read_json(model) if model.endswith(SUFFIX) else {"preset": model}
+    return {**values, "detector": _merged(values.get("detector", {}), changes)}
+
+
 def with_changes(start: Preset, changes: Mapping[str, Any]) -> Preset:
     """Return a preset with some fields changed.
 

@@ -27,7 +27,8 @@ def with_categories(
     """Make a detector for other categories, with the weights of this one.
 
     Backbone, pyramid, RPN and the hidden layers of the box head are copied. The outputs for the background, and for
-    each category of the same name, are copied too. The outputs for new categories are random, as in a new detector.
+    each category of the same name, are copied too. The outputs for new categories are random, as in a new detector. So
+    are the RPN's outputs if the number of anchors at each position changes.
 
     Args:
         detector: whose weights to copy; it stays as it is.
@@ -36,7 +37,8 @@ def with_categories(
         precision: as in `build_detector`.
         kernels: as in `build_detector`.
         roi_align: deprecated name of `kernels`.
-        changes: other `DetectorConfig` fields to replace, which must not change the shape of a weight.
+        changes: other `DetectorConfig` fields to replace. They must not change the shape of a weight, except by the
+            number of anchors.
 
     Returns:
         detector: the new detector.
@@ -50,8 +52,13 @@ def with_categories(
     """
     config = detector.config.replace(categories=categories, image=image or detector.config.image, **changes)
     new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)
-    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "rpn_head", "roi_pooling"):
+    for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "roi_pooling"):
         copy_part(detector, name, new, name)
+    if config.anchors.per_cell == detector.config.anchors.per_cell:
+        copy_part(detector, "rpn_head", new, "rpn_head")
+    else:
+        for old_layer, new_layer in zip(detector.rpn_head.convs, new.rpn_head.convs):
+            _copy(old_layer, new_layer)
     for part in ("convs", "hidden"):
         for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
             _copy(old_layer, new_layer)

@@ -22,6 +22,7 @@ from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.locks import check_unlocked
 from tfrcnn.models import FasterRCNN
 from tfrcnn.training import start as starting
+from tfrcnn.training.auto_anchors import with_fitted_anchors
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, read_setup
 from tfrcnn.training.held_out import hold_out
@@ -67,7 +68,8 @@ class Recipe(Config):
         training: how to train; None takes the model's default.
         changes: fields of `detector` and `training` to change, by path, for example {"training.epochs": 3,
             "detector.rpn.match.foreground_iou": 0.6}. "training.precision" may be "mixed", the 16 bits that suit the
-            machine. "training.ema" may be True, the model's decay or else 0.998.
+            machine. "training.ema" may be True, the model's decay or else 0.998. "detector.anchors" may be "auto": as
+            many sizes and ratios as the model has, fitted to the training data.
         metric: what is measured after every epoch: "coco", "voc" or "voc07".
 
     Example:
@@ -151,7 +153,9 @@ class Recipe(Config):
             InputError: the settings are wrong, the training data cannot be used, or the weights do not fit.
         """
         recipe = self.resolved()
-        return recipe._built(load_dataset(recipe.train, recipe.images).categories, False, log)
+        dataset = load_dataset(recipe.train, recipe.images)
+        recipe = with_fitted_anchors(recipe, dataset, None, log)
+        return recipe._built(dataset.categories, False, log)
 
     @kept_generators()
     def run(
@@ -214,7 +218,8 @@ class Recipe(Config):
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
-        from_data = {name: before["detector"][name] for name in ("categories", "shared_features")}
+        fitted = ("anchors",) if self.changes else ()
+        from_data = {name: before["detector"][name] for name in ("categories", "shared_features", *fitted)}
         setup = {
             "train": {**before["train"], "source": self.train},
             "validation": self.val and {**(before["validation"] or {}), "source": self.val},
@@ -246,6 +251,7 @@ class Recipe(Config):
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
+                recipe = with_fitted_anchors(recipe, train_set[0], out if resume else None, log)
                 detector = recipe._built(data[0].categories, has_state, log)
                 check_arguments(detector, *data, recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfrcnn.data.join import parts_of
-from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputErrors
 from tfrcnn.models import Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
+from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.losses import check_losses
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
         InputError: with all faults of the settings together.
     """
     errors = InputErrors()
-    errors.messages += _contradictions(recipe)
+    errors.messages += starting.contradictions(recipe)
     errors.check()
     start, weights = _start(recipe), None
     with errors.collect():
@@ -64,17 +63,8 @@ def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
         paths["val_images"] = paths["val_images"] or paths["images"]
     paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
     paths["model"] = paths["model"] or (None if recipe.init or recipe.proposals or recipe.detector else DEFAULT_MODEL)
-    return recipe.replace(**paths, detector=start.detector, training=start.training, image_size=None, changes={})
-
-
-def _contradictions(recipe: Recipe) -> Iterator[str]:
-    if recipe.val_images is not None and as_fraction(recipe.val) is not None:
-        yield f"val {recipe.val} splits the training data: leave val_images out"
-    for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
-        clashing = [other for other in others if getattr(recipe, other) is not None]
-        if getattr(recipe, name) is not None and clashing:
-            brings = "its own network and weights" if name == "init" else "the network"
-            yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
+    parts = {"detector": start.detector, "training": start.training, "changes": pending(recipe.changes)}
+    return recipe.replace(**paths, **parts, image_size=None)
 
 
 def _start(recipe: Recipe) -> Preset:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -20,12 +20,13 @@ from tfrcnn.data.formats import exists, place_of
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
-from tfrcnn.data.split import as_fraction
+from tfrcnn.data.split import SPLIT, as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX, with_changes
 from tfrcnn.models.transfer import unshare, with_categories
+from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
 from tfrcnn.weights.importing import published_run
@@ -33,6 +34,9 @@ from tfrcnn.weights.published import checkpoint_of, is_published, published_name
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
+
+if TYPE_CHECKING:
+    from tfrcnn.training.recipe import Recipe
 
 Log = Callable[[str], None]
 ReadSet = tuple[Dataset, Report]  # as `read_dataset` returns it
@@ -127,13 +131,31 @@ def spelled_out(path: str, value: Any, training: TrainingConfig) -> Any:
     return value
 
 
+def contradictions(recipe: Recipe) -> Iterator[str]:
+    """Report settings of a recipe that exclude each other."""
+    splits = isinstance(recipe.val, float) or (recipe.val is not None and not names_data(recipe.val))
+    if recipe.val_images is not None and splits:
+        yield f"val {recipe.val} splits the training data: leave val_images out"
+    if recipe.proposals is not None and pending(recipe.changes):
+        yield "proposals brings its anchors: leave anchors auto out"
+    for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
+        clashing = [other for other in others if getattr(recipe, other) is not None]
+        if getattr(recipe, name) is not None and clashing:
+            brings = "its own network and weights" if name == "init" else "the network"
+            yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
+
+
 def changed(start: Preset, changes: dict[str, Any]) -> Preset:
     """Apply the changes of a recipe, and report each one that is wrong.
 
     Raises:
         InputError: with all wrong changes together.
     """
-    values = {path: spelled_out(path, value, start.training) for path, value in changes.items()}
+    values = {
+        path: spelled_out(path, value, start.training)
+        for path, value in changes.items()
+        if path not in pending(changes)
+    }
     try:
         return with_changes(start, values)
     except InputError:
@@ -245,8 +267,11 @@ def announcement(
     kept = (
         "No validation data: the newest weights are kept, not the best (--val 0.2 splits off a fifth to choose by).\n"
     )
+    split = ""
+    if validation is not None and as_fraction(validation.source):
+        split = f" ({len(validation)} are split off for validation, see {SPLIT} there)"
     return (
-        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images: "
+        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images{split}: "
         f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
         f"seed {training.seed}. Everything goes to {out}."
     )
@@ -271,4 +296,7 @@ def _with_weights_of(init: str, config: DetectorConfig, precision: str, log: Log
     known = ", ".join(kept) or "none"
     new = ", ".join(category.name for category in config.categories if category.name not in kept) or "none"
     log(f"Starting from {init}; categories that it knows: {known}, new: {new}")
+    anchors, before = config.anchors.per_cell, source.config.anchors.per_cell
+    if anchors != before:
+        log(f"The RPN's last layers start at random: {anchors} anchors at each position, {before} in {init}")
     return detector
