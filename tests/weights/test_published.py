@@ -18,7 +18,7 @@ from tfrcnn.models.preset_table import PRESETS
 from tfrcnn.training import start as starting
 from tfrcnn.training.recipe import Recipe
 from tfrcnn.weights import importing, published
-from tfrcnn.weights.importing import SOURCES, import_weights, published_run
+from tfrcnn.weights.importing import SOURCES, import_weights, published_run, run_folder
 from tfrcnn.weights.published import PUBLISHED, cache_of, checkpoint_of, is_published, published_names
 
 from ..data.conftest import server as server
@@ -140,7 +140,7 @@ def test_a_file_or_folder_of_the_name_comes_before_the_published_one(tmp_path):
     assert not is_published("coco-resnet50", "backbone")
     (tmp_path / "coco-resnet50").mkdir()
     assert not is_published("coco-resnet50", "detector")
-    assert starting.run_of("coco-resnet50") == "coco-resnet50"
+    assert starting.run_of("coco-resnet50") == "coco-resnet50" == str(run_folder("coco-resnet50"))
 
 
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do():
@@ -177,6 +177,7 @@ def test_a_run_starts_from_a_name_which_its_recipe_keeps(server, monkeypatch, ca
     assert imports == [(cache / "model-x.pth", "fasterrcnn_mobilenet_v3_large_320_fpn", "torchvision")]
     folder = published_run(NAME)
     assert len(imports) == 1
+    assert run_folder(NAME) == folder
     assert folder.parent == cache
     assert (folder / "config.json").is_file()
 

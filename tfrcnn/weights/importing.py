@@ -134,6 +134,11 @@ def import_weights(
     return detector
 
 
+def run_folder(model: str | Path) -> Path:
+    """Return a path as it is, or the run folder of a published detector if it is a name of one, see `published_run`."""
+    return published_run(str(model)) if is_published(model, "detector") else Path(model)
+
+
 def published_run(name: str) -> Path:
     """Return a run folder of a published detector, downloaded and imported at its first use.
 
