@@ -1,6 +1,7 @@
 """Published checkpoints by name: the table, the cache, two downloads at once, no network, and what is made of them."""
 
 import dataclasses
+import errno
 import hashlib
 import re
 import threading
@@ -113,6 +114,20 @@ def test_a_cache_that_cannot_be_written_is_one_line(server, cache, monkeypatch, 
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(InputError, match=r"weights/coco-test: Not a directory$"):
         checkpoint_of(NAME)
+
+
+def test_a_cache_that_is_read_only_serves_the_files_that_it_has(server, cache, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    publish(monkeypatch, server)
+    cache.mkdir(parents=True)
+    monkeypatch.setattr(FolderLock, "acquire", refuse)
+    monkeypatch.setattr(published, "atomic", refuse)
+    with pytest.raises(InputError, match=r"coco-test/\.lock\.tmp: Read-only file system$"):
+        checkpoint_of(NAME)
+    (cache / "model-x.pth").write_bytes(CONTENT)
+    assert checkpoint_of(NAME) == cache / "model-x.pth"
 
 
 def test_a_second_download_waits_for_the_first_and_takes_its_file(server, cache, monkeypatch, capsys):

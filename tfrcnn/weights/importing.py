@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tfrcnn.config import Category, DetectorConfig
+from tfrcnn.data.download import file_errors
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import FasterRCNN, build_blank_detector, preset, save_detector
@@ -158,7 +159,8 @@ def published_run(name: str) -> Path:
             entry = PUBLISHED[name]
             imported = {"from": entry.source, "file": checkpoint.name}
             detector = import_weights(checkpoint, entry.preset, entry.source)
-            save_detector(detector, folder, {"imported": imported, "metric": "coco"})
+            with file_errors(folder):
+                save_detector(detector, folder, {"imported": imported, "metric": "coco"})
     return folder
 
 
