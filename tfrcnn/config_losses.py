@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tfrcnn.config_base import Config
 
@@ -31,12 +32,16 @@ class BoxLossConfig(Config):
 class ClassLossConfig(Config):
     """The loss of the head's class logits.
 
+    It decides how logits become scores, in training, detection and exported files: by a softmax over the classes and
+    the background, or by a sigmoid per class if its name begins with "sigmoid".
+
     Attributes:
-        name: "cross_entropy", "focal", or another key of `tfrcnn.training.class_losses.CLASS_LOSSES`.
+        name: "cross_entropy", "focal", "sigmoid_focal", or another key of
+            `tfrcnn.training.class_losses.CLASS_LOSSES`.
         label_smoothing: share of the target that is spread evenly over all classes, in [0, 1). Only for
             "cross_entropy".
-        gamma: exponent of "focal", at least 0; 0 is the cross-entropy.
-        alpha: factor of objects in "focal", in (0, 1); the background has 1 - alpha. None is 1 for both.
+        gamma: exponent of the focal losses, at least 0; 0 is the cross-entropy.
+        alpha: factor of positives in the focal losses, in (0, 1); negatives have 1 - alpha. None is 1 for both.
 
     Example:
         tfrcnn.HeadConfig(class_loss=tfrcnn.ClassLossConfig("focal", gamma=2.0))
@@ -49,8 +54,13 @@ class ClassLossConfig(Config):
 
     def _check_ranges(self) -> None:
         self._require(0 <= self.label_smoothing < 1, "label_smoothing", "in [0, 1)")
-        fits = self.name != "focal" or not self.label_smoothing
-        self._require(fits, "label_smoothing", "0 for the focal loss, which has no smoothed form here")
+        fits = self.name not in ("focal", "sigmoid_focal") or not self.label_smoothing
+        self._require(fits, "label_smoothing", "0 for a focal loss, which has no smoothed form here")
         self._require(self.gamma >= 0, "gamma", "at least 0")
         self._require(self.alpha is None or 0 < self.alpha < 1, "alpha", "None or in (0, 1)")
         self._require_at_most(gamma=100)
+
+    @property
+    def scores(self) -> Literal["softmax", "sigmoid"]:
+        """How logits become scores."""
+        return "sigmoid" if self.name.startswith("sigmoid") else "softmax"

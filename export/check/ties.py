@@ -41,7 +41,7 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
         proposals = stages.propose(rpn._replace(logits=logits, deltas=deltas), sizes)
         pooled = stages.pool(features.head, proposals["boxes"])
         class_logits, box_deltas = (_with_noise(values, noise) for values in stages.classify(pooled, training=False))
-        scores = tf.nn.softmax(class_logits)[..., :-1]
+        scores = stages.decoder.scores_of(class_logits)[..., :-1]
         scores = tf.minimum(scores * (1.0 + noise.uniform(tf.shape(scores), -LAST_BITS, LAST_BITS)), 1.0)
         scores = tf.pad(scores, [[0, 0], [0, 0], [0, 1]])  # the background's score decides nothing
         detections = stages.decode(scores, box_deltas, proposals, sizes, from_logits=False)

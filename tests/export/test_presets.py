@@ -2,8 +2,9 @@
 
 import pytest
 
+from tfrcnn.config import ClassLossConfig
 from tfrcnn.export import TARGETS, ExportOptions, export
-from tfrcnn.models import preset
+from tfrcnn.models import load_detector, preset, save_detector
 
 from .random_detectors import CATEGORIES, make_detector
 
@@ -26,5 +27,23 @@ def detector(request):
 @pytest.mark.parametrize("format", TARGETS)
 def test_a_preset_detects_the_same_in_every_format(format, detector, tmp_path):
     report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
+    assert report.passed, report.to_markdown()
+    assert report.detections >= 50
+
+
+@pytest.fixture(scope="module")
+def sigmoid_detector(tmp_path_factory):
+    """A detector with a sigmoid per class, as its folder gives it back."""
+    folder = tmp_path_factory.mktemp("detector")
+    head = preset("tiny_fpn").detector.head.replace(class_loss=ClassLossConfig("sigmoid_focal"))
+    save_detector(make_detector(head=head, sharpness=2.0), folder)
+    detector = load_detector(folder)
+    assert detector.decoder.scores == "sigmoid"
+    return detector
+
+
+@pytest.mark.parametrize("format", ["onnx", "tflite"])
+def test_a_head_of_sigmoids_detects_the_same_in_other_runtimes(format, sigmoid_detector, tmp_path):
+    report = export(sigmoid_detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()
     assert report.detections >= 50

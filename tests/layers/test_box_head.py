@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tfrcnn.config import HeadConfig
+from tfrcnn.config import ClassLossConfig, HeadConfig
 from tfrcnn.layers import BoxHead
 
 
@@ -34,3 +34,10 @@ def test_dropout_acts_in_training_alone():
     features = tf.ones([1, 2, 1, 1, 8])
     np.testing.assert_array_equal(head(features)[0], head(features, training=False)[0])
     assert np.any(head(features, training=True)[0] != head(features)[0])
+
+
+def test_sigmoids_start_at_one_percent_and_a_softmax_at_equal_classes():
+    for name, logit in (("sigmoid_focal", -np.log(99)), ("cross_entropy", 0.0)):
+        head = BoxHead(HeadConfig(pool_size=1, units=(2,), class_loss=ClassLossConfig(name)), num_classes=2)
+        logits, _ = head(tf.zeros([1, 1, 1, 1, 3]))
+        np.testing.assert_allclose(logits, np.full([1, 1, 3], logit), rtol=1e-6)

@@ -158,3 +158,15 @@ def test_rescaling_multiplies_by_the_true_ratio_of_each_axis():
         tf.constant([[480.0, 640.0]]),
     )  # fmt: skip
     np.testing.assert_allclose(detections["boxes"], [[[480, 640, 240, 320]]], rtol=1e-6)
+
+
+def test_scores_are_sigmoids_of_each_class_alone_if_the_head_learns_so():
+    layer = DetectionDecoder(DetectionConfig(score_threshold=0.3), WEIGHTS, scores="sigmoid")
+    layer = DetectionDecoder.from_config(layer.get_config())
+    probabilities = np.array([[[0.9, 0.8], [0.2, 0.1], [0.1, 0.4]]])
+    class_logits = np.log(probabilities / (1 - probabilities))
+    class_logits = np.concatenate([class_logits, np.full([1, 3, 1], 50.0)], -1).astype(np.float32)  # background: unused
+    detections = layer(class_logits, tf.zeros([1, 3, 2, 4]), PROPOSALS, ALL, SIZE)
+    count = int(detections["num_detections"][0])
+    np.testing.assert_allclose(detections["scores"][0, :count], [0.9, 0.8, 0.4], rtol=1e-5)
+    np.testing.assert_array_equal(detections["labels"][0, :count], [0, 1, 1])

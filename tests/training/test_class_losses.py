@@ -49,12 +49,13 @@ def test_the_focal_loss_without_gamma_is_the_cross_entropy():
     np.testing.assert_allclose(values(name="focal", gamma=0.0), values(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["focal", "sigmoid_focal"])
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
-def test_the_focal_loss_is_finite_for_certain_logits_right_or_wrong(gamma):
+def test_a_focal_loss_is_finite_for_certain_logits_right_or_wrong(gamma, name):
     logits = tf.constant([[[1e4, -1e4, 0.0], [1e4, -1e4, 0.0], [0.0, 0.0, 0.0], [3e4, 0, 0]]])
     with tf.GradientTape() as tape:
         tape.watch(logits)
-        loss = class_loss(ClassLossConfig("focal", gamma=gamma))(logits, tf.constant([[0, 1, 2, 2]]))
+        loss = class_loss(ClassLossConfig(name, gamma=gamma))(logits, tf.constant([[0, 1, 2, 2]]))
     gradient = tape.gradient(loss, logits).numpy()
     assert np.isfinite(loss).all()
     assert np.isfinite(gradient).all()
@@ -75,8 +76,28 @@ def test_the_focal_loss_of_one_class_is_torchvisions_sigmoid_focal_loss():
     np.testing.assert_allclose(tape.gradient(loss, x), TORCHVISION_FOCAL_GRADIENT, rtol=1e-5)
 
 
+def test_the_sigmoid_focal_loss_is_torchvisions_summed_over_the_classes():
+    # six logits of torchvision's as three RoIs of two classes: background, the first class and the second
+    logits, labels = tf.constant([[[-3.0, 1.25, 9.0], [-0.5, 4.0, -9.0], [4.0, 2.0, 0.0]]]), tf.constant([[2, 0, 1]])
+    loss = class_loss(ClassLossConfig("sigmoid_focal", gamma=2.0, alpha=0.25))
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = loss(logits, labels)
+    order = [0, 3, 1, 4, 4, 5]
+    values, gradients = np.array(TORCHVISION_FOCAL)[order], np.array(TORCHVISION_FOCAL_GRADIENT)[order]
+    np.testing.assert_allclose(value[0], values.reshape(3, 2).sum(-1), rtol=1e-5)
+    gradient = tape.gradient(value, logits)[0]
+    np.testing.assert_allclose(gradient[:, :2], gradients.reshape(3, 2), rtol=1e-5)
+    np.testing.assert_array_equal(gradient[:, 2], [0, 0, 0])  # the background's logit
+
+
 TORCHVISION_FOCAL = [8.196242e-05, 0.09435289, 0.0433217, 0.6805936, 2.90618, 0.0004508911]
 TORCHVISION_FOCAL_GRADIENT = [0.0002361537, -0.1315379, -0.0745717, 0.6553671, 0.814797, -0.001217736]
+
+
+def test_the_name_of_a_loss_decides_how_logits_become_scores():
+    assert [ClassLossConfig(name).scores for name in CLASS_LOSSES] == ["softmax", "softmax", "sigmoid"]
+    assert ClassLossConfig("sigmoid_of_mine").scores == "sigmoid"
 
 
 def test_the_heads_losses_take_the_class_loss_and_their_factors():
@@ -106,7 +127,9 @@ def test_a_class_loss_is_a_function_of_logits_and_labels_and_takes_one_line_to_a
 
 
 def test_a_class_loss_that_does_not_exist_is_named_with_those_that_do():
-    with pytest.raises(InputError, match=r"ClassLossConfig\.name must be one of cross_entropy, focal, found 'hinge'"):
+    with pytest.raises(
+        InputError, match=r"ClassLossConfig\.name must be one of cross_entropy, focal, sigmoid_focal, found 'hinge'"
+    ):
         class_loss(ClassLossConfig("hinge"))
 
 
@@ -114,7 +137,7 @@ def test_a_class_loss_that_does_not_exist_is_named_with_those_that_do():
     ("options", "message"),
     [
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), found 1.0"),
-        ({"name": "focal", "label_smoothing": 0.1}, r"label_smoothing must be 0 for the focal loss"),
+        ({"name": "focal", "label_smoothing": 0.1}, r"label_smoothing must be 0 for a focal loss"),
         ({"gamma": -1.0}, "gamma must be at least 0, found -1.0"),
         ({"alpha": 1.0}, r"alpha must be None or in \(0, 1\), found 1.0"),
     ],

@@ -183,6 +183,10 @@ class TestChanges:
                 {"detector.rpn.box_loss.name": "l3"},
                 "BoxLossConfig.name must be one of smooth_l1, giou, diou, ciou, found 'l3'",
             ),
+            (
+                {"detector.head.class_loss.name": "l3"},
+                "ClassLossConfig.name must be one of cross_entropy, focal, sigmoid_focal, found 'l3'",
+            ),
         ],
         ids=str,
     )

@@ -1,6 +1,7 @@
 """Published checkpoints by name: the table, the cache, two downloads at once, no network, and what is made of them."""
 
 import dataclasses
+import errno
 import hashlib
 import re
 import threading
@@ -18,7 +19,7 @@ from tfrcnn.models.preset_table import PRESETS
 from tfrcnn.training import start as starting
 from tfrcnn.training.recipe import Recipe
 from tfrcnn.weights import importing, published
-from tfrcnn.weights.importing import SOURCES, import_weights, published_run
+from tfrcnn.weights.importing import SOURCES, import_weights, published_run, run_folder
 from tfrcnn.weights.published import PUBLISHED, cache_of, checkpoint_of, is_published, published_names
 
 from ..data.conftest import server as server
@@ -115,6 +116,20 @@ def test_a_cache_that_cannot_be_written_is_one_line(server, cache, monkeypatch, 
         checkpoint_of(NAME)
 
 
+def test_a_cache_that_is_read_only_serves_the_files_that_it_has(server, cache, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    publish(monkeypatch, server)
+    cache.mkdir(parents=True)
+    monkeypatch.setattr(FolderLock, "acquire", refuse)
+    monkeypatch.setattr(published, "atomic", refuse)
+    with pytest.raises(InputError, match=r"coco-test/\.lock\.tmp: Read-only file system$"):
+        checkpoint_of(NAME)
+    (cache / "model-x.pth").write_bytes(CONTENT)
+    assert checkpoint_of(NAME) == cache / "model-x.pth"
+
+
 def test_a_second_download_waits_for_the_first_and_takes_its_file(server, cache, monkeypatch, capsys):
     publish(monkeypatch, server)
     cache.mkdir(parents=True)
@@ -140,7 +155,7 @@ def test_a_file_or_folder_of_the_name_comes_before_the_published_one(tmp_path):
     assert not is_published("coco-resnet50", "backbone")
     (tmp_path / "coco-resnet50").mkdir()
     assert not is_published("coco-resnet50", "detector")
-    assert starting.run_of("coco-resnet50") == "coco-resnet50"
+    assert starting.run_of("coco-resnet50") == "coco-resnet50" == str(run_folder("coco-resnet50"))
 
 
 def test_a_name_that_does_not_exist_is_answered_with_those_that_do():
@@ -177,6 +192,7 @@ def test_a_run_starts_from_a_name_which_its_recipe_keeps(server, monkeypatch, ca
     assert imports == [(cache / "model-x.pth", "fasterrcnn_mobilenet_v3_large_320_fpn", "torchvision")]
     folder = published_run(NAME)
     assert len(imports) == 1
+    assert run_folder(NAME) == folder
     assert folder.parent == cache
     assert (folder / "config.json").is_file()
 

@@ -88,11 +88,13 @@ def evaluate(
     from tfrcnn.models.build import read_description
     from tfrcnn.training.held_out import validation_of_run
     from tfrcnn.training.run import draw_sheet
+    from tfrcnn.weights.importing import run_folder
 
     if proposals and metric is not None:
         raise InputError("--metric cannot be combined with --proposals")
     if proposals and (max_detections, score_threshold) != (None, None):
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
+    model = run_folder(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if data is None and images is not None:

@@ -85,7 +85,9 @@ def export(
     from tfrcnn.export.check.report import NOT_JUDGED
     from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
+    from tfrcnn.weights.importing import run_folder
 
+    model = run_folder(model)
     detector = load_detector(model)
     categories = detector.config.categories
     data = load_dataset(verify, images, categories) if verify not in ("", "none") else None

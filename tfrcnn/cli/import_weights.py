@@ -99,7 +99,7 @@ def _listing() -> str:
     from tfrcnn.weights.importing import SOURCES
     from tfrcnn.weights.published import PUBLISHED
 
-    lines = [f"{'published name':34}{'preset':40}"]
+    lines = [f"{'published name':34}{'preset':40}score, size"]
     lines += [f"{name:34}{entry.preset:40}{entry.summary}" for name, entry in PUBLISHED.items()]
     lines += ["", "Names coco-... are for train --init and import-weights, imagenet-... for train --backbone-weights."]
     lines += ["", f"{'library':14}{'preset':40}published checkpoint"]

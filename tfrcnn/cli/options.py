@@ -40,14 +40,18 @@ Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HE
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]
 RunFolder = Annotated[
     Path,
-    typer.Option(metavar="RUN", help="A folder that tfrcnn train wrote. RUN/last is the newest, RUN the best."),
+    typer.Option(
+        metavar="RUN",
+        help="A folder that tfrcnn train wrote (RUN/last is the newest, RUN the best), or a published name, "
+        "for example coco-resnet50.",
+    ),
 ]
 Model = Annotated[
     Path,
     typer.Option(
         metavar="MODEL",
-        help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest, RUN the best), or a file "
-        "that tfrcnn export wrote.",
+        help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest, RUN the best), a file that "
+        "tfrcnn export wrote, or a published name, for example coco-resnet50.",
     ),
 ]
 ImageSize = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -10,6 +11,8 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers.base import ConfiguredLayer, register
 from tfrcnn.layers.conv_norm import ConvNorm
+
+PRIOR = 0.01  # of a sigmoid: few RoIs are of a class, and more would dominate the first steps (arXiv 1708.02002, 4.1)
 
 
 @register
@@ -58,6 +61,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         self.classifier = keras.layers.Dense(
             self.num_classes + 1,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+            bias_initializer=keras.initializers.Constant(self._first_logit()),
             dtype="float32",
             name="class_logits",
         )
@@ -69,6 +73,10 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         )
         self.classifier.build(inputs)
         self.regressor.build(inputs)
+
+    def _first_logit(self) -> float:
+        """Return the logit of all classes before training; a sigmoid starts at `PRIOR`."""
+        return math.log(PRIOR / (1 - PRIOR)) if self.config.class_loss.scores == "sigmoid" else 0.0
 
     def call(self, roi_features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """

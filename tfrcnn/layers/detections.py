@@ -20,7 +20,7 @@ from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 
 @register
 class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConfig]):
-    """Softmax, score threshold, decode for each class, clip, NMS within each class, then the best D of all classes.
+    """Scores, score threshold, decode for each class, clip, NMS within each class, then the best D of all classes.
 
     Example:
         decoder = DetectionDecoder(DetectionConfig(), box_weights=(10, 10, 5, 5))
@@ -34,6 +34,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         config: DetectionConfig | dict[str, Any],
         box_weights: tuple[float, ...] | list[float],
         kernels: Kernels | str = "tensorflow",
+        scores: str = "softmax",
         **kwargs: Any,
     ) -> None:
         """
@@ -41,12 +42,14 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
             config: thresholds, and how many detections to keep.
             box_weights: (y, x, h, w), the factors in the head's deltas.
             kernels: a set of kernels or its name, see `tfrcnn.kernels`.
+            scores: "softmax" or "sigmoid", see `ClassLossConfig.scores`.
 
         Raises:
             InputError: no set of kernels has this name.
         """
         super().__init__(config, kernels, **kwargs)
         self.box_weights = tuple(box_weights)
+        self.scores = scores
 
     def call(
         self,
@@ -64,7 +67,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
             proposals: [B, P, 4] yxyx pixels.
             valid: [B, P] bool.
             image_sizes: [B, 2] (h, w); boxes are clipped to it.
-            from_logits: whether to apply the softmax.
+            from_logits: whether to apply `scores_of`.
 
         Returns:
             A dict, zero in the slots from num_detections on:
@@ -74,7 +77,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
                 num_detections: [B] int32.
         """
         config, limit = self.config, self.config.max_detections
-        scores = (tf.nn.softmax(class_logits) if from_logits else class_logits)[..., :-1]
+        scores = (self.scores_of(class_logits) if from_logits else class_logits)[..., :-1]
         batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2], scores.shape[0]
         # [B, P, C] -> one set of scores for each image and class
         scores = tf.where(valid[..., None] & (scores > config.score_threshold), scores, ABSENT)
@@ -99,6 +102,10 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
             "labels": tf.where(present, order // limit, 0),
             "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
         }
+
+    def scores_of(self, class_logits: tf.Tensor) -> tf.Tensor:
+        """Compute scores [B, P, C + 1] from logits; with sigmoids, the last one means nothing."""
+        return tf.sigmoid(class_logits) if self.scores == "sigmoid" else tf.nn.softmax(class_logits)
 
     def from_scores(self, scores: tf.Tensor, *args: tf.Tensor) -> dict[str, tf.Tensor]:
         """Deprecated: call the layer with `from_logits=False`."""
@@ -128,7 +135,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "box_weights": list(self.box_weights)}
+        return {**super().get_config(), "box_weights": list(self.box_weights), "scores": self.scores}
 
 
 @register

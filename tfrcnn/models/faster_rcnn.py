@@ -129,7 +129,9 @@ class FasterRCNN(DetectorMethods):
             roi_pooling=make_pooling(config, roi_strides, kernels),
             pooled_levels=len(roi_strides),
             box_head=BoxHead(config.head, config.num_classes, name="box_head"),
-            decoder=DetectionDecoder(config.detections, config.head.box_weights, kernels, name="decoder"),
+            decoder=DetectionDecoder(
+                config.detections, config.head.box_weights, kernels, config.head.class_loss.scores, name="decoder"
+            ),
         )
 
         # === Functional model ===
@@ -149,12 +151,10 @@ class FasterRCNN(DetectorMethods):
         super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
 
         # === Config ===
-        self.config = config
-        self.kernels = kernels
+        self.config, self.kernels = config, kernels
         # Keras' jit_compile="auto" must not choose XLA for images of many sizes: it would compile for each
         self.supports_jit = config.image.static_size is not None
-        self.network = network
-        self.stages = stages
+        self.network, self.stages = network, stages
         # weights files name the layers by these attributes
         self.normalizer = stages.normalizer
         self.backbone = backbone.model

@@ -179,7 +179,7 @@ class Stages:
             deltas: [B, P, C, 4].
             proposals: from `propose`.
             image_sizes: [B, 2] (h, w).
-            from_logits: whether to apply the softmax.
+            from_logits: whether to compute scores from them, see `DetectionDecoder.scores_of`.
 
         Returns:
             boxes [B, D, 4] in pixels of the network input, scores, labels and num_detections, as `DetectionDecoder`

@@ -6,10 +6,12 @@ the label, with K = C + 1 classes.
     cross-entropy       -log p_t
     label smoothing e   -(1 - e) log p_t - e / K  sum_k log p_k         (Szegedy et al., arXiv 1512.00567)
     focal               -a_t (1 - p_t)^gamma log p_t                    (Lin et al., arXiv 1708.02002, on a softmax)
+    sigmoid focal       the same for each class alone, summed over the C classes; p_t is sigmoid(x) for the label's
+                        class and 1 - sigmoid(x) for the others. The background's logit is not used.
 
-`head_losses` divides the sum by the number of samples, also for the focal loss. To add a loss, write a function like
-`focal_loss` and add it to `CLASS_LOSSES`. `ClassLossConfig.name` chooses it. Detection takes the softmax of the logits,
-so a loss must train logits of a softmax.
+`head_losses` divides the sum by the number of samples, also for the focal losses. To add a loss, write a function like
+`focal_loss` and add it to `CLASS_LOSSES`. `ClassLossConfig.name` chooses it. Detection takes the softmax of the logits
+as scores, or the sigmoid if the name begins with "sigmoid": a loss must train logits of that kind.
 """
 
 from __future__ import annotations
@@ -56,10 +58,26 @@ def focal_loss(config: ClassLossConfig) -> ClassLoss:
     return loss
 
 
+def sigmoid_focal_loss(config: ClassLossConfig) -> ClassLoss:
+    """Make the focal loss of a sigmoid per class; RoIs of the background are negatives of all classes."""
+
+    def loss(class_logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = class_logits[..., :-1]
+        positive = tf.one_hot(labels, logits.shape[-1])  # the background's label is beyond: zeros
+        toward = tf.where(positive > 0, logits, -logits)  # p_t = sigmoid(toward)
+        focal = tf.exp(-config.gamma * tf.nn.softplus(toward)) * tf.nn.softplus(-toward)
+        if config.alpha is not None:
+            focal *= tf.where(positive > 0, config.alpha, 1 - config.alpha)
+        return tf.reduce_sum(focal, axis=-1)
+
+    return loss
+
+
 # Each entry makes a loss from its configuration.
 CLASS_LOSSES: dict[str, Callable[[ClassLossConfig], ClassLoss]] = {
     "cross_entropy": cross_entropy_loss,
     "focal": focal_loss,
+    "sigmoid_focal": sigmoid_focal_loss,
 }
 
 

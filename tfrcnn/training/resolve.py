@@ -12,6 +12,7 @@ from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.losses import check_losses
+from tfrcnn.weights.importing import run_folder
 
 if TYPE_CHECKING:
     from tfrcnn.training.recipe import Recipe
@@ -71,6 +72,6 @@ def _start(recipe: Recipe) -> Preset:
     """Return the network and training before changes."""
     if recipe.detector is not None and recipe.training is not None:
         return Preset(recipe.detector, recipe.training, "")
-    network = starting.run_of(recipe.init) if recipe.init else recipe.proposals
+    network = run_folder(recipe.init) if recipe.init else recipe.proposals
     start = preset_of_run(network) if network else preset(recipe.model or DEFAULT_MODEL)
     return replace(start, detector=recipe.detector or start.detector, training=recipe.training or start.training)

@@ -29,7 +29,7 @@ from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
-from tfrcnn.weights.importing import published_run
+from tfrcnn.weights.importing import run_folder
 from tfrcnn.weights.published import checkpoint_of, is_published, published_names
 
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
@@ -79,12 +79,11 @@ def run_of(init: str) -> str:
     Raises:
         InputError: it cannot be downloaded, or there is neither such a folder nor such a name.
     """
-    if is_published(init, "detector"):
-        return str(published_run(init))
-    if os.path.basename(init) == init and not Path(init).exists():
+    is_name = os.path.basename(init) == init and not Path(init).exists()
+    if is_name and not is_published(init, "detector"):
         names = ", ".join(published_names("detector"))
         raise InputError(f"no detector in {init}: expected a folder, as written by tfrcnn train, or one of {names}")
-    return init
+    return str(run_folder(init)) if is_name else init
 
 
 def is_random(weights: str | None, config: DetectorConfig) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tfrcnn.config import Category, DetectorConfig
+from tfrcnn.data.download import file_errors
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
 from tfrcnn.models import FasterRCNN, build_blank_detector, preset, save_detector
@@ -134,6 +135,11 @@ def import_weights(
     return detector
 
 
+def run_folder(model: str | Path) -> Path:
+    """Return a path as it is, or the run folder of a published detector if it is a name of one, see `published_run`."""
+    return published_run(str(model)) if is_published(model, "detector") else Path(model)
+
+
 def published_run(name: str) -> Path:
     """Return a run folder of a published detector, downloaded and imported at its first use.
 
@@ -153,7 +159,8 @@ def published_run(name: str) -> Path:
             entry = PUBLISHED[name]
             imported = {"from": entry.source, "file": checkpoint.name}
             detector = import_weights(checkpoint, entry.preset, entry.source)
-            save_detector(detector, folder, {"imported": imported, "metric": "coco"})
+            with file_errors(folder):
+                save_detector(detector, folder, {"imported": imported, "metric": "coco"})
     return folder
 
 

@@ -18,7 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -143,12 +143,15 @@ def checkpoint_of(name: str) -> Path:
     Example:
         checkpoint_of("coco-resnet50").name  # "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
     """
-    folder = cache_of(name)
-    with file_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with locked_cache(name):
-        path = download(PUBLISHED[name].file, folder)
-        _check_record(path)
+    file, folder = PUBLISHED[name].file, cache_of(name)
+    if (folder / file.name).is_file():  # checked without a lock, so that several machines can share a read-only cache
+        path = download(file, folder)
+    else:
+        with file_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with locked_cache(name):
+            path = download(file, folder)
+    _check_record(path)
     return path
 
 
@@ -162,21 +165,31 @@ def cache_of(name: str) -> Path:
 
 @contextmanager
 def locked_cache(name: str) -> Iterator[Path]:
-    """Hold the lock of a name's folder while the block runs; wait for another process that holds it."""
-    lock, is_waiting = FolderLock(cache_of(name)), False
-    while True:
-        try:
-            lock.acquire()
-            break
-        except InputError as error:
-            if not is_waiting:
-                print(f"waiting for another download of {name}: {error}", file=sys.stderr, flush=True)
-            is_waiting = True
-            time.sleep(POLL)
+    """Hold the lock of a name's folder while the block runs; wait for another process that holds it.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    lock = FolderLock(cache_of(name))
+    with file_errors(lock.path):
+        _wait_for(lock, name)
     try:
         yield lock.folder
     finally:
         lock.release()
+
+
+def _wait_for(lock: FolderLock, name: str) -> None:
+    is_waiting = False
+    while True:
+        try:
+            lock.acquire()
+            return
+        except InputError as error:  # another process holds it
+            if not is_waiting:
+                print(f"waiting for another download of {name}: {error}", file=sys.stderr, flush=True)
+            is_waiting = True
+            time.sleep(POLL)
 
 
 def _check_record(path: Path) -> None:
@@ -185,7 +198,7 @@ def _check_record(path: Path) -> None:
     with file_errors(path), open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if not record.is_file():
-        with file_errors(record), atomic(record) as temporary:
+        with suppress(OSError), atomic(record) as temporary:  # a read-only cache has no record
             temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
         return
     with file_errors(record):
