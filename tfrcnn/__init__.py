@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
     from tfrcnn.config_rpn import RPNConfig as RPNConfig
     from tfrcnn.config_training import TrainingConfig as TrainingConfig
+    from tfrcnn.data.augment.custom import from_albumentations as from_albumentations
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
@@ -91,6 +92,7 @@ _HOMES = {
     ),
     "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
+    "tfrcnn.data.augment.custom": ("from_albumentations",),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
     "tfrcnn.data.faults": ("Report",),

@@ -5,7 +5,7 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from tfrcnn.locks import check_unlocked
 from tfrcnn.models import FasterRCNN, Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_image_size
 from tfrcnn.training import start as starting
-from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, read_setup
+from tfrcnn.training.folder import STATE, check_folder, check_same, is_complete, named, read_setup
 from tfrcnn.training.losses import box_loss
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run import Run, check_arguments, load_run, train
@@ -33,7 +33,6 @@ from tfrcnn.training.schemes import epochs_of
 from tfrcnn.training.start import Log
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
-
 _LOG: Log = partial(print, flush=True)
 _OPTIONS = ("images", "val_images", "model", "init", "proposals", "backbone_weights")  # in training.json
 
@@ -187,6 +186,7 @@ class Recipe(Config):
         cache: bool = False,
         callbacks: list[keras.callbacks.Callback] | None = None,
         log: Log = _LOG,
+        augment: Callable[..., Any] | None = None,
     ) -> Run:
         """Check everything, then train.
 
@@ -197,6 +197,7 @@ class Recipe(Config):
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
+            augment: an augmentation of your own, as in `tfrcnn.training_data`.
 
         Returns:
             As `tfrcnn.train`.
@@ -208,7 +209,7 @@ class Recipe(Config):
         check_unlocked(out)
         if resume:
             recipe = self._resolved((out / STATE).is_file())
-            recipe._check_resumable(out)
+            recipe._check_resumable(out, augment)
             if is_complete(out, recipe._training.epochs):
                 log(f"The run in {out} is complete: all its {recipe._training.epochs} epochs are done.")
                 return load_run(out)
@@ -219,8 +220,8 @@ class Recipe(Config):
             f"{steps_per_epoch(len(train_data), training.batch_size)} steps of {training.batch_size} images, "
             f"{training.precision}, seed {training.seed}. Everything goes to {out}."
         )
-        metric, options = recipe.metric, recipe._options()
-        return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
+        more = (resume, cache, callbacks, recipe._options(), None, augment)
+        return train(detector, train_data, validation, out, training, recipe.metric, *more)
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in _OPTIONS}
@@ -255,7 +256,7 @@ class Recipe(Config):
         weights = self.backbone_weights
         return starting.starting_detector(config, self._training, weights, self.init, self.proposals, log)
 
-    def _check_resumable(self, out: Path) -> None:
+    def _check_resumable(self, out: Path, augment: Callable[..., Any] | None) -> None:
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
@@ -266,7 +267,7 @@ class Recipe(Config):
             "metric": self.metric,
             "training": self._training.to_dict(),
             "detector": {**self.detector.to_dict(), **from_data},
-            "options": self._options(),
+            "options": {**self._options(), **named(augment)},
         }
         check_same(out, setup)
 

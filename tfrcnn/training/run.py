@@ -24,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
+from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import image_errors
@@ -38,7 +39,7 @@ from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
 from tfrcnn.training.collapse import explain_collapse
 from tfrcnn.training.companions import Companions, check_callbacks
-from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, prepare_folder
+from tfrcnn.training.folder import STATE, check_folder, data_identity, has_head, named, prepare_folder
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
@@ -85,6 +86,7 @@ def train(
     callbacks: list[keras.callbacks.Callback] | None = None,
     options: dict[str, Any] | None = None,
     measure: Measure | None = None,
+    augment: Augmentation | None = None,
 ) -> Run:
     """Train a detector by the scheme `training.scheme` and write everything about it into a folder.
 
@@ -115,6 +117,8 @@ def train(
         options: JSON values to keep in training.json. A resumed run must have the same.
         measure: how an epoch is judged; None takes `measure_of`: the metric's numbers, or the RPN's losses on the
             validation data if only the RPN is trained.
+        augment: an augmentation of your own, as in `tfrcnn.training_data`. A resumed run must have one of the same
+            name.
 
     Returns:
         The run: its folder, the best detector, and the history.
@@ -141,13 +145,13 @@ def train(
         "metric": metric,
         "training": training.to_dict(),
         "detector": detector.config.to_dict(),
-        "options": options or {},
+        "options": {**(options or {}), **named(augment)},
     }
     with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
         prepare_folder(out, setup, resume)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)
-        data = training_data(train_data, detector.config.image, training, cache)
+        data = training_data(train_data, detector.config.image, training, cache, augment)
 
         def judge_of(phase: Phase) -> Measure | None:
             if measure is not None or validation is None:
