@@ -191,7 +191,16 @@ def test_conversions_of_other_formats_give_the_same_boxes(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md", "docs/training.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/quick-start.md",
+        "docs/training.md",
+        "docs/augmentation.md",
+        "docs/configuration.md",
+    ],
+)
 def test_programs_run(page: str, tmp_path: Path) -> None:
     """On a small data set, with a small network and one epoch."""
     files = digit_scenes(tmp_path / "cells", {"train": 8, "val": 4, "test": 1})
