@@ -71,6 +71,8 @@ setup(
         "typer>=0.19",
     ],
     extras_require={
+        # MIT; its successor albumentationsx is AGPL
+        "albumentations": ["albumentations>=2.0,<3"],
         "docs": DOCS,
         # Noto fonts for names in other scripts than Latin, Greek, Cyrillic, Arabic and Hebrew, in pictures and figures
         "fonts": FONTS,
@@ -89,6 +91,7 @@ setup(
             *FONTS,
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
+            "albumentations>=2.0,<3",
             "build",
             "fastapi>=0.115",
             "hypothesis",

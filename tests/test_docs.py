@@ -183,7 +183,16 @@ def test_program_that_splits_off_validation_data_keeps_every_box(tmp_path: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/quick-start.md", "docs/training.md", "docs/configuration.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/quick-start.md",
+        "docs/training.md",
+        "docs/augmentation.md",
+        "docs/configuration.md",
+    ],
+)
 def test_programs_run(page: str, tmp_path: Path) -> None:
     """On a small data set, with a small network and one epoch."""
     files = digit_scenes(tmp_path / "cells", {"train": 8, "val": 4, "test": 1})

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
     from tfrcnn.config_rpn import RPNConfig as RPNConfig
     from tfrcnn.config_training import TrainingConfig as TrainingConfig
+    from tfrcnn.data.augment.custom import from_albumentations as from_albumentations
     from tfrcnn.data.convert import Conversion as Conversion
     from tfrcnn.data.convert import convert_dataset as convert_dataset
     from tfrcnn.data.doctor import diagnose as diagnose
@@ -97,6 +98,7 @@ _HOMES = {
     "tfrcnn.config_losses": ("BoxLossConfig", "ClassLossConfig"),
     "tfrcnn.config_rpn": ("AnchorConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
+    "tfrcnn.data.augment.custom": ("from_albumentations",),
     "tfrcnn.data.convert": ("Conversion", "convert_dataset"),
     "tfrcnn.data.doctor": ("diagnose",),
     "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),

@@ -1,5 +1,6 @@
 """Recipes: what is filled in, what is refused, what is built, and what a resumed run must repeat."""
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -393,6 +394,18 @@ class TestChecks:
         recipe = Recipe(**data, init=str(tmp_path / "init"), changes={"training.frozen_stages": 9})
         with pytest.raises(InputError, match="frozen_stages must be at most 3 for tiny, found 9"):
             recipe.check(lambda _: None)
+
+    def test_a_users_augmentation_reaches_the_training(
+        self, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def same(image: Any, boxes: Any, labels: Any, seed: Any) -> tuple[Any, Any, Any]:
+            return image, boxes, labels
+
+        calls: list[inspect.BoundArguments] = []
+        bind = inspect.signature(tfrcnn.train).bind
+        monkeypatch.setattr(recipe_module, "train", lambda *args, **options: calls.append(bind(*args, **options)))
+        Recipe(**data, model="tiny_fpn").run(tmp_path / "run", log=lambda _: None, augment=same)
+        assert calls[0].arguments["augment"] is same
 
     def test_data_are_parsed_once_and_each_header_is_read_once(
         self, data: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

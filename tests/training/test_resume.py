@@ -83,6 +83,18 @@ class TestDataThatHaveMoved:
 
         assert joined("/here").fingerprint() == joined("/there/it/is").fingerprint()
 
+    def test_a_users_augmentation_must_be_the_one_of_the_run(self, set_up_only, data, tmp_path):
+        """Its name is all that can be compared."""
+
+        def one(image, boxes, labels, seed):
+            return image, boxes, labels
+
+        arguments = (fresh_detector(), *data, tmp_path / "run", settings())
+        set_up_only(*arguments, augment=one)
+        set_up_only(*arguments, augment=one, resume=True)
+        with pytest.raises(InputError, match=r"with other settings: options\.augment was '.*one', is None"):
+            train(*arguments, resume=True)
+
     def test_start_weights_may_have_moved_but_not_changed(self, tmp_path):
         for folder, content in {"a": b"1", "b": b"1", "c": b"2"}.items():
             (tmp_path / folder).mkdir()

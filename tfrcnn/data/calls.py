@@ -6,9 +6,9 @@ import atexit
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
+T = TypeVar("T")
 
 
 class Calls:
@@ -26,17 +26,17 @@ class Calls:
         self.active, self.last, self.closed = 0, 0.0, False
         self.lock = threading.Lock()
 
-    def counted(self, function: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-        """Return the function of one argument, counted."""
+    def counted(self, function: Callable[..., T]) -> Callable[..., T]:
+        """Return the function, counted."""
 
-        def call(argument: Any) -> np.ndarray:
+        def call(*arguments: Any) -> T:
             with self.lock:
                 self.last = time.monotonic()
                 if self.closed:
                     raise RuntimeError("the program ends")
                 self.active += 1
             try:
-                return function(argument)
+                return function(*arguments)
             finally:
                 with self.lock:
                     self.active -= 1

@@ -20,7 +20,8 @@ import tensorflow as tf
 
 from tfrcnn.config import ImageConfig, TrainingConfig
 from tfrcnn.data.augment import augmentations
-from tfrcnn.data.augment.common import Sample
+from tfrcnn.data.augment.common import Augmentation, Sample
+from tfrcnn.data.augment.custom import custom_step
 from tfrcnn.data.augment.geometry import resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
@@ -35,7 +36,13 @@ from tfrcnn.seeds import stream_seed
 _PREFETCH = 2
 
 
-def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool = False) -> TrainingData:
+def training_data(
+    dataset: Dataset,
+    image: ImageConfig,
+    training: TrainingConfig,
+    cache: bool = False,
+    augment: Augmentation | None = None,
+) -> TrainingData:
     """Make the training batches of a data set, shuffled, augmented and padded.
 
     Args:
@@ -44,12 +51,18 @@ def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig
         training: batch size, seed and augmentation.
         cache: decode every image now and keep it in memory: 3 H W bytes each, 0.9 MB at 640 x 480, twice as much
             while reading. Each epoch is still augmented differently.
+        augment: an augmentation of your own, the first one: a TensorFlow function that takes (image [H, W, 3] uint8,
+            boxes [N, 4] float32 yxyx pixels, labels [N] int32, seed [2] int32) and returns (image, boxes, labels). All
+            its draws must come from `seed`, for example by `tf.random.stateless_uniform`, so that a run repeats and
+            resumes exactly. Boxes are clipped, and an image that would lose all boxes is left as it is. See
+            `tfrcnn.from_albumentations` for transforms of Albumentations.
 
     Returns:
         A `TrainingData`: `steps_per_epoch`, and `batches(start_step)` as a `tf.data.Dataset`.
 
     Raises:
-        InputError: the data set is empty; with `cache`, an image cannot be read.
+        InputError: the data set is empty; with `cache`, an image cannot be read; `augment` takes or returns something
+            else.
         tf.errors.OpError: without `cache`, an image cannot be read: the batch that holds it raises this. See
             `image_errors`.
 
@@ -59,7 +72,7 @@ def training_data(dataset: Dataset, image: ImageConfig, training: TrainingConfig
     """
     if not dataset.examples:
         raise InputError(f"{dataset.source}: expected at least one image, found none")
-    return TrainingData(dataset, image, training, cache)
+    return TrainingData(dataset, image, training, cache, augment)
 
 
 class TrainingData:
@@ -70,7 +83,14 @@ class TrainingData:
             (`TrainingConfig.repeat_factor_threshold`) count as often as they come.
     """
 
-    def __init__(self, dataset: Dataset, image: ImageConfig, training: TrainingConfig, cache: bool) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        image: ImageConfig,
+        training: TrainingConfig,
+        cache: bool,
+        augment: Augmentation | None,
+    ) -> None:
         self._repeats = repeat_factors(dataset, training.repeat_factor_threshold)
         self.steps_per_epoch = steps_per_epoch(self._repeats.sum(), training.batch_size)
         self._paths = [example.path for example in dataset.examples]
@@ -80,7 +100,8 @@ class TrainingData:
         self._training = training
         self._pixels = CachedPixels(dataset) if cache else Pixels(dataset)
         self._targets = _Targets(dataset)
-        self._augmentations = augmentations(training, image, self._sample, len(dataset))
+        custom = augment and custom_step(augment, len(dataset.categories))
+        self._augmentations = augmentations(training, image, self._sample, len(dataset), custom)
 
     @property
     def augmentation_names(self) -> list[str]:

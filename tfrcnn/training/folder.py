@@ -5,7 +5,8 @@
     train, validation                 source, number of images, SHA-256 of the annotations
     metric, training, detector        how the run trains what
     class_weights                     the factors that `TrainingConfig.class_weights` came to
-    options                           where the detector came from: start weights, image folders
+    options                           where the detector came from: start weights, image folders; the name of a
+                                      user's augmentation
 A run is resumed only if all of it is the same, but data and start weights may have moved to another folder, and the
 number of epochs and the patience may change. The file then holds the new places and numbers.
 """
@@ -13,7 +14,7 @@ number of epochs and the patience may change. The file then holds the new places
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,11 @@ class Setup(Config):
 def data_identity(dataset: Dataset) -> dict[str, Any]:
     """Describe a data set: if the description is the same, so are the batches of a resumed run."""
     return {"source": dataset.source, "images": len(dataset), "annotations": dataset.fingerprint()}
+
+
+def named(augment: Callable[..., Any] | None) -> dict[str, str]:
+    """Describe a user's augmentation by its name, among the options of a run; {} if there is none."""
+    return {} if augment is None else {"augment": getattr(augment, "__qualname__", type(augment).__qualname__)}
 
 
 def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:

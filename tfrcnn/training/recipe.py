@@ -5,6 +5,7 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from tfrcnn.models import FasterRCNN
 from tfrcnn.training import start as starting
 from tfrcnn.training.auto_anchors import with_fitted_anchors
 from tfrcnn.training.checks import check_arguments
-from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, read_setup
+from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, named, read_setup
 from tfrcnn.training.held_out import hold_out
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
@@ -165,6 +166,7 @@ class Recipe(Config):
         cache: bool = False,
         callbacks: list[keras.callbacks.Callback] | None = None,
         log: Log = _LOG,
+        augment: Callable[..., Any] | None = None,
     ) -> Run:
         """Check everything, then train.
 
@@ -175,6 +177,7 @@ class Recipe(Config):
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
+            augment: an augmentation of your own, as in `tfrcnn.training_data`.
 
         Returns:
             As `tfrcnn.train`.
@@ -186,15 +189,15 @@ class Recipe(Config):
         check_unlocked(out)
         if resume:
             recipe = resolved(self, (out / STATE).is_file())
-            recipe._check_resumable(out)
+            recipe._check_resumable(out, augment)
             if is_complete(out, recipe._training.epochs, recipe._training.patience):
                 log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
         training = recipe._training
         log(starting.announcement(detector, train_data, validation, training, out))
-        metric, options = recipe.metric, recipe._options()
-        return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
+        more = (resume, cache, callbacks, recipe._options(), None, augment)
+        return train(detector, train_data, validation, out, training, recipe.metric, *more)
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}
@@ -214,7 +217,7 @@ class Recipe(Config):
         weights = self.backbone_weights
         return starting.starting_detector(config, self._training, weights, self.init, self.proposals, log)
 
-    def _check_resumable(self, out: Path) -> None:
+    def _check_resumable(self, out: Path, augment: Callable[..., Any] | None) -> None:
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
@@ -226,7 +229,7 @@ class Recipe(Config):
             "metric": self.metric,
             "training": self._training.to_dict(),
             "detector": {**self.detector.to_dict(), **from_data},
-            "options": self._options(),
+            "options": {**self._options(), **named(augment)},
         }
         check_same(out, setup)
 

@@ -25,6 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
+from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import image_errors
@@ -48,6 +49,7 @@ from tfrcnn.training.folder import (
     end_note,
     has_head,
     has_stopped,
+    named,
     prepare_folder,
 )
 from tfrcnn.training.joint import TrainingModel
@@ -96,6 +98,7 @@ def train(
     callbacks: list[keras.callbacks.Callback] | None = None,
     options: dict[str, Any] | None = None,
     measure: Measure | None = None,
+    augment: Augmentation | None = None,
 ) -> Run:
     """Train a detector by the scheme `training.scheme` and write everything about it into a folder.
 
@@ -126,6 +129,8 @@ def train(
         options: JSON values to keep in training.json. A resumed run must have the same.
         measure: how an epoch is judged; None takes `measure_of`: the metric's numbers, or the RPN's losses on the
             validation data if only the RPN is trained.
+        augment: an augmentation of your own, as in `tfrcnn.training_data`. A resumed run must have one of the same
+            name.
 
     Returns:
         The run: its folder, the best detector, and the history.
@@ -153,7 +158,7 @@ def train(
         "training": training.to_dict(),
         "detector": detector.config.to_dict(),
         "class_weights": class_weights(training, train_data),
-        "options": options or {},
+        "options": {**(options or {}), **named(augment)},
     }
     with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
         prepare_folder(out, setup, resume)
@@ -161,7 +166,7 @@ def train(
             record_split(out, train_data, validation, training.seed)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)
-        data = training_data(train_data, detector.config.image, training, cache)
+        data = training_data(train_data, detector.config.image, training, cache, augment)
 
         def judge_of(phase: Phase) -> Measure | None:
             if measure is not None or validation is None:

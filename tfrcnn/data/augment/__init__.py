@@ -38,7 +38,11 @@ from tfrcnn.data.augment.mixing import copy_paste, cutout, draw_partner, mixup, 
 
 
 def augmentations(
-    training: TrainingConfig, image: ImageConfig, load: Callable[[tf.Tensor], Sample], count: int
+    training: TrainingConfig,
+    image: ImageConfig,
+    load: Callable[[tf.Tensor], Sample],
+    count: int,
+    custom: Augmentation | None = None,
 ) -> dict[str, Augmentation]:
     """List the steps from a decoded image to the network's frame, in order.
 
@@ -47,11 +51,14 @@ def augmentations(
         image: the network's frame.
         load: reads the image and targets at a position of the data set, for those that mix images.
         count: images of the data set.
+        custom: the user's own step; it comes first and has a uint8 image.
 
     Returns:
         The steps by name. The name also names the step's random stream (`tfrcnn.seeds.stream_seed`).
     """
     steps: dict[str, Augmentation] = {}
+    if custom is not None:
+        steps["custom"] = custom
     if training.horizontal_flip:
         steps["horizontal_flip"] = horizontal_flip
     if training.vertical_flip:

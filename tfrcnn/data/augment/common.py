@@ -14,7 +14,7 @@ Augmentation: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor],
 
 # A cut box is kept if its centre and this share of its area are visible (TF Object Detection API: overlap_thresh).
 MIN_VISIBLE = 0.3
-_MIN_SIDE = 1.0  # pixels of the result; a shorter object could not be found (torchvision: SanitizeBoundingBoxes)
+MIN_SIDE = 1.0  # pixels of the result; a shorter object could not be found (torchvision: SanitizeBoundingBoxes)
 
 
 def crop_boxes(boxes: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -33,7 +33,7 @@ def crop_boxes(boxes: tf.Tensor, begin: tf.Tensor, extent: tf.Tensor) -> tuple[t
     moved = boxes - tf.tile(tf.cast(begin, tf.float32), [2])
     cut = clip(moved, size)
     center = (moved[:, :2] + moved[:, 2:]) / 2
-    shown = tf.reduce_all((center >= 0) & (center < size) & (cut[:, 2:] - cut[:, :2] >= _MIN_SIDE), axis=-1)
+    shown = tf.reduce_all((center >= 0) & (center < size) & (cut[:, 2:] - cut[:, :2] >= MIN_SIDE), axis=-1)
     return cut, shown & (area(cut) >= MIN_VISIBLE * area(moved))
 
 
