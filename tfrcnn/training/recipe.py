@@ -5,6 +5,7 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from tfrcnn.models import FasterRCNN
 from tfrcnn.training import start as starting
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, read_setup
+from tfrcnn.training.loggers import check_loggers
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
 from tfrcnn.training.resolve import OPTIONS, follows_images, resolved
@@ -159,6 +161,7 @@ class Recipe(Config):
         cache: bool = False,
         callbacks: list[keras.callbacks.Callback] | None = None,
         log: Log = _LOG,
+        loggers: Sequence[str] | None = None,
     ) -> Run:
         """Check everything, then train.
 
@@ -169,6 +172,7 @@ class Recipe(Config):
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
+            loggers: as in `tfrcnn.train`.
 
         Returns:
             As `tfrcnn.train`.
@@ -178,6 +182,7 @@ class Recipe(Config):
         """
         out = Path(out)
         check_unlocked(out)
+        check_loggers(loggers)
         if resume:
             recipe = resolved(self, (out / STATE).is_file())
             recipe._check_resumable(out)
@@ -192,7 +197,19 @@ class Recipe(Config):
             f"{training.precision}, seed {training.seed}. Everything goes to {out}."
         )
         metric, options = recipe.metric, recipe._options()
-        return train(detector, train_data, validation, out, training, metric, resume, cache, callbacks, options)
+        return train(
+            detector,
+            train_data,
+            validation,
+            out,
+            training,
+            metric,
+            resume,
+            cache,
+            callbacks,
+            options,
+            loggers=loggers,
+        )
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}
