@@ -113,7 +113,7 @@ def test_a_run_is_resumed_with_its_split_wherever_the_data_are(data: str, tmp_pa
 
 def test_without_validation_data_training_says_that_it_keeps_the_newest(data: str, tmp_path: Path, begin: Any) -> None:
     logged = begin(recipe(data), tmp_path / "run")
-    assert "No validation data: the newest weights are kept, not the best (--val 0.2 splits off" in logged
+    assert "No validation data: the newest weights are kept, not the best (val=0.2 splits off" in logged
     assert "on 10 images" in logged
     with pytest.raises(InputError, match=r"--data DATA is needed: the run in .* had no validation data"):
         validation_of_run(tmp_path / "run")

@@ -42,6 +42,7 @@ def train(
     score_threshold: opt.ScoreThreshold = None,
     seed: opt.Seed = None,
     settings: opt.Settings = None,
+    loggers: opt.Loggers = None,
     cache: opt.Cache = False,
     resume: opt.Resume = False,
 ) -> None:
@@ -96,14 +97,16 @@ def train(
     if ema is False:
         changes["training.ema"] = None
     changes.update(_parsed(text) for text in settings or ())
-    _train(out, {name: value for name, value in fields.items() if value is not None}, changes, resume, cache)
+    settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
+    _train(out, {name: value for name, value in fields.items() if value is not None}, changes, settings_of_run)
 
 
-def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: bool, cache: bool) -> None:
-    """Train, and print the result and what to do next."""
+def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]) -> None:
+    """Train with the options of `Recipe.run`, and print the result and what to do next."""
     from tfrcnn.training.folder import SETUP, is_complete
     from tfrcnn.training.recipe import Recipe
 
+    resume = options["resume"]
     if resume:
         recipe = Recipe.of_run(out).replace(**fields, changes=changes)
     else:
@@ -112,7 +115,7 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: b
         recipe = Recipe(**fields, changes=changes)
     was_complete = resume and is_complete(out, changes.get("training.epochs"), changes.get("training.patience", "same"))
     try:
-        run = recipe.run(out, resume, cache)
+        run = recipe.run(out, **options)
     except KeyboardInterrupt:
         if (out / SETUP).is_file():
             print(f"\ninterrupted; to go on: tfrcnn train --out {quoted(out)} --resume", file=sys.stderr)

@@ -180,3 +180,11 @@ Resume = Annotated[
         "options: --out is enough. --train, --val and --images say where data are that have moved.",
     ),
 ]
+Loggers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES",
+        help="Where the numbers of history.csv go too, comma-separated: tensorboard, wandb, mlflow; csv for none. "
+        "A resumed run keeps its own. Default: tensorboard if it is installed.",
+    ),
+]

@@ -1,16 +1,14 @@
-"""Callbacks of a run: evaluation, checkpoints, history, progress, stopping on NaN."""
+"""Callbacks of a run: evaluation, checkpoints, history, stopping on NaN."""
 
 from __future__ import annotations
 
 import csv
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-from tqdm import tqdm
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
@@ -45,6 +43,7 @@ class EndOfEpoch(keras.callbacks.Callback):
 
     model: TrainingModel
     stalled = 0
+    judgement: Judgement | None = None
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class EndOfEpoch(keras.callbacks.Callback):
         row["step"] = self.steps_before + int(self.model.optimizer.iterations.numpy())
         row.update({key: float(value) for key, value in logs.items()})
         with averaged_weights(self.model, optimizer, self.batches):
-            judgement = self.measure(self.model) if self.measure else None
+            judgement = self.judgement = self.measure(self.model) if self.measure else None
             if judgement:
                 scores = {f"val_{key}": value for key, value in judgement.scores.items()}
                 row.update(scores)
@@ -162,71 +161,6 @@ class StopOnNaN(keras.callbacks.Callback):
                 f"Early in a run, lower the learning rate. Later, look at the images of this step:\n"
                 f"  {files}"
             )
-
-
-class Progress(keras.callbacks.Callback):
-    """Prints one line per epoch, and on a terminal one bar for the whole phase, with losses and time left."""
-
-    def __init__(self, epochs: int, steps_per_epoch: int, first_epoch: int, label: str = "") -> None:
-        """
-        Args:
-            epochs: of the phase.
-            steps_per_epoch: whole batches per epoch.
-            first_epoch: epochs that are done already.
-            label: what is being trained, `Phase.label`.
-        """
-        super().__init__()
-        self.label = label
-        self.epochs, self.steps_per_epoch, self.first_epoch = epochs, steps_per_epoch, first_epoch
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.bar = tqdm(
-            total=self.epochs * self.steps_per_epoch,
-            initial=self.first_epoch * self.steps_per_epoch,
-            desc=self.label or "training",
-            unit="step",
-            dynamic_ncols=True,
-            disable=None,  # in a log file a bar is noise
-        )
-        self.began = time.monotonic()
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.started = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.bar.update()
-        if logs:
-            self.bar.set_postfix_str(_losses(logs), refresh=False)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        scores = " ".join(f"{key[4:]} {value:.3f}" for key, value in (logs or {}).items() if key in _SHOWN_SCORES)
-        now = time.monotonic()
-        left = (now - self.began) / (epoch + 1 - self.first_epoch) * (self.epochs - epoch - 1)
-        parts = [
-            self.label,
-            f"epoch {epoch + 1}/{self.epochs}",
-            _losses(logs or {}),
-            f"val {scores}" if scores else "",
-            f"{now - self.started:.0f} s, {tqdm.format_interval(left)} left",
-        ]
-        self.bar.write("  ".join(part for part in parts if part))
-
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self.bar.close()
-
-
-_SHOWN_SCORES = ("val_AP", "val_AP50", "val_mAP", "val_rpn_loss")
-_SHORT = {
-    "loss": "loss",
-    "rpn_objectness_loss": "rpn",
-    "rpn_box_loss": "rpn-box",
-    "classifier_loss": "class",
-    "box_loss": "box",
-}
-
-
-def _losses(logs: dict[str, Any]) -> str:
-    return " ".join(f"{short} {float(logs[key]):.3f}" for key, short in _SHORT.items() if key in logs)
 
 
 def write_history(path: Path, history: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.seeds import stream_seed
 from tfrcnn.training.arguments import check_values
 from tfrcnn.training.class_losses import class_loss
+from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.keras_methods import TrainingMethods
 from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
@@ -78,6 +79,7 @@ class TrainingModel(TrainingMethods):
         self.steps = self.add_weight(
             (), "zeros", "int64", trainable=False, aggregation="only_first_replica", name="steps"
         )
+        self.foreground = ForegroundCounts()
         self.built = True  # the detector's layers are
 
     def __call__(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
@@ -181,6 +183,8 @@ class TrainingModel(TrainingMethods):
         targets = rpn_targets(
             outputs["anchors"], batch["boxes"], batch["labels"], batch["image_sizes"], config, priority
         )
+        if training:
+            self.foreground.update(RPN, targets.samples.positive)
         return rpn_losses(logits, outputs["rpn_deltas"], targets, box_loss(config.box_loss), config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
@@ -191,6 +195,9 @@ class TrainingModel(TrainingMethods):
         targets = roi_targets(
             proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, head, priority
         )
+        if training:
+            is_proposal = targets.samples.index < tf.shape(proposals["boxes"])[1]
+            self.foreground.update(HEAD, targets.samples.positive & is_proposal)
         pooled = detector.stages.pool(outputs["features"], targets.boxes)
         class_logits, deltas = detector.stages.classify(pooled, training=training)
         weights = self._class_weights if training else None

@@ -5,7 +5,7 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tfrcnn.training.auto_anchors import with_fitted_anchors
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, named, read_setup
 from tfrcnn.training.held_out import hold_out
+from tfrcnn.training.loggers import check_loggers
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
 from tfrcnn.training.resolve import OPTIONS, follows_images, resolved
@@ -167,6 +168,7 @@ class Recipe(Config):
         callbacks: list[keras.callbacks.Callback] | None = None,
         log: Log = _LOG,
         augment: Callable[..., Any] | None = None,
+        loggers: Sequence[str] | None = None,
     ) -> Run:
         """Check everything, then train.
 
@@ -178,6 +180,7 @@ class Recipe(Config):
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
             augment: an augmentation of your own, as in `tfrcnn.training_data`.
+            loggers: as in `tfrcnn.train`.
 
         Returns:
             As `tfrcnn.train`.
@@ -187,6 +190,7 @@ class Recipe(Config):
         """
         out = Path(out)
         check_unlocked(out)
+        check_loggers(loggers)
         if resume:
             recipe = resolved(self, (out / STATE).is_file())
             recipe._check_resumable(out, augment)
@@ -196,8 +200,20 @@ class Recipe(Config):
         recipe, detector, train_data, validation = self._checked(log, out, resume)
         training = recipe._training
         log(starting.announcement(detector, train_data, validation, training, out))
-        more = (resume, cache, callbacks, recipe._options(), None, augment)
-        return train(detector, train_data, validation, out, training, recipe.metric, *more)
+        return train(
+            detector,
+            train_data,
+            validation,
+            out,
+            training,
+            recipe.metric,
+            resume,
+            cache,
+            callbacks,
+            recipe._options(),
+            augment=augment,
+            loggers=loggers,
+        )
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}

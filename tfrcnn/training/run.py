@@ -6,7 +6,7 @@ The run folder:
     training.json                     how the run was set up, see `tfrcnn.training.folder`
     split.json                        the images on both sides, if the validation data were split off
     training_state.npz                everything needed to resume
-    history.csv, tensorboard/         losses and scores, one row per epoch
+    history.csv, tensorboard/         losses and scores, one row per epoch; other loggers, see `LOGGERS`
     evaluation.json                   the best detector on the validation set
     curves.png, predictions.png       the same as pictures
     initial/, 1-rpn/, ...             what the steps of a scheme leave, see `tfrcnn.training.alternating`
@@ -14,8 +14,7 @@ The run folder:
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.alternating import start_of
-from tfrcnn.training.callbacks import EndOfEpoch, Progress, StopOnNaN
+from tfrcnn.training.callbacks import EndOfEpoch, StopOnNaN
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import class_weights, label_weights
 from tfrcnn.training.collapse import explain_collapse
@@ -53,11 +52,14 @@ from tfrcnn.training.folder import (
     prepare_folder,
 )
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.loggers import HistoryLogs, check_loggers, open_logs
 from tfrcnn.training.measures import Measure, measure_of, reported_names
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.process import kept_generators, repeatable_operators
+from tfrcnn.training.progress import Progress
 from tfrcnn.training.schemes import SCHEMES, Phase, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
+from tfrcnn.training.trouble import Trouble
 
 MAX_SHEET_IMAGES = 9
 _ADVICE = "; restore the file, then continue the run with resume=True"
@@ -99,6 +101,7 @@ def train(
     options: dict[str, Any] | None = None,
     measure: Measure | None = None,
     augment: Augmentation | None = None,
+    loggers: Sequence[str] | None = None,
 ) -> Run:
     """Train a detector by the scheme `training.scheme` and write everything about it into a folder.
 
@@ -131,13 +134,15 @@ def train(
             validation data if only the RPN is trained.
         augment: an augmentation of your own, as in `tfrcnn.training_data`. A resumed run must have one of the same
             name.
+        loggers: where the numbers of `history.csv` go too: "tensorboard", "wandb", "mlflow". None takes those that a
+            resumed run has had, or else TensorBoard if it is installed.
 
     Returns:
         The run: its folder, the best detector, and the history.
 
     Raises:
         InputError: another process writes to the folder, or it was set up differently; categories differ; the detector
-            does not suit the scheme; a callback cannot work; the loss became NaN or infinite.
+            does not suit the scheme; a callback or a logger cannot work; the loss became NaN or infinite.
 
     Example:
         preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
@@ -149,6 +154,7 @@ def train(
     check_arguments(detector, train_data, validation, training, measure is not None)
     names = reported_names(training, metric if validation else None, detector.config.detections)
     check_callbacks(callbacks, None if measure else names)
+    check_loggers(loggers)
     check_unlocked(out)  # first: a folder that another process fills is not empty
     check_folder(out, resume)
     setup = {
@@ -173,8 +179,15 @@ def train(
                 return measure
             return measure_of(phase, validation, metric, training)
 
-        fit_options = {"class_weight": label_weights(training, train_data), "callbacks": callbacks or []}
-        history = _train_phases(detector, data, training, lock, judge_of, {"metric": metric}, fit_options)
+        config = {"data": train_data.source, "preset": detector.config.preset, **training.to_dict()}
+        with open_logs(out, loggers, config) as logs:
+            options_of_fit = {
+                "class_weight": label_weights(training, train_data),
+                "callbacks": [logs, *(callbacks or [])],
+            }
+            history = _train_phases(
+                detector, train_data, data, training, lock, judge_of, {"metric": metric}, options_of_fit
+            )
         best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
         plot_curves(history, out / "curves.png")
         if validation is not None and has_head(training.scheme):
@@ -186,6 +199,7 @@ def train(
 
 def _train_phases(
     detector: FasterRCNN,
+    dataset: Dataset,
     data: TrainingData,
     training: TrainingConfig,
     lock: FolderLock,
@@ -195,12 +209,15 @@ def _train_phases(
 ) -> list[dict[str, Any]]:
     """Train the phases of a scheme that are not done, and return the rows of all epochs.
 
-    `options` are the callbacks and the class_weight of `fit`.
+    The first callback of `options` writes the logs; the user's follow.
     """
     callbacks: list[keras.callbacks.Callback] = options["callbacks"]
     out, phases, state = lock.folder, SCHEMES[training.scheme], lock.folder / STATE
     done: dict[str, Any] = read_meta(state) if state.is_file() else {"phase": 1, "epoch": 0, "history": []}
     history: list[dict[str, Any]] = done["history"]
+    logs, *users = callbacks
+    assert isinstance(logs, HistoryLogs)
+    logs.follow(history)
     for phase in phases[done["phase"] - 1 :]:
         epoch = done["epoch"] if phase.number == done["phase"] else 0
         epochs = phase.training(training).epochs
@@ -230,10 +247,10 @@ def _train_phases(
                 callbacks=[
                     StopOnNaN(data.files_of_step, data.steps_per_epoch),
                     end_of_epoch,
-                    Progress(epochs, data.steps_per_epoch, epoch, phase.label),
-                    *_tensorboard(out, phase),
+                    Progress(epochs, data.steps_per_epoch, epoch, phase.label, training.batch_size),
+                    Trouble(training, dataset, end_of_epoch),
                     *callbacks,
-                    Companions(callbacks, end_of_epoch, done.get("callbacks", []) if epoch else []),
+                    Companions(users, end_of_epoch, done.get("callbacks", []) if epoch else []),
                 ],
             )
         except (OSError, tf.errors.OpError):
@@ -273,10 +290,3 @@ def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_thresho
         image = read_image(example.path, example.orientation)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
     contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
-
-
-def _tensorboard(out: Path, phase: Phase) -> list[keras.callbacks.Callback]:
-    if importlib.util.find_spec("tensorboard") is None:
-        return []
-    folder = out / "tensorboard" / (phase.name if phase.count > 1 else "")
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]

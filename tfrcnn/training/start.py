@@ -261,11 +261,8 @@ def announcement(
     detector: FasterRCNN, train_data: Dataset, validation: Dataset | None, training: TrainingConfig, out: Path
 ) -> str:
     """Say what is about to be trained, and which weights are kept."""
-    images = repeat_factors(train_data, training.repeat_factor_threshold).sum()
-    steps = steps_per_epoch(images, training.batch_size)
-    kept = (
-        "No validation data: the newest weights are kept, not the best (--val 0.2 splits off a fifth to choose by).\n"
-    )
+    steps = steps_per_epoch(repeat_factors(train_data, training.repeat_factor_threshold).sum(), training.batch_size)
+    kept = "No validation data: the newest weights are kept, not the best (val=0.2 splits off a fifth to choose by).\n"
     split = ""
     if validation is not None and as_fraction(validation.source):
         split = f" ({len(validation)} are split off for validation, see {SPLIT} there)"

@@ -1,0 +1,85 @@
+"""The logs of a run: the numbers of history.csv by the same names, continued when a run is resumed."""
+
+import importlib.util
+
+import pytest
+import tensorflow as tf
+
+from tfrcnn.errors import InputError
+from tfrcnn.files import read_json
+from tfrcnn.training.loggers import LOGGERS, check_loggers, open_logs
+
+ROWS = [
+    {"epoch": 1, "step": 3, "loss": 2.5, "val_AP": None},
+    {"epoch": 2, "step": 6, "loss": 1.5, "val_AP": 0.25},
+]
+CONFIG = {"epochs": 2, "milestones": [0.5]}
+
+
+def log_in_two_processes(out, name):
+    out.mkdir()
+    with open_logs(out, [name], CONFIG) as logs:
+        logs.follow(ROWS[:1])
+    with open_logs(out, None, CONFIG) as logs:  # as a resumed run does
+        history = ROWS[:1]
+        logs.follow(history)
+        history.append(ROWS[1])
+        logs.on_epoch_end(1)
+    assert read_json(out / "loggers.json")["rows"] == 2
+    assert read_json(out / "loggers.json")["loggers"] == [name]
+
+
+def test_an_unknown_logger_or_one_that_is_not_installed_is_one_line(monkeypatch):
+    with pytest.raises(InputError, match="loggers must be among csv, tensorboard, wandb, mlflow, found 'neptune'"):
+        check_loggers(["csv", "neptune"])
+    with pytest.raises(InputError, match="loggers must be a list of names, found the text 'csv'"):
+        check_loggers("csv")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for name in LOGGERS[1:]:
+        with pytest.raises(InputError, match=f"needs the package {name}: pip install .tfrcnn.{name}"):
+            check_loggers([name])
+    check_loggers(["csv"])
+
+
+def test_tensorboard_has_the_numbers_of_the_history_and_continues_them(tmp_path):
+    log_in_two_processes(tmp_path / "run", "tensorboard")
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(tmp_path / "run/tensorboard"), {"tensors": 0})
+    events.Reload()
+    steps = {name: [event.step for event in events.Tensors(name)] for name in events.Tags()["tensors"]}
+    assert steps == {"epoch": [3, 6], "loss": [3, 6], "val_AP": [6]}
+    assert tf.make_ndarray(events.Tensors("loss")[1].tensor_proto) == 1.5
+
+
+def test_no_log_but_history_csv_is_written_where_csv_alone_is_asked_for(tmp_path):
+    log_in_two_processes(tmp_path / "run", "csv")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"loggers.json"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the package warns
+def test_mlflow_has_the_numbers_of_the_history_in_one_run(tmp_path, monkeypatch):
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    log_in_two_processes(tmp_path / "run", "mlflow")
+    client = tracking.MlflowClient(f"sqlite:///{tmp_path}/run/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("tfrcnn").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"epochs": "2", "milestones": "[0.5]"}
+    assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")] == [(3, 2.5), (6, 1.5)]
+    assert set(run.data.metrics) == {"epoch", "loss", "val_AP"}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")  # the package warns
+def test_wandb_writes_the_numbers_of_the_history_offline_under_one_identity(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    log_in_two_processes(tmp_path / "run", "wandb")
+    files = sorted((tmp_path / "run/wandb").glob("offline-run-*/*.wandb"), key=lambda path: path.stat().st_mtime)
+    identity = read_json(tmp_path / "run/loggers.json")["identity"]
+    assert {path.stem for path in files} == {f"run-{identity}"}
+    content = b"".join(path.read_bytes() for path in files)
+    for name, value in (("loss", "2.5"), ("loss", "1.5"), ("val_AP", "0.25")):
+        assert name.encode() in content
+        assert value.encode() in content

@@ -1,0 +1,190 @@
+"""Logs of a run for TensorBoard, Weights & Biases and MLflow: the numbers of `history.csv`, by the same names.
+
+The x axis is "step", the updates of the weights. A resumed run continues its log: `loggers.json` in the run folder
+keeps the names of the loggers, their identities, and how many rows they have.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import tensorflow as tf
+
+from tfrcnn.errors import InputError
+from tfrcnn.files import read_json, write_json
+
+LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")  # "csv" is history.csv, which every run has
+RECORD = "loggers.json"
+PROJECT = "tfrcnn"  # name of the project in Weights & Biases and of the experiment in MLflow
+
+Row = dict[str, Any]
+
+
+class Log(Protocol):
+    """Where a logger writes to."""
+
+    def write(self, scores: dict[str, float], step: int) -> None:
+        """Add numbers by name."""
+
+    def close(self) -> None:
+        """End the log; a later process may continue it."""
+
+
+class TensorBoardLog:
+    """Event files in `tensorboard/` of the run folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.writer = tf.summary.create_file_writer(str(out / "tensorboard"))
+
+    def write(self, scores: dict[str, float], step: int) -> None:
+        with self.writer.as_default():
+            for name, value in scores.items():
+                tf.summary.scalar(name, value, step=step)
+        self.writer.flush()
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+class WandbLog:
+    """A run of Weights & Biases in the mode of WANDB_MODE; its files are in `wandb/` of the run folder."""
+
+    def __init__(self, out: Path, identity: str, config: dict[str, Any]) -> None:
+        """
+        Args:
+            out: the run folder.
+            identity: of the run, the same in every process.
+            config: JSON values that describe the run.
+        """
+        import wandb
+
+        self.run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            id=identity,
+            name=out.name,
+            dir=str(out),
+            config=config,
+            resume="allow",
+            settings=wandb.Settings(console="off"),
+        )
+
+    def write(self, scores: dict[str, float], step: int) -> None:
+        self.run.log(scores, step=step)
+
+    def close(self) -> None:
+        self.run.finish()
+
+
+class MLflowLog:
+    """A run of MLflow at MLFLOW_TRACKING_URI, or in the file `mlflow.db` of the run folder."""
+
+    def __init__(self, out: Path, identity: str, config: dict[str, Any]) -> None:
+        """As `WandbLog`; runs are identified by a tag, since MLflow chooses their ids."""
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.tracking import MlflowClient
+
+        self.metric = Metric
+        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{out.absolute()}/mlflow.db")
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        experiment = self.client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self.client.create_experiment(name)
+        runs = self.client.search_runs([experiment_id], f"tags.tfrcnn = '{identity}'")
+        if runs:
+            self.run_id = runs[0].info.run_id
+            self.client.update_run(self.run_id, "RUNNING")
+            return
+        self.run_id = self.client.create_run(experiment_id, tags={"tfrcnn": identity}, run_name=out.name).info.run_id
+        params = [Param(key, str(value)) for key, value in config.items()]
+        self.client.log_batch(self.run_id, params=params, tags=[RunTag("folder", str(out))])
+
+    def write(self, scores: dict[str, float], step: int) -> None:
+        now = int(1000 * time.time())
+        self.client.log_batch(self.run_id, [self.metric(name, value, now, step) for name, value in scores.items()])
+
+    def close(self) -> None:
+        self.client.set_terminated(self.run_id)
+
+
+class HistoryLogs(keras.callbacks.Callback):
+    """Writes each new row of a run's history to its logs; comes after `EndOfEpoch`."""
+
+    def __init__(self, out: Path, record: dict[str, Any], logs: Sequence[Log]) -> None:
+        """
+        Args:
+            out: the run folder.
+            record: the content of `loggers.json`.
+            logs: to write to.
+        """
+        super().__init__()
+        self.out, self.record, self.logs = out, record, logs
+        self.history: list[Row] = []
+
+    def follow(self, history: list[Row]) -> None:
+        """Write the rows of a history that are not in the logs yet, and from now on each new one."""
+        self.history = history
+        for row in history[self.record["rows"] :]:
+            scores = {name: float(value) for name, value in row.items() if value is not None and name != "step"}
+            for log in self.logs:
+                log.write(scores, row["step"])
+        self.record["rows"] = len(history)
+        write_json(self.out / RECORD, self.record)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.follow(self.history)
+
+
+def check_loggers(names: Sequence[str] | None) -> None:
+    """Check that loggers are known and their packages installed.
+
+    Raises:
+        InputError: one is not.
+    """
+    if isinstance(names, str):
+        raise InputError(f"loggers must be a list of names, found the text {names!r}")
+    for name in names or ():
+        if name not in LOGGERS:
+            raise InputError(f"loggers must be among {', '.join(LOGGERS)}, found {name!r}")
+        if name != "csv" and importlib.util.find_spec(name) is None:
+            command = f"pip install 'tfrcnn[{name}]'"
+            raise InputError(f"the logger {name} needs the package {name}: {command}, or leave the logger out")
+
+
+@contextmanager
+def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) -> Iterator[HistoryLogs]:
+    """Open the logs of a run, and close them when the run ends or fails.
+
+    Args:
+        out: the run folder.
+        names: of the loggers. None takes those that the run has had, or TensorBoard alone if it is installed.
+        config: JSON values that describe the run.
+
+    Raises:
+        InputError: as `check_loggers`.
+    """
+    record = read_json(out / RECORD) if (out / RECORD).is_file() else {}
+    if names is None:
+        default = ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
+        names = record.get("loggers", default)
+    check_loggers(names)
+    record = {"identity": uuid.uuid4().hex[:8], "rows": 0, **record, "loggers": sorted(set(names))}
+    logs: list[Log] = []
+    try:
+        for name in record["loggers"]:
+            if name == "tensorboard":
+                logs.append(TensorBoardLog(out))
+            elif name == "wandb":
+                logs.append(WandbLog(out, record["identity"], config))
+            elif name == "mlflow":
+                logs.append(MLflowLog(out, record["identity"], config))
+        yield HistoryLogs(out, record, logs)
+    finally:
+        for log in logs:
+            log.close()

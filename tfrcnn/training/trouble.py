@@ -1,0 +1,163 @@
+"""Says that a run is going wrong when it happens, with the likely cause and what to try. Silent when all is well."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from tfrcnn.config import TrainingConfig
+from tfrcnn.data.example import Dataset
+from tfrcnn.training.callbacks import EndOfEpoch
+from tfrcnn.training.collapse import FALLEN, MIN_STEPS
+from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.schemes import HEAD, RPN
+
+MIN_WARMUP = 20  # steps; a shorter warm-up shows no trend
+FLAT = 0.97  # a loss that ends the warm-up above this share of its first value has not fallen
+CHECK_EVERY = 100  # steps between two looks at the counts
+MAX_STEPS_WITHOUT = 200  # steps in a row without foreground
+ZERO_EPOCHS = 3  # epochs in a row in which a class has AP 0
+MIN_AP = 0.05  # of all classes together, for a class at 0 to stand out
+RARE = 0.02  # share of the boxes below which a class is rare
+
+
+class Trouble(keras.callbacks.Callback):
+    """Watches a phase: its loss, its foreground and its scores. Comes after `EndOfEpoch`; reports each trouble once."""
+
+    model: TrainingModel
+
+    def __init__(
+        self, training: TrainingConfig, data: Dataset, end_of_epoch: EndOfEpoch, log: Callable[[str], None] = tqdm.write
+    ) -> None:
+        """
+        Args:
+            training: of the phase.
+            data: the training data.
+            end_of_epoch: judges the epochs.
+            log: is called with each report.
+        """
+        super().__init__()
+        self.training, self.data, self.end_of_epoch, self.log = training, data, end_of_epoch, log
+        self.reported: set[str] = set()
+        self.losses: list[float] = []
+        self.step = 0
+        self.zero_epochs: dict[str, int] = {}
+        self.classifier_losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if not self.step:
+            self.resumed = epoch > 0
+        self.sum = 0.0
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self.step += 1
+        warmup = self._warmup()
+        if logs and not self.resumed and self.step <= warmup:
+            total = float(logs["loss"]) * (batch + 1)  # Keras reports the mean of the epoch so far
+            self.losses.append(total - self.sum)
+            self.sum = total
+            if self.step == warmup:
+                self._check_warmup()
+        if self.step % CHECK_EVERY == 0:
+            self._check_foreground()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        judgement = self.end_of_epoch.judgement
+        report = judgement.report if judgement else None
+        if report is None or HEAD not in self.model.active or "per_class" not in report:
+            return
+        self.classifier_losses.append(float((logs or {}).get("classifier_loss", math.nan)))
+        if not report["counts"]["detections"] and self.step >= MIN_STEPS:
+            threshold = self.model.detector.config.detections.score_threshold
+            self._report(
+                f"the validation data have no detection after {self.step} steps: no score exceeds {threshold:g} "
+                "(detector.detections.score_threshold). Probably the learning rate of "
+                f"{self.training.learning_rate:g} is too high or too low: measure it with tfrcnn train --lr-finder. Or "
+                "the run is still too short"
+            )
+        self._check_classes(report)
+
+    def _warmup(self) -> int:
+        """Return the steps of the warm-up."""
+        steps: int = self.params["epochs"] * self.params["steps"] // 4
+        return min(self.training.warmup_steps * self.training.accumulation_steps, steps)
+
+    def _check_warmup(self) -> None:
+        """Report a loss that is as high at the end of the warm-up as at its start, and as high as guessing."""
+        count = len(self.losses) // 10
+        if len(self.losses) < MIN_WARMUP or not np.all(np.isfinite(self.losses)):
+            return
+        first, last = np.mean(self.losses[:count]), np.mean(self.losses[-count:])
+        classes = self.model.detector.config.num_classes + 1
+        guessing = sum({RPN: math.log(2), HEAD: math.log(classes)}[stage] for stage in self.model.active)
+        if last > FLAT * first and last > 0.5 * guessing:
+            rate = self.training.learning_rate
+            what = "too high" if last > 1.1 * first else "too low, or too high"
+            self._report(
+                f"the loss has not fallen in the warm-up ({first:.3g} in its first steps, {last:.3g} in its last). "
+                f"Probably the learning rate of {rate:g} is {what}: measure it with tfrcnn train --lr-finder. Or most "
+                "layers are frozen, or the boxes are wrong: look at them with tfrcnn doctor"
+            )
+
+    def _check_foreground(self) -> None:
+        counts = self.model.foreground
+        empty = sum(not (~example.crowd & ~example.difficult).any() for example in self.data.examples)
+        images = f"{empty:,} of {len(self.data):,} images have no box to learn from"
+        if RPN in self.model.active and counts.steps_without("rpn") >= MAX_STEPS_WITHOUT:
+            self._report(
+                f"the last {counts.steps_without('rpn'):,} steps had no positive anchor, so the RPN learns background "
+                f"only. {images}. If that is few, the anchors do not fit the boxes: tfrcnn doctor shows the recall of "
+                "the anchors"
+            )
+        elif HEAD in self.model.active and counts.steps_without("head") >= MAX_STEPS_WITHOUT:
+            iou = self.model.detector.config.head.match.foreground_iou
+            self._report(
+                f"the last {counts.steps_without('head'):,} steps had no proposal that overlaps an object by IoU "
+                f"{iou:g}, so the box head sees no object but the ground truth itself. {images}. If that is few, the "
+                "anchors do not fit the boxes (tfrcnn doctor shows it), or the RPN does not learn: see its loss"
+            )
+
+    def _check_classes(self, report: dict[str, Any]) -> None:
+        """Report classes that stay at AP 0 while the detector as a whole learns."""
+        losses = [loss for loss in self.classifier_losses if math.isfinite(loss)]
+        overall = next(iter(report["headline"].values())) or 0.0
+        learns = len(losses) > ZERO_EPOCHS and losses[-1] < FALLEN * losses[0] and overall > MIN_AP
+        stuck = []
+        for row in report["per_class"]:
+            is_zero = row["ground_truth"] > 0 and row["AP"] == 0
+            self.zero_epochs[row["name"]] = self.zero_epochs.get(row["name"], 0) + 1 if is_zero else 0
+            if self.zero_epochs[row["name"]] >= ZERO_EPOCHS:
+                stuck.append(row["name"])
+        if not learns or not stuck:
+            return
+        boxes = self._boxes_of_classes()
+        for name in stuck:
+            count, total = boxes.get(name, 0), sum(boxes.values())
+            if count < RARE * total:
+                cause = (
+                    f"It is rare: {count:,} of {total:,} boxes to learn from. Add images of it, or let them come more "
+                    "often (training.repeat_factor_threshold)"
+                )
+            else:
+                cause = (
+                    f"It has {count:,} boxes to learn from, so look at them and at those of the validation data: "
+                    "probably the two sets draw or name it differently, or its boxes are too small for the anchors "
+                    "(tfrcnn doctor)"
+                )
+            self._report(f"AP of {name!r} is 0 in the last {ZERO_EPOCHS} epochs while the loss falls. {cause}", name)
+
+    def _boxes_of_classes(self) -> dict[str, int]:
+        labels = [example.labels[~example.crowd & ~example.difficult] for example in self.data.examples]
+        counts = np.bincount(np.concatenate(labels), minlength=len(self.data.categories))
+        return {category.name: int(count) for category, count in zip(self.data.categories, counts)}
+
+    def _report(self, message: str, subject: str = "") -> None:
+        kind = (subject and f"class {subject}") or message[:30]
+        if kind not in self.reported:
+            self.reported.add(kind)
+            self.log(f"warning: {message}.")
