@@ -86,6 +86,7 @@ def test_counts_are_those_of_the_data(written) -> None:
     assert plain["splits"] == {"data": {"boxes": 9, "images": 9}, "val": {"boxes": 3, "images": 3}}
     for key in ("box_sizes", "box_ratios"):
         assert sum(data[key]) == 14
+        assert len(numbers["bins"][key]) == len(data[key]) + 1
     for key in ("box_sides", "box_centres"):
         assert sum(map(sum, data[key])) == 14
     cells = {(y, x): n for y, row in enumerate(val["box_centres"]) for x, n in enumerate(row) if n}
@@ -163,6 +164,18 @@ def test_data_that_are_refused_still_have_a_page(tmp_path: Path, write_report: C
     assert numbers["refused"]
     assert any(re.fullmatch("refused *1 . syntax-error", e.text) for e in page.all("h3"))
     assert "The data cannot be used yet." in [e.text for e in page.all("strong")]
+
+
+def test_a_data_set_without_a_box_has_a_page(data_sets, tmp_path: Path, write_report: Callable) -> None:
+    content = json.loads(Path(data_sets[0]).read_text(encoding="utf-8"))
+    content |= {"annotations": [], "categories": [{"id": 1, "name": " "}, {"id": 2, "name": "n" * 10_000}]}
+    data = tmp_path / "train.json"
+    data.write_text(json.dumps(content), encoding="utf-8")
+    numbers, page = write_report(str(data), images=Path(data_sets[0]).parent)
+    assert numbers["splits"]["data"]["recall_ceiling"]["0.5"] is None
+    assert [e.text for e in page.all("th", scope="row")] == ["(no name)", "n" * 299 + "…", "data"]
+    assert "no object (4)" not in [e.text for e in page.all("option")]  # a filter of one choice is left out
+    assert sum("as training sees it, 0 objects" in e.attributes["alt"] for e in page.all("img")) == 12
 
 
 def test_images_that_cannot_be_read_have_no_pictures(tmp_path: Path, data_sets, write_report: Callable) -> None:
