@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import tfrcnn
 from tfrcnn.data.read import read_dataset
@@ -194,3 +195,20 @@ def test_an_error_leaves_the_earlier_page(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found nothing"):
         tfrcnn.data_report("no/such.json", tmp_path / "report.html", preset=tfrcnn.preset("tiny_fpn"))
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_a_fault_of_an_annotation_file_has_the_picture_of_the_same_name(tmp_path: Path, write_report: Callable) -> None:
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, xmax in (("a", "30"), ("b", "wide")):
+        Image.new("RGB", (40, 30), "red" if name == "a" else "blue").save(tmp_path / f"JPEGImages/{name}.png")
+        corners = f"<xmin>1</xmin><ymin>1</ymin><xmax>{xmax}</xmax><ymax>20</ymax>"
+        box = f"<object><name>cat</name><bndbox>{corners}</bndbox></object>"
+        text = f"<annotation><filename>{name}.png</filename>{box}</annotation>"
+        (tmp_path / f"Annotations/{name}.xml").write_text(text, encoding="utf-8")
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a\nb\n", encoding="utf-8")
+    numbers, page = write_report(f"{tmp_path}@train")
+    assert numbers["splits"]["data"]["faults"] == {"bad-value": 1, "image-size-missing": 2}
+    alts = [e.attributes["alt"] for e in page.all("img")]
+    assert "bad-value: b.png, 0 objects" in alts
+    assert "image-size-missing: a.png, 1 object" in alts
