@@ -59,6 +59,7 @@ def test_every_source_file_is_in_the_wheel(wheel: Path) -> None:
     sources = {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/**/*.py")}
     sources |= {f"tfrcnn/{path.relative_to(ROOT)}" for path in ROOT.glob("export/**/*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
+    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/report/templates/*")} <= names
 
 
 def test_wheel_asks_for_tensorflow_under_the_name_that_was_chosen(wheel: Path) -> None:

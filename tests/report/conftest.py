@@ -15,6 +15,7 @@ from PIL import Image
 
 import tfrcnn
 from tfrcnn.report import data as report
+from tfrcnn.report import page
 
 NAMES = ("<script>alert('x')</script>", "\"double\" & 'single'", "\u0639\u0631\u0628\u064a", "🦊 fox", "plain")
 HIDDEN = "hidden\u202egnp.exe\x1b[31m"  # a mark that turns the direction, and an escape sequence
@@ -70,10 +71,11 @@ class Page(HTMLParser):
 
 
 class Written(NamedTuple):
-    """A report: where it is, its numbers, and the page."""
+    """A report: where it is, its numbers, all that its template got, and the page."""
 
     path: Path
     numbers: dict[str, Any]
+    content: dict[str, Any]
     page: Page
 
 
@@ -131,9 +133,16 @@ def _one_build() -> Iterator[None]:
 def written(data_sets: tuple[str, str], tmp_path_factory: pytest.TempPathFactory, _one_build: None) -> Written:
     """Return the report on these sets."""
     path = tmp_path_factory.mktemp("report") / "new" / "report.html"
-    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # no font may have the fox
+    content: dict[str, Any] = {}
+
+    def render(template: str, **values: Any) -> str:
+        content.update(values)
+        return page.render(template, **values)
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(category=UserWarning, action="ignore"):
+        patch.setattr(report, "render", render)  # the warning: no font may have the fox
         numbers = tfrcnn.data_report(data_sets[0], path, data_sets[1], preset=tfrcnn.preset("tiny_fpn"))
-    return Written(path, numbers, Page(path.read_text(encoding="utf-8")))
+    return Written(path, numbers, content, Page(path.read_text(encoding="utf-8")))
 
 
 @pytest.fixture
@@ -146,3 +155,9 @@ def write_report(tmp_path: Path, _one_build: None) -> Callable[..., tuple[dict[s
         return numbers, Page(path.read_text(encoding="utf-8"))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def parse() -> type[Page]:
+    """Return the parser of pages."""
+    return Page

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import tfrcnn
 from tfrcnn.data.read import read_dataset
@@ -86,6 +87,7 @@ def test_counts_are_those_of_the_data(written) -> None:
     assert plain["splits"] == {"data": {"boxes": 9, "images": 9}, "val": {"boxes": 3, "images": 3}}
     for key in ("box_sizes", "box_ratios"):
         assert sum(data[key]) == 14
+        assert len(numbers["bins"][key]) == len(data[key]) + 1
     for key in ("box_sides", "box_centres"):
         assert sum(map(sum, data[key])) == 14
     cells = {(y, x): n for y, row in enumerate(val["box_centres"]) for x, n in enumerate(row) if n}
@@ -165,6 +167,18 @@ def test_data_that_are_refused_still_have_a_page(tmp_path: Path, write_report: C
     assert "The data cannot be used yet." in [e.text for e in page.all("strong")]
 
 
+def test_a_data_set_without_a_box_has_a_page(data_sets, tmp_path: Path, write_report: Callable) -> None:
+    content = json.loads(Path(data_sets[0]).read_text(encoding="utf-8"))
+    content |= {"annotations": [], "categories": [{"id": 1, "name": " "}, {"id": 2, "name": "n" * 10_000}]}
+    data = tmp_path / "train.json"
+    data.write_text(json.dumps(content), encoding="utf-8")
+    numbers, page = write_report(str(data), images=Path(data_sets[0]).parent)
+    assert numbers["splits"]["data"]["recall_ceiling"]["0.5"] is None
+    assert [e.text for e in page.all("th", scope="row")] == ["(no name)", "n" * 299 + "…", "data"]
+    assert "no object (4)" not in [e.text for e in page.all("option")]  # a filter of one choice is left out
+    assert sum("as training sees it, 0 objects" in e.attributes["alt"] for e in page.all("img")) == 12
+
+
 def test_images_that_cannot_be_read_have_no_pictures(tmp_path: Path, data_sets, write_report: Callable) -> None:
     shutil.copytree(Path(data_sets[0]).parent, tmp_path / "data")
     for name in ("5.png", "6.png"):
@@ -181,3 +195,20 @@ def test_an_error_leaves_the_earlier_page(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found nothing"):
         tfrcnn.data_report("no/such.json", tmp_path / "report.html", preset=tfrcnn.preset("tiny_fpn"))
     assert [path.read_text(encoding="utf-8") for path in tmp_path.iterdir()] == ["earlier"]
+
+
+def test_a_fault_of_an_annotation_file_has_the_picture_of_the_same_name(tmp_path: Path, write_report: Callable) -> None:
+    for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name, xmax in (("a", "30"), ("b", "wide")):
+        Image.new("RGB", (40, 30), "red" if name == "a" else "blue").save(tmp_path / f"JPEGImages/{name}.png")
+        corners = f"<xmin>1</xmin><ymin>1</ymin><xmax>{xmax}</xmax><ymax>20</ymax>"
+        box = f"<object><name>cat</name><bndbox>{corners}</bndbox></object>"
+        text = f"<annotation><filename>{name}.png</filename>{box}</annotation>"
+        (tmp_path / f"Annotations/{name}.xml").write_text(text, encoding="utf-8")
+    (tmp_path / "ImageSets/Main/train.txt").write_text("a\nb\n", encoding="utf-8")
+    numbers, page = write_report(f"{tmp_path}@train")
+    assert numbers["splits"]["data"]["faults"] == {"bad-value": 1, "image-size-missing": 2}
+    alts = [e.attributes["alt"] for e in page.all("img")]
+    assert "bad-value: b.png, 0 objects" in alts
+    assert "image-size-missing: a.png, 1 object" in alts

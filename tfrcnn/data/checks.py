@@ -224,7 +224,7 @@ def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
     stored = "{1} x {0} px".format(*header.size)
     if record.size is None and record.size_field:
         message = f"expected a width and a height of at least 1, found none; {path} has {stored}"
-        faults.append(Fault("image-size-missing", record.file, record.size_field, message))
+        faults.append(Fault("image-size-missing", record.file, record.size_field, message, str(path)))
     elif record.size not in (None, size) and record.size == header.size:
         size, orientation = record.size, 1
         message = f"expected the turned size to be annotated (orientation {header.orientation}), found {stored}"

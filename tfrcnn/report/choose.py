@@ -26,8 +26,7 @@ def items_of(split: Split) -> list[tuple[Item, ...]]:
         objects[owner].append((str(label), names[size]))
     kinds: defaultdict[int, set[str]] = defaultdict(set)
     for fault in split.report.faults:
-        number = split.positions.get(fault.image or fault.file)
-        if number is not None:
+        if (number := split.position_of(fault)) is not None:
             kinds[number].add(fault.kind)
     return [
         tuple(

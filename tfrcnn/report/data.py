@@ -24,7 +24,7 @@ from tfrcnn.models.preset_table import Preset
 from tfrcnn.models.presets import preset as preset_of
 from tfrcnn.report import data_pictures
 from tfrcnn.report.choose import IGNORED
-from tfrcnn.report.numbers import GRID, IOUS, anchor_marks, anchor_numbers, class_numbers, split_numbers
+from tfrcnn.report.numbers import GRID, IOUS, anchor_marks, anchor_numbers, bin_edges, class_numbers, split_numbers
 from tfrcnn.report.page import render
 from tfrcnn.report.pictures import NOTHING, Filter, Picture, filters
 from tfrcnn.report.splits import Split
@@ -94,6 +94,7 @@ def data_report(
             "preset": start.detector.preset,
             "splits": {split.name: split_numbers(split) for split in splits},
             "classes": class_numbers(splits),
+            "bins": bin_edges(),
             "anchors": anchor_numbers(start.detector.anchors),
             "copied_images": [_pair_numbers(*pair) for pair in copies],
             "near_duplicates": [_pair_numbers(*pair) for pair in near],
@@ -159,7 +160,7 @@ def _read(
 def _near_duplicates(
     splits: Sequence[Split], copies: Pairs, shared: Pairs
 ) -> tuple[list[NearDuplicate], list[NearDuplicate]]:
-    """Return near-duplicates within the first split, and those of the second split in the first."""
+    """Return near-duplicates within the first split, and between the second and the first."""
     copied, also_shared = ({id(example) for example, _ in entries} for entries in (copies, shared))
     examples = [example for example in splits[0].dataset.examples if id(example) not in copied]
     hashes = image_hashes(examples)

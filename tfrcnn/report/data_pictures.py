@@ -152,9 +152,10 @@ def _drawn(split: Split, example: Example, side: int = SIDE) -> Image.Image | No
 
 def _fault_picture(split: Split, fault: Fault) -> list[Picture]:
     """Draw the image of a fault, its box dashed; nothing if there is no image to draw."""
-    example = split.example_of(fault)
-    image = None if example is None else _drawn(split, example)
-    if example is None or image is None:
+    if (number := split.position_of(fault)) is None:
+        return []
+    example = split.dataset.examples[number]
+    if (image := _drawn(split, example)) is None:
         return []
     if fault.box is not None and np.isfinite(fault.box).all():
         y1, x1, y2, x2 = np.clip(fault.box, -1e6, 1e6) * SIDE / max(example.height, example.width)

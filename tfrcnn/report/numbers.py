@@ -59,6 +59,12 @@ def class_numbers(splits: Sequence[Split]) -> list[dict[str, Any]]:
     return [{**row, "recall_ceiling": ceiling} for row, ceiling in zip(rows, ceilings)]
 
 
+def bin_edges() -> dict[str, list[float]]:
+    """Return the edges of the bins: "box_sizes", which "box_sides" has on both axes, and "box_ratios"."""
+    edges = {"box_sizes": SIZE_LOG2, "box_ratios": RATIO_LOG2}
+    return {name: np.round(2.0**log2, 4).tolist() for name, log2 in edges.items()}
+
+
 def anchor_numbers(config: AnchorConfig) -> list[list[float]]:
     """Return [height, width] of every anchor of a cell, over all levels."""
     bases = [base_anchors(config, level) for level in range(len(config.sizes))]

@@ -5,13 +5,15 @@ Legend: E images, N boxes of a split, crowd and difficult ones included.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from tfrcnn.data.doctor import AnchorRecall
-from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
 
 
@@ -51,15 +53,23 @@ class Split:
             best_iou=best_iou,
         )
 
+    def position_of(self, fault: Fault) -> int | None:
+        """Return the position of the image that shows a fault; None if it is not of an image that can be used.
+
+        An annotation file of one image, for example Pascal VOC's, has the name of the image.
+        """
+        path = fault.image or fault.file
+        return self._by_path.get(path, self._by_stem.get(Path(path).stem))
+
     @cached_property
-    def positions(self) -> dict[str, int]:
-        """The position of each image in the data set, by its path."""
+    def _by_path(self) -> dict[str, int]:
         return {str(example.path): number for number, example in enumerate(self.dataset.examples)}
 
-    def example_of(self, fault: Fault) -> Example | None:
-        """Return the image that shows a fault, or None if the fault is not of an image that can be used."""
-        number = self.positions.get(fault.image or fault.file)
-        return None if number is None else self.dataset.examples[number]
+    @cached_property
+    def _by_stem(self) -> dict[str, int]:
+        stems = Counter(example.path.stem for example in self.dataset.examples)
+        examples = enumerate(self.dataset.examples)
+        return {stem: number for number, example in examples if stems[stem := example.path.stem] == 1}
 
 
 @dataclass(frozen=True, eq=False)
