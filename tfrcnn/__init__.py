@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
+    from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
     from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
     from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
     from tfrcnn.config_rpn import MatchConfig as MatchConfig
@@ -89,6 +90,7 @@ _HOMES = {
         "HeadConfig",
         "ImageConfig",
     ),
+    "tfrcnn.config_cascade": ("CascadeConfig",),
     "tfrcnn.config_rpn": ("AnchorConfig", "BoxLossConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
     "tfrcnn.data.doctor": ("diagnose",),

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfrcnn.config_base import Config
-from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH, MatchedConfig
+from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
+from tfrcnn.config_cascade import CascadedConfig
+from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH
 from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
 from tfrcnn.config_rpn import BoxLossConfig as BoxLossConfig
 from tfrcnn.config_rpn import MatchConfig as MatchConfig
@@ -136,7 +138,7 @@ class FPNConfig(Config):
 
 
 @dataclass(frozen=True)
-class HeadConfig(MatchedConfig):
+class HeadConfig(CascadedConfig):
     """The Fast R-CNN head: RoI pooling, layers, then C + 1 class logits and 4 C box deltas per region.
 
     Attributes:
@@ -151,6 +153,9 @@ class HeadConfig(MatchedConfig):
         box_weights: the deltas (y, x, h, w) are multiplied by these.
         match: how regions are labelled and sampled.
         box_loss: the loss of the positive regions' deltas.
+        class_agnostic: True predicts one box per region for all classes; False predicts one per class.
+        cascade: further heads, each on the boxes of the one before (Cascade R-CNN); None in the paper. They need
+            `class_agnostic`.
 
     Example:
         tfrcnn.HeadConfig(units=(256,), match=tfrcnn.MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25))
@@ -166,6 +171,8 @@ class HeadConfig(MatchedConfig):
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
     match: MatchConfig = MatchConfig(0.5, 0.5, 512, 0.25)
     box_loss: BoxLossConfig = BoxLossConfig()
+    class_agnostic: bool = False
+    cascade: CascadeConfig | None = None
 
     def _check_ranges(self) -> None:
         known = self.pooling in ("roi_align", "roi_pool") or ">" in self.pooling
@@ -176,6 +183,7 @@ class HeadConfig(MatchedConfig):
         self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
+        self._check_cascade()
         self._require(len(self.convs) <= 16, "convs", "at most 16 convolutions")
         self._require(len(self.units) <= 8, "units", "at most 8 layers")
         self._require_at_most(pool_size=64, sampling_ratio=64, convs=MAX_CHANNELS, units=16_384, box_weights=1e6)

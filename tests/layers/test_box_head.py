@@ -34,3 +34,10 @@ def test_dropout_acts_in_training_alone():
     features = tf.ones([1, 2, 1, 1, 8])
     np.testing.assert_array_equal(head(features)[0], head(features, training=False)[0])
     assert np.any(head(features, training=True)[0] != head(features)[0])
+
+
+def test_a_class_agnostic_head_predicts_one_box_per_region():
+    head = BoxHead(HeadConfig(pool_size=2, units=(3,), class_agnostic=True), num_classes=7)
+    logits, deltas = head(tf.ones([1, 5, 2, 2, 4]))
+    assert logits.shape == (1, 5, 8)
+    assert deltas.shape == (1, 5, 1, 4)

@@ -106,7 +106,7 @@ def head_losses(
 
     Args:
         class_logits: [B, S, C + 1].
-        deltas: [B, S, C, 4].
+        deltas: [B, S, C, 4], or [B, S, 1, 4] for all classes.
         targets: which RoIs are sampled, and their targets.
         loss: of the deltas.
         class_weights: C + 1 factors of the cross-entropy by label, background last; None is 1 for all.
@@ -121,6 +121,6 @@ def head_losses(
     classifier = tf.nn.sparse_softmax_cross_entropy_with_logits(targets.labels, class_logits) * valid
     if class_weights is not None:
         classifier *= tf.gather(tf.constant(class_weights, tf.float32), targets.labels)
-    labels = tf.where(targets.samples.positive, targets.labels, 0)
+    labels = tf.where(targets.samples.positive, targets.labels, 0) % deltas.shape[2]  # class-agnostic deltas: 0
     box = loss(tf.gather(deltas, labels, batch_dims=2), targets.deltas, targets.boxes) * positive
     return tf.reduce_sum(classifier) / count, tf.reduce_sum(box) / count
