@@ -47,7 +47,8 @@ LIBRARY = {
 
 # The other components that each component may import. Add a new component here, and think where it belongs.
 MAY_IMPORT = {
-    "config": {"config_base", "config_losses", "config_rpn", "config_training"},
+    "config": {"config_base", "config_cascade", "config_losses", "config_rpn", "config_training"},
+    "config_cascade": {"config_base", "config_losses", "config_rpn"},
     "config_losses": {"config_base"},
     "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},

@@ -10,6 +10,7 @@ from tfrcnn.config import (
     AnchorConfig,
     BackboneConfig,
     BoxLossConfig,
+    CascadeConfig,
     Category,
     DetectionConfig,
     DetectorConfig,
@@ -41,6 +42,11 @@ def test_every_preset_survives_json(name):
         (lambda: ImageConfig(static_size=(100, 128)), "ImageConfig.static_size must be two positive multiples of 32"),
         (lambda: MatchConfig(0.5, 0.7, 1, 0.5), "MatchConfig.background_iou must be in"),
         (lambda: HeadConfig(dropout=1.0), "HeadConfig.dropout must be in"),
+        (lambda: HeadConfig(cascade=CascadeConfig()), "HeadConfig.class_agnostic must be true with a cascade"),
+        (lambda: CascadeConfig(ious=()), "CascadeConfig.ious must be 1 to 8 numbers, one per stage after the first"),
+        (lambda: CascadeConfig(ious=(0.6, 1.2)), "CascadeConfig.ious must be in (0, 1], found (0.6, 1.2)"),
+        (lambda: CascadeConfig(ious=(0.6,)), "CascadeConfig.box_weights must be one item for each of the 1 ious"),
+        (lambda: CascadeConfig(loss_weights=(1, -1)), "CascadeConfig.loss_weights must be at least 0"),
         (lambda: TrainingConfig(learning_rate=float("nan")), "TrainingConfig.learning_rate must be a positive number"),
         (lambda: MatchConfig(0.5, 0.5, 3, 0.25), "MatchConfig.positive_fraction must be in [1 / samples, 1]"),
         (lambda: ImageConfig(channel_order="bgr"), "ImageConfig.channel_order must be one of RGB, BGR, found 'bgr'"),
@@ -165,3 +171,25 @@ def test_beta_of_a_match_is_kept_by_replace_and_handed_over_once(kind):
     assert config.replace(box_loss=BoxLossConfig(beta=0.0)).box_loss.beta == 0
     with pytest.raises(AttributeError, match="beta"):
         config.match.beta  # noqa: B018
+
+
+def test_the_stages_of_a_cascade_are_heads_with_their_own_iou_and_box_weights():
+    head = HeadConfig(units=(7,), class_agnostic=True, cascade=CascadeConfig())
+    assert [stage.match.foreground_iou for stage in head.stages] == [0.5, 0.6, 0.7]
+    assert [stage.match.background_iou for stage in head.stages] == [0.5, 0.6, 0.7]
+    assert [stage.box_weights[0] for stage in head.stages] == [10, 20, 30]
+    assert head.loss_weights == (1, 0.5, 0.25)
+    assert all(stage.cascade is None and stage.units == (7,) for stage in head.stages)
+
+
+def test_a_head_without_a_cascade_is_a_single_stage_and_its_file_is_one_that_earlier_releases_read():
+    head = HeadConfig()
+    assert head.stages == (head,)
+    assert head.loss_weights == (1,)
+    assert not {"cascade", "class_agnostic"} & set(head.to_dict())
+
+
+@pytest.mark.parametrize("cascade", [None, CascadeConfig((0.6,), ((1, 2, 3, 4),), (1,))])
+def test_a_cascade_survives_json(cascade):
+    head = HeadConfig(class_agnostic=True, cascade=cascade)
+    assert HeadConfig.from_dict(json.loads(json.dumps(head.to_dict()))) == head

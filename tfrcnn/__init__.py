@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
+    from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
     from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
     from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
     from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
@@ -95,6 +96,7 @@ _HOMES = {
         "HeadConfig",
         "ImageConfig",
     ),
+    "tfrcnn.config_cascade": ("CascadeConfig",),
     "tfrcnn.config_losses": ("BoxLossConfig", "ClassLossConfig"),
     "tfrcnn.config_rpn": ("AnchorConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfrcnn.config_base import Config
+from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
+from tfrcnn.config_cascade import CascadedConfig
 from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
 from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
-from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH, MatchedConfig
+from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH
 from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
 from tfrcnn.config_rpn import MatchConfig as MatchConfig
 from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
@@ -137,7 +139,7 @@ class FPNConfig(Config):
 
 
 @dataclass(frozen=True)
-class HeadConfig(MatchedConfig):
+class HeadConfig(CascadedConfig):
     """The Fast R-CNN head: RoI pooling, layers, then C + 1 class logits and 4 C box deltas per region.
 
     Attributes:
@@ -155,6 +157,9 @@ class HeadConfig(MatchedConfig):
         box_loss_weight: multiplies the box loss.
         class_loss: the loss of all sampled regions' class logits.
         class_loss_weight: multiplies the class loss.
+        class_agnostic: True predicts one box per region for all classes; False predicts one per class.
+        cascade: further heads, each on the boxes of the one before (Cascade R-CNN); None in the paper. They need
+            `class_agnostic`.
 
     Example:
         tfrcnn.HeadConfig(units=(256,), match=tfrcnn.MatchConfig(0.5, 0.5, samples=64, positive_fraction=0.25))
@@ -173,6 +178,8 @@ class HeadConfig(MatchedConfig):
     box_loss_weight: float = 1.0
     class_loss: ClassLossConfig = ClassLossConfig()
     class_loss_weight: float = 1.0
+    class_agnostic: bool = False
+    cascade: CascadeConfig | None = None
 
     def _check_ranges(self) -> None:
         known = self.pooling in ("roi_align", "roi_pool") or ">" in self.pooling
@@ -185,6 +192,7 @@ class HeadConfig(MatchedConfig):
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
         self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
         self._require(self.class_loss_weight >= 0, "class_loss_weight", "at least 0")
+        self._check_cascade()
         self._require(len(self.convs) <= 16, "convs", "at most 16 convolutions")
         self._require(len(self.units) <= 8, "units", "at most 8 layers")
         self._require_at_most(pool_size=64, sampling_ratio=64, convs=MAX_CHANNELS, units=16_384, box_weights=1e6)

@@ -41,3 +41,10 @@ def test_sigmoids_start_at_one_percent_and_a_softmax_at_equal_classes():
         head = BoxHead(HeadConfig(pool_size=1, units=(2,), class_loss=ClassLossConfig(name)), num_classes=2)
         logits, _ = head(tf.zeros([1, 1, 1, 1, 3]))
         np.testing.assert_allclose(logits, np.full([1, 1, 3], logit), rtol=1e-6)
+
+
+def test_a_class_agnostic_head_predicts_one_box_per_region():
+    head = BoxHead(HeadConfig(pool_size=2, units=(3,), class_agnostic=True), num_classes=7)
+    logits, deltas = head(tf.ones([1, 5, 2, 2, 4]))
+    assert logits.shape == (1, 5, 8)
+    assert deltas.shape == (1, 5, 1, 4)

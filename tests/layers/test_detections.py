@@ -170,3 +170,19 @@ def test_scores_are_sigmoids_of_each_class_alone_if_the_head_learns_so():
     count = int(detections["num_detections"][0])
     np.testing.assert_allclose(detections["scores"][0, :count], [0.9, 0.8, 0.4], rtol=1e-5)
     np.testing.assert_array_equal(detections["labels"][0, :count], [0, 1, 1])
+
+
+def test_scores_of_the_stages_of_a_cascade_are_averaged():
+    decoder = DetectionDecoder(DetectionConfig(), WEIGHTS)
+    stages = [logits([0.9, 0.1], [0.0, 0.0], [0.0, 0.6]), logits([0.3, 0.1], [0.0, 0.0], [0.0, 0.8])]
+    detections = decoder(stages, tf.zeros([1, 3, 1, 4]), PROPOSALS, ALL, SIZE)
+    np.testing.assert_allclose(detections["scores"][0, :3], [0.7, 0.6, 0.1], rtol=1e-5)
+    assert detections["labels"][0, :3].numpy().tolist() == [1, 0, 1]
+
+
+def test_class_agnostic_deltas_move_the_boxes_of_every_class_the_same():
+    deltas = tf.constant(np.random.default_rng(0).normal(size=(1, 3, 1, 4)), tf.float32)
+    probabilities = [[0.5, 0.4], [0.2, 0.3], [0.6, 0.1]]
+    once, per_class = (decode(probabilities, deltas=d) for d in (deltas, tf.tile(deltas, [1, 1, 2, 1])))
+    for name, value in once.items():
+        np.testing.assert_array_equal(value, per_class[name])

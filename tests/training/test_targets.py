@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfrcnn.config import HeadConfig, MatchConfig, RPNConfig
-from tfrcnn.training.targets import roi_targets, rpn_targets
+from tfrcnn.config import CascadeConfig, HeadConfig, MatchConfig, RPNConfig
+from tfrcnn.training.targets import refined_roi_targets, roi_targets, rpn_targets
 
 ANCHORS = tf.constant([[0.0, 0, 20, 20], [40, 40, 60, 60], [90, 90, 110, 110], [0, 60, 20, 80]])
 BOXES = tf.constant([[[40.0, 40, 60, 60], [0, 0, 0, 0]], [[0.0, 0, 0, 0], [0, 0, 0, 0]]])
@@ -114,3 +114,23 @@ def test_padding_is_no_object_whatever_its_box():
     assert not np.any(rpn_targets(ANCHORS, boxes, labels, SIZES[:1], RPN, priority(4)[:1]).samples.positive)
     targets = roi_targets(ANCHORS[None], tf.ones([1, 4], tf.bool), boxes, labels, 5, HEAD, priority(5)[:1])
     np.testing.assert_array_equal(targets.labels, [[5, 5, 5, 5]])
+
+
+def test_a_region_is_positive_in_a_stage_whose_iou_it_reaches_and_background_in_the_next():
+    # the object is [0, 0, 40, 40]; the IoUs are 1600 / 1600, 1600 / 2400 = 0.67 and 1600 / 3000 = 0.53;
+    # the fourth region lies elsewhere, the fifth has no area and the sixth is padding
+    regions = [[0.0, 0, 40, 40], [0, 0, 40, 60], [0, 0, 40, 75], [60, 60, 90, 90], [10, 10, 10, 40], [0, 0, 40, 40]]
+    boxes, labels = tf.constant([[[0.0, 0, 0, 0], [0, 0, 40, 40]]]), tf.constant([[-1, 2]])
+    valid = tf.constant([[True, True, True, True, True, False]])
+    stages = HEAD.replace(class_agnostic=True, cascade=CascadeConfig()).stages
+    expected = ([2, 2, 2, 5, 5, 5], [2, 2, 5, 5, 5, 5], [2, 5, 5, 5, 5, 5])
+    for stage, expected_labels in zip(stages, expected, strict=True):
+        targets = refined_roi_targets(tf.constant([regions]), valid, boxes, labels, 5, stage)
+        np.testing.assert_array_equal(targets.labels[0], expected_labels)
+        np.testing.assert_array_equal(targets.samples.positive[0], np.array(expected_labels) == 2)
+        np.testing.assert_array_equal(targets.samples.valid[0], [True, True, True, True, False, False])
+        np.testing.assert_array_equal(targets.boxes[0], regions)
+        # from [0, 0, 40, 60] to the object: the centre a sixth of the width to the left, two thirds as wide
+        deltas = np.array([0, -1 / 6, 0, np.log(2 / 3)]) * stage.box_weights * (expected_labels[1] == 2)
+        np.testing.assert_allclose(targets.deltas[0, 1], deltas, rtol=1e-5, atol=1e-6)
+        assert np.all(np.isfinite(targets.deltas))

@@ -21,7 +21,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
 
     Convolutions (if any) and fully connected layers with ReLU (and dropout), then two sibling outputs: C + 1 class
     logits and 4 C box deltas. The background is the last logit: a label 0..C-1 is the index of its logit and of its
-    deltas, with no shift.
+    deltas, with no shift. With `HeadConfig.class_agnostic` there are 4 box deltas, which hold for every class.
 
     Example:
         class_logits, deltas = BoxHead(HeadConfig(), num_classes=20)(roi_features)
@@ -37,6 +37,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         """
         super().__init__(config, **kwargs)
         self.num_classes = num_classes
+        self.box_classes = 1 if self.config.class_agnostic else num_classes
 
     def build(self, roi_features_shape: tuple[int, ...]) -> None:
         size, channels = self.config.pool_size, roi_features_shape[-1]
@@ -66,7 +67,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
             name="class_logits",
         )
         self.regressor = keras.layers.Dense(
-            4 * self.num_classes,
+            4 * self.box_classes,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.001),
             dtype="float32",
             name="box_deltas",
@@ -86,7 +87,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
 
         Returns:
             class_logits: [B, P, C + 1] float32.
-            deltas: [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights.
+            deltas: [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights; [B, P, 1, 4] if class-agnostic.
         """
         shape, size = tf.shape(roi_features), self.config.pool_size
         x = roi_features
@@ -98,7 +99,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         for dense in self.hidden:
             x = self.dropout(dense(x), training=training)
         x = tf.cast(x, tf.float32)
-        deltas = tf.reshape(self.regressor(x), [shape[0], shape[1], self.num_classes, 4])
+        deltas = tf.reshape(self.regressor(x), [shape[0], shape[1], self.box_classes, 4])
         return self.classifier(x), deltas
 
     def get_config(self) -> dict[str, Any]:

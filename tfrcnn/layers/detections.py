@@ -6,6 +6,7 @@ D = max_detections.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,8 @@ from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
 @register
 class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConfig]):
     """Scores, score threshold, decode for each class, clip, NMS within each class, then the best D of all classes.
+
+    The scores of the stages of a cascade are averaged.
 
     Example:
         decoder = DetectionDecoder(DetectionConfig(), box_weights=(10, 10, 5, 5))
@@ -53,7 +56,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
 
     def call(
         self,
-        class_logits: tf.Tensor,
+        class_logits: tf.Tensor | Sequence[tf.Tensor],
         deltas: tf.Tensor,
         proposals: tf.Tensor,
         valid: tf.Tensor,
@@ -62,9 +65,10 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
     ) -> dict[str, tf.Tensor]:
         """
         Args:
-            class_logits: [B, P, C + 1], background last; probabilities if `from_logits` is False.
-            deltas: [B, P, C, 4].
-            proposals: [B, P, 4] yxyx pixels.
+            class_logits: [B, P, C + 1], background last, or a list with those of each stage of a cascade; probabilities
+                if `from_logits` is False.
+            deltas: [B, P, C, 4], or [B, P, 1, 4] for all classes.
+            proposals: [B, P, 4] yxyx pixels, which the deltas are relative to.
             valid: [B, P] bool.
             image_sizes: [B, 2] (h, w); boxes are clipped to it.
             from_logits: whether to apply `scores_of`.
@@ -77,8 +81,9 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
                 num_detections: [B] int32.
         """
         config, limit = self.config, self.config.max_detections
-        scores = (self.scores_of(class_logits) if from_logits else class_logits)[..., :-1]
-        batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2], scores.shape[0]
+        stages = [self.scores_of(x) if from_logits else x for x in tf.nest.flatten(class_logits)]
+        scores = (stages[0] if len(stages) == 1 else tf.add_n(stages) / len(stages))[..., :-1]
+        batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], scores.shape[2], scores.shape[0]
         # [B, P, C] -> one set of scores for each image and class
         scores = tf.where(valid[..., None] & (scores > config.score_threshold), scores, ABSENT)
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
@@ -128,8 +133,8 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
     def _decode(self, order: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
         """Boxes [B, C K, 4] of the proposals `order` [B, C, K], each by the deltas of its class."""
         batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
-        per_image = [batch, classes * tf.shape(order)[2]]
-        rows = tf.reshape(order * classes + tf.range(classes)[:, None], per_image)
+        per_image = [batch, order.shape[1] * tf.shape(order)[2]]
+        rows = tf.reshape(order * classes + tf.range(classes)[:, None], per_image)  # a range of 1 holds for all
         deltas = tf.gather(tf.reshape(deltas, [batch, count * classes, 4]), rows, batch_dims=1)
         anchors = tf.gather(proposals, tf.reshape(order, per_image), batch_dims=1)
         return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)

@@ -7,8 +7,6 @@ pooling -> box head -> detections (figure 2 of the paper). Ground truth belongs 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,8 @@ from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 from tfrcnn.layers import (
     AnchorGenerator,
     BoxHead,
+    BoxRefiner,
+    CascadeHeads,
     DetectionDecoder,
     Normalizer,
     Preprocessor,
@@ -32,7 +32,7 @@ from tfrcnn.layers import (
 from tfrcnn.layers.base import register
 from tfrcnn.models.backbones import Backbone, BackboneSpec, build_backbone
 from tfrcnn.models.fpn import FeaturePyramid
-from tfrcnn.models.keras_methods import DescribedRescaler, DetectorMethods, description_in
+from tfrcnn.models.keras_methods import DescribedRescaler, DetectorMethods, description_in, layer_defaults
 from tfrcnn.models.stages import Extractor, Stages
 
 POOLINGS = {"roi_align": RoIAlign, "roi_pool": RoIPool}
@@ -56,6 +56,7 @@ class FasterRCNN(DetectorMethods):
         stages: the same part in steps, see `tfrcnn.models.stages`.
         rpn_backbone: the RPN's backbone; None if `config.shared_features`.
         rpn_fpn: the RPN's feature pyramid; None if `config.shared_features` or without a pyramid.
+        cascade: the box heads of the stages after the first; None if `config.head.cascade` is.
         backbone_spec: the spec of a backbone that was passed by `backbone=`; None otherwise.
         weights_note: which layers of a VGG-16's box head came with the backbone's weights; "" for other backbones.
 
@@ -100,7 +101,7 @@ class FasterRCNN(DetectorMethods):
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
         kernels = find_kernels(roi_align or kernels)
-        with _layer_defaults(precision):
+        with layer_defaults(precision):
             self._assemble(config, backbone_weights, kernels, backbone, kwargs)
 
     def _assemble(
@@ -111,28 +112,9 @@ class FasterRCNN(DetectorMethods):
         custom: BackboneSpec | keras.Model | None,
         kwargs: dict[str, Any],
     ) -> None:
-        # === Layers ===
         backbone, extractor = _extractor(config, weights, kernels, custom)
         rpn_extractor = None if config.shared_features else _extractor(config, weights, kernels, custom, "rpn_")[1]
-        level_strides = (*backbone.strides, 2 * backbone.strides[-1]) if config.fpn else backbone.strides[-1:]
-        if len(config.anchors.sizes) != len(level_strides):
-            expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
-            raise InputError(f"AnchorConfig.sizes must have {expected}, found {len(config.anchors.sizes)}")
-        roi_strides = _pooled_strides(backbone.strides) if config.fpn else backbone.strides[-1:]
-        stages = Stages(
-            normalizer=Normalizer(config.image, kernels, name="normalizer"),
-            extractor=extractor,
-            rpn_extractor=rpn_extractor,
-            rpn_head=RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head"),
-            anchor_generator=AnchorGenerator(config.anchors, level_strides, name="anchors"),
-            proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
-            roi_pooling=make_pooling(config, roi_strides, kernels),
-            pooled_levels=len(roi_strides),
-            box_head=BoxHead(config.head, config.num_classes, name="box_head"),
-            decoder=DetectionDecoder(
-                config.detections, config.head.box_weights, kernels, config.head.class_loss.scores, name="decoder"
-            ),
-        )
+        stages, level_strides = _stages(config, backbone.strides, extractor, rpn_extractor, kernels)
 
         # === Functional model ===
         images = keras.Input((*(config.image.static_size or (None, None)), 3), name="images", dtype="float32")
@@ -168,10 +150,11 @@ class FasterRCNN(DetectorMethods):
         self.proposal_layer = stages.proposal_layer
         self.roi_pooling = stages.roi_pooling
         self.box_head = stages.box_head
+        self.cascade = stages.cascade
         self.decoder = stages.decoder
         self.rescaler = rescaler
         self.level_strides = level_strides
-        self.weights_note = backbone.spec.load_head(stages.box_head, weights)
+        self.weights_note, *_ = [backbone.spec.load_head(head, weights) for head in stages.heads]
 
     def extract_features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None
@@ -239,6 +222,38 @@ def _extractor(
     return backbone, Extractor(backbone.model, fpn)
 
 
+def _stages(
+    config: DetectorConfig,
+    strides: tuple[int, ...],
+    extractor: Extractor,
+    rpn_extractor: Extractor | None,
+    kernels: Kernels,
+) -> tuple[Stages, tuple[int, ...]]:
+    """Make the layers behind a backbone of these strides; return the strides of the anchors' levels too."""
+    level_strides = (*strides, 2 * strides[-1]) if config.fpn else strides[-1:]
+    if len(config.anchors.sizes) != len(level_strides):
+        expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
+        raise InputError(f"AnchorConfig.sizes must have {expected}, found {len(config.anchors.sizes)}")
+    roi_strides = _pooled_strides(strides) if config.fpn else strides[-1:]
+    stages = Stages(
+        normalizer=Normalizer(config.image, kernels, name="normalizer"),
+        extractor=extractor,
+        rpn_extractor=rpn_extractor,
+        rpn_head=RPNHead(config.rpn, config.anchors.per_cell, name="rpn_head"),
+        anchor_generator=AnchorGenerator(config.anchors, level_strides, name="anchors"),
+        proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
+        roi_pooling=make_pooling(config, roi_strides, kernels),
+        pooled_levels=len(roi_strides),
+        box_head=BoxHead(config.head, config.num_classes, name="box_head"),
+        box_refiner=BoxRefiner(config.head, name="box_refiner"),
+        decoder=DetectionDecoder(
+            config.detections, config.head.stages[-1].box_weights, kernels, config.head.class_loss.scores, name="decoder"
+        ),
+        cascade=CascadeHeads(config.head, config.num_classes, name="cascade") if config.head.cascade else None,
+    )
+    return stages, level_strides
+
+
 def make_pooling(config: DetectorConfig, strides: tuple[int, ...], kernels: Kernels) -> keras.layers.Layer:
     """Make the layer that `HeadConfig.pooling` names: RoIAlign, RoIPool, or a Keras layer that is registered.
 
@@ -281,16 +296,3 @@ def _pooled_strides(strides: tuple[int, ...]) -> tuple[int, ...]:
     Two maps of its MobileNetV3 have stride 32. Boxes are pooled from the first; the other serves the RPN alone.
     """
     return strides[: int(math.log2(strides[-1] // strides[0])) + 1]
-
-
-@contextmanager
-def _layer_defaults(precision: str) -> Iterator[None]:
-    """Layers made within, keras.applications' too, get this policy and channels last, not the caller's defaults."""
-    policy, data_format = keras.mixed_precision.dtype_policy(), keras.config.image_data_format()
-    keras.mixed_precision.set_dtype_policy(precision)
-    keras.config.set_image_data_format("channels_last")
-    try:
-        yield
-    finally:
-        keras.mixed_precision.set_dtype_policy(policy)
-        keras.config.set_image_data_format(data_format)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +80,16 @@ def check_file_name(path: str | Path) -> None:
             f"{path}: expected a file name that ends in .keras; save_weights writes weights alone, and tfrcnn.export "
             "writes a SavedModel"
         )
+
+
+@contextmanager
+def layer_defaults(precision: str) -> Iterator[None]:
+    """Layers made within, keras.applications' too, get this policy and channels last, not the caller's defaults."""
+    policy, data_format = keras.mixed_precision.dtype_policy(), keras.config.image_data_format()
+    keras.mixed_precision.set_dtype_policy(precision)
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(policy)
+        keras.config.set_image_data_format(data_format)

@@ -14,7 +14,16 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from tfrcnn.layers import AnchorGenerator, BoxHead, DetectionDecoder, Normalizer, ProposalLayer, RPNHead
+from tfrcnn.layers import (
+    AnchorGenerator,
+    BoxHead,
+    BoxRefiner,
+    CascadeHeads,
+    DetectionDecoder,
+    Normalizer,
+    ProposalLayer,
+    RPNHead,
+)
 from tfrcnn.models.fpn import FeaturePyramid
 
 
@@ -44,6 +53,22 @@ class RPNOutputs(NamedTuple):
     logits: list[tf.Tensor]
     deltas: list[tf.Tensor]
     anchors: list[tf.Tensor]
+
+
+class HeadOutputs(NamedTuple):
+    """What the box head computes; with a cascade, one item per stage.
+
+    Attributes:
+        pooled: [B, P, p, p, channels] features.
+        class_logits: [B, P, C + 1].
+        deltas: [B, P, C, 4]; [B, P, 1, 4] if class-agnostic.
+        proposals: the regions, as `Stages.propose` returns; those of later stages are the boxes of the stage before.
+    """
+
+    pooled: list[tf.Tensor]
+    class_logits: list[tf.Tensor]
+    deltas: list[tf.Tensor]
+    proposals: list[dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -81,13 +106,15 @@ class Stages:
         extractor: the feature maps of the box head; of the RPN too, if the detector shares features.
         rpn_extractor: the RPN's, or None if the detector shares features.
         pooled_levels: how many levels boxes are pooled from, the finest first.
+        box_head: the head of the first stage; the only one without a cascade.
+        cascade: the heads of the stages after the first, or None.
 
     Example:
         stages = detector.stages
         features = stages.features(images, image_sizes, training=False)
         proposals = stages.propose(stages.rpn(features.rpn, images), image_sizes)
-        class_logits, deltas = stages.classify(stages.pool(features.head, proposals["boxes"]))
-        detections = stages.decode(class_logits, deltas, proposals, image_sizes)
+        outputs = stages.second_stage(features.head, proposals, image_sizes, training=False)
+        detections = stages.decode(outputs.class_logits, outputs.deltas[-1], outputs.proposals[-1], image_sizes)
     """
 
     normalizer: Normalizer
@@ -99,7 +126,14 @@ class Stages:
     roi_pooling: keras.layers.Layer
     pooled_levels: int
     box_head: BoxHead
+    box_refiner: BoxRefiner
     decoder: DetectionDecoder
+    cascade: CascadeHeads | None = None
+
+    @property
+    def heads(self) -> tuple[BoxHead, ...]:
+        """The box heads that run one after another: a single one without a cascade."""
+        return (self.box_head, *(self.cascade.heads if self.cascade else ()))
 
     def features(
         self, images: tf.Tensor, image_sizes: tf.Tensor, training: bool | None = None, head: bool = True
@@ -159,14 +193,64 @@ class Stages:
         """Pool boxes [B, P, 4] from `Features.head`: [B, P, p, p, channels]."""
         return self.roi_pooling(features[: self.pooled_levels], boxes)
 
-    def classify(self, roi_features: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """Run the box head: [B, P, p, p, channels] -> class logits [B, P, C + 1] and deltas [B, P, C, 4]."""
-        outputs: tuple[tf.Tensor, tf.Tensor] = self.box_head(roi_features, training=training)
+    def classify(
+        self, roi_features: tf.Tensor, training: bool | None = None, stage: int = 0
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Run the box head of a stage.
+
+        Args:
+            roi_features: [B, P, p, p, channels].
+            training: None leaves it to Keras.
+            stage: of the cascade, 0 for the first.
+
+        Returns:
+            class_logits: [B, P, C + 1].
+            deltas: [B, P, C, 4]; [B, P, 1, 4] if class-agnostic.
+        """
+        outputs: tuple[tf.Tensor, tf.Tensor]
+        if stage and self.cascade:
+            outputs = self.cascade(roi_features, stage=stage, training=training)
+        else:
+            outputs = self.box_head(roi_features, training=training)
+        return outputs
+
+    def refine(self, deltas: tf.Tensor, boxes: tf.Tensor, image_sizes: tf.Tensor, stage: int) -> tf.Tensor:
+        """Return the regions [B, P, 4] of the stage after `stage`; arguments as `BoxRefiner`."""
+        return self.box_refiner(deltas, boxes, image_sizes, stage=stage)
+
+    def second_stage(
+        self,
+        features: Sequence[tf.Tensor],
+        proposals: dict[str, tf.Tensor],
+        image_sizes: tf.Tensor,
+        training: bool | None = None,
+    ) -> HeadOutputs:
+        """Pool and classify the proposals; in a cascade, do so again with the boxes that each stage predicts.
+
+        Args:
+            features: `Features.head`.
+            proposals: from `propose`.
+            image_sizes: [B, 2] (h, w).
+            training: None leaves it to Keras.
+
+        Returns:
+            The outputs of each stage.
+        """
+        outputs = HeadOutputs([], [], [], [])
+        for stage in range(len(self.heads)):
+            if stage:
+                boxes = self.refine(outputs.deltas[-1], proposals["boxes"], image_sizes, stage - 1)
+                proposals = {**proposals, "boxes": boxes}
+            outputs.proposals.append(proposals)
+            outputs.pooled.append(self.pool(features, proposals["boxes"]))
+            class_logits, deltas = self.classify(outputs.pooled[-1], training, stage)
+            outputs.class_logits.append(class_logits)
+            outputs.deltas.append(deltas)
         return outputs
 
     def decode(
         self,
-        class_logits: tf.Tensor,
+        class_logits: tf.Tensor | Sequence[tf.Tensor],
         deltas: tf.Tensor,
         proposals: dict[str, tf.Tensor],
         image_sizes: tf.Tensor,
@@ -175,9 +259,10 @@ class Stages:
         """Turn the box head's outputs into detections.
 
         Args:
-            class_logits: [B, P, C + 1], background last; probabilities if `from_logits` is False.
-            deltas: [B, P, C, 4].
-            proposals: from `propose`.
+            class_logits: [B, P, C + 1], background last, or a list with those of each stage, whose scores are averaged;
+                probabilities if `from_logits` is False.
+            deltas: of the last stage, [B, P, C, 4] or [B, P, 1, 4].
+            proposals: of the last stage.
             image_sizes: [B, 2] (h, w).
             from_logits: whether to compute scores from them, see `DetectionDecoder.scores_of`.
 
@@ -194,5 +279,5 @@ class Stages:
         """Run all stages: images [B, N_h, N_w, 3] and image_sizes [B, 2] -> detections, as `decode` returns."""
         features = self.features(images, image_sizes)
         proposals = self.propose(self.rpn(features.rpn, images), image_sizes)
-        class_logits, deltas = self.classify(self.pool(features.head, proposals["boxes"]))
-        return self.decode(class_logits, deltas, proposals, image_sizes)
+        outputs = self.second_stage(features.head, proposals, image_sizes)
+        return self.decode(outputs.class_logits, outputs.deltas[-1], outputs.proposals[-1], image_sizes)

@@ -10,6 +10,7 @@ import numpy as np
 from tfrcnn.config import Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.kernels import Kernels, find_kernels
+from tfrcnn.layers import BoxHead
 from tfrcnn.models.backbones.loading import finalize_normalization
 from tfrcnn.models.build import build_blank_detector, build_detector
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -29,6 +30,10 @@ def with_categories(
     Backbone, pyramid, RPN and the hidden layers of the box head are copied. The outputs for the background, and for
     each category of the same name, are copied too. The outputs for new categories are random, as in a new detector. So
     are the RPN's outputs if the number of anchors at each position changes.
+
+    A stage of a cascade that this detector lacks starts from the last that it has, with random box outputs: at first
+    it hardly moves the boxes of the stage before. If the new detector is class-agnostic and this one is not, its box
+    outputs start from the mean over the categories.
 
     Args:
         detector: whose weights to copy; it stays as it is.
@@ -59,16 +64,30 @@ def with_categories(
     else:
         for old_layer, new_layer in zip(detector.rpn_head.convs, new.rpn_head.convs):
             _copy(old_layer, new_layer)
-    for part in ("convs", "hidden"):
-        for old_layer, new_layer in zip(getattr(detector.box_head, part), getattr(new.box_head, part)):
-            _copy(old_layer, new_layer)
-
     position = {category.name: label for label, category in enumerate(detector.config.categories)}
     kept = [(label, position[c.name]) for label, c in enumerate(categories) if c.name in position]
     background = (len(categories), detector.config.num_classes)
-    _copy_outputs(detector.box_head.classifier, new.box_head.classifier, [*kept, background], 1)
-    _copy_outputs(detector.box_head.regressor, new.box_head.regressor, kept, 4)
+    sources = detector.stages.heads
+    for stage, head in enumerate(new.stages.heads):
+        source = sources[min(stage, len(sources) - 1)]
+        for part in ("convs", "hidden"):
+            for old_layer, new_layer in zip(getattr(source, part), getattr(head, part)):
+                _copy(old_layer, new_layer)
+        _copy_outputs(source.classifier, head.classifier, [*kept, background], 1)
+        if stage < len(sources):
+            _copy_boxes(source, head, kept)
     return new, tuple(categories[label].name for label, _ in kept)
+
+
+def _copy_boxes(source: BoxHead, target: BoxHead, kept: list[tuple[int, int]]) -> None:
+    """Copy the outputs of boxes, by category if both heads have one box per category."""
+    if source.config.class_agnostic:
+        kept = [(new, 0) for new in range(target.box_classes)]
+    elif target.config.class_agnostic:  # what the categories have in common
+        weights = source.regressor.get_weights()
+        target.regressor.set_weights([x.reshape(*x.shape[:-1], -1, 4).mean(axis=-2) for x in weights])
+        return
+    _copy_outputs(source.regressor, target.regressor, kept, 4)
 
 
 def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterRCNN:
@@ -98,7 +117,7 @@ def unshare(detector: FasterRCNN, proposer: FasterRCNN | None = None) -> FasterR
             raise InputError(f"the network that proposes must have the detector's {field} {expected}, found {actual}")
     config = detector.config.replace(shared_features=False)
     new = build_blank_detector(config, detector.dtype_policy.name, detector.kernels, backbone=detector.backbone_spec)
-    for name in ("backbone", "fpn", "roi_pooling", "box_head"):
+    for name in ("backbone", "fpn", "roi_pooling", "box_head", "cascade"):
         copy_part(detector, name, new, name)
     prefix = "" if proposer.config.shared_features else "rpn_"
     for name in ("backbone", "fpn"):

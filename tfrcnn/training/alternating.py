@@ -73,5 +73,5 @@ def _keep_initial(detector: FasterRCNN, folder: Path) -> None:
 
 def _take_head_and_features(unshared: FasterRCNN, detector: FasterRCNN) -> None:
     """Copy the Fast R-CNN half of an unshared detector: its features become the shared ones."""
-    for name in ("backbone", "fpn", "roi_pooling", "box_head"):
+    for name in ("backbone", "fpn", "roi_pooling", "box_head", "cascade"):
         copy_part(unshared, name, detector, name)

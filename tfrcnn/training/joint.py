@@ -21,7 +21,7 @@ from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.keras_methods import TrainingMethods
 from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
-from tfrcnn.training.targets import roi_targets, rpn_targets
+from tfrcnn.training.targets import refined_roi_targets, roi_targets, rpn_targets
 
 LOSSES_OF = {RPN: ("rpn_objectness_loss", "rpn_box_loss"), HEAD: ("classifier_loss", "box_loss")}
 LOSSES = LOSSES_OF[RPN] + LOSSES_OF[HEAD]
@@ -39,8 +39,9 @@ class TrainingModel(TrainingMethods):
         labels: [B, M] int32 in 0..C-1, -1 for padding.
 
     `call` runs features, RPN and proposals. `compute_loss` assigns targets, samples RoIs and runs the box head on them
-    once. Stages that the active losses do not need are skipped, and a frozen backbone runs as in detection, without
-    dropout. Proposals are constants to the head: its losses do not backpropagate into the RPN.
+    once. Each further head of a cascade runs on the boxes of the head before, which are labelled again; the losses of
+    all stages are added. Stages that the active losses do not need are skipped, and a frozen backbone runs as in
+    detection, without dropout. Proposals are constants to the head: its losses do not backpropagate into the RPN.
 
     The sampled anchors and RoIs are a function of the seed and the step. The model counts its steps, also in a training
     loop of your own: each gradient of `compute_loss` is one. The count is one of the model's weights, so a resumed run
@@ -188,21 +189,36 @@ class TrainingModel(TrainingMethods):
         return rpn_losses(logits, outputs["rpn_deltas"], targets, box_loss(config.box_loss), config.box_loss_weight)
 
     def _head_losses(self, batch: dict[str, tf.Tensor], outputs: dict[str, Any], training: bool | None) -> Any:
-        detector, config, head = self.detector, self.detector.config, self.detector.config.head
+        stages, config = self.detector.stages, self.detector.config
         proposals, gt_boxes, gt_labels = outputs["proposals"], batch["boxes"], batch["labels"]
         candidates = tf.shape(proposals["boxes"])[1] + tf.shape(gt_boxes)[1]
         priority = self._draw("roi_samples", [tf.shape(gt_boxes)[0], candidates], training)
+        heads, losses = config.head.stages, []
         targets = roi_targets(
-            proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, head, priority
+            proposals["boxes"], proposals["valid"], gt_boxes, gt_labels, config.num_classes, heads[0], priority
         )
         if training:
             is_proposal = targets.samples.index < tf.shape(proposals["boxes"])[1]
             self.foreground.update(HEAD, targets.samples.positive & is_proposal)
-        pooled = detector.stages.pool(outputs["features"], targets.boxes)
-        class_logits, deltas = detector.stages.classify(pooled, training=training)
-        weights = self._class_weights if training else None
-        loss, loss_weights = box_loss(head.box_loss, head.box_weights), (head.class_loss_weight, head.box_loss_weight)
-        return head_losses(class_logits, deltas, targets, loss, weights, class_loss(head.class_loss), loss_weights)
+        class_weights = self._class_weights if training else None
+        for stage, (head, weight) in enumerate(zip(heads, config.head.loss_weights)):
+            pooled = stages.pool(outputs["features"], targets.boxes)
+            class_logits, deltas = stages.classify(pooled, training, stage)
+            losses.append(
+                head_losses(
+                    class_logits,
+                    deltas,
+                    targets,
+                    box_loss(head.box_loss, head.box_weights),
+                    class_weights,
+                    class_loss(head.class_loss),
+                    (weight * head.class_loss_weight, weight * head.box_loss_weight),
+                )
+            )
+            if stage + 1 < len(heads):
+                boxes, valid = stages.refine(deltas, targets.boxes, batch["image_sizes"], stage), targets.samples.valid
+                targets = refined_roi_targets(boxes, valid, gt_boxes, gt_labels, config.num_classes, heads[stage + 1])
+        return [tf.add_n(of_stages) for of_stages in zip(*losses)]
 
     def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
         """Draw this step's uniform numbers of a named stream."""

@@ -142,7 +142,7 @@ def head_losses(
 
     Args:
         class_logits: [B, S, C + 1].
-        deltas: [B, S, C, 4].
+        deltas: [B, S, C, 4], or [B, S, 1, 4] for all classes.
         targets: which RoIs are sampled, and their targets.
         loss: of the deltas.
         class_weights: C + 1 factors of the class loss by label, background last; None is 1 for all.
@@ -160,7 +160,7 @@ def head_losses(
     classifier = classification(class_logits, targets.labels) * valid
     if class_weights is not None:
         classifier *= tf.gather(tf.constant(class_weights, tf.float32), targets.labels)
-    labels = tf.where(targets.samples.positive, targets.labels, 0)
+    labels = tf.where(targets.samples.positive, targets.labels, 0) % deltas.shape[2]  # class-agnostic deltas: 0
     box = loss(tf.gather(deltas, labels, batch_dims=2), targets.deltas, targets.boxes) * positive
     class_weight, box_weight = loss_weights
     return class_weight * tf.reduce_sum(classifier) / count, box_weight * tf.reduce_sum(box) / count

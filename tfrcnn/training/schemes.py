@@ -129,7 +129,7 @@ def check_network(detector: FasterRCNN, scheme: str) -> None:
 def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT) -> None:
     """Set which layers of a detector are trained; the others keep every bit.
 
-    The RPN's head, the RoI pooling and the box head are trained if their losses are minimised. Features are trained as
+    The RPN's head, the RoI pooling and the box heads are trained if their losses are minimised. Features are trained as
     the table at the head of the file says, except the backbone's first `training.frozen_stages` and, with
     `training.freeze_batch_norm`, its batch norms. A frozen batch norm uses its loaded statistics and trains nothing,
     also inside `fit`.
@@ -150,8 +150,9 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, steps_per_epoch))
     """
     _set_trained(detector.rpn_head, RPN in phase.losses)
-    for layer in (detector.roi_pooling, detector.box_head):
-        _set_trained(layer, HEAD in phase.losses)
+    for layer in (detector.roi_pooling, detector.box_head, detector.cascade):
+        if layer is not None:
+            _set_trained(layer, HEAD in phase.losses)
     users = BOTH if detector.config.shared_features else (HEAD,)
     networks = [(detector.backbone, detector.fpn, users)]
     if not detector.config.shared_features:

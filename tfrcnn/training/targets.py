@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig, RPNConfig
-from tfrcnn.matching import Samples, match, sample
+from tfrcnn.matching import IGNORED, POSITIVE, Samples, match, sample
 
 
 class RPNTargets(NamedTuple):
@@ -106,6 +106,46 @@ def roi_targets(
     present = tf.concat([valid, gt_valid], axis=1)
     labels, ground_truth = match(boxes, present, gt_boxes, gt_valid, config.match)
     samples = sample(labels, config.match, priority)
+    return _roi_targets_of(samples, boxes, ground_truth, gt_boxes, gt_labels, num_classes, config)
+
+
+def refined_roi_targets(
+    boxes: tf.Tensor,
+    valid: tf.Tensor,
+    gt_boxes: tf.Tensor,
+    gt_labels: tf.Tensor,
+    num_classes: int,
+    config: HeadConfig,
+) -> RoITargets:
+    """Label the regions of a later stage of a cascade: all of them, since their sample was drawn in the first stage.
+
+    Args:
+        boxes: [B, S, 4] yxyx pixels, the boxes that the stage before predicts.
+        valid: [B, S] bool, False in empty slots. A box without area is not valid either.
+        gt_boxes: [B, M, 4] yxyx pixels.
+        gt_labels: [B, M] int32, negative for padding.
+        num_classes: C.
+        config: matching and box weights of the stage, see `HeadConfig.stages`.
+
+    Returns:
+        The same S regions and their targets.
+    """
+    valid &= box_ops.area(boxes) > 0.0
+    labels, ground_truth = match(boxes, valid, gt_boxes, gt_labels >= 0, config.match)
+    index = tf.zeros_like(labels) + tf.range(tf.shape(labels)[1])
+    samples = Samples(index, labels == POSITIVE, labels != IGNORED)
+    return _roi_targets_of(samples, boxes, ground_truth, gt_boxes, gt_labels, num_classes, config)
+
+
+def _roi_targets_of(
+    samples: Samples,
+    boxes: tf.Tensor,
+    ground_truth: tf.Tensor,
+    gt_boxes: tf.Tensor,
+    gt_labels: tf.Tensor,
+    num_classes: int,
+    config: HeadConfig,
+) -> RoITargets:
     sampled = tf.gather(boxes, samples.index, batch_dims=1)
     target = _ground_truth_of(samples, ground_truth, gt_boxes)
     deltas = box_ops.encode(target, sampled, config.box_weights)
