@@ -22,7 +22,7 @@ class TrainingConfig(Config):
         scheme: which losses are minimised when, see `tfrcnn.training.schemes`.
         epochs: times that the RPN's losses see the data, and that the head's losses do, over all steps of the scheme.
         batch_size: images per step.
-        accumulation_steps: steps whose mean gradient makes one update of the weights. The update is that of a batch of
+        accumulation_steps: steps whose mean gradient makes one update of the weights, as one batch would of
             batch_size * accumulation_steps images, apart from batch norms that are trained: they see one step's images.
         learning_rate: for 16 images per update; it is scaled by batch_size * accumulation_steps / 16 (Goyal et al.,
             arXiv 1706.02677).
@@ -41,7 +41,7 @@ class TrainingConfig(Config):
             "balanced" weighs each class by the inverse of its number of training boxes; None is 1 for all.
         swa: fraction of the run, in [0, 1), after which the evaluated and saved weights are the mean of the weights
             after every later update (stochastic weight averaging, Izmailov et al., arXiv 1803.05407). None does not
-            average so. With `ema` too, the weights before that point are those of `ema`.
+            average so. With `ema` too, `ema` gives the weights before that point.
         patience: epochs in a row without a better validation score after which training stops; None never stops early.
             Epochs before the first score above 0 do not count. Each step of a scheme stops by itself.
         precision: Keras dtype policy of the network; boxes are float32 always.

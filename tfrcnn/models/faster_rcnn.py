@@ -230,6 +230,7 @@ def _stages(
     kernels: Kernels,
 ) -> tuple[Stages, tuple[int, ...]]:
     """Make the layers behind a backbone of these strides; return the strides of the anchors' levels too."""
+    head = config.head
     level_strides = (*strides, 2 * strides[-1]) if config.fpn else strides[-1:]
     if len(config.anchors.sizes) != len(level_strides):
         expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
@@ -244,12 +245,12 @@ def _stages(
         proposal_layer=ProposalLayer(config.test_proposals, kernels, name="proposals"),
         roi_pooling=make_pooling(config, roi_strides, kernels),
         pooled_levels=len(roi_strides),
-        box_head=BoxHead(config.head, config.num_classes, name="box_head"),
-        box_refiner=BoxRefiner(config.head, name="box_refiner"),
+        box_head=BoxHead(head, config.num_classes, name="box_head"),
+        box_refiner=BoxRefiner(head, name="box_refiner"),
         decoder=DetectionDecoder(
-            config.detections, config.head.stages[-1].box_weights, kernels, config.head.class_loss.scores, name="decoder"
+            config.detections, head.stages[-1].box_weights, kernels, head.class_loss.scores, name="decoder"
         ),
-        cascade=CascadeHeads(config.head, config.num_classes, name="cascade") if config.head.cascade else None,
+        cascade=CascadeHeads(head, config.num_classes, name="cascade") if head.cascade else None,
     )
     return stages, level_strides
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import DetectorConfig
-from tfrcnn.data.doctor import anchor_recall, examine
+from tfrcnn.data.anchors import anchor_recall
+from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Example
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images

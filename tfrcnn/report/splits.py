@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrcnn.data.doctor import AnchorRecall
+from tfrcnn.data.anchors import AnchorRecall
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
 

@@ -204,17 +204,16 @@ class TrainingModel(TrainingMethods):
         for stage, (head, weight) in enumerate(zip(heads, config.head.loss_weights)):
             pooled = stages.pool(outputs["features"], targets.boxes)
             class_logits, deltas = stages.classify(pooled, training, stage)
-            losses.append(
-                head_losses(
-                    class_logits,
-                    deltas,
-                    targets,
-                    box_loss(head.box_loss, head.box_weights),
-                    class_weights,
-                    class_loss(head.class_loss),
-                    (weight * head.class_loss_weight, weight * head.box_loss_weight),
-                )
+            of_stage = head_losses(
+                class_logits,
+                deltas,
+                targets,
+                box_loss(head.box_loss, head.box_weights),
+                class_weights,
+                class_loss(head.class_loss),
+                (head.class_loss_weight, head.box_loss_weight),
             )
+            losses.append([weight * loss for loss in of_stage])
             if stage + 1 < len(heads):
                 boxes, valid = stages.refine(deltas, targets.boxes, batch["image_sizes"], stage), targets.samples.valid
                 targets = refined_roi_targets(boxes, valid, gt_boxes, gt_labels, config.num_classes, heads[stage + 1])
