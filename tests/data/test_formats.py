@@ -18,6 +18,7 @@ from tfrcnn.errors import InputError
         ("cells@train", ("", "cells", "train")),
         ("cells@", ("", "cells", "")),
         ("yolo:cells/data.yaml@val", ("yolo", "cells/data.yaml", "val")),
+        ("YOLO:cells", ("yolo", "cells", None)),
         ("c:/cells", ("", "c:/cells", None)),
         ("me@home/cells@train", ("", "me@home/cells", "train")),
     ],

@@ -77,6 +77,14 @@ def test_image_without_xml_is_left_out_and_reported(tmp_path: Path) -> None:
     assert report.faults[0].render() == f"{tmp_path}/b.jpg: expected b.xml, found none that is about this image"
 
 
+def test_splits_that_share_a_folder_of_images_do_not_miss_each_other(tmp_path: Path) -> None:
+    write(tmp_path, "annotations/train/a.xml", "images/a.jpg", obj())
+    write(tmp_path, "annotations/test/b.xml", "images/b.jpg", obj(), filename="b.jpg")
+    dataset, report = read_dataset(f"{tmp_path}@train")
+    assert [example.path.name for example in dataset.examples] == ["a.jpg"]
+    assert not report.faults
+
+
 def test_xml_without_an_image_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.xml", "a.jpg", obj())
     (tmp_path / "b.xml").write_text(xml(obj(), filename="b.jpg"))

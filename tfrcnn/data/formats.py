@@ -41,6 +41,7 @@ class Place(NamedTuple):
 def place_of(data: str) -> Place:
     """Split a DATA argument into its parts. A path that exists may contain "@" and ":"."""
     prefix, colon, path = data.partition(":")
+    prefix = prefix.lower()
     if not colon or prefix not in FORMATS or Path(data).exists():
         prefix, path = "", data
     if "@" not in path or Path(path).exists():
