@@ -109,6 +109,10 @@ def test_splits_are_chosen_and_listed(tmp_path: Path) -> None:
     assert len(load_dataset(f"{tmp_path}@train+{tmp_path}@val")) == 2
     with pytest.raises(InputError, match=r"found the folder .* with 2 \(yolo\); did you mean .*@train or .*@val\?"):
         load_dataset(str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"found the file .*/data.yaml with 2 \(yolo\); did you mean .*/data.yaml@train "
+    ):
+        load_dataset(f"{tmp_path}/data.yaml")
     with pytest.raises(InputError, match=r"expected one of the splits train, val in .*, found 'test' after the @"):
         load_dataset(f"{tmp_path}@test")
 

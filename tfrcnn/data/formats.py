@@ -108,8 +108,9 @@ def choose(data: str) -> Parse:
     if split is None and len(sets) > 1:
         choices = [f"{data}@{each}" for each in _usual_first(sets)]
         more = f" or one of {len(choices) - _MAX_CHOICES:,} more" if len(choices) > _MAX_CHOICES else ""
+        kind = "file" if Path(place.path).is_file() else "folder"
         raise InputError(
-            f"data: expected one split, found the folder {place.path} with {len(sets)} ({name}); "
+            f"data: expected one split, found the {kind} {place.path} with {len(sets)} ({name}); "
             f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
     return sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
