@@ -22,6 +22,8 @@ LAYOUTS = {  # by tool: the XML, the image, <filename>, and what DATA adds to th
     "Label Studio": ("Annotations/3a-a.xml", "images/3a-a.jpg", "3a-a", ""),
     "VOC without ImageSets": ("Annotations/a.xml", "JPEGImages/a.jpg", "a.jpg", ""),
     "Kaggle": ("annotations/a.xml", "images/a.png", "a.png", ""),
+    "labelImg, all in images/": ("images/a.xml", "images/a.jpg", "a.jpg", ""),
+    "TF Object Detection's tutorial": ("images/train/a.xml", "images/train/a.jpg", "a.jpg", "@train"),
     "a script's splits": ("annotations/train/a.xml", "images/train/a.jpg", "a.jpg", "@train"),
     "a script's splits by image folder": ("train/Annotations/a.xml", "train/images/a.jpg", "a.jpg", "@train"),
 }
