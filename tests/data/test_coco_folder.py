@@ -56,6 +56,18 @@ def test_folder_is_read_as_it_comes(tmp_path: Path, tool: str) -> None:
     assert example.path.parent == tmp_path / images
 
 
+def test_image_that_was_converted_since_is_found_and_reported(tmp_path: Path) -> None:
+    write(tmp_path / "a.json", tmp_path, "a.jpg")
+    Image.open(tmp_path / "a.jpg").save(tmp_path / "a.png")
+    assert read_dataset(f"{tmp_path}/a.json")[0].examples[0].path.name == "a.jpg"
+    (tmp_path / "a.jpg").unlink()
+    dataset, report = read_dataset(f"{tmp_path}/a.json")
+    assert dataset.examples[0].path.name == "a.png"
+    assert report.counts()["image-path-differs"] == 1
+    Image.open(tmp_path / "a.png").save(tmp_path / "a.bmp")
+    assert "missing-image" in read_dataset(f"{tmp_path}/a.json")[1].counts()  # which of the two is not known
+
+
 @pytest.fixture
 def roboflow(tmp_path: Path) -> Path:
     for split in ("test", "train", "valid"):

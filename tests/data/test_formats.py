@@ -18,6 +18,7 @@ from tfrcnn.errors import InputError
         ("cells@train", ("", "cells", "train")),
         ("cells@", ("", "cells", "")),
         ("yolo:cells/data.yaml@val", ("yolo", "cells/data.yaml", "val")),
+        ("YOLO:cells", ("yolo", "cells", None)),
         ("c:/cells", ("", "c:/cells", None)),
         ("me@home/cells@train", ("", "me@home/cells", "train")),
     ],
@@ -122,3 +123,10 @@ def test_nothing_at_a_path_is_one_short_sentence(tmp_path: Path) -> None:
         choose(f"{tmp_path}/a@train")
     with pytest.raises(InputError, match=rf"^data: expected a data.yaml, .*, found nothing at {tmp_path}/a$"):
         choose(f"yolo:{tmp_path}/a")
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
+    for name in ("train", "val", "test", "images", "labels", "annotations"):
+        (tmp_path / name).symlink_to(".")
+    with pytest.raises(InputError, match="expected a data set, found the folder"):
+        choose(str(tmp_path))

@@ -22,6 +22,8 @@ LAYOUTS = {  # by tool: the XML, the image, <filename>, and what DATA adds to th
     "Label Studio": ("Annotations/3a-a.xml", "images/3a-a.jpg", "3a-a", ""),
     "VOC without ImageSets": ("Annotations/a.xml", "JPEGImages/a.jpg", "a.jpg", ""),
     "Kaggle": ("annotations/a.xml", "images/a.png", "a.png", ""),
+    "labelImg, all in images/": ("images/a.xml", "images/a.jpg", "a.jpg", ""),
+    "TF Object Detection's tutorial": ("images/train/a.xml", "images/train/a.jpg", "a.jpg", "@train"),
     "a script's splits": ("annotations/train/a.xml", "images/train/a.jpg", "a.jpg", "@train"),
     "a script's splits by image folder": ("train/Annotations/a.xml", "train/images/a.jpg", "a.jpg", "@train"),
 }
@@ -75,6 +77,14 @@ def test_image_without_xml_is_left_out_and_reported(tmp_path: Path) -> None:
     assert len(dataset) == 1
     assert report.counts() == {"image-without-annotation": 1}
     assert report.faults[0].render() == f"{tmp_path}/b.jpg: expected b.xml, found none that is about this image"
+
+
+def test_splits_that_share_a_folder_of_images_do_not_miss_each_other(tmp_path: Path) -> None:
+    write(tmp_path, "annotations/train/a.xml", "images/a.jpg", obj())
+    write(tmp_path, "annotations/test/b.xml", "images/b.jpg", obj(), filename="b.jpg")
+    dataset, report = read_dataset(f"{tmp_path}@train")
+    assert [example.path.name for example in dataset.examples] == ["a.jpg"]
+    assert not report.faults
 
 
 def test_xml_without_an_image_is_refused(tmp_path: Path) -> None:

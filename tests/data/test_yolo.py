@@ -109,8 +109,19 @@ def test_splits_are_chosen_and_listed(tmp_path: Path) -> None:
     assert len(load_dataset(f"{tmp_path}@train+{tmp_path}@val")) == 2
     with pytest.raises(InputError, match=r"found the folder .* with 2 \(yolo\); did you mean .*@train or .*@val\?"):
         load_dataset(str(tmp_path))
+    with pytest.raises(
+        InputError, match=r"found the file .*/data.yaml with 2 \(yolo\); did you mean .*/data.yaml@train "
+    ):
+        load_dataset(f"{tmp_path}/data.yaml")
     with pytest.raises(InputError, match=r"expected one of the splits train, val in .*, found 'test' after the @"):
         load_dataset(f"{tmp_path}@test")
+
+
+def test_x_and_y_are_the_centre_and_count_in_widths_and_heights(tmp_path: Path) -> None:
+    files = {"classes.txt": "cat\ndog\n", "a.txt": "0 0.5 0.25 0.2 0.1\n0 0.5 0.5 1 1\n0 0.1 0.9 0.2 0.2\n"}
+    dataset, report = read_dataset(str(write(tmp_path, files, "a.jpg")))
+    assert boxes(dataset) == [[6, 16, 9, 24], [0, 0, 30, 40], [24, 0, 30, 8]]
+    assert report.counts().keys() == {"category-without-boxes"}
 
 
 def test_polygon_becomes_the_box_around_it(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class Place(NamedTuple):
 def place_of(data: str) -> Place:
     """Split a DATA argument into its parts. A path that exists may contain "@" and ":"."""
     prefix, colon, path = data.partition(":")
+    prefix = prefix.lower()
     if not colon or prefix not in FORMATS or Path(data).exists():
         prefix, path = "", data
     if "@" not in path or Path(path).exists():
@@ -111,8 +112,9 @@ def choose(data: str) -> Parse:
     if split is None and len(sets) > 1:
         choices = [f"{data}@{each}" for each in _usual_first(sets)]
         more = f" or one of {len(choices) - _MAX_CHOICES:,} more" if len(choices) > _MAX_CHOICES else ""
+        kind = "file" if Path(place.path).is_file() else "folder"
         raise InputError(
-            f"data: expected one split, found the folder {place.path} with {len(sets)} ({name}); "
+            f"data: expected one split, found the {kind} {place.path} with {len(sets)} ({name}); "
             f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
     return sets[next(iter(sets)) if split is None else _named(split, sets)[0]]

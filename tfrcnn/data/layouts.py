@@ -58,12 +58,13 @@ def files_in(folder: Path, extensions: Iterable[str]) -> list[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """List the visible folders in a folder, sorted; none if it cannot be listed."""
+    """List the visible folders in a folder, sorted, without links that lead back; none if it cannot be listed."""
     try:
         names = sorted(os.listdir(folder))
     except (OSError, ValueError):
         return []
-    return [folder / name for name in names if name[0] != "." and (folder / name).is_dir()]
+    paths = [folder / name for name in names if name[0] != "."]
+    return [path for path in paths if path.is_dir() and not (path.is_symlink() and _leads_back(path))]
 
 
 def split_folders(folder: Path) -> list[Path]:
@@ -108,6 +109,10 @@ def has_file(folder: Path, extensions: Iterable[str]) -> bool:
 def sniff(path: Path, pattern: re.Pattern[bytes]) -> bool:
     """Return whether a pattern occurs in the first bytes of a file, in any encoding of ASCII or UTF-16."""
     return pattern.search(read_head(path).replace(b"\0", b"")) is not None
+
+
+def _leads_back(link: Path) -> bool:
+    return link.parent.resolve().is_relative_to(link.resolve())
 
 
 def _order(name: str) -> int:

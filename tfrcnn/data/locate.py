@@ -7,11 +7,14 @@ or in another Unicode form. Each folder is listed once, which is faster than a q
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.sources import nfc
+
+_EXTENSIONS = {extension for extensions in EXTENSIONS.values() for extension in extensions}
 
 
 class ImageFinder:
@@ -25,18 +28,20 @@ class ImageFinder:
         self.roots = tuple(dict.fromkeys(roots))
         self._names: dict[str, frozenset[str]] = {}
         self._keys: dict[str, dict[str, list[str]]] = {}
+        self._stems: dict[str, dict[str, list[str]]] = {}
 
     def find(self, name: str) -> tuple[Path, bool] | None:
         """Find the file of a name.
 
-        The name counts as it stands in every root, then without its first folders, one after the other.
+        The name counts as it stands in every root, then without its first folders, one after the other, then with the
+        extension of another image format, since tools convert images.
 
         Args:
             name: as annotated: a relative or absolute path, of any system.
 
         Returns:
             path: the file.
-            exact: False if another name, or another folder of the same name, was taken.
+            exact: False if the file has another name or is in another folder.
         """
         if os.path.isabs(name):
             if os.path.isfile(name):
@@ -47,20 +52,28 @@ class ImageFinder:
                 place = os.path.join(root, folder)
                 if base in self._listing(place):
                     return Path(place, base), True
-        for parts in shortened(name):
-            for root in self.roots:
-                if (path := self._resolve(root, parts)) is not None:
-                    return path, False
+        for similar in (self._similar, self._converted):
+            for parts in shortened(name):
+                for root in self.roots:
+                    if (path := self._resolve(root, parts, similar)) is not None:
+                        return path, False
         return None
 
-    def _resolve(self, root: Path, parts: Sequence[str]) -> Path | None:
-        """Return the file of a relative path below a root, with each part in any case and Unicode form."""
+    def _resolve(self, root: Path, parts: Sequence[str], similar: Callable[[str, str], str | None]) -> Path | None:
+        """Return the file of a relative path below a root, with each part in any case and Unicode form.
+
+        Args:
+            root: the folder.
+            parts: of the path.
+            similar: returns the name in a folder that stands for the last part.
+        """
         path = os.path.join(root, "")
-        for part in parts:
-            if (name := self._similar(path, part)) is None:
+        for part in parts[:-1]:
+            if (folder := self._similar(path, part)) is None:
                 return None
-            path = os.path.join(path, name)
-        return Path(path) if os.path.isfile(path) else None
+            path = os.path.join(path, folder)
+        name = similar(path, parts[-1])
+        return Path(path, name) if name is not None and os.path.isfile(os.path.join(path, name)) else None
 
     def _similar(self, folder: str, name: str) -> str | None:
         """Return the name in a folder that is most like another: the same, else in another Unicode form or case."""
@@ -75,6 +88,18 @@ class ImageFinder:
             key=lambda each: (each != name, nfc(each) != nfc(name), os.path.splitext(nfc(each))[0] != stem),
             default=None,
         )
+
+    def _converted(self, folder: str, name: str) -> str | None:
+        """Return the only image in a folder that has the same name with another extension."""
+        if folder not in self._stems:
+            stems: dict[str, list[str]] = {}
+            for each in sorted(self._listing(folder)):
+                stem, extension = os.path.splitext(each)
+                if extension.lower() in _EXTENSIONS:
+                    stems.setdefault(_key(stem), []).append(each)
+            self._stems[folder] = stems
+        names = self._stems[folder].get(_key(os.path.splitext(name)[0]), [])
+        return names[0] if len(names) == 1 else None
 
     def _listing(self, folder: str) -> frozenset[str]:
         """Return the names in a folder; none if it cannot be listed."""

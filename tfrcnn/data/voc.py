@@ -105,6 +105,7 @@ class _Reader:
     def __init__(self, folder: Path, images: ImageFolder) -> None:
         self.folder, self.image_folder = folder, images
         self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=_show_box)
+        self.elsewhere: set[str] = set()  # names of the images of other splits, which may be in the same folder
 
     def read(self, split: Path | None, others: Sequence[Path] = ()) -> None:
         """Read the images that the split lists, or all, and the category names of all images.
@@ -117,7 +118,9 @@ class _Reader:
         listed = self.split(split, stems) if split is not None else dict.fromkeys(stems)
         names: set[str] = set()
         for folder in others:
-            trees = (self.load(folder / name, False) for name in sorted(relative_files(folder, [".xml"])))
+            files = sorted(relative_files(folder, [".xml"]))
+            self.elsewhere |= {nfc(stem_of(file)) for file in files}
+            trees = (self.load(folder / file, False) for file in files)
             names.update(_name(item) for tree in trees if tree is not None for item in tree.findall("object"))
         annotated: dict[str, tuple[ImageRecord, list[_Object]]] = {}
         truncated = 0
@@ -145,8 +148,8 @@ class _Reader:
         """Report the images that no XML file is about."""
         folder = self.image_folder.folder
         used = {path for record in self.parsed.images for path in record.candidates}
-        for path in (folder / name for name in self.image_folder.names.values()):
-            if path not in used:
+        for stem, path in ((stem_of(name), folder / file) for name, file in self.image_folder.names.items()):
+            if path not in used and stem not in self.elsewhere:
                 message = f"expected {path.stem}.xml, found none that is about this image"
                 self.fault("image-without-annotation", path, "", message)
 

@@ -4,7 +4,7 @@
 |---|---|
 | labelImg, Roboflow | each XML next to its image, at Roboflow in `train/`, `valid/` and `test/` |
 | labelImg with a folder to save to, Label Studio | `Annotations/` and `images/`, or folders of other names |
-| scripts for training | `annotations/train/` and `images/train/` |
+| scripts for training | `annotations/train/` and `images/train/`, or both in `images/train/` |
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tfrcnn.data.layouts import (
 
 _ANNOTATION = re.compile(rb"<annotation[\s>/]")  # CVAT's own format has <annotations>
 _USUAL = ("annotations", "annotation", "xml", "xmls", "labels", "voc")
+_NESTED = ("images", "data", "dataset")  # hold both, or the folders of the splits
 _SNIFFED = 5  # XML files; one of them may be damaged
 
 
@@ -58,7 +59,8 @@ def voc_folders(root: Path) -> dict[str, VocFolder]:
             return _with_others(pairs)
         return {"": VocFolder(folder, images)}
     pairs = {path.name: pair for path in split_folders(root) if (pair := voc_folders(path).get("")) is not None}
-    return _with_others(pairs) if pairs else _of_any_name(root)
+    nested = (voc_folders(path) for path in named_folders(root, _NESTED))
+    return _with_others(pairs) or _of_any_name(root) or next(filter(None, nested), {})
 
 
 def _of_any_name(root: Path) -> dict[str, VocFolder]:
