@@ -97,6 +97,8 @@ def test_retinanets_classes_give_ids_from_0_and_other_names_are_refused(tmp_path
     assert {fault.field for fault in read_dataset(data)[1].faults if fault.file.endswith("classes.csv")} == {
         "line 2", "line 3, name", "line 4, id",
     }  # fmt: skip
+    (tmp_path / "classes.csv").write_text("dog,0\ncow,1\n" + "x" * 200_000)
+    assert {fault.kind for fault in read_dataset(data)[1].faults if fault.field == "line 3"} == {"syntax-error"}
 
 
 def test_open_images_columns_are_xmin_xmax_ymin_ymax_as_shares_of_the_image(tmp_path: Path) -> None:

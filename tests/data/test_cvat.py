@@ -142,6 +142,15 @@ def test_a_file_that_is_no_export_is_one_fault(tmp_path: Path, text: str, expect
         load_dataset(str(tmp_path))
 
 
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-8-sig"])
+def test_a_file_in_another_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    data = Path(write(tmp_path, image(BOX.replace("cell", "血小板")), meta='<?xml version="1.0"?>\n<annotations>'))
+    declared = encoding.removesuffix("-sig")
+    text = data.read_text(encoding="utf-8").replace("?>", f' encoding="{declared}"?>', 1)
+    data.write_bytes(text.encode(encoding))
+    assert load_dataset(str(data)).categories == (Category(1, "血小板"),)
+
+
 def test_without_labels_in_the_task_the_names_of_the_boxes_are_sorted(tmp_path: Path) -> None:
     boxes = BOX + BOX.replace("cell", "ant").replace("1.50", "2.50")
     dataset = load_dataset(write(tmp_path, image(boxes), meta="<annotations>"))

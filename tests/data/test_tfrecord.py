@@ -202,6 +202,7 @@ def test_a_stored_size_that_is_not_turned_shows_that_boxes_ignore_the_orientatio
         ({"image/object/class/label": [b"1"]}, "class/label: expected a float_list, found a bytes_list"),
         ({"image/object/difficult": [0, 0]}, r"difficult: expected one per box \(1\), found 2"),
         ({"image/width": 41}, "expected 40 x 30 px"),
+        ({"image/width": [float("inf")]}, "image/width: expected whole numbers"),
         ({"image/encoded": b"no image"}, "expected a JPEG, PNG, BMP, GIF, WebP or TIFF image, found no image"),
         ({"image/object/class/text": [], "image/object/class/label": []}, "a text or a label per box, found neither"),
     ],

@@ -15,6 +15,7 @@ the file, and refuses entities.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import AttributesImpl, Locator
+from xml.sax.xmlreader import AttributesImpl, InputSource, Locator
 
 from defusedxml import DefusedXmlException, sax
 
@@ -51,8 +52,11 @@ class Cvat(DataFormat):
         file = Path(path) / _IN_FOLDER if os.path.isdir(path) else Path(path)
         if file.suffix.lower() != ".xml" or not file.is_file():
             return {}
-        with file.open("rb") as opened:
-            is_cvat = _ROOT.search(opened.read(_HEAD).replace(b"\0", b""))  # without the zeros of UTF-16
+        try:
+            with file.open("rb") as opened:
+                is_cvat = _ROOT.search(opened.read(_HEAD).replace(b"\0", b""))  # without the zeros of UTF-16
+        except OSError:
+            return {}
         return {"": partial(parse_cvat, file)} if is_cvat else {}
 
 
@@ -68,7 +72,13 @@ def parse_cvat(path: Path, images: Path | None = None) -> Parsed:
     """
     reader = _Reader(path, images)
     try:
-        sax.parseString(xml_source(read_bytes(path)), reader)
+        content = xml_source(read_bytes(path))
+        source = InputSource(str(path))
+        if isinstance(content, str):
+            source.setCharacterStream(io.StringIO(content))
+        else:
+            source.setByteStream(io.BytesIO(content))
+        sax.parse(source, reader)
     except InputError as error:
         reader.fault("unreadable-file", "", str(error))
     except SAXParseException as error:

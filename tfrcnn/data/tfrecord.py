@@ -24,12 +24,12 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed, in_threads
+from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.class_lists import ClassList, classes_of_names, find_label_map
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.records import Record, parse_api, read_shard, size_of
+from tfrcnn.data.records import Record, parse_api, read_shards, size_of
 
 _EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record", ".records")
 _SHARD = re.compile(r"(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.\w+)?")
@@ -73,9 +73,8 @@ def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = N
         Fault("missing-shard", str(path), "", f"expected all shards of {pattern}, found {len(shards)} without this one")
         for path in missing_shards(shards, pattern)
     ]
-    results = in_threads(partial(read_shard, parse=parse_api), shards, "reading shards")
-    faults += [fault for _, shard_faults in results for fault in shard_faults]
-    records = [record for shard_records, _ in results for record in shard_records]
+    records, record_faults = read_shards(shards, parse_api)
+    faults += record_faults
     base = _base(shards[0].name) or shards[0].name
     classes = find_label_map(shards[0].parent, Path(base).stem) or _classes_of(records)
     parsed = assemble(records, classes)
