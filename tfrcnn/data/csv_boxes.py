@@ -26,10 +26,10 @@ from tfrcnn.data.csv_dialects import CORNERS, Dialect, find_dialect
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder
-from tfrcnn.data.sources import nfc, plain_text, read_bytes
+from tfrcnn.data.sources import nfc, plain_text, read_bytes, subfolders
 from tfrcnn.errors import InputError
 
-_IN_FOLDER = "_annotations.csv"  # Roboflow's, next to the images
+_IN_FOLDER = ("_annotations.csv", "labels/detections.csv")  # Roboflow's next to the images, FiftyOne's
 _GROUP = {"1": True, "0": False, "-1": False, "": False}  # Open Images writes -1 for unknown
 _MAX_SHARE = 1.001  # of a width or height; more is in pixels
 
@@ -37,13 +37,20 @@ _MAX_SHARE = 1.001  # of a width or height; more is in pixels
 class CsvBoxes(DataFormat):
     """`path/boxes.csv`."""
 
-    expected = "a .csv file (TF tutorial, RetinaNet, Open Images), or a folder with _annotations.csv"
+    expected = "a .csv file (TF tutorial, RetinaNet, Open Images), or a folder with _annotations.csv (Roboflow)"
     extensions = (".csv",)
 
     def find(self, path: str) -> dict[str, Parse]:
-        file = Path(path) / _IN_FOLDER if os.path.isdir(path) else Path(path)
-        is_csv = file.suffix.lower() == ".csv" and file.is_file()
-        return {"": partial(parse_csv, file)} if is_csv else {}
+        if not os.path.isdir(path):
+            is_csv = path.lower().endswith(".csv") and os.path.isfile(path)
+            return {"": partial(parse_csv, Path(path))} if is_csv else {}
+        places = {"": Path(path)} | {folder.name: folder for folder in subfolders(Path(path))}
+        files = {split: _in_folder(folder) for split, folder in places.items()}
+        return {split: partial(parse_csv, file) for split, file in files.items() if file is not None}
+
+
+def _in_folder(folder: Path) -> Path | None:
+    return next((folder / name for name in _IN_FOLDER if (folder / name).is_file()), None)
 
 
 def parse_csv(path: Path, images: Path | None = None) -> Parsed:
