@@ -104,7 +104,7 @@ def choose(data: str) -> Parse:
 
 
 def _named(split: str, splits: list[str] | dict[str, Parse]) -> list[str]:
-    """Return the splits of a name, else those of the same meaning."""
+    """Return the split of a name, else the splits that mean the same."""
     if split in splits:
         return [split]
     same = next((names for names in _SYNONYMS if split in names), set())

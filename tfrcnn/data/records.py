@@ -29,7 +29,7 @@ Features = Mapping[str, Any]
 
 
 class Fields(NamedTuple):
-    """What a record says about its image.
+    """The annotations of a record.
 
     Attributes:
         encoded: the image file.
@@ -189,7 +189,7 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
 
 
 def size_of(record: Record) -> tuple[int, int] | None:
-    """Return the (height, width) of a record's image, else that of the upright image; None if it cannot be read."""
+    """Return a record's (height, width), else read it from its upright image; None if that cannot be read."""
     if record.fields.size is not None:
         return record.fields.size
     try:

@@ -26,7 +26,7 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 @dataclass
 class Job:
-    """What a writer writes, and what it reports.
+    """The task of a writer, and its report.
 
     Attributes:
         folder: new folder to write to.
