@@ -1,8 +1,8 @@
 """Prepared data sets of TensorFlow Datasets: `tfds:voc/2007@train`, or `tfds:` and the folder of one version.
 
-Their shards are TFRecords, and images stay there, as `tfrcnn.data.tfrecord` reads them. The features say which is the image
-and which are the objects: a sequence with a BBoxFeature and, if there are classes, a ClassLabel. Label n gets the id
-n + 1. Boxes are shares of the upright image, yxyx.
+Their shards are TFRecords, and images stay there, as `tfrcnn.data.tfrecord` reads them. The features say which is the
+image and which are the objects: a sequence with a BBoxFeature and, if there are classes, a ClassLabel. Label n gets the
+id n + 1. Boxes are shares of the upright image, yxyx.
 """
 
 from __future__ import annotations
