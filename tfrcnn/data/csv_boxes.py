@@ -155,7 +155,7 @@ class _Reader:
         """Return the position of the row's image."""
         if name not in self.numbers:
             self.numbers[name] = len(self.parsed.images)
-            result = self.finder.find(name) or self.with_extension(name)
+            result = self.of_id(name) or self.finder.find(name)
             path, exact = result if result is not None else (self.finder.roots[0] / name, True)
             if not exact:
                 self.fault("image-path-differs", f"line {line}", f"expected {name}, found {path}")
@@ -170,8 +170,10 @@ class _Reader:
             self.fault("bad-value", f"line {line}, width", message.format(*sizes))
         return number
 
-    def with_extension(self, name: str) -> tuple[Path, bool] | None:
+    def of_id(self, name: str) -> tuple[Path, bool] | None:
         """Find the image of an id, which has no extension."""
+        if os.path.splitext(name)[1]:
+            return None
         results = (self.finder.find(f"{name}{extension}") for extension in (".jpg", ".png", ".jpeg"))
         return next((result for result in results if result is not None), None)
 
