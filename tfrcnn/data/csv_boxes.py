@@ -175,7 +175,7 @@ class _Reader:
         if os.path.splitext(name)[1]:
             return None
         results = (self.finder.find(f"{name}{extension}") for extension in (".jpg", ".png", ".jpeg"))
-        return next((result for result in results if result is not None), None)
+        return next((result for result in results if result is not None and result[1]), None)
 
     def size(self, line: int, fields: dict[str, str]) -> tuple[int, int] | None:
         """Read the (height, width) of a row, or None if the file has none."""
