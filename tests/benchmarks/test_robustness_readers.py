@@ -27,3 +27,11 @@ def test_the_doctor_is_measured_on_links_to_real_images(program, data_root, tmp_
     dataset = load_dataset(data)
     assert len(dataset) == 150
     assert sum(len(example.boxes) for example in dataset.examples) > 560
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "count"), [("tables", 500), ("cvat", 500), ("records", 100)])
+def test_no_damaged_table_or_shard_escapes_a_reader(program, name, count):
+    outcomes = program("readers").fuzz(count, 1, program(name).write)
+    assert outcomes["escaped"] == 0
+    assert min(outcomes["read"], outcomes["refused"]) > 0.03 * count

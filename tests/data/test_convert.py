@@ -255,7 +255,7 @@ def test_every_float32_box_is_written_so_that_it_reads_back_the_same(
     pixels = pixels[(pixels[:, 2:] - pixels[:, :2] > 1e-3).all(axis=1)]
     x, y, w, h = coco_boxes(pixels).T
     np.testing.assert_array_equal(np.float32([y, x, y + h, x + w]).T, pixels)
-    x, y, w, h = yolo_boxes(example_of(pixels, height, width)).T
+    x, y, w, h = yolo_boxes(pixels, np.tile([width, height], [len(pixels), 1])).T
     read = np.stack([(y - h / 2) * height, (x - w / 2) * width, (y + h / 2) * height, (x + w / 2) * width], axis=1)
     np.testing.assert_allclose(read, pixels, rtol=2e-7, atol=1e-9)
     whole = whole_pixels(example_of(pixels, height, width))

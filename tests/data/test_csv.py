@@ -60,9 +60,12 @@ def test_roboflows_folder_is_read_as_it_comes_and_its_label_map_gives_the_ids(tm
     write(tmp_path / "train" / "_annotations.csv", TUTORIAL, "a.jpg,40,30,cat,1,2,11,22")
     label_map = "item {\n  id: 7\n  name: 'cat'\n}\n# no: item\nitem { name: \"dog\" id: 3 }\n"
     (tmp_path / "train" / "cells_label_map.pbtxt").write_text(label_map)
-    dataset = load_dataset(str(tmp_path / "train"))
-    assert dataset.categories == (Category(3, "dog"), Category(7, "cat"))
-    assert dataset.examples[0].labels.tolist() == [1]
+    write(tmp_path / "valid" / "_annotations.csv", TUTORIAL, "b.jpg,40,30,dog,1,2,11,22")
+    for argument in (tmp_path / "train", f"{tmp_path}@train"):
+        dataset = load_dataset(str(argument))
+        assert dataset.categories == (Category(3, "dog"), Category(7, "cat"))
+        assert dataset.examples[0].labels.tolist() == [1]
+    assert load_dataset(f"{tmp_path}@valid").examples[0].image_id == "b.jpg"
 
 
 def test_images_are_found_in_the_folders_of_the_tools(tmp_path: Path) -> None:
@@ -97,6 +100,8 @@ def test_retinanets_classes_give_ids_from_0_and_other_names_are_refused(tmp_path
     assert {fault.field for fault in read_dataset(data)[1].faults if fault.file.endswith("classes.csv")} == {
         "line 2", "line 3, name", "line 4, id",
     }  # fmt: skip
+    (tmp_path / "classes.csv").write_text("dog,0\ncow,1\n" + "x" * 200_000)
+    assert {fault.kind for fault in read_dataset(data)[1].faults if fault.field == "line 3"} == {"syntax-error"}
 
 
 def test_open_images_columns_are_xmin_xmax_ymin_ymax_as_shares_of_the_image(tmp_path: Path) -> None:
@@ -110,6 +115,16 @@ def test_open_images_columns_are_xmin_xmax_ymin_ymax_as_shares_of_the_image(tmp_
     assert [category.name for category in dataset.categories] == ["/m/1", "/m/2"]
     (tmp_path / "class-descriptions-boxable.csv").write_text('/m/1,Tortoise\n/m/2,"Container, small"\n/m/3,Tick\n')
     assert [category.name for category in load_dataset(data).categories] == ["Container, small", "Tortoise"]
+
+
+def test_fiftyones_folder_of_open_images_is_read_as_it_comes(tmp_path: Path) -> None:
+    row = "a,xclick,/m/1,1,0.1,0.5,0.2,0.4,0,0,0,0,0"
+    write(tmp_path / "labels" / "detections.csv", OPEN_IMAGES, row, images=("../data/a.jpg",))
+    (tmp_path / "metadata").mkdir()
+    (tmp_path / "metadata" / "classes.csv").write_text("/m/1,Tortoise\n")
+    dataset, report = read_dataset(str(tmp_path))
+    assert not report.faults
+    assert dataset.categories == (Category(1, "Tortoise"),)
 
 
 def test_shares_are_of_the_upright_image(tmp_path: Path) -> None:

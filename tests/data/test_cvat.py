@@ -77,6 +77,22 @@ def test_an_unpacked_export_is_read_as_it_comes(tmp_path: Path) -> None:
         assert dataset.examples[0].labels.tolist() == [1]
 
 
+def test_fiftyones_folder_is_read_as_it_comes(tmp_path: Path) -> None:
+    Path(write(tmp_path, image(BOX))).rename(tmp_path / "labels.xml")
+    (tmp_path / "images").rename(tmp_path / "data")
+    assert len(load_dataset(str(tmp_path))) == 1
+
+
+def test_the_images_of_a_project_are_in_folders_of_subsets_and_numbered_per_task(tmp_path: Path) -> None:
+    texts = [image(BOX).replace("id=", f'subset="{s}" task_id="{t}" id=') for s, t in (("Train", 4), ("Test", 5))]
+    data = write(tmp_path, *texts)
+    for subset in ("Train", "Test"):
+        (tmp_path / "images" / subset).mkdir()
+        Image.new("RGB", (40, 30)).save(tmp_path / "images" / subset / "a.jpg")
+    examples = load_dataset(data).examples
+    assert [(e.image_id, e.path.parent.name) for e in examples] == [(0, "Train"), ("5/0", "Test")]
+
+
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
@@ -140,6 +156,15 @@ def test_a_file_that_is_no_export_is_one_fault(tmp_path: Path, text: str, expect
     (tmp_path / "annotations.xml").write_text(text)
     with pytest.raises(InputError, match=expected):
         load_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "utf-16", "utf-8-sig"])
+def test_a_file_in_another_encoding_is_read(tmp_path: Path, encoding: str) -> None:
+    data = Path(write(tmp_path, image(BOX.replace("cell", "血小板")), meta='<?xml version="1.0"?>\n<annotations>'))
+    declared = encoding.removesuffix("-sig")
+    text = data.read_text(encoding="utf-8").replace("?>", f' encoding="{declared}"?>', 1)
+    data.write_bytes(text.encode(encoding))
+    assert load_dataset(str(data)).categories == (Category(1, "血小板"),)
 
 
 def test_without_labels_in_the_task_the_names_of_the_boxes_are_sorted(tmp_path: Path) -> None:

@@ -117,6 +117,15 @@ def test_shards_are_named_by_a_pattern_their_name_or_their_folder(tmp_path: Path
     assert [example.image_id for example in dataset.examples] == ["0.jpg", "1.jpg", "2.jpg"]
 
 
+def test_roboflows_folder_of_splits_is_read_as_it_comes(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        write(tmp_path / split / "Cells.tfrecord", record(f"{split}.jpg", class__label=[2]))
+        (tmp_path / split / "Cells_label_map.pbtxt").write_text(LABEL_MAP.replace("id: 1", "id: 2"))
+    dataset = load_dataset(f"{tmp_path}@val")
+    assert dataset.examples[0].image_id == "valid.jpg"
+    assert dataset.categories[0] == Category(2, "cat")
+
+
 def test_shards_that_are_missing_are_named(tmp_path: Path) -> None:
     for shard in (0, 2):
         write(tmp_path / f"train-0000{shard}-of-00004", record(f"{shard}.jpg"))
@@ -202,6 +211,7 @@ def test_a_stored_size_that_is_not_turned_shows_that_boxes_ignore_the_orientatio
         ({"image/object/class/label": [b"1"]}, "class/label: expected a float_list, found a bytes_list"),
         ({"image/object/difficult": [0, 0]}, r"difficult: expected one per box \(1\), found 2"),
         ({"image/width": 41}, "expected 40 x 30 px"),
+        ({"image/width": [float("inf")]}, "image/width: expected whole numbers"),
         ({"image/encoded": b"no image"}, "expected a JPEG, PNG, BMP, GIF, WebP or TIFF image, found no image"),
         ({"image/object/class/text": [], "image/object/class/label": []}, "a text or a label per box, found neither"),
     ],

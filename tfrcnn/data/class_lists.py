@@ -125,8 +125,13 @@ def _filled(classes: ClassList, rows: Iterable[tuple[str, str, list[str]]]) -> C
 def _rows(classes: ClassList) -> Iterable[tuple[int, list[str]]]:
     """Yield the line and the fields of each row of a CSV that is not blank."""
     for line, text in enumerate(_lines(classes), 1):
+        try:
+            row = next(csv.reader([text]), [])
+        except csv.Error as error:
+            classes.fault("syntax-error", f"line {line}", f"expected CSV, found: {error}")
+            continue
         if text.strip():
-            yield line, [nfc(value.strip()) for value in next(csv.reader([text]))]
+            yield line, [nfc(value.strip()) for value in row]
 
 
 def _lines(classes: ClassList) -> list[str]:

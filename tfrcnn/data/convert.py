@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,9 +104,12 @@ def convert_dataset(
             if not splits[split].examples:
                 raise InputError(f"{source}: expected at least one image, found none")
             notes += _changes(report)
+    # A log file gets a line every half minute instead of ten a second.
+    interval = 0.1 if sys.stderr.isatty() else 30.0
+    count = sum(map(len, splits.values()))
     with (
         atomic_folder(out) as temporary,
-        tqdm(total=sum(map(len, splits.values())), desc="converting", unit="image", disable=not progress) as bar,
+        tqdm(total=count, desc="converting", unit="image", mininterval=interval, disable=not progress) as bar,
     ):
         copies = ImageCopies(_FORMATS.get(to, tuple(EXTENSIONS)), link, bar.update)
         job = Job(temporary, splits, copies, shards)

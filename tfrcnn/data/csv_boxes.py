@@ -26,10 +26,10 @@ from tfrcnn.data.csv_dialects import CORNERS, Dialect, find_dialect
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder
-from tfrcnn.data.sources import nfc, plain_text, read_bytes
+from tfrcnn.data.sources import nfc, plain_text, read_bytes, subfolders
 from tfrcnn.errors import InputError
 
-_IN_FOLDER = "_annotations.csv"  # Roboflow's, next to the images
+_IN_FOLDER = ("_annotations.csv", "labels/detections.csv")  # Roboflow's next to the images, FiftyOne's
 _GROUP = {"1": True, "0": False, "-1": False, "": False}  # Open Images writes -1 for unknown
 _MAX_SHARE = 1.001  # of a width or height; more is in pixels
 
@@ -37,13 +37,20 @@ _MAX_SHARE = 1.001  # of a width or height; more is in pixels
 class CsvBoxes(DataFormat):
     """`path/boxes.csv`."""
 
-    expected = "a .csv file (TF tutorial, RetinaNet, Open Images), or a folder with _annotations.csv"
+    expected = "a .csv file (TF tutorial, RetinaNet, Open Images), or a folder with _annotations.csv (Roboflow)"
     extensions = (".csv",)
 
     def find(self, path: str) -> dict[str, Parse]:
-        file = Path(path) / _IN_FOLDER if os.path.isdir(path) else Path(path)
-        is_csv = file.suffix.lower() == ".csv" and file.is_file()
-        return {"": partial(parse_csv, file)} if is_csv else {}
+        if not os.path.isdir(path):
+            is_csv = path.lower().endswith(".csv") and os.path.isfile(path)
+            return {"": partial(parse_csv, Path(path))} if is_csv else {}
+        places = {"": Path(path)} | {folder.name: folder for folder in subfolders(Path(path))}
+        files = {split: _in_folder(folder) for split, folder in places.items()}
+        return {split: partial(parse_csv, file) for split, file in files.items() if file is not None}
+
+
+def _in_folder(folder: Path) -> Path | None:
+    return next((folder / name for name in _IN_FOLDER if (folder / name).is_file()), None)
 
 
 def parse_csv(path: Path, images: Path | None = None) -> Parsed:
@@ -148,7 +155,7 @@ class _Reader:
         """Return the position of the row's image."""
         if name not in self.numbers:
             self.numbers[name] = len(self.parsed.images)
-            result = self.finder.find(name) or self.with_extension(name)
+            result = self.of_id(name) or self.finder.find(name)
             path, exact = result if result is not None else (self.finder.roots[0] / name, True)
             if not exact:
                 self.fault("image-path-differs", f"line {line}", f"expected {name}, found {path}")
@@ -163,10 +170,12 @@ class _Reader:
             self.fault("bad-value", f"line {line}, width", message.format(*sizes))
         return number
 
-    def with_extension(self, name: str) -> tuple[Path, bool] | None:
+    def of_id(self, name: str) -> tuple[Path, bool] | None:
         """Find the image of an id, which has no extension."""
+        if os.path.splitext(name)[1]:
+            return None
         results = (self.finder.find(f"{name}{extension}") for extension in (".jpg", ".png", ".jpeg"))
-        return next((result for result in results if result is not None), None)
+        return next((result for result in results if result is not None and result[1]), None)
 
     def size(self, line: int, fields: dict[str, str]) -> tuple[int, int] | None:
         """Read the (height, width) of a row, or None if the file has none."""

@@ -42,7 +42,7 @@ _HEADERLESS = {"image": 0, "xmin": 1, "ymin": 2, "xmax": 3, "ymax": 4, "label": 
 
 
 class Dialect(NamedTuple):
-    """Where the fields of a row are.
+    """The places of the fields in a row.
 
     Attributes:
         columns: position of each field that the file has.

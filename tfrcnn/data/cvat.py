@@ -15,6 +15,7 @@ the file, and refuses entities.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -22,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
-from xml.sax.xmlreader import AttributesImpl, Locator
+from xml.sax.xmlreader import AttributesImpl, InputSource, Locator
 
 from defusedxml import DefusedXmlException, sax
 
@@ -34,7 +35,7 @@ from tfrcnn.data.locate import ImageFinder
 from tfrcnn.data.sources import nfc, read_bytes, xml_source
 from tfrcnn.errors import InputError
 
-_IN_FOLDER = "annotations.xml"  # in the unpacked export
+_IN_FOLDER = ("annotations.xml", "labels.xml")  # in an unpacked export of CVAT, of FiftyOne
 _ROOT = re.compile(rb"<annotations[\s/>]")
 _HEAD = 4096  # bytes that hold the first tag
 _LABEL = ["labels", "label", "name"]
@@ -48,12 +49,8 @@ class Cvat(DataFormat):
     extensions = (".xml",)
 
     def find(self, path: str) -> dict[str, Parse]:
-        file = Path(path) / _IN_FOLDER if os.path.isdir(path) else Path(path)
-        if file.suffix.lower() != ".xml" or not file.is_file():
-            return {}
-        with file.open("rb") as opened:
-            is_cvat = _ROOT.search(opened.read(_HEAD).replace(b"\0", b""))  # without the zeros of UTF-16
-        return {"": partial(parse_cvat, file)} if is_cvat else {}
+        files = [Path(path, name) for name in _IN_FOLDER] if os.path.isdir(path) else [Path(path)]
+        return next(({"": partial(parse_cvat, file)} for file in files if _is_cvat(file)), {})
 
 
 def parse_cvat(path: Path, images: Path | None = None) -> Parsed:
@@ -68,7 +65,13 @@ def parse_cvat(path: Path, images: Path | None = None) -> Parsed:
     """
     reader = _Reader(path, images)
     try:
-        sax.parseString(xml_source(read_bytes(path)), reader)
+        content = xml_source(read_bytes(path))
+        source = InputSource(str(path))
+        if isinstance(content, str):
+            source.setCharacterStream(io.StringIO(content))
+        else:
+            source.setByteStream(io.BytesIO(content))
+        sax.parse(source, reader)
     except InputError as error:
         reader.fault("unreadable-file", "", str(error))
     except SAXParseException as error:
@@ -87,13 +90,13 @@ class _Reader(ContentHandler):
         self.path = path
         self.parsed = Parsed(inclusive=False, box_field="line {}", show_box=_show_box)
         folder = path.parent
-        near = [folder, folder / "images", folder.parent, folder.parent / "images"]
+        near = [folder, folder / "images", folder / "data", folder.parent, folder.parent / "images"]
         self.finder = ImageFinder(near if images is None else [images])
         self.tags: list[str] = []
         self.text = ""
         self.name = ""  # of the label that is open
         self.labels: dict[str, None] = {}
-        self.ids: set[int] = set()
+        self.ids: set[int | str] = set()
         self.image: int | None = None  # the image that is open
         self.names: list[tuple[str, int]] = []  # label and line of each box
         self.tracks = 0
@@ -132,13 +135,15 @@ class _Reader(ContentHandler):
     def start_image(self, attrs: AttributesImpl) -> int | None:
         """Read the attributes of an <image>, and return its position, or None if it cannot be used."""
         before, where = len(self.parsed.faults), f"line {self.line}"
-        number, name = attrs.get("id", ""), nfc(attrs.get("name", ""))
-        if not re.fullmatch("[0-9]{1,18}", number):
-            self.fault("bad-value", f"{where}, id", f"expected a whole number, found {number!r}")
-        elif int(number) in self.ids:
-            self.fault("duplicate-image-id", f"{where}, id", f"expected a unique id, found {number} again")
-        else:
-            self.ids.add(int(number))
+        text, name = attrs.get("id", ""), nfc(attrs.get("name", ""))
+        image_id: int | str = int(text) if re.fullmatch("[0-9]{1,18}", text) else text
+        if image_id in self.ids and attrs.get("task_id"):  # the tasks of a project count their images from 0
+            image_id = f"{attrs['task_id']}/{text}"
+        if image_id == text:
+            self.fault("bad-value", f"{where}, id", f"expected a whole number, found {text!r}")
+        elif image_id in self.ids:
+            self.fault("duplicate-image-id", f"{where}, id", f"expected a unique id, found {text} again")
+        self.ids.add(image_id)
         if not name:
             self.fault("bad-value", f"{where}, name", "expected a file name, found nothing")
         sides = [attrs.get(key, "") for key in ("height", "width")]
@@ -147,13 +152,20 @@ class _Reader(ContentHandler):
             self.fault("bad-value", f"{where}, width and height", message)
         if len(self.parsed.faults) > before:
             return None
-        path, exact = self.finder.find(name) or (self.finder.roots[0] / name, True)
+        path, exact = self.find(name, attrs.get("subset", ""))
         if not exact:
             self.fault("image-path-differs", f"{where}, name", f"expected {name}, found {path}")
         size = int(sides[0]), int(sides[1])
-        record = ImageRecord(int(number), (path,), size, str(self.path), f"{where}, name", f"{where}, width")
+        record = ImageRecord(image_id, (path,), size, str(self.path), f"{where}, name", f"{where}, width")
         self.parsed.images.append(record)
         return len(self.parsed.images) - 1
+
+    def find(self, name: str, subset: str) -> tuple[Path, bool]:
+        """Find an image; a project's images are in a folder per subset."""
+        in_subset = self.finder.find(f"{subset}/{name}") if subset else None
+        if in_subset is not None and in_subset[1]:
+            return in_subset
+        return self.finder.find(name) or (self.finder.roots[0] / name, True)
 
     def shape(self, kind: str, attrs: AttributesImpl) -> None:
         """Read a box, or the box around another shape; a <tag> is no shape."""
@@ -247,6 +259,16 @@ def _mask(attrs: AttributesImpl) -> _Corners:
 
 
 _SHAPES = {"box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask}
+
+
+def _is_cvat(path: Path) -> bool:
+    try:
+        if path.suffix.lower() != ".xml" or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _ROOT.search(file.read(_HEAD).replace(b"\0", b"")) is not None  # without the zeros of UTF-16
+    except OSError:
+        return False
 
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:

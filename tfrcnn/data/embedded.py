@@ -31,7 +31,7 @@ class ImageBytes(NamedTuple):
 
 
 class ImageStatus(NamedTuple):
-    """What identifies the content of an image without reading it.
+    """Identifies the content of an image without reading it.
 
     Attributes:
         size: in bytes.

@@ -6,11 +6,13 @@ the place of its image follows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from tfrcnn.data.embedded import embedded_path
 from tfrcnn.data.faults import Fault
@@ -19,6 +21,7 @@ from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError
 
 _BEFORE, _BEHIND = 12, 4  # bytes around a record: its length and two checksums
+_PROGRESS_FROM = 1 << 30  # bytes; fewer are read in seconds
 _GZIP = b"\x1f\x8b"
 _MAX_SHARE = 2.0  # of an image's sides; a box may leave its image, but not by as much again
 
@@ -26,7 +29,7 @@ Features = Mapping[str, Any]
 
 
 class Fields(NamedTuple):
-    """What a record says about its image.
+    """The annotations of a record.
 
     Attributes:
         encoded: the image file.
@@ -100,6 +103,15 @@ def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[list[Re
     return records, faults
 
 
+def read_shards(paths: Sequence[Path], parse: Callable[[Features], Fields]) -> tuple[list[Record], list[Fault]]:
+    """Read the records of shards, in threads; see `read_shard`. A bar is shown if they are large."""
+    is_large = sum(path.stat().st_size for path in paths if path.exists()) > _PROGRESS_FROM
+    with ThreadPoolExecutor() as pool:
+        reading = pool.map(lambda path: read_shard(path, parse), paths)
+        results = list(tqdm(reading, desc="reading shards", unit="shard", total=len(paths), disable=not is_large))
+    return [r for records, _ in results for r in records], [f for _, faults in results for f in faults]
+
+
 def parse_api(features: Features) -> Fields:
     """Read the features of the TF Object Detection API.
 
@@ -119,14 +131,14 @@ def parse_api(features: Features) -> Fields:
         share = float(np.nanmax(np.abs(boxes)))
         raise InputError(f"image/object/bbox: expected shares of the image from 0 to 1, found {share:g} (pixels?)")
     texts = tuple(nfc(text.decode(errors="replace")) for text in _bytes(features, "image/object/class/text"))
-    numbers = tuple(int(value) for value in _numbers(features, "image/object/class/label"))
+    numbers = _whole_numbers(features, "image/object/class/label")
     for key, values in (("text", texts), ("label", numbers)):
         if len(values) not in (0, count):
             raise InputError(f"image/object/class/{key}: expected one per box ({count}), found {len(values)}")
     if count and not texts and not numbers:
         raise InputError("image/object/class: expected a text or a label per box, found neither")
-    sides = [_numbers(features, f"image/{side}") for side in ("height", "width")]
-    size = (int(sides[0][0]), int(sides[1][0])) if all(len(side) and side[0] >= 1 for side in sides) else None
+    sides = [_whole_numbers(features, f"image/{side}") for side in ("height", "width")]
+    size = (sides[0][0], sides[1][0]) if all(side and side[0] >= 1 for side in sides) else None
     crowd = _per_box(features, "image/object/is_crowd", count) + _per_box(features, "image/object/group_of", count) > 0
     return Fields(
         encoded=encoded[0],
@@ -159,7 +171,7 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
         raise InputError(f"{image}: expected an image file, found none")
     values = _numbers(features, f"{objects}/bbox")
     count = len(values) // 4
-    labels = _numbers(features, f"{objects}/label") if has_labels else [0] * count
+    labels = _whole_numbers(features, f"{objects}/label") if has_labels else (0,) * count
     if len(values) != 4 * len(labels):
         raise InputError(f"{objects}: expected 4 numbers per label, found {len(values)} for {len(labels)} labels")
     return Fields(
@@ -169,7 +181,7 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
         size=None,
         boxes=np.array(values, np.float64).reshape(-1, 4),
         texts=(),
-        numbers=tuple(int(label) + 1 for label in labels),
+        numbers=tuple(label + 1 for label in labels),
         crowd=_per_box(features, f"{objects}/is_crowd", count) > 0,
         difficult=_per_box(features, f"{objects}/is_difficult", count) > 0,
         areas=np.zeros(count),
@@ -177,7 +189,7 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
 
 
 def size_of(record: Record) -> tuple[int, int] | None:
-    """Return the (height, width) of a record's image, or else of the upright image; None if it cannot be read."""
+    """Return a record's (height, width), else read it from its upright image; None if that cannot be read."""
     if record.fields.size is not None:
         return record.fields.size
     try:
@@ -214,6 +226,13 @@ def _bytes(features: Features, key: str) -> list[bytes]:
 
 def _numbers(features: Features, key: str) -> list[float]:
     return _values(features, key, ("float_list", "int64_list"))
+
+
+def _whole_numbers(features: Features, key: str) -> tuple[int, ...]:
+    values = _numbers(features, key)
+    if not all(float(value).is_integer() for value in values):
+        raise InputError(f"{key}: expected whole numbers, found {values[:8]}")
+    return tuple(int(value) for value in values)
 
 
 def _text(features: Features, key: str) -> str:

@@ -122,6 +122,14 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(place), names
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """List the visible folders in a folder, sorted; none if it cannot be listed."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir())
+    except OSError:
+        return []
+
+
 def nfc(text: str) -> str:
     """Return a text in Unicode's composed form: macOS writes names in the decomposed one."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)

@@ -1,8 +1,8 @@
 """Prepared data sets of TensorFlow Datasets: `tfds:voc/2007@train`, or `tfds:` and the folder of one version.
 
-Their shards are TFRecords, so images stay there as those of `tfrcnn.data.tfrecord`. The features say which is the image
-and which are the objects: a sequence with a BBoxFeature and, if there are classes, a ClassLabel. Label n gets the id
-n + 1. Boxes are shares of the upright image, yxyx.
+Their shards are TFRecords, and images stay there, as `tfrcnn.data.tfrecord` reads them. The features say which is the
+image and which are the objects: a sequence with a BBoxFeature and, if there are classes, a ClassLabel. Label n gets the
+id n + 1. Boxes are shares of the upright image, yxyx.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import Parsed, in_threads
+from tfrcnn.data.checks import Parsed
 from tfrcnn.data.class_lists import ClassList
 from tfrcnn.data.data_format import DataFormat, Parse
-from tfrcnn.data.records import parse_prepared, read_shard
+from tfrcnn.data.records import parse_prepared, read_shards
 from tfrcnn.data.tfrecord import assemble
 from tfrcnn.errors import InputError
 
@@ -56,10 +56,10 @@ def parse_tfds(builder: Any, split: str, images: Path | None = None) -> Parsed:
     image, objects, names = _features(builder.info.features, source)
     parse = partial(parse_prepared, image=image, objects=objects, has_labels=bool(names))
     shards = [Path(path) for path in builder.info.splits[split].filepaths]
-    results = in_threads(partial(read_shard, parse=parse), shards, "reading shards")
+    records, faults = read_shards(shards, parse)
     categories = tuple(Category(number, name) for number, name in enumerate(names or [objects], 1))
-    parsed = assemble([record for records, _ in results for record in records], ClassList(None, categories))
-    parsed.faults[:0] = [fault for _, faults in results for fault in faults]
+    parsed = assemble(records, ClassList(None, categories))
+    parsed.faults[:0] = faults
     return parsed
 
 

@@ -24,12 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed, in_threads
+from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.class_lists import ClassList, classes_of_names, find_label_map
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.records import Record, parse_api, read_shard, size_of
+from tfrcnn.data.records import Record, parse_api, read_shards, size_of
+from tfrcnn.data.sources import subfolders
 
 _EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record", ".records")
 _SHARD = re.compile(r"(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.\w+)?")
@@ -46,16 +47,26 @@ class TfRecord(DataFormat):
         if os.path.isfile(path):
             return {"": partial(parse_tfrecord, [Path(path)], path)} if _base(Path(path).name) else {}
         if os.path.isdir(path):
-            sets: dict[str, list[Path]] = {}
-            for file in sorted(Path(path).iterdir()):
-                if (base := _base(file.name)) and file.is_file():
-                    sets.setdefault(Path(base).stem, []).append(file)
-            return {split: partial(parse_tfrecord, files, os.path.join(path, "*")) for split, files in sets.items()}
+            below = {folder.name: _sets(folder) for folder in subfolders(Path(path))}  # Roboflow's split folders
+            sets = _sets(Path(path)) or {split: next(iter(s.values())) for split, s in below.items() if len(s) == 1}
+            return {split: partial(parse_tfrecord, files, f"{files[0].parent}/*") for split, files in sets.items()}
         for pattern in (path, f"{glob.escape(path)}-?????-of-?????"):
             files = [Path(file) for file in sorted(glob.glob(pattern)) if _base(os.path.basename(file))]
             if files:
                 return {"": partial(parse_tfrecord, files, pattern)}
         return {}
+
+
+def _sets(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of the sets in a folder by the name of the set."""
+    sets: dict[str, list[Path]] = {}
+    try:
+        files = sorted(path for path in folder.iterdir() if _base(path.name) and path.is_file())
+    except OSError:
+        return {}
+    for file in files:
+        sets.setdefault(Path(_base(file.name)).stem, []).append(file)
+    return sets
 
 
 def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = None) -> Parsed:
@@ -73,9 +84,8 @@ def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = N
         Fault("missing-shard", str(path), "", f"expected all shards of {pattern}, found {len(shards)} without this one")
         for path in missing_shards(shards, pattern)
     ]
-    results = in_threads(partial(read_shard, parse=parse_api), shards, "reading shards")
-    faults += [fault for _, shard_faults in results for fault in shard_faults]
-    records = [record for shard_records, _ in results for record in shard_records]
+    records, record_faults = read_shards(shards, parse_api)
+    faults += record_faults
     base = _base(shards[0].name) or shards[0].name
     classes = find_label_map(shards[0].parent, Path(base).stem) or _classes_of(records)
     parsed = assemble(records, classes)

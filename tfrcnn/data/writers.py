@@ -26,7 +26,7 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 @dataclass
 class Job:
-    """What a writer writes, and what it reports.
+    """The task of a writer, and its report.
 
     Attributes:
         folder: new folder to write to.
@@ -114,10 +114,13 @@ def write_yolo(job: Job) -> None:
         folders = [job.folder / kind / split for kind in ("images", "labels")]
         for folder in folders:
             folder.mkdir(parents=True)
-        for example in dataset.examples:
+        counts = [len(example.boxes) for example in dataset.examples]
+        sides = np.repeat([(example.width, example.height) for example in dataset.examples], counts, axis=0)
+        boxes = yolo_boxes(np.concatenate([example.boxes for example in dataset.examples]), sides)
+        for example, shares in zip(dataset.examples, np.split(boxes, np.cumsum(counts[:-1]))):
             name = job.images.copy(example, folders[0])
             target = ~(example.crowd | example.difficult)
-            rows = zip(example.labels[target].tolist(), yolo_boxes(example)[target])
+            rows = zip(example.labels[target].tolist(), shares[target].tolist())
             lines = [" ".join([str(label), *map(_positional, row)]) + "\n" for label, row in rows]
             (folders[1] / f"{Path(name).stem}.txt").write_text("".join(lines), encoding="utf-8")
         job.data[split] = f"data.yaml@{split}"
@@ -146,9 +149,17 @@ def coco_boxes(boxes: np.ndarray) -> np.ndarray:
     return shortest(np.hstack([start, end - start]), is_same)
 
 
-def yolo_boxes(example: Example) -> np.ndarray:
-    """Convert an example's boxes [N, 4] to shares [x of the centre, y of the centre, width, height], float64."""
-    corners, sides = example.boxes.astype(np.float64), np.array([example.width, example.height], np.float64)
+def yolo_boxes(boxes: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """Convert boxes to shares of the images' sides.
+
+    Args:
+        boxes: [N, 4] float32 yxyx in pixels.
+        sides: [N, 2] (width, height) of each box's image.
+
+    Returns:
+        [N, 4] float64: x and y of the centre, width, height.
+    """
+    corners = boxes.astype(np.float64)
     start, end = corners[:, [1, 0]], corners[:, [3, 2]]
 
     def is_same(rounded: np.ndarray) -> np.ndarray:
