@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -180,14 +181,26 @@ def test_conversions_of_other_formats_give_the_same_boxes(tmp_path: Path) -> Non
             f"<annotation><filename>{i}.jpg</filename><size><width>100</width><height>80</height></size>"
             f"<object><name>platelet</name><bndbox>{corners}</bndbox></object></annotation>"
         )
-    run([program for program in programs(DOCS / "your-data.md") if "read_dataset" not in program], tmp_path)
-    for data in ("yolo/train.json", "yolo/val.json", "VOC@train", "VOC@val"):
+    run([program for program in programs(DOCS / "your-data.md") if "tfrcnn" not in program], tmp_path)
+    for data in ("yolo/train.json", "VOC@train", "VOC@val"):
         images = tmp_path / "yolo/images" if data.endswith("json") else None
         dataset = tfrcnn.load_dataset(str(tmp_path / data), images)
         for example in dataset.examples:
             np.testing.assert_allclose(example.boxes, [[24, 40, 56, 60]], atol=1e-4)
             assert dataset.categories[example.labels[0]].name == "platelet"
     assert len(tfrcnn.load_dataset(str(tmp_path / "VOC@train"))) == 2
+
+
+def test_program_that_splits_off_validation_data_keeps_every_image(tmp_path: Path) -> None:
+    (tmp_path / "cells").mkdir()
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in range(3)]
+    for i, image in enumerate(images):
+        Image.fromarray(np.full((80, 100, 3), 40 * i, np.uint8)).save(tmp_path / "cells" / image["file_name"])
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [40, 24, 20, 32], "area": 640} for i in range(3)]
+    content = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "platelet"}]}
+    (tmp_path / "cells/all.json").write_text(json.dumps(content))
+    parts = [program for program in programs(DOCS / "your-data.md") if "split_dataset" in program]
+    run([*parts, "assert (len(train), len(val)) == (2, 1)"], tmp_path)
 
 
 @pytest.mark.slow
