@@ -170,6 +170,14 @@ def test_long_objects_are_warned_of_with_what_fitted_anchors_would_reach() -> No
     assert fault.message.endswith("% with --anchors auto")
 
 
+def test_objects_that_the_preset_has_no_anchors_for_are_warned_of() -> None:
+    (fault,) = check_shapes(SMALL, config(*SIZES), STRIDES)
+    assert fault.kind == "unlike-anchors"
+    assert "expected anchors of IoU 0.5 with the objects, found them for " in fault.message
+    assert "% of 200; 9" in fault.message
+    assert "% with --anchors auto or 100% with --image-size 480" in fault.message
+
+
 def test_usual_objects_are_not_warned_of() -> None:
     assert check_shapes(USUAL, config(*SIZES), STRIDES) == []
     assert check_shapes(dataset(np.zeros(0), np.zeros(0)), config(*SIZES), STRIDES) == []

@@ -87,6 +87,7 @@ KINDS: dict[str, Kind] = {
     "category-without-boxes": Kind("kept", "the category has no box in this split"),
     "small-objects": Kind("kept", "the network sees too little of small objects; use larger images or smaller anchors"),
     "long-objects": Kind("kept", "anchors are less elongated than the objects; fit them with --anchors auto"),
+    "unlike-anchors": Kind("kept", "many objects have no anchor near them; fit the anchors with --anchors auto"),
     "object-too-small": Kind("kept", "the object is too small for every anchor; use smaller anchors or larger images"),
     "object-unlike-anchors": Kind("kept", "the object is larger or more elongated than every anchor; add anchors"),
 }

@@ -8,10 +8,8 @@ Legend: n images, C categories, g groups of images with the same content, f frac
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -187,9 +185,11 @@ def recorded_split(folder: Path, dataset: Dataset, fraction: float) -> tuple[Dat
         raise InputError(f"{path}: {error}") from error
     if recorded.fraction != fraction:
         raise InputError(f"cannot resume {folder} with val {fraction}: its data were split with {recorded.fraction}")
-    sides = {_portable(image_id): False for image_id in recorded.train}
-    sides.update({_portable(image_id): True for image_id in recorded.val})
-    ids = [_portable(example.image_id) for example in dataset.examples]
+    ids: list[int | str] = [example.image_id for example in dataset.examples]
+    sides: dict[int | str, bool] = {**dict.fromkeys(recorded.train, False), **dict.fromkeys(recorded.val, True)}
+    if sides.keys() != set(ids):  # joined data sets have moved
+        ids = [_portable(image_id) for image_id in ids]
+        sides = {_portable(image_id): side for image_id, side in sides.items()}
     unmatched = set(ids) ^ sides.keys()
     if unmatched:
         raise InputError(
@@ -199,7 +199,7 @@ def recorded_split(folder: Path, dataset: Dataset, fraction: float) -> tuple[Dat
     return _parts(dataset, np.array([sides[image_id] for image_id in ids]), fraction)
 
 
-def _portable(image_id: Any) -> Hashable:
+def _portable(image_id: int | str) -> int | str:
     """Return an id without the folder that it begins with in joined data sets, which may move."""
     return image_id.replace("\\", "/").rpartition("/")[2] if isinstance(image_id, str) else image_id
 
