@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.training.joint import TrainingModel as TrainingModel
+    from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
+    from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.recipe import Recipe as Recipe
     from tfrcnn.training.run import Run as Run
@@ -109,6 +111,7 @@ _HOMES = {
     "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
     "tfrcnn.training.joint": ("TrainingModel",),
+    "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
     "tfrcnn.training.optimizer": ("make_optimizer",),
     "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),
