@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.report.data import data_report as data_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
+    from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
+    from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
     from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.recipe import Recipe as Recipe
     from tfrcnn.training.run import Run as Run
@@ -122,6 +124,7 @@ _HOMES = {
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
     "tfrcnn.report.data": ("data_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
+    "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
     "tfrcnn.training.optimizer": ("make_optimizer",),
     "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),

@@ -1,4 +1,4 @@
-"""What a run says when it goes wrong, and that it says nothing when all is well."""
+"""A run says when it goes wrong, and says nothing when all is well."""
 
 import dataclasses
 import re

@@ -45,6 +45,7 @@ def train(
     loggers: opt.Loggers = None,
     cache: opt.Cache = False,
     resume: opt.Resume = False,
+    lr_finder: opt.LRFinder = False,
 ) -> None:
     """Train a detector on your boxes, measure it after every epoch, and keep the best.
 
@@ -98,7 +99,29 @@ def train(
         changes["training.ema"] = None
     changes.update(_parsed(text) for text in settings or ())
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
-    _train(out, {name: value for name, value in fields.items() if value is not None}, changes, settings_of_run)
+    chosen = {name: value for name, value in fields.items() if value is not None}
+    if lr_finder:
+        _find_learning_rate(out, chosen, changes, resume)
+    else:
+        _train(out, chosen, changes, settings_of_run)
+
+
+def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: bool) -> None:
+    """Sweep the learning rate, and print the suggestion."""
+    from tfrcnn.training.recipe import Recipe
+
+    if resume:
+        raise InputError("--lr-finder cannot be combined with --resume")
+    if "train" not in fields:
+        raise InputError("--train DATA is needed")
+    sweep = Recipe(**fields, changes=changes).find_learning_rate()
+    folder = out.with_name(f"{out.name}-lr-finder")
+    sweep.save(folder)
+    print(f"\nThe loss over the learning rate is in {folder}: lr_finder.png, lr_finder.json.")
+    if sweep.suggestion is None:
+        print("The loss did not fall, so there is no suggestion: look at the boxes with tfrcnn doctor.")
+    else:
+        print(f"Suggestion: --learning-rate {sweep.suggestion:.2g}")
 
 
 def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]) -> None:

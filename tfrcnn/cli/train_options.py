@@ -188,3 +188,11 @@ Loggers = Annotated[
         "A resumed run keeps its own. Default: tensorboard if it is installed.",
     ),
 ]
+LRFinder = Annotated[
+    bool,
+    typer.Option(
+        "--lr-finder",
+        help="Train nothing: raise the learning rate over 100 updates, draw the loss in RUN-lr-finder/, and suggest "
+        "a rate (Smith, arXiv 1506.01186).",
+    ),
+]

@@ -120,6 +120,27 @@ def plot_curves(history: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     _save(figure, path)
 
 
+def plot_learning_rates(
+    rates: Sequence[float], losses: Sequence[float], suggestion: float | None, path: str | Path
+) -> None:
+    """Draw the loss over the learning rate, and mark the suggested rate.
+
+    Args:
+        rates: increasing.
+        losses: one per rate.
+        suggestion: a rate, or None.
+        path: image file to write or replace.
+    """
+    figure, (axes,) = _panels((8, 4))
+    axes.plot(rates, losses)
+    axes.set(xscale="log", xlabel="learning rate (for 16 images)", ylabel="loss, smoothed (dimensionless)")
+    axes.set_ylim(0, 2 * losses[0])  # what diverges would flatten the rest
+    if suggestion is not None:
+        axes.axvline(suggestion, color="0.5", linewidth=0.8, linestyle=":", label=f"suggestion {suggestion:.2g}")
+        axes.legend()
+    _save(figure, path)
+
+
 def plot_confusion(
     dataset: Dataset, detections: Sequence[ImageDetections], path: str | Path, iou: float = 0.5, score: float = 0.5
 ) -> None:

@@ -28,6 +28,7 @@ from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.folder import STATE, check_folder, check_same, end_note, is_complete, named, read_setup
 from tfrcnn.training.held_out import hold_out
 from tfrcnn.training.loggers import check_loggers
+from tfrcnn.training.lr_finder import LearningRateSweep, find_learning_rate
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
 from tfrcnn.training.resolve import OPTIONS, follows_images, resolved
@@ -214,6 +215,19 @@ class Recipe(Config):
             augment=augment,
             loggers=loggers,
         )
+
+    def find_learning_rate(self, steps: int = 100, log: Log = _LOG) -> LearningRateSweep:
+        """Check everything, then measure the loss while the learning rate rises, see `tfrcnn.find_learning_rate`.
+
+        Args:
+            steps: updates of the sweep.
+            log: is called with the report on each data set; prints by default.
+
+        Raises:
+            InputError: with all faults together.
+        """
+        recipe, detector, train_data, _ = self._checked(log)
+        return find_learning_rate(detector, train_data, recipe._training, steps)
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}

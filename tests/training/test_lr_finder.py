@@ -1,0 +1,52 @@
+"""The sweep of the learning rate: what it suggests, writes and leaves as it was."""
+
+import numpy as np
+import pytest
+
+from tfrcnn.drawing.figures import plot_learning_rates
+from tfrcnn.errors import InputError
+from tfrcnn.files import read_json
+from tfrcnn.training.lr_finder import LearningRateSweep, find_learning_rate, suggested_rate
+
+from .test_run import fresh_detector, make_dataset, settings
+
+RATES = [10.0**-i for i in range(5, -1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([2.0, 1.9, 1.2, 0.6, 0.5, 4.0], 1e-3),  # from 1.9 to 0.6 over two decades
+        ([2.0, 2.0, 2.0, 2.0, 2.0, 9.0], None),
+        ([2.0, 1.98, 1.96, 1.95, 1.95, 1.95], None),  # it hardly falls
+    ],
+)
+def test_the_suggestion_is_the_rate_at_which_the_loss_falls_fastest(losses, expected):
+    assert suggested_rate(RATES, losses) == (None if expected is None else pytest.approx(expected))
+
+
+def test_a_sweep_is_saved_as_numbers_and_a_picture(tmp_path):
+    sweep = LearningRateSweep(tuple(RATES), (2.0, 1.9, 1.2, 0.6, 0.5, 4.0), 1e-3)
+    sweep.save(tmp_path / "a" / "b")
+    assert LearningRateSweep.from_dict(read_json(tmp_path / "a/b/lr_finder.json")) == sweep
+    assert (tmp_path / "a/b/lr_finder.png").stat().st_size > 1000
+    plot_learning_rates(RATES, sweep.losses, None, tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("options", [{"steps": 9}, {"low": 0.0}, {"low": 1.0, "high": 0.1}])
+def test_ranges_that_cannot_be_swept_are_refused(options):
+    with pytest.raises(InputError, match="expected steps >= 10 and 0 < low < high, found steps="):
+        find_learning_rate(None, None, None, **options)
+
+
+@pytest.mark.slow
+def test_a_sweep_ends_when_the_loss_diverges_and_restores_the_weights(tmp_path):
+    detector = fresh_detector()
+    before = detector.get_weights()
+    data = make_dataset(tmp_path, 6)
+    training = settings(freeze_batch_norm=False, gradient_clip_norm=None, swa=0.5, accumulation_steps=2)
+    sweep = find_learning_rate(detector, data, training, steps=40, low=1e-3, high=1e4)
+    assert 5 < len(sweep.losses) == len(sweep.rates) < 40
+    assert sweep.suggestion is None or 1e-3 < sweep.suggestion < 100
+    for one, other in zip(detector.get_weights(), before):
+        np.testing.assert_array_equal(one, other)
