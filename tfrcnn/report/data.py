@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import DetectorConfig
-from tfrcnn.data.augment import augmentations
 from tfrcnn.data.doctor import anchor_recall, examine
 from tfrcnn.data.example import Example
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
@@ -103,6 +102,7 @@ def data_report(
             "near_duplicates_in_two_splits": [_pair_numbers(*pair) for pair in near_shared],
         }
         shown = data_pictures.gallery(splits, pictures, seed)
+        augmented, augmentations = data_pictures.augmented(splits[0], start)
         page = render(
             "data.html",
             numbers=numbers,
@@ -116,8 +116,8 @@ def data_report(
             near_pairs=_pairs(splits[0], splits[0], near),
             series={key: {s.name: numbers["splits"][s.name][key] for s in splits} for key in SERIES},
             marks=anchor_marks(numbers["anchors"]),
-            augmented=data_pictures.augmented(splits[0], start),
-            augmentations=list(augmentations(start.training, start.detector.image)),
+            augmented=augmented,
+            augmentations=augmentations,
             max_pairs=data_pictures.MAX_PAIRS,
             grid=GRID,
             ious=IOUS,

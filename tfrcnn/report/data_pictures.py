@@ -104,7 +104,7 @@ def pairs(entries: Sequence[tuple[Split, Example, Split, Example, str]]) -> list
     return result
 
 
-def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> list[Picture]:
+def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> tuple[list[Picture], list[str]]:
     """Draw pictures of the first steps of training: augmented, resized and padded, with the boxes to learn.
 
     Args:
@@ -112,13 +112,17 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> list[Pict
         preset: the frame of the network, and the training with its augmentation and seed.
         count: of pictures.
 
+    Returns:
+        pictures: none if there is no image to take.
+        names: of the augmentations.
+
     Raises:
         InputError: an image cannot be read.
     """
     refused = {fault.image or fault.file for fault in split.report.faults if fault.action == "refused"}
     examples = tuple(example for example in split.dataset.examples if str(example.path) not in refused)
     if not examples:
-        return []
+        return [], []
     dataset = Dataset(split.dataset.source, split.dataset.categories, examples)
     names = [category.name for category in dataset.categories]
     data = training_data(dataset, preset.detector.image, preset.training)
@@ -133,7 +137,7 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> list[Pict
                 name = examples[index].path.name
                 alt = f"{name} as training sees it, {_objects(int(real.sum()))}"
                 pictures.append(embed(drawn, alt, f"{name}, {width} x {height} px"))
-    return pictures[:count]
+    return pictures[:count], [name.replace("_", " ") for name in data.augmentation_names]
 
 
 def _drawn(split: Split, example: Example, side: int = SIDE) -> Image.Image | None:
