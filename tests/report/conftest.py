@@ -4,6 +4,7 @@ import json
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
@@ -134,6 +135,8 @@ def written(data_sets: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
     """Return the report on these sets."""
     path = tmp_path_factory.mktemp("report") / "new" / "report.html"
     content: dict[str, Any] = {}
+    preset = tfrcnn.preset("tiny_fpn")
+    flipping = replace(preset, training=preset.training.replace(horizontal_flip=True))
 
     def render(template: str, **values: Any) -> str:
         content.update(values)
@@ -141,7 +144,7 @@ def written(data_sets: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(category=UserWarning, action="ignore"):
         patch.setattr(report, "render", render)  # the warning: no font may have the fox
-        numbers = tfrcnn.data_report(data_sets[0], path, data_sets[1], preset=tfrcnn.preset("tiny_fpn"))
+        numbers = tfrcnn.data_report(data_sets[0], path, data_sets[1], preset=flipping)
     return Written(path, numbers, content, Page(path.read_text(encoding="utf-8")))
 
 

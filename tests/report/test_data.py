@@ -130,6 +130,11 @@ def test_the_gallery_can_be_filtered_by_what_is_in_its_pictures(written) -> None
     assert {value for entry in items for item in entry.split() for value in item.split("|")} <= options
 
 
+def test_the_page_names_the_augmentations_that_are_on(written) -> None:
+    texts = [e.text for e in written.page.all("p")]
+    assert any(re.search("resized, padded, and changed by .*horizontal flip", text) for text in texts)
+
+
 def test_twelve_augmented_pictures_have_the_frame_of_the_network(written) -> None:
     captions = [e.text for e in written.page.all("figcaption")]
     assert sum(bool(re.fullmatch(r"\d\.png, \d+ x \d+ px", text)) for text in captions) == 12

@@ -196,7 +196,7 @@ def check_boxes(
         ),
     }
     faults = [
-        _box_fault(parsed, opened, kind, parsed.boxes[i], expected.format(*limits[i]))
+        _box_fault(parsed, opened, kind, parsed.boxes[i], raw[i], expected.format(*limits[i]))
         for kind, (mask, expected) in masks.items()
         for i in np.flatnonzero(mask)
     ]
@@ -237,9 +237,9 @@ def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
 
 
 def _box_fault(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], kind: str, record: BoxRecord, expected: str
+    parsed: Parsed, opened: Sequence[OpenedImage | None], kind: str, record: BoxRecord, box: np.ndarray, expected: str
 ) -> Fault:
     message = f"{expected}, found {parsed.show_box(*record.yxyx)}"
     file, image = parsed.images[record.image].file, opened[record.image]
     path = "" if image is None else str(image.path)
-    return Fault(kind, file, parsed.box_field.format(record.place), message, path, record.yxyx)
+    return Fault(kind, file, parsed.box_field.format(record.place), message, path, tuple(box.tolist()))

@@ -15,15 +15,19 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault
 
 
-def check_consistency(parsed: Parsed, opened: Sequence[OpenedImage | None], keep: np.ndarray) -> list[Fault]:
+def check_consistency(
+    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
+) -> list[Fault]:
     """Report everything that entries show only together.
 
     Args:
         parsed: the annotations.
         opened: the file of each image.
+        boxes: [N, 4] in pixels.
         keep: [N] bool, the boxes that can be used.
     """
-    return [*check_files(parsed, opened), *check_repeated_boxes(parsed, opened, keep), *check_targets(parsed, keep)]
+    repeated = check_repeated_boxes(parsed, opened, boxes, keep)
+    return [*check_files(parsed, opened), *repeated, *check_targets(parsed, keep)]
 
 
 def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
@@ -41,12 +45,15 @@ def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fa
     return faults
 
 
-def check_repeated_boxes(parsed: Parsed, opened: Sequence[OpenedImage | None], keep: np.ndarray) -> list[Fault]:
+def check_repeated_boxes(
+    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
+) -> list[Fault]:
     """Find boxes that are annotated twice: same image, same label, same coordinates. One fault per image.
 
     Args:
         parsed: the annotations.
         opened: the file of each image.
+        boxes: [N, 4] in pixels.
         keep: [N] bool, the boxes that can be used.
     """
     rows = np.flatnonzero(keep)
@@ -60,13 +67,14 @@ def check_repeated_boxes(parsed: Parsed, opened: Sequence[OpenedImage | None], k
     images = np.array([parsed.boxes[i].image for i in repeated], np.intp)
     faults = []
     for first, count in zip(*np.unique(images, return_index=True, return_counts=True)[1:]):
-        record = parsed.boxes[repeated[first]]
+        row = repeated[first]
+        record = parsed.boxes[row]
         more = f" (and {count - 1:,} more of this image)" if count > 1 else ""
         message = f"expected each object once, found {parsed.show_box(*record.yxyx)} again{more}"
         file, where = parsed.images[record.image].file, parsed.box_field.format(record.place)
         image = opened[record.image]
         path = "" if image is None else str(image.path)
-        faults.append(Fault("duplicate-box", file, where, message, path, record.yxyx))
+        faults.append(Fault("duplicate-box", file, where, message, path, tuple(boxes[row].tolist())))
     return faults
 
 

@@ -143,6 +143,11 @@ class TrainingData:
         epoch, position = divmod(step, self.steps_per_epoch)
         return [self._paths[index] for index in self._epoch_batches(epoch)[position]]
 
+    @property
+    def augmentation_names(self) -> tuple[str, ...]:
+        """The augmentations that are on, in their order."""
+        return tuple(self._augmentations)
+
     def _epoch_batches(self, epoch: int | np.ndarray) -> np.ndarray:
         training = self._training
         # a static size pads every image to the same frame: grouping would save nothing

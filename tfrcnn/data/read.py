@@ -62,7 +62,7 @@ def read_dataset(
     opened, image_faults = check_images(parsed.images)
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
     dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
-    faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, keep)]
+    faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, boxes, keep)]
     used = Counter(label for example in dataset.examples for label in example.labels.tolist())
     faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
     if categories is not None:

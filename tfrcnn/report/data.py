@@ -103,7 +103,7 @@ def data_report(
             "near_duplicates_in_two_splits": [_pair_numbers(*pair) for pair in near_shared],
         }
         shown = data_pictures.gallery(splits, pictures, seed)
-        augmented, steps = data_pictures.augmented(splits[0], start)
+        augmented, augmentations = data_pictures.augmented(splits[0], start)
         page = render(
             "data.html",
             numbers=numbers,
@@ -118,7 +118,7 @@ def data_report(
             series={key: {s.name: numbers["splits"][s.name][key] for s in splits} for key in SERIES},
             marks=anchor_marks(numbers["anchors"]),
             augmented=augmented,
-            augmentations=steps,
+            augmentations=augmentations,
             max_pairs=data_pictures.MAX_PAIRS,
             grid=GRID,
             ious=IOUS,

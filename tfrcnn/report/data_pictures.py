@@ -113,8 +113,8 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> tuple[lis
         count: of pictures.
 
     Returns:
-        pictures: the pictures.
-        steps: what changes them, see `TrainingData.augmentation_names`.
+        pictures: none if there is no image to take.
+        names: of the augmentations.
 
     Raises:
         InputError: an image cannot be read.
@@ -137,7 +137,7 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> tuple[lis
                 name = examples[index].path.name
                 alt = f"{name} as training sees it, {_objects(int(real.sum()))}"
                 pictures.append(embed(drawn, alt, f"{name}, {width} x {height} px"))
-    return pictures[:count], data.augmentation_names
+    return pictures[:count], [name.replace("_", " ") for name in data.augmentation_names]
 
 
 def _drawn(split: Split, example: Example, side: int = SIDE) -> Image.Image | None:
