@@ -28,6 +28,7 @@ _STAGE_OF_LAYER = {
     "roi_pool": "roi_align",
     "roi_pooling": "roi_align",  # the user's layer
     "box_head": "head",
+    "box_refiner": "head",  # between two stages of a cascade
     "decoder": "detections",
     "rescaler": "detections",
 }
@@ -63,7 +64,7 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
         proposals_0: [B, P, 4] boxes.
         roi_align_0: [B, P, p, p, C] pooled features.
         head_0: [B, P, C + 1] class logits.
-        head_1: [B, P, C, 4] deltas.
+        head_1: [B, P, C, 4] deltas; then both of each further stage of a cascade.
         detections_0: [B, D, 4] boxes.
         detections_1: [B, D] scores.
     """
@@ -71,16 +72,15 @@ def run_stages(detector: FasterRCNN, images: tf.Tensor, image_sizes: tf.Tensor) 
     features = stages.features(images, image_sizes, training=False)
     rpn = stages.rpn(features.rpn, images)
     proposals = stages.propose(rpn, image_sizes)
-    pooled = stages.pool(features.head, proposals["boxes"])
-    class_logits, deltas = stages.classify(pooled, training=False)
-    detections = stages.decode(class_logits, deltas, proposals, image_sizes)
+    head = stages.second_stage(features.head, proposals, image_sizes, training=False)
+    detections = stages.decode(head.class_logits, head.deltas[-1], head.proposals[-1], image_sizes)
     outputs: dict[str, Sequence[tf.Tensor]] = {
         "preprocessing": [features.pixels],
         "backbone": [*features.head, *([] if features.rpn is features.head else features.rpn)],
         "rpn": [tf.concat(rpn.logits, axis=1), tf.concat(rpn.deltas, axis=1)],
         "proposals": [proposals["boxes"]],
-        "roi_align": [pooled],
-        "head": [class_logits, deltas],
+        "roi_align": head.pooled[:1],
+        "head": [tensor for stage in zip(head.class_logits, head.deltas) for tensor in stage],
         "detections": [detections["boxes"], detections["scores"]],
     }
     return {f"{stage}_{i}": tensor for stage, tensors in outputs.items() for i, tensor in enumerate(tensors)}

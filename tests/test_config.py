@@ -94,6 +94,13 @@ def test_every_preset_survives_json(name):
             lambda: DetectorConfig(BackboneConfig("tiny"), head=HeadConfig(pool_size=64, units=(16_384,))),
             "HeadConfig.units must be at most 953 in the first layer, which has 1,048,576 inputs, found (16384,)",
         ),
+        (
+            lambda: DetectorConfig(
+                BackboneConfig("tiny"),
+                head=HeadConfig(pool_size=64, units=(953,), class_agnostic=True, cascade=CascadeConfig()),
+            ),
+            "HeadConfig.units must be at most 317 in the first layer, which has 1,048,576 inputs in each of 3 heads",
+        ),
         (lambda: TrainingConfig(schedule=["step"]), "TrainingConfig.schedule must be one of step, cosine"),
         (lambda: RPNConfig.from_dict({**OF_0_1, "box_loss": 3}), "RPNConfig.box_loss must be an object, found 3"),
         (lambda: RPNConfig.from_dict({1: 2, "x": 3}), "RPNConfig has no field 1"),

@@ -268,9 +268,11 @@ class DetectorConfig(Config):
         self._require(len(self.categories) <= MAX_CATEGORIES, "categories", f"at most {MAX_CATEGORIES:,}")
         # Each bound alone still lets the first dense layer of the head grow beyond any memory.
         channels = self.head.convs[-1] if self.head.convs else self.fpn.channels if self.fpn else 512
-        inputs = channels * self.head.pool_size**2
-        expected = f"at most {MAX_DENSE_WEIGHTS // inputs:,} in the first layer, which has {inputs:,} inputs"
-        self.head._require(inputs * self.head.units[0] <= MAX_DENSE_WEIGHTS, "units", expected)
+        inputs, heads = channels * self.head.pool_size**2, len(self.head.stages)
+        units = MAX_DENSE_WEIGHTS // (inputs * heads)
+        expected = f"at most {units:,} in the first layer, which has {inputs:,} inputs"
+        expected += f" in each of {heads} heads" if heads > 1 else ""
+        self.head._require(self.head.units[0] <= units, "units", expected)
 
     @property
     def num_classes(self) -> int:

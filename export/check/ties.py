@@ -39,16 +39,24 @@ def replays(detector: FasterRCNN, picture: np.ndarray, tries: int = TRIES) -> It
         noise = tf.random.Generator.from_seed(seed)
         logits, deltas = ([_with_noise(level, noise) for level in levels] for levels in (rpn.logits, rpn.deltas))
         proposals = stages.propose(rpn._replace(logits=logits, deltas=deltas), sizes)
-        pooled = stages.pool(features.head, proposals["boxes"])
-        class_logits, box_deltas = (_with_noise(values, noise) for values in stages.classify(pooled, training=False))
-        scores = stages.decoder.scores_of(class_logits)[..., :-1]
-        scores = tf.minimum(scores * (1.0 + noise.uniform(tf.shape(scores), -LAST_BITS, LAST_BITS)), 1.0)
-        scores = tf.pad(scores, [[0, 0], [0, 0], [0, 1]])  # the background's score decides nothing
+        scores = []
+        for stage in range(len(stages.heads)):
+            outputs = stages.classify(stages.pool(features.head, proposals["boxes"]), False, stage)
+            class_logits, box_deltas = (_with_noise(values, noise) for values in outputs)
+            scores.append(_with_last_bits(stages.decoder.scores_of(class_logits)[..., :-1], noise))
+            if stage + 1 < len(stages.heads):
+                proposals = {**proposals, "boxes": stages.refine(box_deltas, proposals["boxes"], sizes, stage)}
         detections = stages.decode(scores, box_deltas, proposals, sizes, from_logits=False)
         detections = detector.rescaler(detections, sizes, prepared["original_sizes"])
         count = int(detections["num_detections"][0])
         boxes, scores, labels = (detections[name][0, :count].numpy() for name in ("boxes", "scores", "labels"))
         yield ImageDetections("", boxes, scores, labels)
+
+
+def _with_last_bits(scores: tf.Tensor, noise: tf.random.Generator) -> tf.Tensor:
+    """Change the last bits of scores [B, P, C], and pad them with the background's, which decides nothing."""
+    scores = tf.minimum(scores * (1.0 + noise.uniform(tf.shape(scores), -LAST_BITS, LAST_BITS)), 1.0)
+    return tf.pad(scores, [[0, 0], [0, 0], [0, 1]])
 
 
 def _with_noise(values: tf.Tensor, noise: tf.random.Generator) -> tf.Tensor:

@@ -184,10 +184,10 @@ def in_order(pooled: tf.Tensor, config: HeadConfig) -> tf.Tensor:
 
 
 def prepare_weights(detector: FasterRCNN) -> None:
-    """Permute, in place, the first fully connected layer's inputs from (p, p, C) to the (C, p, p) of `roi_align`."""
+    """Permute, in place, the first fully connected layers' inputs from (p, p, C) to the (C, p, p) of `roi_align`."""
     config = detector.config.head
-    if feeds_dense(config):
-        kernel = detector.box_head.hidden[0].kernel
+    for head in detector.stages.heads if feeds_dense(config) else ():
+        kernel = head.hidden[0].kernel
         inputs, units = kernel.shape
         size = config.pool_size
         values = kernel.numpy().reshape(size, size, inputs // size**2, units)

@@ -15,6 +15,8 @@ from tfrcnn.export.stages import stage_of
         ("network/anchors/add", "proposals"),
         ("StatefulPartitionedCall/network/roi_align_2/cells", "roi_align"),
         ("network/box_head/fc1/MatMul", "head"),
+        ("network/cascade/box_head_2/fc6/MatMul", "head"),
+        ("network/box_refiner_1/clip_by_value", "head"),
         ("network_1/rpn_backbone_1/Conv1_relu_1/Relu6", "backbone"),
         ("rpn_fpn/lateral0/convolution", "backbone"),
         ("rescaler_12/mul", "detections"),

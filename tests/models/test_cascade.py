@@ -177,6 +177,7 @@ class TestTransfer:
         np.testing.assert_allclose(cascade.box_head.regressor.kernel, mean, rtol=1e-6)
         assert all(0 < np.abs(head.regressor.kernel.numpy()).max() < 0.01 for head in cascade.cascade.heads)
 
+    @pytest.mark.slow
     def test_every_stage_is_kept_for_other_categories(self, detector):
         new, kept = with_categories(detector, (Category(1, "fish"), Category(2, "cat")))
         assert kept == ("cat",)

@@ -92,6 +92,7 @@ def test_a_batch_without_objects_has_finite_losses_and_no_box_loss(model):
     assert np.isfinite(losses["classifier_loss"])
 
 
+@pytest.mark.slow
 def test_every_weight_of_every_stage_is_trained_under_mixed_precision():
     model = make_model(precision="mixed_bfloat16")
     assert model.detector.cascade.heads[0].hidden[0].compute_dtype == "bfloat16"

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from tfrcnn.config import Category
+from tfrcnn.config import CascadeConfig, Category, HeadConfig
 from tfrcnn.errors import InputError
+from tfrcnn.layers import CascadeHeads
 from tfrcnn.models import build_detector, load_detector, preset, save_detector
 from tfrcnn.weights import detectron2
 from tfrcnn.weights.coco_names import coco_categories
@@ -178,6 +179,19 @@ class TestDetectron2:
         assert detectron2.body_module("layer1_0_downsample_0") == "backbone.bottom_up.res2.0.shortcut"
         assert detectron2.body_module("layer1_0_downsample_1") == "backbone.bottom_up.res2.0.shortcut.norm"
         assert detectron2.body_module("layer3_22_bn2") == "backbone.bottom_up.res4.22.conv2.norm"
+
+    def test_each_stage_of_a_cascade_has_a_number_and_its_masks_are_left_out(self):
+        heads = CascadeHeads(HeadConfig(class_agnostic=True, cascade=CascadeConfig()), num_classes=80)
+        heads.build((None, None, 7, 7, 8))
+        assignments = detectron2.head_assignments(heads.heads[0], ".1")
+        shapes = {each.key: torch_shape(each) for each in assignments}
+        assert shapes["roi_heads.box_head.1.fc1.weight"] == (1024, 7 * 7 * 8)
+        assert shapes["roi_heads.box_predictor.1.bbox_pred.weight"] == (4, 1024)
+        state = {key: np.zeros(shape) for key, shape in shapes.items()}
+        names = ("roi_heads.mask_head.predictor.bias", "roi_heads.box_predictor.0.cls_score.bias")
+        kept = detectron2.boxes_alone({**state, **dict.fromkeys(names, np.zeros(81))})
+        assert set(kept) == {*state, names[1]}
+        assert detectron2.num_classes(kept) == 80
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["resnet50_fpn", "resnet101_fpn"])

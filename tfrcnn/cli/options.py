@@ -13,6 +13,7 @@ PRESETS = (
     "zf",
     "resnet50_fpn",
     "resnet101_fpn",
+    "cascade_resnet50_fpn",
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",
     "fasterrcnn_mobilenet_v3_large_fpn",

@@ -103,11 +103,6 @@ class TrainingData:
         custom = augment and custom_step(augment, len(dataset.categories))
         self._augmentations = augmentations(training, image, self._sample, len(dataset), custom)
 
-    @property
-    def augmentation_names(self) -> list[str]:
-        """The steps from a decoded image to the network's frame, in order."""
-        return list(self._augmentations)
-
     def batches(self, start_step: int = 0) -> tf.data.Dataset:
         """Return the batches of steps start_step, start_step + 1, ... without end.
 

@@ -4,6 +4,7 @@
 |---|---|
 | vgg16, zf | the paper, as released in py-faster-rcnn (end-to-end, VGG-16 and ZF) |
 | resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn, on keras.applications' ResNets |
+| cascade_resnet50_fpn | resnet50_fpn with the three stages of Cascade R-CNN (arXiv 1712.00726) |
 | fasterrcnn_... | torchvision's detector of that name, to the last digit |
 | mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
 | tiny_fpn | this project: trains from scratch on a CPU within minutes |
@@ -19,6 +20,7 @@ from tfrcnn.config import (
     AnchorConfig,
     BackboneConfig,
     BoxLossConfig,
+    CascadeConfig,
     DetectionConfig,
     DetectorConfig,
     FPNConfig,
@@ -118,6 +120,13 @@ def _resnet_fpn(depth: int) -> Preset:
     return Preset(detector, training, f"ResNet-{depth} with feature pyramid, the workhorse")
 
 
+def _cascade_resnet50_fpn() -> Preset:
+    start = _resnet_fpn(50)
+    head = start.detector.head.replace(class_agnostic=True, cascade=CascadeConfig())
+    detector = start.detector.replace(preset="cascade_resnet50_fpn", head=head)
+    return Preset(detector, start.training, "Cascade R-CNN on ResNet-50 with feature pyramid: three heads")
+
+
 # torchvision's recipe: 26 epochs, a tenth of the rate after 16 and 22, the stem and the first stage frozen
 _TORCHVISION = TrainingConfig(epochs=26, milestones=(16 / 26, 22 / 26), frozen_stages=2)
 
@@ -208,6 +217,7 @@ PRESETS = {
         _zf(),
         _resnet_fpn(50),
         _resnet_fpn(101),
+        _cascade_resnet50_fpn(),
         _fasterrcnn_resnet50_fpn(),
         _fasterrcnn_resnet50_fpn_v2(),
         _fasterrcnn_mobilenet_v3_large(

@@ -10,6 +10,9 @@
 | rpn_head `objectness`, `deltas` | `proposal_generator.rpn_head.objectness_logits`, `.anchor_deltas` | dy, dx, dh, dw |
 | box_head `fc6`, `fc7` | `roi_heads.box_head.fc1`, `fc2` | channels last, not first |
 | box_head `class_logits`, `box_deltas` | `roi_heads.box_predictor.cls_score`, `.bbox_pred` | dy, dx, dh, dw |
+| cascade `box_head_2` | `roi_heads.box_head.1`, `roi_heads.box_predictor.1`; the first head is `.0` | as box_head |
+
+The published cascades are of masks too; the mask head is left out.
 
 Torch's order is dx, dy, dw, dh. The configuration is imported too: Caffe's BGR images, anchors at the nominal strides
 without rounding, RoIAlign with `aligned`. Three differences remain. Detectron2 resizes images with Pillow, which
@@ -25,6 +28,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tfrcnn.config import BoxLossConfig, DetectorConfig
+from tfrcnn.layers import BoxHead
 from tfrcnn.models import FasterRCNN
 from tfrcnn.weights.torch_layout import (
     Assignment,
@@ -38,27 +42,34 @@ from tfrcnn.weights.torchvision import deltas_assignments, pyramid_convolutions
 
 # Constants that Detectron2 saves with the weights.
 CONSTANTS = ("proposal_generator.anchor_generator.cell_anchors.", "pixel_mean", "pixel_std")
+MASK_HEAD = "roi_heads.mask_head."
 
 
-def without_constants(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Drop the constants from a state dict."""
-    return {key: array for key, array in state.items() if not key.startswith(CONSTANTS)}
+def boxes_alone(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Drop the constants and the mask head from a state dict."""
+    return {key: array for key, array in state.items() if not key.startswith((*CONSTANTS, MASK_HEAD))}
 
 
 def num_classes(state: Mapping[str, np.ndarray]) -> int | None:
     """Return C, the number of classes without the background. None if the state dict is not a Detectron2 detector's."""
-    bias = state.get("roi_heads.box_predictor.cls_score.bias")
-    return None if bias is None else len(bias) - 1
+    for predictor in ("box_predictor", "box_predictor.0"):  # the second is a cascade's
+        if (bias := state.get(f"roi_heads.{predictor}.cls_score.bias")) is not None:
+            return len(bias) - 1
+    return None
 
 
 def adapted(config: DetectorConfig) -> DetectorConfig:
-    """Configure a preset (`resnet50_fpn`, `resnet101_fpn`) as Detectron2's COCO-Detection/faster_rcnn_R_*_FPN_*."""
+    """Configure a preset (`resnet50_fpn`, `resnet101_fpn`) as Detectron2's COCO-Detection/faster_rcnn_R_*_FPN_*.
+
+    `cascade_resnet50_fpn` becomes Misc/cascade_mask_rcnn_R_50_FPN_*, which trains on twice as many proposals.
+    """
+    proposals = 2000 if config.head.cascade else 1000
     return config.replace(
         backbone=config.backbone.replace(stride_in_1x1=True, norm_epsilon=1e-5),
         image=config.image.replace(channel_order="BGR", mean=(103.53, 116.28, 123.675), std=(1.0, 1.0, 1.0)),
         anchors=config.anchors.replace(rounding="none", nominal_strides=True),
         rpn=config.rpn.replace(box_loss=BoxLossConfig(beta=0.0)),
-        train_proposals=dataclasses.replace(config.train_proposals, pre_nms_top_n=2000, post_nms_top_n=1000),
+        train_proposals=dataclasses.replace(config.train_proposals, pre_nms_top_n=2000, post_nms_top_n=proposals),
         head=config.head.replace(aligned=True, box_loss=BoxLossConfig(beta=0.0)),
     )
 
@@ -72,19 +83,27 @@ def assignments(detector: FasterRCNN) -> list[Assignment]:
     for i, (lateral, smooth) in enumerate(pyramid_convolutions(detector), start=2):
         result += layer_assignments(lateral, f"backbone.fpn_lateral{i}")
         result += layer_assignments(smooth, f"backbone.fpn_output{i}")
-    rpn, head, classes = detector.rpn_head, detector.box_head, detector.config.num_classes
-    module = "proposal_generator.rpn_head"
+    rpn, module = detector.rpn_head, "proposal_generator.rpn_head"
     result += layer_assignments(rpn.convs[0], f"{module}.conv")
     result += layer_assignments(rpn.objectness, f"{module}.objectness_logits")
     result += deltas_assignments(rpn.deltas, f"{module}.anchor_deltas", rpn.anchors_per_cell, conv_kernel)
+    heads = detector.stages.heads
+    for stage, head in enumerate(heads):
+        result += head_assignments(head, f".{stage}" if len(heads) > 1 else "")
+    return result
+
+
+def head_assignments(head: BoxHead, stage: str = "") -> list[Assignment]:
+    """Return the assignments of a box head; `stage` is ".0" and so on in a cascade."""
+    result = []
     flattened = flattened_kernel(head.config.pool_size, head.config.pool_size)
     for i, dense in enumerate(head.hidden):
-        module = f"roi_heads.box_head.fc{i + 1}"
+        module = f"roi_heads.box_head{stage}.fc{i + 1}"
         result.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
         result.append(Assignment(dense.bias, f"{module}.bias", unchanged))
-    module = "roi_heads.box_predictor"
+    module = f"roi_heads.box_predictor{stage}"
     result += layer_assignments(head.classifier, f"{module}.cls_score")
-    result += deltas_assignments(head.regressor, f"{module}.bbox_pred", classes, dense_kernel)
+    result += deltas_assignments(head.regressor, f"{module}.bbox_pred", head.box_classes, dense_kernel)
     return result
 
 
