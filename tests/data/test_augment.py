@@ -28,6 +28,8 @@ CONFIG = ImageConfig(min_size=60, max_size=400, divisor=1)
 
 Sample = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 
+do_not_convert = tf.autograph.experimental.do_not_convert  # as in the pipeline: AutoGraph takes most of the time
+
 
 def seeds(count: int) -> list[tf.Tensor]:
     return [tf.constant([i, 7]) for i in range(count)]
@@ -44,7 +46,7 @@ def sample(boxes: Sequence[Sequence[float]], height: int = 40, width: int = 80) 
 def draws(augment: Callable[..., Sample], original: Sample, count: int) -> list[Sample]:
     """Results for `count` seeds; in tf.data, since eager is slow and gives the same (tested below)."""
     dataset = tf.data.Dataset.from_tensor_slices(seeds(count))
-    return list(dataset.map(lambda seed: augment(*original, seed)))
+    return list(dataset.map(do_not_convert(lambda seed: augment(*original, seed))))
 
 
 def jitter(factors: tuple[float, float], config: ImageConfig = CONFIG) -> Callable[..., Sample]:
@@ -347,17 +349,17 @@ def test_same_seed_gives_the_same_result_and_another_another(name: str) -> None:
 
 @functools.cache
 def drawn(name: str) -> list[tuple[int, tf.Tensor, Sample]]:
-    """Results in tf.data for 20 seeds: of three boxes, of one, of none, and of one of 3 x 3 in a corner."""
+    """Results in tf.data for 10 seeds: of three boxes, of one, of none, and of one of 3 x 3 in a corner."""
     image, _, _ = sample(BOXES)
     choices = tf.constant([*BOXES, [0.0, 0.0, 3.0, 3.0]])
     ends = tf.constant([[0, 3], [0, 1], [0, 0], [3, 4]])
-    cases = [(case, seed) for case in range(4) for seed in seeds(20)]
+    cases = [(case, seed) for case in range(4) for seed in seeds(10)]
 
     def result(case: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Sample]:
         start, end = tf.unstack(ends[case])
         return case, seed, AUGMENTATIONS[name](image, choices[start:end], tf.range(end - start), seed)
 
-    dataset = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*cases)))).map(result)
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*cases)))).map(do_not_convert(result))
     _, _, (image_spec, boxes_spec, labels_spec) = dataset.element_spec
     assert (image_spec.shape.rank, boxes_spec.shape.rank, labels_spec.shape.rank) == (3, 2, 1)
     return list(dataset)
@@ -369,7 +371,7 @@ def test_inside_tf_data_equals_eager(name: str, boxes: list[list[float]]) -> Non
     image, _, _ = sample(BOXES)
     original = (image, tf.reshape(tf.constant(boxes), [-1, 4]), tf.range(len(boxes)))
     case = {3: 0, 1: 1, 0: 2}[len(boxes)]
-    for _, seed, results in [row for row in drawn(name) if row[0] == case][:3]:
+    for _, seed, results in [row for row in drawn(name) if row[0] == case][:2]:
         expected = AUGMENTATIONS[name](*original, seed)
         assert (len(expected[1]) > 0) == (len(boxes) > 0) or name in MIXING
         np.testing.assert_allclose(results[0], expected[0], atol=1e-3)

@@ -235,17 +235,11 @@ def test_turning_one_augmentation_off_changes_no_draw_of_the_others(mixed: Datas
         np.testing.assert_array_equal(others[other], seeds[other])
 
 
-MIXED = PLAIN.replace(batch_size=2, vertical_flip=True, mosaic=0.5, copy_paste=0.5, mixup=0.5)
-
-
-@pytest.mark.parametrize(
-    "training",
-    [pytest.param(MIXED, id="mixing"), pytest.param(ALL, id="all", marks=pytest.mark.slow)],
-)
-def test_augmented_batches_resume_exactly_and_keep_boxes_inside(mixed: Dataset, training: TrainingConfig) -> None:
+@pytest.mark.slow
+def test_batches_of_all_augmentations_resume_exactly_and_keep_boxes_inside(mixed: Dataset) -> None:
     """Also the partners of mosaic, mixup and copy-paste, which are drawn from all images."""
-    batches = take(training_data(mixed, CONFIG, training), 6)
-    assert_same(take(training_data(mixed, CONFIG, training), 2, 4), batches[4:])
+    batches = take(training_data(mixed, CONFIG, ALL), 6)
+    assert_same(take(training_data(mixed, CONFIG, ALL), 2, 4), batches[4:])
     for batch in batches:
         for boxes, labels, (height, width) in zip(batch["boxes"], batch["labels"], batch["image_sizes"]):
             kept = boxes[labels >= 0]
@@ -255,6 +249,7 @@ def test_augmented_batches_resume_exactly_and_keep_boxes_inside(mixed: Dataset, 
     assert max(batch["labels"].shape[1] for batch in batches) > 2
 
 
+@pytest.mark.slow
 def test_partners_bring_no_crowd_or_difficult_boxes(tmp_path: Path) -> None:
     boxes = [[0, 0, 20, 30], [20, 30, 40, 60], [0, 50, 20, 80]]
     images = [example(tmp_path, f"{i}.png", (40, 80), boxes, crowd=[0], difficult=[2]) for i in range(3)]
