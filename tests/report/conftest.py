@@ -79,6 +79,9 @@ class Written(NamedTuple):
     content: dict[str, Any]
     page: Page
 
+    def __repr__(self) -> str:
+        return f"Written({self.path})"
+
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (160, 120)) -> None:
     small = np.random.default_rng(seed).integers(0, 255, (8, 8, 3), np.uint8)

@@ -42,6 +42,15 @@ def test_any_text_is_shown_and_no_text_is_markup(
     assert {e.tag for e in page.elements} <= tags
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("", "(no name)"), (" ", "(no name)"), ("\x1f", r"\x1f"), ("\u3000", "(no name)")]
+)
+def test_a_name_of_nothing_is_named(name: str, shown: str, written, parse) -> None:
+    numbers = {**written.numbers, "classes": [{**written.numbers["classes"][0], "name": name}]}
+    page = parse(render("data.html", **{**written.content, "numbers": numbers, "pictures": []}))
+    assert shown in [e.text for e in page.all("th", scope="row")]
+
+
 def test_a_long_text_is_shortened(written) -> None:
     content = {**written.content, "numbers": {**written.numbers, "preset": "p"}}
     content["pictures"] = [content["pictures"][0]._replace(caption="c" * 10_000)]

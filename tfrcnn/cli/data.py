@@ -15,7 +15,7 @@ from tfrcnn.errors import InputError
 
 def data(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write or replace, FILE.html.")],
-    dataset: Annotated[str | None, typer.Argument(metavar="[DATA]", help=f"The data set: {DATA_HELP}.")] = None,
+    dataset: Annotated[str | None, typer.Argument(metavar="DATA", help=f"The data set: {DATA_HELP}.")] = None,
     data_option: Annotated[
         str | None, typer.Option("--data", metavar="DATA", help="The data set, if it is not the first argument.")
     ] = None,

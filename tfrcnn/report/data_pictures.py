@@ -124,7 +124,7 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> tuple[lis
     if not examples:
         return [], []
     dataset = Dataset(split.dataset.source, split.dataset.categories, examples)
-    names = [category.name for category in dataset.categories]
+    categories = [category.name for category in dataset.categories]
     data = training_data(dataset, preset.detector.image, preset.training)
     pictures: list[Picture] = []
     with image_errors():
@@ -132,12 +132,13 @@ def augmented(split: Split, preset: Preset, count: int = AUGMENTED) -> tuple[lis
             for image, boxes, labels, index in zip(*(batch[k] for k in ("images", "boxes", "labels", "image_index"))):
                 real = labels >= 0
                 pixels = np.clip(np.round(image), 0, 255).astype(np.uint8)
-                drawn = draw_detections(pixels, boxes[real], labels[real], None, names, SIDE)
+                drawn = draw_detections(pixels, boxes[real], labels[real], None, categories, SIDE)
                 height, width = pixels.shape[:2]
                 name = examples[index].path.name
                 alt = f"{name} as training sees it, {_objects(int(real.sum()))}"
                 pictures.append(embed(drawn, alt, f"{name}, {width} x {height} px"))
-    return pictures[:count], [name.replace("_", " ") for name in data.augmentation_names]
+    names = [name.replace("_", " ") for name in data.augmentation_names if name != "resize"]  # to the frame: always
+    return pictures[:count], names
 
 
 def _drawn(split: Split, example: Example, side: int = SIDE) -> Image.Image | None:

@@ -83,6 +83,7 @@ def _percent(share: float | None) -> str:
 
 def _short(text: str) -> str:
     """Shorten a name or a message; a class may have no name."""
+    text = printable(text)
     if not text.strip():
         return "(no name)"
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
