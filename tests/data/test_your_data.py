@@ -11,6 +11,9 @@ import pytest
 from tfrcnn.data.read import load_dataset
 
 from . import test_coco_folder as coco
+from . import test_csv as csv
+from . import test_cvat as cvat
+from . import test_tfrecord as tfrecord
 from . import test_voc_folder as voc
 from . import test_yolo as yolo
 from .test_voc import obj
@@ -35,6 +38,21 @@ def yolo_files(tool: str, root: Path) -> None:
     yolo.write(root, {name: text.replace(yolo.BOX.strip(), box) for name, text in files.items()}, image)
 
 
+def csv_files(file: str, root: Path) -> None:
+    csv.write(root / file, csv.TUTORIAL, "a.jpg,40,30,dog,4,3,24,9", images=("a.jpg",))
+
+
+def cvat_files(root: Path) -> None:
+    box = '<box label="dog" occluded="0" xtl="4.00" ytl="3.00" xbr="24.00" ybr="9.00" z_order="0"></box>'
+    cvat.write(root, cvat.image(box), meta="<annotations>")
+
+
+def tfrecord_files(root: Path) -> None:
+    sides = {"xmin": 4 / 40, "ymin": 3 / 30, "xmax": 24 / 40, "ymax": 9 / 30}
+    objects = {f"bbox__{side}": [value] for side, value in sides.items()}
+    tfrecord.write(root / "train.tfrecord", tfrecord.record(**objects, class__text=[b"dog"]))
+
+
 WRITERS: dict[str, Callable[[Path], None]] = {
     "Roboflow, COCO": partial(coco_files, "train/_annotations.coco.json", "train"),
     "CVAT, COCO": partial(coco_files, "annotations/instances_default.json", "images"),
@@ -55,6 +73,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "CVAT, YOLO 1.1": partial(yolo_files, "Darknet, CVAT's YOLO 1.1"),
     "Label Studio, YOLO": partial(yolo_files, "Label Studio"),
     "labelImg, YOLO": partial(yolo_files, "labelImg"),
+    "TensorFlow's tutorial, RetinaNet, Open Images, CSV": partial(csv_files, "boxes.csv"),
+    "Roboflow, CSV": partial(csv_files, "train/_annotations.csv"),
+    "CVAT for images 1.1, XML": cvat_files,
+    "TF Object Detection API, TFRecord": tfrecord_files,
 }
 
 
