@@ -89,7 +89,8 @@ def test_interrupted_run_says_how_to_go_on_and_does(finished: Demo) -> None:
 
 def test_a_run_is_described_once_with_its_defaults_filled_in(finished: Demo) -> None:
     stored = read(finished.folder / "run/training.json")
-    assert list(stored) == ["format", "train", "validation", "metric", "training", "detector", "options"]
+    names = ["format", "train", "validation", "metric", "training", "detector", "class_weights", "options"]
+    assert list(stored) == names
     assert stored["train"]["source"] == str(finished.folder / "data/instances_train.json")
     assert stored["validation"]["source"] == str(finished.folder / "data/instances_val.json")
     assert stored["metric"] == "coco"

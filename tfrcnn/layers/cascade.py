@@ -70,6 +70,9 @@ class BoxRefiner(GeometryLayer[HeadConfig]):
 
     No gradient passes.
 
+    Args:
+        config: the head, with the box weights of each stage.
+
     Example:
         boxes = BoxRefiner(config)(deltas, proposals["boxes"], image_sizes, stage=0)
     """

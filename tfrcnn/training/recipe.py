@@ -247,7 +247,7 @@ class Recipe(Config):
         weights = self.backbone_weights
         return starting.starting_detector(config, self._training, weights, self.init, self.proposals, log)
 
-    def _check_resumable(self, out: Path, augment: Callable[..., Any] | None) -> None:
+    def _check_resumable(self, out: Path, augment: Callable[..., Any] | None = None) -> None:
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
