@@ -96,10 +96,12 @@ def test_counts_are_those_of_the_data(written) -> None:
 
 
 def test_faults_are_the_doctor_s_with_their_pictures(written, data_sets) -> None:
-    counts = written.numbers["splits"]["data"]["faults"]
     of_anchors = ("object-too-small", "object-unlike-anchors", "small-objects", "long-objects", "unlike-anchors")
-    assert {kind: n for kind, n in counts.items() if kind not in of_anchors} == tfrcnn.diagnose(data_sets[0]).counts()
-    assert written.numbers["splits"]["val"]["faults"] == {"image-in-two-splits": 1, "category-without-boxes": 5}
+    splits = {name: split["faults"] for name, split in written.numbers["splits"].items()}
+    train, val = ({kind: n for kind, n in splits[name].items() if kind not in of_anchors} for name in ("data", "val"))
+    assert train == tfrcnn.diagnose(data_sets[0]).counts()
+    assert val == {"image-in-two-splits": 1, "category-without-boxes": 5}
+    counts = splits["data"]
     headings = [e.text for e in written.page.all("h3")]
     for kind in counts:
         assert sum(text.endswith(f" {kind}") for text in headings) == 1
