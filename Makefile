@@ -1,5 +1,6 @@
 # make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
 # make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
+# make test-soak    the tests that take longest, for example before a release
 # make mutants MODULE=boxes    changes the module in every place and counts what its tests notice: docs/testing.md
 # make notebooks    executes the course's notebooks where they are and stores what they show
 # make docs    builds the documentation site into build/site; warnings are errors
@@ -25,7 +26,7 @@ INSTALLED := $(VENV)/.installed
 # A worker that died, of memory say, ends the run: with another in its place pytest-xdist waits for ever.
 PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
 
-.PHONY: demo notebooks docs mutants test test-all test-wheel lint types format install clean
+.PHONY: demo notebooks docs mutants test test-all test-soak test-wheel lint types format install clean
 
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
@@ -39,10 +40,13 @@ docs: install
 
 # The closing line of pytest is the last that is printed.
 test: lint types test-wheel
-	$(PYTEST) $(if $(SLOW),,-m "not slow") --ignore tests/test_package.py $(ARGS)
+	$(PYTEST) -m "not soak$(if $(SLOW),, and not slow)" --ignore tests/test_package.py $(ARGS)
 
 test-all:
 	$(MAKE) test SLOW=1
+
+test-soak: install
+	$(PYTEST) -m soak $(ARGS)
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.4'

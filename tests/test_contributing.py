@@ -203,6 +203,7 @@ print("used", tfrcnn.__file__)
 """
 
 
+@pytest.mark.slow
 def test_an_augmentation_is_a_function_a_line_and_an_option(tmp_path):
     """It swaps the axes of some images, boxes too; the draws of the horizontal flip stay."""
     package = Path(tfrcnn.__file__).parent

@@ -167,6 +167,7 @@ def test_programs_compile(page: Path) -> None:
         compile(program, str(page), "exec")
 
 
+@pytest.mark.slow
 def test_program_that_splits_off_validation_data_keeps_every_image(tmp_path: Path) -> None:
     (tmp_path / "cells").mkdir()
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in range(3)]

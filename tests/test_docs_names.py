@@ -80,6 +80,7 @@ def test_options_exist(page: Path) -> None:
             assert set(re.findall(r"(?<!\S)--[\w-]+", match[2])) <= options[match[1]], line
 
 
+@pytest.mark.slow
 def test_names_in_the_code_of_the_paper_exist() -> None:
     """They are written as `layers/anchors.py: Name`, `module.name`, `Class.member` or `some_name`."""
     members: dict[str, set[str]] = {}

@@ -90,6 +90,7 @@ def test_a_single_map_and_a_static_size_are_asked_the_same_way(picture):
     assert np.all(proposals.boxes <= [200.001, 300.001, 200.001, 300.001])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["detect", "propose"])
 def test_eight_threads_share_a_predictor_and_bad_images_disturb_no_one(predictor, method):
     fields = ("boxes", "scores") if method == "propose" else ("boxes", "scores", "labels")

@@ -6,7 +6,7 @@ import pytest
 from tfrcnn.export.artefact import OUTPUTS
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_damaged_exports_are_refused_in_one_line_or_work_and_no_process_dies(program, tmp_path):
     artefacts = program("artefacts")
     outcomes = artefacts.fuzz(count=16, seed=0, cli_every=8, folder=tmp_path)

@@ -176,6 +176,7 @@ def test_the_columns_of_table_5_are_all_stages(program):
     assert [stage for stages in program("table5").COLUMNS.values() for stage in stages] == list(STAGES)
 
 
+@pytest.mark.slow
 def test_table_5_measures_a_preset(program, capsys):
     program("table5").main(["--model", TINY, "--rounds", "1"])
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith(f"| {TINY}, here"))

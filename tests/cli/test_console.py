@@ -32,6 +32,7 @@ def data(tmp_path, coco):
 HELP = "import sys; from tfrcnn.cli.main import main; sys.exit(main([]))"
 
 
+@pytest.mark.slow
 def test_names_do_not_reach_the_terminal_raw(tfrcnn, data):
     code, out, err = tfrcnn("doctor", "--data", data)
     assert code == 0, err
@@ -101,6 +102,7 @@ def test_a_path_below_a_file_is_one_line(tfrcnn, data):
     assert "Traceback" not in out + err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [errno.ENOSPC])
 def test_a_disk_that_fails_while_a_report_is_written_is_one_line_and_the_old_report_stays(
     tfrcnn, data, tmp_path, monkeypatch, number
@@ -151,6 +153,7 @@ def test_streams_are_the_callers_again_after_a_command(monkeypatch):
     assert stream.getvalue() == "\\x1b[1mbold\tnext\r\n"
 
 
+@pytest.mark.slow
 def test_weights_on_a_full_disk_are_an_error_and_the_detector_that_was_there_stays(tmp_path):
     detector = build_detector(preset("tiny_fpn", (Category(1, "a"),)).detector)
     save_detector(detector, tmp_path)

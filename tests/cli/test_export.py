@@ -27,6 +27,7 @@ def test_another_form_of_size_is_refused(text: str) -> None:
         parse_size(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

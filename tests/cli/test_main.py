@@ -110,6 +110,7 @@ def test_wrong_option_is_one_line_and_exit_code_2(arguments: list[str], message:
     assert re.fullmatch(rf"error: .*{message}.*\n", result.err)
 
 
+@pytest.mark.slow
 def test_tensorflow_says_nothing() -> None:
     """It is quiet at import and when ops run. At log level 0 it prints something, so the test can fail."""
     code = """if True:

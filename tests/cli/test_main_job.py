@@ -168,6 +168,7 @@ def test_evaluation_is_written_with_what_was_evaluated(finished: Demo) -> None:
     assert evaluation["counts"]["images"] == SCENES["test"]
 
 
+@pytest.mark.slow
 def test_metric_is_that_of_the_run_unless_given(finished: Demo, tmp_path: Path, tfrcnn: Callable) -> None:
     shutil.copytree(finished.folder / "run/last", tmp_path / "last")
     description = read(tmp_path / "last/config.json")
@@ -180,6 +181,7 @@ def test_metric_is_that_of_the_run_unless_given(finished: Demo, tmp_path: Path, 
     assert "VOC metric (area under the curve) at IoU 0.5: 5 images" in tfrcnn(*arguments, "--metric", "voc").out
 
 
+@pytest.mark.slow
 def test_predictions_are_drawn_and_written_with_ids_that_are_explained(
     finished: Demo, tmp_path: Path, tfrcnn: Callable
 ) -> None:

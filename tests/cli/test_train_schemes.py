@@ -69,6 +69,7 @@ def test_four_step_alternating_training(data: Path, tmp_path: Path, tfrcnn: Call
     check_use(run, data, tmp_path, tfrcnn)
 
 
+@pytest.mark.soak
 def test_unshared_networks(data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
     run = tmp_path / "run"
     result = tfrcnn(*arguments(data, run), "--model", "tiny_fpn", "--scheme", "unshared")

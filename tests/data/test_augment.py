@@ -365,6 +365,7 @@ def drawn(name: str) -> list[tuple[int, tf.Tensor, Sample]]:
     return list(dataset)
 
 
+@pytest.mark.slow
 @all_augmentations
 @pytest.mark.parametrize("boxes", [BOXES, BOXES[:1], []], ids=["three boxes", "one box", "no box"])
 def test_inside_tf_data_equals_eager(name: str, boxes: list[list[float]]) -> None:

@@ -381,6 +381,7 @@ def test_boxes_more_than_fit_at_once_are_taken_in_pieces(monkeypatch: pytest.Mon
     np.testing.assert_array_equal(anchor_recall(dataset_of(boxes), detector((32.0,)), (16,)).best_iou, whole)
 
 
+@pytest.mark.slow
 def test_real_data_are_diagnosed_with_the_anchors_of_a_pyramid(data_root: Path) -> None:
     config = DetectorConfig(BackboneConfig("any"), image=ImageConfig(min_size=240, max_size=400))
     strides = (4, 8, 16, 32, 64)

@@ -186,12 +186,14 @@ def test_boxes_hold_their_pixels_through_flip_crop_and_jitter(mixed: Dataset) ->
     assert seen > 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", [False, True])
 def test_batches_are_bit_identical_for_a_seed(mixed: Dataset, cache: bool) -> None:
     first = take(training_data(mixed, CONFIG, AUGMENTED, cache), 8)
     assert_same(take(training_data(mixed, CONFIG, AUGMENTED, cache), 8), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [4, 2**30 - 1])
 def test_batches_of_another_seed_differ(mixed: Dataset, seed: int) -> None:
     first = take(training_data(mixed, CONFIG, AUGMENTED), 6)
@@ -260,6 +262,7 @@ def test_partners_bring_no_crowd_or_difficult_boxes(tmp_path: Path) -> None:
         assert len(labels) > 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_step", [1, 3, 7])
 def test_starting_at_a_step_equals_skipping_to_it(mixed: Dataset, start_step: int) -> None:
     """Three steps an epoch: within it, at its end, and epochs later."""

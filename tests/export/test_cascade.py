@@ -35,7 +35,9 @@ def detector():
     return detector
 
 
-@pytest.mark.parametrize("format", TARGETS)
+@pytest.mark.parametrize(
+    "format", ["onnx", *(pytest.param(name, marks=pytest.mark.soak) for name in TARGETS if name != "onnx")]
+)
 def test_a_cascade_detects_the_same_in_every_format(format, detector, tmp_path):
     report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()

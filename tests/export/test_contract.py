@@ -99,6 +99,7 @@ def test_the_copy_is_float32_under_a_callers_policy_and_leaves_the_policy(detect
         np.testing.assert_array_equal(copy(image)[name], value)
 
 
+@pytest.mark.slow
 def test_the_copy_normalises_with_the_statistics_of_the_detector():
     """Keras' Normalization computes with copies of its weights, made when it is."""
     preset = tfrcnn.preset("mobilenet_v2_fpn", (tfrcnn.Category(1, "cell"),)).detector

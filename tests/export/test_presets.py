@@ -8,7 +8,7 @@ from tfrcnn.models import load_detector, preset, save_detector
 
 from .random_detectors import CATEGORIES, make_detector
 
-PRESETS = ("mobilenet_v2_fpn", "resnet50_fpn", "vgg16")
+PRESETS = ("mobilenet_v2_fpn", *(pytest.param(name, marks=pytest.mark.soak) for name in ("resnet50_fpn", "vgg16")))
 SIZE = (256, 256)
 
 pytestmark = pytest.mark.slow

@@ -137,7 +137,7 @@ def test_the_command_line_lists_a_new_format(extended):
     assert "(saved_model, tflite, onnx, toy)" in " ".join(run(extended, "benchmark", "--help").split())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_command_line_exports_and_times_a_new_format(extended, detector, tmp_path):
     save_detector(detector, tmp_path / "run")
     path = tmp_path / "a.toy"

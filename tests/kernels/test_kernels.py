@@ -59,6 +59,7 @@ def test_pooling_normalising_and_upsampling_give_the_same_numbers(kernels):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.slow
 @others
 def test_a_detector_of_each_set_finds_the_same(kernels):
     keras.utils.set_random_seed(0)
@@ -113,6 +114,7 @@ def test_the_keyword_of_earlier_versions_warns_at_the_caller(old, kernels):
     assert [warning.filename for warning in caught] == [__file__]
 
 
+@pytest.mark.slow
 def test_every_function_that_took_the_keyword_still_does(tmp_path):
     detector = build_detector(config())
     save_detector(detector, tmp_path)

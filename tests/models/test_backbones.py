@@ -75,6 +75,7 @@ def test_imagenet_weights_are_refused_behind_other_preprocessing_than_theirs():
         build_detector(other, "imagenet")
 
 
+@pytest.mark.slow
 def test_efficientnet_is_a_backbone_by_configuration_alone():
     config = preset("mobilenet_v2_fpn", (Category(1, "a"),)).detector
     image = config.image.replace(min_size=64, max_size=64, **BACKBONES["EfficientNetB0"].image)
@@ -92,6 +93,7 @@ def test_weights_of_a_file_are_those_of_the_network(tmp_path):
     np.testing.assert_allclose(backbone.model(images)[-1], source(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_keras_applications_resnet_loads_from_its_file(tmp_path):
     path = tmp_path / "a.weights.h5"
     source = keras.applications.ResNet50(include_top=False, weights=None, input_shape=(None, None, 3))
@@ -171,6 +173,7 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
         build_backbone(BackboneConfig("MobileNetV2"), "imagenet")
 
 
+@pytest.mark.slow
 def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monkeypatch):
     # Keras adds a layer to this network when it loads ImageNet weights
     keras.utils.set_random_seed(0)

@@ -57,6 +57,7 @@ def test_an_image_gives_the_same_detections_alone_and_in_a_batch(detector, image
     np.testing.assert_allclose(batch["boxes"][1], alone["boxes"][0], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_one_trace_serves_images_of_every_size(detector):
     traced = tf.function(detector, input_signature=[tf.TensorSpec([None, None, None, 3])])
     for shape in ((1, 64, 64, 3), (2, 100, 30, 3), (1, 1, 50, 3)):
@@ -70,6 +71,7 @@ def test_a_static_size_is_static_in_the_graph():
     assert detector(np.zeros((1, 50, 200, 3), np.float32))["boxes"].shape == (1, 100, 4)
 
 
+@pytest.mark.slow
 def test_a_keras_file_loads_without_custom_objects_in_another_process(detector, image, tmp_path):
     detector.save(tmp_path / "a.keras")
     np.savez(tmp_path / "x.npz", image=image, **{k: v.numpy() for k, v in detector(image).items()})
@@ -136,6 +138,7 @@ def test_geometry_stays_float32_under_mixed_precision(image):
     np.testing.assert_array_equal(detections["boxes"][0, 0], [0, 0, 91, 121])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_objectness_is_not_rounded_to_16_bits(image, precision):
     detector = build_detector(tiny_config(), precision=precision)
@@ -152,6 +155,7 @@ def test_a_keras_file_keeps_the_precision(tmp_path):
     assert loaded.box_head.classifier.compute_dtype == "float32"
 
 
+@pytest.mark.slow
 def test_the_network_of_a_static_size_compiles_under_xla_for_any_batch():
     detector = build_detector(preset("tiny_fpn", CATEGORIES, 64).detector, kernels="portable")
     signature = [tf.TensorSpec([None, 64, 64, 3]), tf.TensorSpec([None, 2])]

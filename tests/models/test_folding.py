@@ -248,6 +248,7 @@ def test_a_folded_model_is_saved_and_loaded_as_any_other(tmp_path, maps):
     np.testing.assert_array_equal(loaded(maps[..., :3]), model(maps[..., :3]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "MobileNetV2", "EfficientNetB0"])
 def test_no_batch_norm_of_a_backbone_with_depthwise_convolutions_is_a_pass_of_its_own(name):
     backbone = build_backbone(BackboneConfig(name)).model

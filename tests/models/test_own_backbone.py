@@ -161,6 +161,7 @@ def test_a_folder_needs_the_same_model_again(network, image, tmp_path):
         load_detector(tmp_path, backbone=other)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registry")
 def test_a_registered_model_is_found_by_its_name(network, image, tmp_path):
     tfrcnn.register_backbone("mine", network)
@@ -204,6 +205,7 @@ def test_two_networks_have_weights_of_their_own(network):
     np.testing.assert_array_equal(detector.rpn_backbone.get_layer("stem").bias, np.zeros(8))
 
 
+@pytest.mark.slow
 def test_a_detector_is_rebuilt_with_its_backbone(network, image):
     detector = build_detector(config_of(), backbone=network)
     two = unshare(detector)
@@ -273,7 +275,7 @@ def test_a_model_is_trained_by_the_alternating_scheme_and_detects_from_its_folde
     assert np.any(kernels[1] != network.get_layer("conv2").kernel.numpy())
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_application_outside_the_table_is_trained_and_exported(image, tmp_path):
     model = keras.applications.MobileNet(include_top=False, weights=None, alpha=0.25, input_shape=(None, None, 3))
     config = config_of()

@@ -86,6 +86,7 @@ def random_application(depth, seed=0):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [50, 101])
 def test_weights_of_keras_applications_give_its_feature_maps(depth):
     source = random_application(depth)
@@ -100,6 +101,7 @@ def test_weights_of_keras_applications_give_its_feature_maps(depth):
             np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "options", "message"),
     [

@@ -81,6 +81,7 @@ def test_verification_sees_what_detection_does(detector):
     assert_equal({name: outputs[name] for name in expected}, expected)
 
 
+@pytest.mark.slow
 def test_proposing_sees_what_detection_does(detector):
     proposals = step_by_step(detector)[2]
     assert_equal(detector.proposer(detector.config.test_proposals)([IMAGES, SIZES]), proposals)

@@ -170,6 +170,7 @@ def test_the_detector_of_each_step_says_which_it_is(finished):
     assert load_detector(folder / "3-rpn").config.shared_features
 
 
+@pytest.mark.soak
 def test_a_run_interrupted_in_steps_and_between_them_equals_the_uninterrupted_one_to_the_bit(finished, data, tmp_path):
     whole, _, left = finished
     # in the second epoch of step 1; between steps 2 and 3; in the second epoch of step 4

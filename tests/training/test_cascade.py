@@ -125,7 +125,7 @@ def test_alternating_training_hands_every_stage_on(model):
         np.testing.assert_array_equal(weight, expected)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_losses_and_their_gradients_compile_under_xla():
     keras.utils.set_random_seed(0)
     config = preset("tiny_fpn", CATEGORIES, 64).detector

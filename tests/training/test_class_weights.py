@@ -82,6 +82,7 @@ def test_weights_are_set_like_any_field_and_survive_json():
     assert with_changes(start, {"training.class_weights": "balanced"}).training.class_weights == "balanced"
 
 
+@pytest.mark.slow
 def test_a_run_trains_with_its_weights_records_them_and_refuses_others(dataset, tmp_path, monkeypatch):
     fits = []
 

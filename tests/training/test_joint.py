@@ -138,6 +138,7 @@ def test_the_weight_of_the_rpns_box_loss_multiplies_that_loss_alone():
         np.testing.assert_allclose(ten[name], one[name] * (10 if name == "rpn_box_loss" else 1), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_padding_the_ground_truth_does_not_change_the_loss():
     batch = make_batch()
     padded = {
@@ -152,6 +153,7 @@ def test_padding_the_ground_truth_does_not_change_the_loss():
         np.testing.assert_allclose(one[name], other[name], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_samples_of_a_step_are_a_function_of_seed_and_step():
     batch = make_batch()
     one = losses_of(make_model(0), batch)
@@ -183,6 +185,7 @@ def test_no_two_samplings_draw_the_same_numbers(monkeypatch):
     assert len(set(drawn)) == 8
 
 
+@pytest.mark.slow
 def test_batches_of_many_sizes_are_trained_with_one_trace():
     model = make_model()
     batches = [make_batch(h, w, seed=h) for h, w in ((64, 96), (96, 64), (64, 64), (128, 96))]
@@ -261,6 +264,7 @@ def test_mixed_precision_trains_to_about_the_same_loss(precision):
 
 
 class TestFreezing:
+    @pytest.mark.slow
     def test_frozen_stages_and_norms_do_not_change_and_the_rest_does(self):
         training = TRAINING.replace(frozen_stages=1, freeze_batch_norm=True)
         model = make_model(training=training)

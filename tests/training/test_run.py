@@ -113,6 +113,7 @@ def test_the_best_detector_is_the_one_of_the_best_epoch(finished):
     assert read_json(finished.folder / "last" / "config.json")["extra"]["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(finished, data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(fresh_detector(), *data, tmp_path / "run", settings(), callbacks=[Interrupt(epoch=1)])
@@ -125,6 +126,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_to_the_bit(finished, data, t
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_resuming_a_complete_run_changes_nothing(finished, data):
     before = (finished.folder / "history.csv").read_bytes()
     again = train(fresh_detector(), *data, finished.folder, settings(), resume=True)
@@ -218,6 +220,7 @@ def test_what_a_kill_left_in_a_new_folder_does_not_block_it(tmp_path):
         check_folder(tmp_path, resume=False)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_path):
     detector = fresh_detector()
     detector.box_head.classifier.bias.assign([np.nan] * 3)
@@ -226,6 +229,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_its_images(data, tmp_p
     assert sum(str(example.path) in str(error.value) for example in data[0].examples) == 2
 
 
+@pytest.mark.slow
 def test_detections_of_a_data_set_are_those_of_its_images_one_by_one(finished, data):
     predictor = Predictor(finished.detector)
     together = predictor.detect_dataset(data[1], batch_size=2)

@@ -96,6 +96,7 @@ class TestPatience:
         assert (run_folder.read_setup(run.folder)["training"]["patience"], after.history[:4]) == (3, whole.history)
 
 
+@pytest.mark.slow
 def test_small_batches_with_accumulation_train_as_the_large_batch(monkeypatch):
     def draw(self, stream, shape, training):
         return tf.broadcast_to(tf.linspace(0.0, 1.0, shape[1]), shape)  # the same for each image and step
@@ -123,6 +124,7 @@ def test_small_batches_with_accumulation_train_as_the_large_batch(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_statistics_of_averaged_weights_are_those_of_training_batches_and_leave_no_trace():
     detector = fresh_detector()
     training = settings(swa=0.0, freeze_batch_norm=False)

@@ -159,6 +159,7 @@ def test_a_training_model_saved_by_keras_keeps_its_losses(shared):
     assert (copy.seed, copy.active) == (3, ("rpn",))
 
 
+@pytest.mark.slow
 def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not_depend_on_the_step(shared, data):
     model = TrainingModel(shared, losses=("rpn",))
     model.compile(optimizer=keras.optimizers.SGD(), jit_compile=False)
@@ -185,6 +186,7 @@ def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not
     assert measure(model) == first
 
 
+@pytest.mark.slow
 def test_the_recall_of_proposals_is_that_of_their_evaluation(shared, data):
     judgement = RecallMeasure(data[1], 50)(TrainingModel(shared, losses=("rpn",)))
     evaluation = evaluate_proposals(data[1], Predictor(shared).propose_dataset(data[1], 50), [50])

@@ -108,6 +108,7 @@ class TestForeground:
         follow(trouble, np.linspace(2.0, 0.1, 400))
         assert not messages
 
+    @pytest.mark.slow
     def test_a_training_model_counts_the_steps_in_a_row(self):
         model = make_model()
         for objects, expected in ((0, 1), (0, 2), (2, 0), (0, 1)):

@@ -56,6 +56,7 @@ def changed(path, tmp_path, change):
     return tmp_path / "changed.npz"
 
 
+@pytest.mark.slow
 def test_background_moves_from_first_to_last_and_its_deltas_go(mobilenet):
     _, state, path = mobilenet
     head = import_weights(path, MOBILENET, categories=TWO).box_head
@@ -68,6 +69,7 @@ def test_background_moves_from_first_to_last_and_its_deltas_go(mobilenet):
     np.testing.assert_array_equal(head.regressor.bias, deltas[[5, 4, 7, 6, 9, 8, 11, 10]])
 
 
+@pytest.mark.slow
 def test_deltas_of_the_rpn_swap_x_and_y_within_each_anchor(mobilenet):
     _, state, path = mobilenet
     deltas = import_weights(path, MOBILENET, categories=TWO).rpn_head.deltas
@@ -84,6 +86,7 @@ def test_the_first_dense_layer_sees_rows_and_columns_before_channels(mobilenet):
     np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -124,6 +127,7 @@ def test_wrong_arguments_are_one_clear_error(arguments, message, mobilenet):
         import_weights(mobilenet[2], **{"preset_name": MOBILENET, "categories": TWO, **arguments})
 
 
+@pytest.mark.slow
 def test_names_of_old_versions_are_todays(mobilenet, tmp_path):
     _, state, path = mobilenet
     nested = re.compile(r"^(rpn\.head\.conv|backbone\.fpn\.\w+_blocks\.\d)(\.0)+\.")
@@ -135,6 +139,7 @@ def test_names_of_old_versions_are_todays(mobilenet, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_an_imported_detector_is_saved_and_loaded_like_any_other(mobilenet, tmp_path):
     detector = import_weights(mobilenet[2], MOBILENET, categories=TWO)
     save_detector(detector, tmp_path / "run")

@@ -69,6 +69,7 @@ def test_dense_and_batch_norm_take_torchs_four_and_two_arrays():
         np.testing.assert_array_equal(weight, numbered(3) + i)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "count", "key"),
     [

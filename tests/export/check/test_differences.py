@@ -126,6 +126,7 @@ def test_representative_images_that_come_once_are_there_for_the_stages_too(detec
     assert read == [3, 3]
 
 
+@pytest.mark.slow
 def test_a_report_without_fault_has_no_stages(detector, tmp_path):
     report = export(detector, tmp_path / "a.tflite", ExportOptions("tflite"))
     assert report.passed

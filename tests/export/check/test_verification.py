@@ -89,6 +89,7 @@ def blind():
     return detector
 
 
+@pytest.mark.slow
 def test_what_round_off_decides_is_a_tie_and_nothing_else(blind):
     picture = edge_cases()[0]
     replayed = list(replays(blind, picture, tries=8))
@@ -103,6 +104,7 @@ def test_what_round_off_decides_is_a_tie_and_nothing_else(blind):
     assert count_ties(blind, picture, moved, reference, [0, 1], []) == 0
 
 
+@pytest.mark.slow
 def test_which_of_two_sure_scores_a_softmax_rounds_down_is_a_tie(monkeypatch):
     detector = make_detector(sharpness=20.0, seed=2)
     picture, limits = make_image()[0], DetectionConfig(score_threshold=0.0, max_detections=61)

@@ -124,7 +124,7 @@ def test_tables_have_a_row_for_each(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_all_runtimes_are_measured_side_by_side(models, tmp_path):
     np.save(tmp_path / "0.npy", edge_cases()[-1])
     paths = [models / name for name in ("run", "a.onnx", "a.tflite")]

@@ -88,6 +88,7 @@ def test_an_image_gives_the_same_alone_and_in_a_batch(runtime):
             np.testing.assert_allclose(together[name][i], value, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_static_network_size_takes_any_image_and_options_reach_the_graph(tmp_path):
     detector = make_detector()
     path = to_onnx(detector, tmp_path / "a.onnx", (96, 160), max_detections=7, score_threshold=0.3, opset=18)
@@ -102,6 +103,7 @@ def test_a_static_network_size_takes_any_image_and_options_reach_the_graph(tmp_p
     assert {entry.version for entry in onnx.load(path).opset_import if not entry.domain} == {18}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", [HeadConfig(convs=(16,), units=(32,)), HeadConfig(units=(32,), aligned=True)])
 def test_every_kind_of_head_takes_the_crops_in_its_own_order(tmp_path, head):
     detector = make_detector(head=head)
@@ -112,6 +114,7 @@ def test_every_kind_of_head_takes_the_crops_in_its_own_order(tmp_path, head):
     assert_same_detections(runtime.run(images), reference, images.shape[1:3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("divisor", "cut"), [(32, False), (16, False), (4, True)])
 def test_a_coarse_map_is_cut_only_where_maps_are_rounded(tmp_path, divisor, cut):
     """Strides 4, 8 and 16: of 100 x 132 pixels, in multiples of 4, maps of 25 x 33, 13 x 17 and 7 x 9."""
@@ -139,6 +142,7 @@ def test_maps_of_unpadded_convolutions_are_cut():
     assert not onnx_operators._halves_exactly(detector)
 
 
+@pytest.mark.slow
 def test_roi_pool_is_one_max_roi_pool_that_finds_what_keras_finds(tmp_path):
     head = HeadConfig(pooling="roi_pool", units=(32,))
     detector = make_detector(head=head, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)))
@@ -161,6 +165,7 @@ def test_exporting_leaves_the_detector_as_it_was(detector, runtime):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_no_detection_is_a_count_of_zero_and_zeros(tmp_path):
     detector = make_detector()
     path = to_onnx(detector, tmp_path / "a.onnx", score_threshold=0.9999)

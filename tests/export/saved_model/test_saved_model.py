@@ -200,6 +200,7 @@ def test_an_image_without_detections_gives_zeros_and_a_count_of_zero(detector, t
         assert [np.abs(value).max() for value in outputs.values()] == [0, 0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_static_size_takes_images_of_every_size(detector, tmp_path):
     """The network's input is 96 x 64; a batch of mixed sizes goes through it at once."""
     path = to_saved_model(detector, tmp_path / "m", image_size=(96, 64))
@@ -216,6 +217,7 @@ def test_a_static_size_takes_images_of_every_size(detector, tmp_path):
         assert_same_as_keras({name: value[i : i + 1] for name, value in files.items()}, expected, *image.shape[:2])
 
 
+@pytest.mark.slow
 def test_a_detector_of_16_bits_is_exported_as_one_of_32(detector, tmp_path):
     mixed = build_detector(detector.config, precision="mixed_bfloat16")
     mixed.set_weights(detector.get_weights())

@@ -106,6 +106,7 @@ def test_an_image_in_which_nothing_is_found_gives_zeros(tmp_path):
     assert not any(value.any() for value in outputs.values())
 
 
+@pytest.mark.slow
 def test_one_category_and_five_hundred_slots_and_another_size(tmp_path):
     detector = make_detector()
     one = make_detector(categories=CATEGORIES[:1])
@@ -165,6 +166,7 @@ def test_labels_and_description_are_inside(path, runtime):
     assert runtime.description["categories"][1] == {"id": 90, "name": "big dog"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "smaller", "scores"), [("float16", 1.9, 0.01), ("dynamic", 3, 0.2)])
 def test_smaller_precisions_find_the_same_best_box(detector, path, tmp_path, precision, smaller, scores):
     small = to_tflite(detector, tmp_path / "a.tflite", precision=precision)
@@ -175,6 +177,7 @@ def test_smaller_precisions_find_the_same_best_box(detector, path, tmp_path, pre
     np.testing.assert_allclose(outputs["detection_scores"][0, 0], expected["scores"][0, 0], atol=scores)
 
 
+@pytest.mark.slow
 def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path, tmp_path):
     images = [make_image(seed=seed)[0] for seed in range(8)]
     small = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=iter(images))
@@ -196,6 +199,7 @@ def test_int8_computes_the_network_in_8_bits_and_boxes_in_float32(detector, path
     np.testing.assert_allclose(outputs["detection_scores"][0, 0], expected["scores"][0, 0], atol=0.2)
 
 
+@pytest.mark.slow
 def test_the_stages_of_int8_are_rounded_and_near(detector):
     picture = make_image(160, 192)[0]
     rounded = stage_outputs(detector, "int8", [picture], picture)
@@ -206,6 +210,7 @@ def test_the_stages_of_int8_are_rounded_and_near(detector):
     assert 1e-5 < outputs["rpn"] < LIMITS["int8"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("representative", "message"), [(None, "int8 needs"), ([], "representative images, found none")]
 )
@@ -357,6 +362,7 @@ def test_the_file_runs_unchanged_in_mediapipe(tmp_path):
     )  # corner and sides are whole pixels
 
 
+@pytest.mark.slow
 def test_boxes_pooled_as_in_the_paper_are_the_same_detections(tmp_path):
     head = HeadConfig(pooling="roi_pool", units=(32,))
     detector = make_detector(size=(128, 96), head=head, fpn=None, anchors=AnchorConfig(sizes=((16.0, 32.0, 64.0),)))
@@ -364,6 +370,7 @@ def test_boxes_pooled_as_in_the_paper_are_the_same_detections(tmp_path):
     assert assert_same(detector, runtime, make_image()) > 0
 
 
+@pytest.mark.slow
 def test_small_maps_are_pooled_by_matrix_products(tmp_path):
     detector = make_detector(size=(64, 96))
     path = to_tflite(detector, tmp_path / "a.tflite")
