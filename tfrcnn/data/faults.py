@@ -43,6 +43,9 @@ KINDS: dict[str, Kind] = {
         "refused", "a listed image has no XML file, or no image has a label file; add them, empty if nothing is there"
     ),
     "missing-shard": Kind("refused", "a shard does not exist; copy it, or name only the shards that are there"),
+    "shards-written-twice": Kind(
+        "refused", "a set has shards of two numbers, so images are there twice; delete the older shards"
+    ),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
