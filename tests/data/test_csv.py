@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfrcnn.config import Category
+from tfrcnn.data.class_lists import read_label_map
 from tfrcnn.data.csv_dialects import find_dialect
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset, read_dataset
@@ -220,3 +221,14 @@ def test_decimal_commas_are_read_between_semicolons(tmp_path: Path) -> None:
     assert boxes(load_dataset(data)) == [[[2, 1.5, 22, 11.25]]]
     data = write(tmp_path / "y.csv", "a.jpg;1,5;2;11,25;22;dog")
     assert boxes(load_dataset(data)) == [[[2, 1.5, 22, 11.25]]]
+
+
+def test_messages_in_an_item_of_a_label_map_do_not_end_it(tmp_path: Path) -> None:
+    keypoints = 'keypoints { id: 3 label: "nose } {" }\n  keypoints: {\n id: 4 }\n'
+    label_map = (
+        f"item {{\n  id: 7  # the dog's\n  {keypoints}  name: 'a \\'dog\\' }}'\n}}\nitem: {{ name: 'cat' id: 2 }}\n"
+    )
+    (tmp_path / "label_map.pbtxt").write_text(label_map)
+    classes = read_label_map(tmp_path / "label_map.pbtxt")
+    assert classes.categories == (Category(2, "cat"), Category(7, "a 'dog' }"))
+    assert not classes.faults
