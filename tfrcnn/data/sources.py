@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfrcnn.errors import InputError
@@ -142,10 +142,24 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def subfolders(folder: Path) -> list[Path]:
     """List the visible folders in a folder, sorted; none if it cannot be listed."""
+    return [folder / name for name in names_in(folder, folders=True)]
+
+
+def names_in(folder: Path, folders: bool) -> list[str]:
+    """List the visible files, or folders, in a folder, sorted; none if it cannot be listed. No call per file."""
     try:
-        return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir())
-    except OSError:
+        with os.scandir(folder) as scan:
+            entries = [(entry.name, entry.is_dir if folders else entry.is_file) for entry in scan]
+    except (OSError, ValueError):  # ValueError: a path that no system can have
         return []
+    return sorted(name for name, is_kind in entries if name[0] != "." and _is(is_kind))
+
+
+def _is(is_kind: Callable[[], bool]) -> bool:
+    try:
+        return is_kind()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def nfc(text: str) -> str:

@@ -30,7 +30,7 @@ from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.records import Record, parse_api, read_shards, size_of
-from tfrcnn.data.sources import subfolders
+from tfrcnn.data.sources import names_in, subfolders
 
 _EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record", ".records")
 _SHARD = re.compile(r"(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.\w+)?")
@@ -63,12 +63,9 @@ class TfRecord(DataFormat):
 def _sets(folder: Path) -> dict[str, list[Path]]:
     """Return the files of the sets in a folder by the name of the set."""
     sets: dict[str, list[Path]] = {}
-    try:
-        files = sorted(path for path in folder.iterdir() if _base(path.name) and path.is_file())
-    except OSError:
-        return {}
-    for file in files:
-        sets.setdefault(_set_of(file.name), []).append(file)
+    for name in names_in(folder, folders=False):
+        if _base(name):
+            sets.setdefault(_set_of(name), []).append(folder / name)
     return sets
 
 
