@@ -2,9 +2,9 @@
 
     python benchmarks/robustness/report_scale.py --data BCCD@trainval --images 10000
 
-The images repeat those of a data set. A number at the end of each file makes its content differ, so that all are read
-and almost every image has a near-duplicate. Prints seconds, CPU seconds, memory above that of the imported libraries,
-and the size of the page.
+The images of a data set are repeated. A number at the end of each file makes its content differ, so that all are read
+and almost every image has a near-duplicate. Prints seconds, CPU seconds, the memory that the imported
+libraries do not take, and the size of the page.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """augment/custom.py: a user's own function, in TensorFlow or through the adapter of Albumentations."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,3 +160,9 @@ class TestAlbumentations:
         adapted = tfrcnn.from_albumentations([self.library.Normalize()])
         with pytest.raises(InputError, match=r"found float32 of .*: leave Normalize, ToFloat and"), image_errors():
             take(training_data(two, CONFIG, PLAIN, augment=adapted), 1)
+
+
+def test_advice_about_a_file_is_not_given_for_an_augmentation() -> None:
+    for message, end in (("augment must return labels of at least 0", ""), ("a (image 1 of 2 in x): missing", "; do")):
+        with pytest.raises(InputError, match=f"^{re.escape(message)}{end}$"), image_errors("; do"):
+            raise tf.errors.InvalidArgumentError(None, None, f"InputError: {message}")

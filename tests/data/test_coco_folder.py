@@ -120,3 +120,14 @@ def test_damaged_file_of_a_folder_is_a_fault_with_its_line(tmp_path: Path) -> No
     (tmp_path / "train/_annotations.coco.json").write_text('{"images": [}')
     (fault,) = read_dataset(f"{tmp_path}/train")[1].faults
     assert (fault.kind, fault.field) == ("syntax-error", "line 1, column 13")
+
+
+@pytest.mark.parametrize("json_folder", ["", "annotations"])
+@pytest.mark.parametrize("folder", ["{}", "images/{}"])
+def test_the_folder_of_the_split_comes_before_those_of_all_images(
+    tmp_path: Path, json_folder: str, folder: str
+) -> None:
+    file = tmp_path / json_folder / "val.json"
+    for place in ("images", folder.format("val"), folder.format("train")):
+        write(file, tmp_path / place)
+    assert load_dataset(str(file)).examples[0].path == tmp_path / folder.format("val") / "a.jpg"

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -19,6 +21,8 @@ from tfrcnn.data.convert import WRITERS, convert_dataset
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.formats import FORMATS
+from tfrcnn.data.headers import EXTENSIONS
+from tfrcnn.data.image_copies import ImageCopies
 from tfrcnn.data.read import load_dataset
 from tfrcnn.data.writers import coco_boxes, whole_pixels, yolo_boxes
 from tfrcnn.errors import InputError
@@ -277,3 +281,36 @@ def test_pictures_of_a_shard_are_copied_byte_for_byte(tmp_path: Path) -> None:
         writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
     convert_dataset(str(tmp_path / "a.tfrecord"), "coco", tmp_path / "out", link=True)
     assert (tmp_path / "out" / "train" / "a-000001.jpg").read_bytes() == file.getvalue()
+
+
+def test_shards_of_all_splits_are_checked_before_the_first_is_written(
+    source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ImageCopies, "read", None)
+    with pytest.raises(InputError, match="shards: expected 1 to 1 for 1 images, found 2"):
+        convert_dataset(source, "tfrecord", tmp_path / "out", val="0.2", shards=2)
+
+
+def test_a_turned_tiff_becomes_an_upright_png(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "a.tif", exif=exif)
+    example = replace(example_of(np.zeros([0, 4]), 256, 256), path=tmp_path / "a.tif")
+    copies = ImageCopies(list(EXTENSIONS), False, lambda: None)
+    name = copies.copy(example, tmp_path)
+    assert (name, len(copies.notes)) == ("a.png", 1)
+    np.testing.assert_array_equal(read_image(tmp_path / name), read_image(tmp_path / "a.tif"))
+
+
+def test_a_fraction_splits_validation_data_off(source: str, tmp_path: Path) -> None:
+    conversion = convert_dataset(source, "coco", tmp_path / "out", val="0.4")
+    assert {split: images for split, (images, _) in conversion.counts.items()} == {"train": 2, "val": 1}
+    ids = [{e.image_id for e in load_dataset(data).examples} for data in conversion.data.values()]
+    assert ids[0] | ids[1] == {7, 3, 900}
+
+
+def test_validation_data_take_the_folder_of_the_images(source: str, tmp_path: Path) -> None:
+    shutil.copy(source, tmp_path / "x.json")
+    images = Path(source).parent
+    conversion = convert_dataset(str(tmp_path / "x.json"), "coco", tmp_path / "a", str(tmp_path / "x.json"), images)
+    assert conversion.counts["val"] == conversion.counts["train"]

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfrcnn.config import Category
+from tfrcnn.data.class_lists import read_label_map
 from tfrcnn.data.csv_dialects import find_dialect
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset, read_dataset
@@ -197,3 +198,37 @@ def test_dialects_are_known_by_the_first_row() -> None:
         assert find_dialect(row) is not None, row
     for row in ("dog,0", "/m/1,Tortoise", "a,b,c,d,e,f", "ImageID,Source,LabelName,Confidence"):
         assert find_dialect(row) is None, row
+
+
+@pytest.mark.parametrize("row", ["a.jpg,40,30,caf\u00e9,1,2,11,22", "a.jpg,40,30,dog,1,2,11,22\n" * 5000 + "\u00e9"])
+def test_a_file_of_another_encoding_is_refused_and_no_class_is_renamed(tmp_path: Path, row: str) -> None:
+    data = Path(write(tmp_path / "x.csv", TUTORIAL))
+    data.write_bytes(f"{TUTORIAL}\n{row}".encode("cp1252"))
+    (fault,) = (fault for fault in read_dataset(str(data))[1].faults if fault.action == "refused")
+    assert fault.kind == "unreadable-file"
+    assert fault.message.endswith("found the byte b'\\xe9'; save it as UTF-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    data = Path(write(tmp_path / "x.csv", TUTORIAL))
+    data.write_text(f"{TUTORIAL}\r\na.jpg,40,30,caf\u00e9,1,2,11,22\r\n", encoding)
+    assert load_dataset(str(data)).categories == (Category(1, "caf\u00e9"),)
+
+
+def test_decimal_commas_are_read_between_semicolons(tmp_path: Path) -> None:
+    data = write(tmp_path / "x.csv", TUTORIAL.replace(",", ";"), "a.jpg;40;30;dog;1,5;2;11,25;22")
+    assert boxes(load_dataset(data)) == [[[2, 1.5, 22, 11.25]]]
+    data = write(tmp_path / "y.csv", "a.jpg;1,5;2;11,25;22;dog")
+    assert boxes(load_dataset(data)) == [[[2, 1.5, 22, 11.25]]]
+
+
+def test_messages_in_an_item_of_a_label_map_do_not_end_it(tmp_path: Path) -> None:
+    keypoints = 'keypoints { id: 3 label: "nose } {" }\n  keypoints: {\n id: 4 }\n'
+    label_map = (
+        f"item {{\n  id: 7  # the dog's\n  {keypoints}  name: 'a \\'dog\\' }}'\n}}\nitem: {{ name: 'cat' id: 2 }}\n"
+    )
+    (tmp_path / "label_map.pbtxt").write_text(label_map)
+    classes = read_label_map(tmp_path / "label_map.pbtxt")
+    assert classes.categories == (Category(2, "cat"), Category(7, "a 'dog' }"))
+    assert not classes.faults

@@ -89,8 +89,18 @@ def test_the_images_of_a_project_are_in_folders_of_subsets_and_numbered_per_task
     for subset in ("Train", "Test"):
         (tmp_path / "images" / subset).mkdir()
         Image.new("RGB", (40, 30)).save(tmp_path / "images" / subset / "a.jpg")
-    examples = load_dataset(data).examples
-    assert [(e.image_id, e.path.parent.name) for e in examples] == [(0, "Train"), ("5/0", "Test")]
+    for subset, image_id in (("Train", 0), ("test", "5/0")):
+        (example,) = load_dataset(f"{data}@{subset}").examples
+        assert (example.image_id, example.path.parent.name) == (image_id, subset.capitalize())
+    with pytest.raises(InputError, match=r"expected one split, .* with 2 \(cvat\); did you mean .*@Train or .*@Test"):
+        load_dataset(str(tmp_path))
+
+
+def test_faults_of_a_subset_do_not_refuse_another(tmp_path: Path) -> None:
+    texts = [image(BOX), image(BOX.replace("cell", "unknown"), number=1, name="")]
+    data = write(tmp_path, *(text.replace("id=", f'subset="{s}" id=') for text, s in zip(texts, ("a &amp; b", "Test"))))
+    assert len(load_dataset(f"{data}@a & b").examples) == 1
+    assert read_dataset(f"{data}@Test")[1].refused
 
 
 @pytest.mark.parametrize(

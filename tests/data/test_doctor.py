@@ -397,3 +397,24 @@ def test_real_data_are_diagnosed_with_the_anchors_of_a_pyramid(data_root: Path) 
     assert ceiling == {f"IoU {t}": pytest.approx((expected >= t).mean(), abs=2e-3) for t in (0.5, 0.7)}
     assert 0.2 < ceiling["IoU 0.7"] < ceiling["IoU 0.5"] < 1
     assert "object-too-small" in report.render()
+
+
+def test_validation_data_that_are_refused_refuse_the_report(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    good, val = coco(tmp_path / "a", {"a": encoded("PNG")}, None), tmp_path / "b" / "val.json"
+    val.write_text(Path(good).read_text().replace('"cat"', '"cow"'))
+    report = diagnose(good, images=tmp_path / "a", val=str(val))
+    assert report.counts()["unknown-category"] == 1
+    assert report.refused
+    val.write_text(Path(good).read_text())
+    assert not diagnose(good, images=tmp_path / "a", val=str(val)).refused
+    assert diagnose(good, val=str(val), val_images=tmp_path / "b").counts()["missing-image"] == 1
+
+
+def test_a_box_without_numbers_has_no_place_in_a_picture(tmp_path: Path) -> None:
+    path = Path(coco(tmp_path, {"a": encoded("PNG")}, None))
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][0] = float("nan")
+    path.write_text(json.dumps(content))
+    assert [fault.box for fault in read_dataset(str(path))[1].faults if fault.kind == "nan-box"] == [None]

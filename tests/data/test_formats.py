@@ -8,6 +8,8 @@ from PIL import Image
 from tfrcnn.data.checks import Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of
+from tfrcnn.data.layouts import files_in
+from tfrcnn.data.sources import subfolders
 from tfrcnn.errors import InputError
 
 
@@ -130,3 +132,29 @@ def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
         (tmp_path / name).symlink_to(".")
     with pytest.raises(InputError, match="expected a data set, found the folder"):
         choose(str(tmp_path))
+
+
+def test_the_folder_of_a_prepared_data_set_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells" / "1.0.0").mkdir(parents=True)
+    assert absolute("tfds:cells/1.0.0@train") == f"tfds:{tmp_path}/cells/1.0.0@train"
+    assert absolute("tfds:voc/2007@train") == "tfds:voc/2007@train"
+
+
+def test_an_unknown_prefix_lists_the_prefixes() -> None:
+    with pytest.raises(InputError, match=r"or one of coco:, .*tfds: before its path, found nothing at darknet:x$"):
+        choose("darknet:x@train")
+
+
+def test_a_folder_is_listed_without_a_call_per_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("b.JPG", "a.jpg", ".c.jpg", "d.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "e.jpg").mkdir()
+    (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "a.jpg")
+    with monkeypatch.context() as context:
+        context.setattr(Path, "stat", None)
+        listed = [files_in(tmp_path, [".jpg"]), subfolders(tmp_path)]
+    assert [[path.name for path in paths] for paths in listed] == [["a.jpg", "b.JPG", "link.jpg"], ["e.jpg"]]
+    assert files_in(tmp_path / "none", [".jpg"]) == []
+    assert files_in(tmp_path / "\0", [".jpg"]) == []

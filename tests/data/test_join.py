@@ -85,3 +85,10 @@ def test_paths_with_a_plus_are_joined_by_one_too(tmp_path: Path) -> None:
     assert len(load_dataset(f"{first}+{second}")) == 2
     with pytest.raises(InputError, match=r"found nothing at .*/c\+\+/nowhere$"):
         load_dataset(f"{first}+{tmp_path}/c++/nowhere@train+{second}")
+
+
+def test_named_data_sets_are_joined_by_a_plus(tmp_path: Path) -> None:
+    folder = tmp_path / "a+b" / "1.0.0"
+    folder.mkdir(parents=True)
+    parts = ["tfds:voc/2007@train", f"tfds:{folder}@train", "tfds:voc/2012@train"]
+    assert parts_of("+".join(parts)) == parts

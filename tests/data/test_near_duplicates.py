@@ -98,7 +98,7 @@ def test_more_images_than_are_compared_at_once(example: Callable, monkeypatch: p
     hashes = image_hashes(images)
     expected = near_duplicates(images, hashes)
     assert len(expected) == 5
-    monkeypatch.setattr(module, "_ROWS", 3)
+    monkeypatch.setattr(module, "_MAX_DISTANCES", 50)
     assert near_duplicates(images, hashes) == expected
 
 

@@ -171,3 +171,30 @@ def test_a_recorded_split_that_does_not_fit_is_refused(data: Dataset, tmp_path: 
         (tmp_path / SPLIT).write_text(broken)
         with pytest.raises(InputError, match=r"split.json"):
             recorded_split(tmp_path, data, 0.2)
+
+
+@pytest.mark.parametrize("prefixes", [("", "/new/B@train:"), ("/old/A:", "/new/B@train:")])
+def test_joined_data_sets_that_moved_keep_their_split_though_images_have_the_same_names(
+    data: Dataset, tmp_path: Path, prefixes: tuple[str, str]
+) -> None:
+    def joined(*prefixes: str) -> Dataset:
+        names = (f"{prefix}images/{i}.jpg" for prefix in prefixes for i in range(5))
+        return replace(data, examples=tuple(replace(e, image_id=name) for e, name in zip(data.examples, names)))
+
+    before = joined(prefixes[0].replace("old", "older"), "/older/B@train:")
+    _, val = split_dataset(before, 0.4)
+    record_split(tmp_path, *split_dataset(before, 0.4), 0)
+    again = recorded_split(tmp_path, joined(*prefixes), 0.4)
+    assert again is not None
+    assert [e.path for e in again[1].examples] == [e.path for e in val.examples]
+
+
+def test_moved_data_whose_ids_could_mean_two_images_are_refused(data: Dataset, tmp_path: Path) -> None:
+    ids = [f"/old/{'ab'[i % 2]}/{i // 2}.jpg" for i in range(10)]
+    record_split(tmp_path, *split_dataset(replace(data, examples=named(data, ids)), 0.4), 0)
+    with pytest.raises(InputError, match=r"expected the same images, found '/new/a/0.jpg' in only one"):
+        recorded_split(tmp_path, replace(data, examples=named(data, [i.replace("old", "new") for i in ids])), 0.4)
+
+
+def named(data: Dataset, ids: list[str]) -> tuple[Example, ...]:
+    return tuple(replace(example, image_id=image_id) for example, image_id in zip(data.examples, ids))

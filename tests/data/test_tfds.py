@@ -2,6 +2,8 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tfrcnn.config import Category
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.read import load_dataset
+from tfrcnn.data.tfds import _features
 from tfrcnn.errors import InputError
 
 
@@ -18,6 +21,46 @@ def test_without_the_library_there_is_one_line_that_says_what_to_install(monkeyp
         load_dataset("tfds:voc/2007@train")
     with pytest.raises(InputError, match="found nothing at voc/2007"):
         load_dataset("voc/2007@train")
+
+
+class FeaturesDict(dict):
+    """Stands in for the library's classes, which few machines have."""
+
+
+class ClassLabel:
+    names = ("cat", "dog")
+
+
+class Image:
+    """As above."""
+
+
+class BBoxFeature:
+    """As above."""
+
+
+@pytest.fixture
+def features(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Features of a data set whose objects have a bbox and more."""
+    classes = SimpleNamespace(Image=Image, FeaturesDict=FeaturesDict, BBoxFeature=BBoxFeature, ClassLabel=ClassLabel)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", SimpleNamespace(features=classes))
+
+    def make(**objects: object) -> dict[str, object]:
+        return {"image": Image(), "objects": SimpleNamespace(feature=FeaturesDict(bbox=BBoxFeature(), **objects))}
+
+    return make
+
+
+def test_objects_have_the_classes_of_their_label_or_are_of_one_class(features: Any) -> None:
+    assert _features(features(label=ClassLabel(), pose=ClassLabel()), "x") == ("image", "objects", ["cat", "dog"])
+    assert _features(features(blur=object()), "x") == ("image", "objects", [])
+
+
+@pytest.mark.parametrize("objects", [{"type": ClassLabel()}, {"label": object()}])
+def test_objects_whose_classes_are_unclear_are_refused(features: Any, objects: dict[str, object]) -> None:
+    keys = ", ".join(["bbox", *objects])
+    with pytest.raises(InputError, match=f"x: objects: expected a ClassLabel called label, found the features {keys}"):
+        _features(features(**objects), "x")
 
 
 @pytest.fixture(scope="module")

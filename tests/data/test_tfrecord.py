@@ -16,6 +16,8 @@ from tfrcnn.data.embedded import bytes_of
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import inference_data, training_data
 from tfrcnn.data.read import load_dataset, read_dataset
+from tfrcnn.data.records import parse_prepared
+from tfrcnn.data.tfrecord import TfRecord
 from tfrcnn.errors import InputError
 
 LABEL_MAP = "item {\n  id: 1\n  name: 'cat'\n}\n\nitem {\n  id: 5\n  name: '/m/0bt9lr'\n  display_name: 'dog'\n}\n"
@@ -242,3 +244,45 @@ def test_a_file_that_is_no_tfrecord_or_cut_off_or_packed_is_one_fault(tmp_path: 
         writer.write(b"\xff\xff\xff")
     with pytest.raises(InputError, match=r"record 1: expected a tf\.train\.Example"):
         load_dataset(str(path))
+
+
+def found_sets(path: str | Path) -> dict[str, list[str]]:
+    """The files of each set at a path."""
+    return {split: [shard.name for shard in parse.args[0]] for split, parse in TfRecord().find(str(path)).items()}
+
+
+@pytest.mark.parametrize("path", ["./s/x-?????-of-00002", "s//x-?????-of-00002", "s//x", "s//", "b[2]", "b[2]/x-*"])
+def test_missing_shards_are_named_however_the_path_is_written(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("s", "b[2]"):
+        write(Path(folder, "x-00000-of-00002"), record())
+    faults = read_dataset(path)[1].faults
+    assert [(fault.kind, Path(fault.file).name) for fault in faults] == [("missing-shard", "x-00001-of-00002")]
+
+
+def test_names_with_a_dot_are_sets_of_their_own(tmp_path: Path) -> None:
+    names = ["cells.v2-train-00000-of-00001", "cells.v2-val-00000-of-00001", "cells.v3.tfrecord"]
+    for name in names:
+        (tmp_path / name).touch()
+    sets = dict(zip(("cells.v2-train", "cells.v2-val", "cells.v3"), ([name] for name in names)))
+    assert found_sets(tmp_path) == sets
+
+
+@pytest.mark.parametrize("older", ["train.tfrecord-00000-of-00002", "train.tfrecord"])
+def test_a_set_that_was_written_twice_is_refused(tmp_path: Path, older: str) -> None:
+    for name in ("train.tfrecord-00000-of-00001", older):
+        write(tmp_path / name, record())
+    assert "shards-written-twice" in read_dataset(str(tmp_path))[1].counts()
+    assert "shards-written-twice" not in read_dataset(str(tmp_path / older))[1].counts()
+
+
+def test_crowds_and_areas_of_prepared_data_sets_are_read() -> None:
+    values = {"image": b"x", "objects/bbox": [0.0, 0.0, 0.5, 0.5] * 3, "objects/label": [0, 1, 1]}
+    features = {key: feature(value) for key, value in values.items()}
+    features |= {"objects/is_crowd": feature([0, 1, 0]), "objects/is_group_of": feature([1, -1, -1])}
+    features["objects/area"] = feature([7, 8, 9])
+    fields = parse_prepared(features, "image", "objects", has_labels=True)
+    assert fields.crowd.tolist() == [True, True, False]
+    assert fields.areas.tolist() == [7, 8, 9]

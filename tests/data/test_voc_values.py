@@ -159,3 +159,34 @@ def test_splits_are_the_text_files_in_the_order_of_their_names(tmp_path: Path) -
 
 def test_a_box_is_shown_as_the_file_has_it(tmp_path: Path) -> None:
     assert parse(tmp_path, {"a": annotation(CAT)}).show_box(0, 1, 6, 4) == "xmin 2, ymin 1, xmax 4, ymax 6"
+
+
+ZERO_BASED = {
+    "a coordinate with decimals": annotation(CAT, CAT.replace("<xmin>2<", "<xmin>2.25<")),
+    "CVAT": annotation(CAT.replace(BOX, f"<occluded>0</occluded>{BOX}<attributes></attributes>")),
+    "Label Studio": annotation(CAT).replace("<size>", "<owner><name>Label Studio</name></owner><size>"),
+}
+
+
+@pytest.mark.parametrize("mark", ZERO_BASED)
+def test_coordinates_of_tools_that_count_from_0_are_read_so_in_the_whole_set(tmp_path: Path, mark: str) -> None:
+    parsed = parse(tmp_path, {"a": annotation(CAT), "b": ZERO_BASED[mark], "c": ZERO_BASED[mark]}, split="a")
+    assert [box.yxyx for box in parsed.boxes] == [(1, 2, 6, 4)]
+    assert not parsed.inclusive
+    assert parsed.show_box(1, 2, 6, 4) == "xmin 2, ymin 1, xmax 4, ymax 6"
+    assert faults(parsed) == [("coordinates-from-zero", "b.xml", "")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        annotation(CAT.replace("<xmin>2<", "<xmin>2.0<")),
+        annotation(CAT.replace("<xmax>4<", "<xmax>4.5<")).replace(
+            "<size>", "<source><database>The VOC2012 Database</database></source><size>"
+        ),
+    ],
+)
+def test_whole_numbers_with_a_point_and_the_original_data_set_count_from_1(tmp_path: Path, text: str) -> None:
+    parsed = parse(tmp_path, {"a": text})
+    assert [box.yxyx[:2] for box in parsed.boxes] == [(0, 1)]
+    assert not parsed.faults

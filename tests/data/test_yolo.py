@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tfrcnn.data import yolo as module
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.errors import InputError
@@ -311,3 +312,37 @@ def test_no_line_crashes_the_reader(tmp_path: Path, words: list[str]) -> None:
     dataset, _ = read_dataset(str(write(tmp_path, {"classes.txt": "cat\ndog\n", "a.txt": line}, "a.jpg")))
     for example in dataset.examples:
         assert ((example.boxes >= 0) & (example.boxes <= [30, 40, 30, 40])).all()
+
+
+def test_pictures_next_to_the_folders_of_splits_do_not_join_them(tmp_path: Path) -> None:
+    files = {"classes.txt": "cat\ndog\n", "labels/train/a.txt": BOX, "labels/val/b.txt": BOX}
+    root = write(tmp_path, files, "images/train/a.jpg", "images/val/b.jpg", "images/stray.jpg")
+    assert [example.image_id for example in load_dataset(f"{root}@train").examples] == ["images/train/a.jpg"]
+    with pytest.raises(InputError, match=r"with 2 \(yolo\); did you mean .*@train or .*@val\?"):
+        load_dataset(str(root))
+    write(root, {"labels/stray.txt": BOX})
+    with pytest.raises(InputError, match=r"did you mean .*@train or .*@val or .*@ \(what is in no split\)\?"):
+        load_dataset(str(root))
+    dataset, report = read_dataset(f"{root}@")
+    assert [example.image_id for example in dataset.examples] == ["images/stray.jpg"]
+    assert report.counts() == {"category-without-boxes": 1}
+
+
+def test_subsets_of_any_name_and_case_are_splits(tmp_path: Path) -> None:
+    yaml = f"{YAML}path: .\nVal: images/Val\nholdout: holdout.txt\nTrain: images/Train\nlicense: CC BY\nurl: images\n"
+    files = {"data.yaml": yaml, "holdout.txt": "images/Val/b.jpg\n", "labels/Train/a.txt": BOX, "labels/Val/b.txt": BOX}
+    root = write(tmp_path, files, "images/Train/a.jpg", "images/Val/b.jpg")
+    (root / "empty").mkdir()
+    (root / "data.yaml").write_text(yaml.replace("url: images", "url: empty\nnote: ."))
+    for split, name in (("train", "Train/a.jpg"), ("val", "Val/b.jpg"), ("holdout", "Val/b.jpg")):
+        assert [example.image_id for example in load_dataset(f"{root}@{split}").examples] == [f"images/{name}"]
+    with pytest.raises(InputError, match=r"with 3 \(yolo\); did you mean .*@Train or .*@Val or .*@holdout\?"):
+        load_dataset(str(root))
+
+
+def test_folders_of_labels_are_looked_for_once_per_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_for = []
+    monkeypatch.setattr(module, "label_folders", lambda folder, *_: looked_for.append(folder) or [folder])
+    root = write(tmp_path, {f"{name}.txt": BOX for name in "abcde"}, *(f"{name}.jpg" for name in "abcde"))
+    assert len(read_dataset(str(root))[0]) == 5
+    assert len(looked_for) < 5

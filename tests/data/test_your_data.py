@@ -26,8 +26,14 @@ def coco_files(file: str, images: str, root: Path) -> None:
     coco.write(root / file, root / images, "a.jpg")
 
 
-def voc_files(annotation: str, image: str, root: Path, split: str = "") -> None:
-    voc.write(root, annotation, image, obj("dog", "5 4 24 9"), filename=Path(image).name)
+def voc_files(annotation: str, image: str, root: Path, split: str = "", tool: str = "") -> None:
+    box = obj("dog", "5 4 24 9")
+    if tool == "CVAT":
+        attributes = "<attributes><attribute><name>rotation</name><value>0.0</value></attribute></attributes></object>"
+        box = obj("dog", "4.0 3.0 24.0 9.0", "<occluded>0</occluded>").replace("</object>", attributes)
+    elif tool == "Label Studio":
+        box = "<owner><name>Label Studio</name></owner>" + obj("dog", "4 3 24 9")
+    voc.write(root, annotation, image, box, filename=Path(image).name)
     if split:
         yolo.write(root, {f"ImageSets/Main/{split}.txt": "a\n"})
 
@@ -61,10 +67,10 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "COCO": partial(coco_files, "annotations/instances_train2017.json", "train2017"),
     "any tool, COCO": partial(coco_files, "train.json", "images"),
     "Pascal VOC": partial(voc_files, "Annotations/a.xml", "JPEGImages/a.jpg", split="train"),
-    "CVAT, Pascal VOC": partial(voc_files, "Annotations/a.xml", "JPEGImages/a.jpg", split="default"),
+    "CVAT, Pascal VOC": partial(voc_files, "Annotations/a.xml", "JPEGImages/a.jpg", split="default", tool="CVAT"),
     "labelImg, Pascal VOC": partial(voc_files, "0001.xml", "0001.jpg"),
     "labelImg, Pascal VOC, two folders": partial(voc_files, "xml/0001.xml", "photos/0001.jpg"),
-    "Label Studio, Pascal VOC": partial(voc_files, "Annotations/a.xml", "images/a.jpg"),
+    "Label Studio, Pascal VOC": partial(voc_files, "Annotations/a.xml", "images/a.jpg", tool="Label Studio"),
     "Roboflow, Pascal VOC": partial(voc_files, "train/a.xml", "train/a.jpg"),
     "Ultralytics, YOLO": partial(yolo_files, "Ultralytics, its folder"),
     "Roboflow, YOLO": partial(yolo_files, "Roboflow"),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, Data, Images, TargetFormat
+from tfrcnn.cli.options import DATA_HELP, VAL_IMAGES_HELP, Data, Images, TargetFormat
 from tfrcnn.cli.startup import load_tensorflow
 
 
@@ -17,10 +17,14 @@ def convert(
     to: Annotated[TargetFormat, typer.Option(metavar="FORMAT", help="coco, voc, yolo or tfrecord.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder. It appears when it is complete.")],
     val: Annotated[
-        str | None, typer.Option(metavar="DATA", help=f"Validation data, which becomes the split val: {DATA_HELP}.")
+        str | None,
+        typer.Option(
+            metavar="DATA|FRACTION",
+            help=f"Validation data, which becomes the split val: {DATA_HELP}. 0.2 splits off a fifth of --data.",
+        ),
     ] = None,
     images: Images = None,
-    val_images: Annotated[str | None, typer.Option(metavar="DIR", help="Folder of the images of --val.")] = None,
+    val_images: Annotated[str | None, typer.Option(metavar="DIR", help=VAL_IMAGES_HELP)] = None,
     shards: Annotated[
         int | None, typer.Option(metavar="N", help="Number of TFRecord files per split. Default: one per 128 MiB.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, DEFAULT_MODEL, PRESETS, Images, ImageSize
+from tfrcnn.cli.options import DATA_HELP, DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Images, ImageSize
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -24,7 +24,7 @@ def data(
         typer.Option(metavar="DATA", help="The validation data: show it next to the data, and compare the images."),
     ] = None,
     images: Images = None,
-    val_images: Annotated[str | None, typer.Option(metavar="DIR", help="As --images, for the validation data.")] = None,
+    val_images: Annotated[str | None, typer.Option(metavar="DIR", help=VAL_IMAGES_HELP)] = None,
     model: Annotated[
         str,
         typer.Option(

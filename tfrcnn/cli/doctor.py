@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, Data, Images, ImageSize
+from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Data, Images, ImageSize
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -28,6 +28,7 @@ def doctor(
         str | None,
         typer.Option(metavar="DATA", help="The validation data: report images that are in both, also renamed copies."),
     ] = None,
+    val_images: Annotated[str | None, typer.Option(metavar="DIR", help=VAL_IMAGES_HELP)] = None,
     image_size: ImageSize = None,
     preset_out: Annotated[
         Path | None,
@@ -66,7 +67,7 @@ def doctor(
         raise InputError(f"--preset-out: expected {expected}, found --model {model} and {preset_out}")
     start = preset_of_run(model) if is_run else preset(model)
     config = with_image_size(start.detector, image_size)
-    report = diagnose(data, images, config, anchor_strides(config), config.categories or None, val)
+    report = diagnose(data, images, config, anchor_strides(config), config.categories or None, val, val_images)
     print(report.render())
     anchors = report.summary.get("fitted_anchors", {})
     if anchors:

@@ -36,6 +36,7 @@ DATA_HELP = (
     "it. FOLDER@split chooses a split, yolo:FOLDER a format, and + joins several"
 )
 IMAGES_HELP = "Folder of the images. Default: where the format has them."
+VAL_IMAGES_HELP = "Folder of the images of --val. Default: --images, if --val is one data set."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]

@@ -242,4 +242,11 @@ def _box_fault(
     message = f"{expected}, found {parsed.show_box(*record.yxyx)}"
     file, image = parsed.images[record.image].file, opened[record.image]
     path = "" if image is None else str(image.path)
-    return Fault(kind, file, parsed.box_field.format(record.place), message, path, tuple(box.tolist()))
+    return Fault(
+        kind,
+        file,
+        parsed.box_field.format(record.place),
+        message,
+        path,
+        tuple(box.tolist()) if kind != "nan-box" else None,
+    )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import ast
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from tfrcnn.data.faults import Fault
 from tfrcnn.data.sources import nfc, read_lines
 from tfrcnn.errors import InputError
 
-_ITEM = re.compile(r"\bitem\s*:?\s*\{(.*?)\}", re.DOTALL)
+_ITEM = re.compile(r"\bitem\s*:?\s*$")  # before a brace
+_BRACE = re.compile(r"""[{}]|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""")  # or a text, which may have braces in it
 _FIELD = re.compile(r"""\b(\w+)\s*:\s*("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\s,;}]+)""", re.DOTALL)
 _CLASS_FILES = ("classes.csv", "class_mapping.csv", "*_classes.csv")
 _DESCRIPTION_FILES = ("*class-descriptions*.csv", "classes.csv", "../metadata/classes.csv")
@@ -74,11 +75,31 @@ def read_label_map(path: Path) -> ClassList:
     classes = ClassList(path)
     text = "\n".join(re.sub(r"^\s*#.*", "", line) for line in _lines(classes))
     rows = []
-    for number, item in enumerate(_ITEM.findall(text), 1):
+    for number, item in enumerate(_items(text), 1):
         fields = {key: _unquoted(value) for key, value in _FIELD.findall(item)}
         names = [fields[key] for key in ("display_name", "name") if fields.get(key)]
         rows.append((f"item {number}", fields.get("id", ""), names))
     return _filled(classes, rows)
+
+
+def _items(text: str) -> Iterator[str]:
+    """Yield the content of each item, without the messages in it, for example keypoints."""
+    depth = end = 0
+    content: list[str] | None = None
+    for match in _BRACE.finditer(text):
+        if match[0] not in ("{", "}"):
+            continue
+        between, end = text[end : match.start()], match.end()
+        if content is not None and depth == 1:
+            content.append(between)
+        if match[0] == "{":
+            content = [] if depth == 0 and _ITEM.search(between) else content
+            depth += 1
+        else:
+            depth = max(0, depth - 1)
+            if depth == 0 and content is not None:
+                yield ";".join(content)  # the sign keeps "keypoints:" from taking the next field
+                content = None
 
 
 def find_class_csv(folder: Path) -> ClassList | None:

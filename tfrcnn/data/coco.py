@@ -132,7 +132,7 @@ class _Reader:
         """Read the images and return the index of each image id; None if the image cannot be used."""
         numbers: dict[int | str, int | None] = {}
         plain = (self.path.parent, self.path.parent / "images") if folder is None else (folder,)
-        finder = ImageFinder(plain if folder is not None else (*plain, *folders_above(self.path)))
+        finder = ImageFinder(plain if folder is not None else (self.path.parent, *folders_above(self.path)))
         for i, item in self.items(content, "images"):
             number = self.take(item, "id", "images", i, values.IMAGE_ID)
             name = self.take(item, "file_name", "images", i, values.TEXT)

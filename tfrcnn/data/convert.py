@@ -14,7 +14,9 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.image_copies import ImageCopies
+from tfrcnn.data.join import val_folder
 from tfrcnn.data.read import read_dataset
+from tfrcnn.data.split import as_fraction, split_dataset
 from tfrcnn.data.write_tfrecord import write_tfrecord
 from tfrcnn.data.writers import Job, write_coco, write_voc, write_yolo
 from tfrcnn.errors import InputError
@@ -56,7 +58,7 @@ def convert_dataset(
     data: str,
     to: str,
     out: str | Path,
-    val: str | None = None,
+    val: str | float | None = None,
     images: str | Path | None = None,
     val_images: str | Path | None = None,
     shards: int | None = None,
@@ -72,9 +74,10 @@ def convert_dataset(
         data: as in `read_dataset`; it becomes the split "train".
         to: "coco", "voc", "yolo" or "tfrecord".
         out: new folder. It appears when it is complete.
-        val: validation data, which becomes the split "val"; its categories are matched by name.
+        val: validation data, which becomes the split "val"; its categories are matched by name. A fraction, for example
+            0.2, splits that part of `data` off, as `split_dataset` does.
         images: folder of the images of `data`, as in `read_dataset`.
-        val_images: folder of the images of `val`.
+        val_images: folder of the images of `val`; None is `images` if `val` is one data set.
         shards: number of TFRecord files per split; None is one per 128 MiB.
         link: make hard links to the images where the disk allows them. A change of one file then changes both.
         progress: show a progress bar.
@@ -94,16 +97,8 @@ def convert_dataset(
         raise InputError(f"shards: expected none for {to}, found {shards}; only tfrecord has shards")
     if os.path.lexists(out):
         raise InputError(f"{out} exists: expected a new folder")
-    splits: dict[str, Dataset] = {}
     notes: list[str] = []
-    for split, source, folder in (("train", data, images), ("val", val, val_images)):
-        if source is not None:
-            categories = splits["train"].categories if splits else None
-            splits[split], report = read_dataset(source, folder, categories)
-            report.check()
-            if not splits[split].examples:
-                raise InputError(f"{source}: expected at least one image, found none")
-            notes += _changes(report)
+    splits = _read(data, val, images, val_images, notes)
     # A log file gets a line every half minute instead of ten a second.
     interval = 0.1 if sys.stderr.isatty() else 30.0
     count = sum(map(len, splits.values()))
@@ -117,6 +112,30 @@ def convert_dataset(
     arguments = {split: _join(Path(out), argument) for split, argument in job.data.items()}
     counts = {split: (len(dataset), _box_count(dataset)) for split, dataset in splits.items()}
     return Conversion(arguments, counts, tuple([*notes, *job.notes, *copies.notes]))
+
+
+def _read(
+    data: str,
+    val: str | float | None,
+    images: str | Path | None,
+    val_images: str | Path | None,
+    notes: list[str],
+) -> dict[str, Dataset]:
+    """Read the splits; see `convert_dataset`."""
+    fraction = as_fraction(val)
+    sources = [("train", data, images)]
+    if fraction is None and val is not None:
+        sources.append(("val", str(val), val_folder(str(val), images, val_images)))
+    splits: dict[str, Dataset] = {}
+    for split, source, folder in sources:
+        splits[split], report = read_dataset(source, folder, splits["train"].categories if splits else None)
+        report.check()
+        if not splits[split].examples:
+            raise InputError(f"{source}: expected at least one image, found none")
+        notes += _changes(report)
+    if fraction is not None:
+        splits["train"], splits["val"] = split_dataset(splits["train"], fraction)
+    return splits
 
 
 def _changes(report: Report) -> list[str]:

@@ -22,11 +22,11 @@ from tfrcnn.data.class_lists import (
     find_label_map,
     read_descriptions,
 )
-from tfrcnn.data.csv_dialects import CORNERS, Dialect, find_dialect
+from tfrcnn.data.csv_dialects import CORNERS, MAX_ROW, Dialect, find_dialect
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder
-from tfrcnn.data.sources import nfc, plain_text, read_bytes, subfolders
+from tfrcnn.data.sources import nfc, not_unicode, read_bytes, subfolders, text_encoding
 from tfrcnn.errors import InputError
 
 _IN_FOLDER = ("_annotations.csv", "labels/detections.csv")  # Roboflow's next to the images, FiftyOne's
@@ -86,19 +86,22 @@ class _Reader:
     def read(self) -> None:
         """Read all rows, then the classes."""
         try:
-            text = plain_text(read_bytes(self.path))
-        except InputError as error:
-            self.fault("unreadable-file", "", str(error))
+            data = read_bytes(self.path)
+            file = io.TextIOWrapper(io.BytesIO(data), text_encoding(data), newline="")
+            head = file.read(MAX_ROW)
+            file.seek(0)
+        except (InputError, UnicodeDecodeError) as error:
+            self.unreadable(error)
             return
-        if not text[:1000].strip():
+        if not head[:1000].strip():
             self.fault("empty-split", "", "expected at least one row, found an empty file")
             return
-        dialect = find_dialect(text)
+        dialect = find_dialect(head)
         if dialect is None:
             expected = "expected columns for image, class, xmin, ymin, xmax and ymax, or RetinaNet's 6 without a header"
-            self.fault("bad-value", "line 1", f"{expected}, found {text[:200].splitlines()[0]!r}")
+            self.fault("bad-value", "line 1", f"{expected}, found {head[:200].splitlines()[0]!r}")
             return
-        for line, row in self.rows(text, dialect):
+        for line, row in self.rows(file, dialect):
             self.row(line, row, dialect)
         classes = self.classes(dialect)
         self.parsed.categories = classes.categories
@@ -108,9 +111,9 @@ class _Reader:
         self.parsed.boxes = [box._replace(label=labels[name]) for box, (name, _) in boxes if name in labels]
         self.parsed.normalised = self.are_shares(dialect)
 
-    def rows(self, text: str, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+    def rows(self, file: io.TextIOWrapper, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
         """Yield the line and the fields of each row that is not blank."""
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter, strict=True)
+        rows = csv.reader(file, delimiter=dialect.delimiter, strict=True)
         header = dialect.header
         try:
             for row in rows:
@@ -121,6 +124,8 @@ class _Reader:
                 header = 0
         except csv.Error as error:
             self.fault("syntax-error", f"line {rows.line_num}", f"expected CSV, found: {error}")
+        except UnicodeDecodeError as error:
+            self.unreadable(error)
 
     def row(self, line: int, row: list[str], dialect: Dialect) -> None:
         """Read one row: its image, and its box if it has one."""
@@ -134,7 +139,7 @@ class _Reader:
             self.fault("bad-value", f"line {line}, image", "expected a file name, found nothing")
         size = self.size(line, fields)
         empty = not any(fields[name] for name in (*CORNERS, "label"))
-        corners = [math.nan] * 4 if empty else [self.number(line, name, fields[name]) for name in CORNERS]
+        corners = [math.nan] * 4 if empty else [self.number(line, name, fields[name], dialect) for name in CORNERS]
         group = fields.get("group", "")
         if group not in _GROUP:
             self.fault("bad-value", f"line {line}, IsGroupOf", f"expected 0 or 1, found {group!r}")
@@ -188,10 +193,10 @@ class _Reader:
             return None
         return int(texts[0]), int(texts[1])
 
-    def number(self, line: int, name: str, text: str) -> float:
+    def number(self, line: int, name: str, text: str, dialect: Dialect) -> float:
         """Read a coordinate, or NaN after a fault."""
         try:
-            return float(text)
+            return dialect.number(text)
         except ValueError:
             message = f"expected a number, found {repr(text) if text else 'nothing'}"
             self.fault("bad-value", f"line {line}, {name}", message)
@@ -223,6 +228,10 @@ class _Reader:
         message = "expected pixels, found no coordinate above 1: all are read as shares of the image's sides"
         self.fault("unusual-value", "xmin, ymin, xmax, ymax", message)
         return True
+
+    def unreadable(self, error: InputError | UnicodeDecodeError) -> None:
+        message = str(not_unicode(error) if isinstance(error, UnicodeDecodeError) else error)
+        self.fault("unreadable-file", "", message)
 
     def fault(self, kind: str, where: str, message: str) -> None:
         self.parsed.faults.append(Fault(kind, str(self.path), where, message))

@@ -48,13 +48,21 @@ class Dialect(NamedTuple):
         columns: position of each field that the file has.
         header: number of rows above the boxes, 0 or 1.
         shares: coordinates are shares of the image's width and height.
-        delimiter: between fields.
+        delimiter: between fields. Numbers may have decimal commas unless it is a comma.
     """
 
     columns: dict[str, int]
     header: int
     shares: bool
     delimiter: str
+
+    def number(self, text: str) -> float:
+        """Read a number.
+
+        Raises:
+            ValueError: the text is none.
+        """
+        return _number(text, self.delimiter)
 
 
 def find_dialect(text: str) -> Dialect | None:
@@ -68,13 +76,17 @@ def find_dialect(text: str) -> Dialect | None:
     }
     if {"image", "label", *CORNERS} <= set(columns):
         return Dialect(columns, 1, "imageid" in names and "labelname" in names, delimiter)
-    is_box = len(row) == len(_HEADERLESS) and all(_is_number(field) for field in row[1:5])
+    is_box = len(row) == len(_HEADERLESS) and all(_is_number(field, delimiter) for field in row[1:5])
     is_negative = len(row) == len(_HEADERLESS) and bool(row[0]) and not any(field.strip() for field in row[1:])
     return Dialect(_HEADERLESS, 0, False, delimiter) if is_box or is_negative else None
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str, delimiter: str) -> float:
+    return float(text if delimiter == "," else text.replace(",", ".", 1))
+
+
+def _is_number(text: str, delimiter: str) -> bool:
     try:
-        return math.isfinite(float(text))
+        return math.isfinite(_number(text, delimiter))
     except ValueError:
         return False

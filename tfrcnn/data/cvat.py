@@ -20,6 +20,7 @@ import math
 import os
 import re
 from functools import partial
+from html import unescape
 from pathlib import Path
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
@@ -37,6 +38,7 @@ from tfrcnn.errors import InputError
 
 _IN_FOLDER = ("annotations.xml", "labels.xml")  # in an unpacked export of CVAT, of FiftyOne
 _ROOT = re.compile(rb"<annotations[\s/>]")
+_SUBSET = re.compile(rb"""<image\b[^>]*?\ssubset=["']([^"']*)""")
 _HEAD = 4096  # bytes that hold the first tag
 _LABEL = ["labels", "label", "name"]
 _NO_AREA = {"points", "polyline", "cuboid", "skeleton"}
@@ -50,20 +52,25 @@ class Cvat(DataFormat):
 
     def find(self, path: str) -> dict[str, Parse]:
         files = [Path(path, name) for name in _IN_FOLDER] if os.path.isdir(path) else [Path(path)]
-        return next(({"": partial(parse_cvat, file)} for file in files if _is_cvat(file)), {})
+        file = next(filter(_is_cvat, files), None)
+        if file is None:
+            return {}
+        subsets: dict[str, Parse] = {subset: partial(parse_cvat, file, subset=subset) for subset in _subsets(file)}
+        return subsets or {"": partial(parse_cvat, file)}
 
 
-def parse_cvat(path: Path, images: Path | None = None) -> Parsed:
+def parse_cvat(path: Path, images: Path | None = None, subset: str | None = None) -> Parsed:
     """Read a CVAT file without opening the images.
 
     Args:
         path: the XML file.
         images: folder that names are relative to. Default: the folder of the file, or `images/` in it or above it.
+        subset: of a project, whose images to read; None is all images.
 
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.
     """
-    reader = _Reader(path, images)
+    reader = _Reader(path, images, subset)
     try:
         content = xml_source(read_bytes(path))
         source = InputSource(str(path))
@@ -85,9 +92,9 @@ def parse_cvat(path: Path, images: Path | None = None) -> Parsed:
 class _Reader(ContentHandler):
     """Fills `parsed` while the file streams. Entries that cannot be used become faults."""
 
-    def __init__(self, path: Path, images: Path | None) -> None:
+    def __init__(self, path: Path, images: Path | None, subset: str | None) -> None:
         super().__init__()
-        self.path = path
+        self.path, self.subset = path, subset
         self.parsed = Parsed(inclusive=False, box_field="line {}", show_box=_show_box)
         folder = path.parent
         near = [folder, folder / "images", folder / "data", folder.parent, folder.parent / "images"]
@@ -98,6 +105,7 @@ class _Reader(ContentHandler):
         self.labels: dict[str, None] = {}
         self.ids: set[int | str] = set()
         self.image: int | None = None  # the image that is open
+        self.skips = False  # the image that is open is of another subset
         self.names: list[tuple[str, int]] = []  # label and line of each box
         self.tracks = 0
         self.masks: list[int] = []  # lines of shapes that are no boxes
@@ -144,6 +152,10 @@ class _Reader(ContentHandler):
         elif image_id in self.ids:
             self.fault("duplicate-image-id", f"{where}, id", f"expected a unique id, found {text} again")
         self.ids.add(image_id)
+        subset = nfc(attrs.get("subset", ""))
+        self.skips = self.subset not in (None, subset)
+        if self.skips:
+            return None
         if not name:
             self.fault("bad-value", f"{where}, name", "expected a file name, found nothing")
         sides = [attrs.get(key, "") for key in ("height", "width")]
@@ -152,7 +164,7 @@ class _Reader(ContentHandler):
             self.fault("bad-value", f"{where}, width and height", message)
         if len(self.parsed.faults) > before:
             return None
-        path, exact = self.find(name, attrs.get("subset", ""))
+        path, exact = self.find(name, subset)
         if not exact:
             self.fault("image-path-differs", f"{where}, name", f"expected {name}, found {path}")
         size = int(sides[0]), int(sides[1])
@@ -170,6 +182,8 @@ class _Reader(ContentHandler):
     def shape(self, kind: str, attrs: AttributesImpl) -> None:
         """Read a box, or the box around another shape; a <tag> is no shape."""
         line = self.line
+        if self.skips:
+            return
         if kind in _NO_AREA:
             self.fault("shape-without-area", f"line {line}", f"expected a box, polygon, ellipse or mask, found {kind}")
         if kind not in _SHAPES:
@@ -269,6 +283,15 @@ def _is_cvat(path: Path) -> bool:
             return _ROOT.search(file.read(_HEAD).replace(b"\0", b"")) is not None  # without the zeros of UTF-16
     except OSError:
         return False
+
+
+def _subsets(path: Path) -> list[str]:
+    """List the subsets of a project's images, in the order of the file; none if it is the export of a task."""
+    try:
+        data = read_bytes(path).replace(b"\0", b"")
+    except InputError:
+        return []
+    return [nfc(unescape(name.decode(errors="replace"))) for name in dict.fromkeys(_SUBSET.findall(data))]
 
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:

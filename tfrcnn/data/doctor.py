@@ -25,6 +25,7 @@ from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
+from tfrcnn.data.join import val_folder
 from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset
 from tfrcnn.errors import InputError
@@ -39,6 +40,7 @@ def diagnose(
     strides: tuple[int, ...] | None = None,
     categories: Sequence[Category] | None = None,
     val: str | None = None,
+    val_images: str | Path | None = None,
 ) -> Report:
     """Report everything that is wrong with a data set, and its statistics.
 
@@ -48,7 +50,8 @@ def diagnose(
         config: a detector whose anchors to compare the objects with, and to fit to them.
         strides: of that detector's anchor levels (`FasterRCNN.level_strides`).
         categories: as in `read_dataset`.
-        val: validation data, as `data`; images that are in both are a fault.
+        val: validation data, as `data`; images that are in both are a fault, and so is all that refuses them.
+        val_images: folder of the images of `val`; None is `images` if `val` is one data set.
 
     Returns:
         The report; `report.refused` says whether the data set can be used.
@@ -67,7 +70,11 @@ def diagnose(
     if config is not None and strides is not None and "recall_ceiling_of_anchors" in report.summary:
         fit = fit_anchors(dataset, config, strides)
         report = replace(report, summary={**report.summary, **fit.summary()})
-    return report if val is None else with_shared_images(dataset, read_dataset(val, images)[0], report)
+    if val is None:
+        return report
+    val_dataset, val_report = read_dataset(val, val_folder(val, images, val_images), dataset.categories)
+    refused = [fault for fault in val_report.faults if fault.action == "refused"]
+    return with_shared_images(dataset, val_dataset, replace(report, faults=(*report.faults, *refused)))
 
 
 def examine(

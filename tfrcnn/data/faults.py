@@ -43,6 +43,9 @@ KINDS: dict[str, Kind] = {
         "refused", "a listed image has no XML file, or no image has a label file; add them, empty if nothing is there"
     ),
     "missing-shard": Kind("refused", "a shard does not exist; copy it, or name only the shards that are there"),
+    "shards-written-twice": Kind(
+        "refused", "a set has shards of two numbers, so images are there twice; delete the older shards"
+    ),
     "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
@@ -79,6 +82,7 @@ KINDS: dict[str, Kind] = {
     "copied-image": Kind("kept", "two files are the same image with different boxes; keep one, with all its objects"),
     "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
+    "coordinates-from-zero": Kind("kept", "the tool of the XML files counts pixels from 0; boxes are read like that"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
     "extension-differs": Kind("kept", "the file extension does not match the image format"),
     "filename-differs": Kind("kept", "<filename> and the XML's name mean different images; <filename> is used"),

@@ -65,10 +65,10 @@ def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
 
 
 def exists(data: str) -> bool:
-    """Return whether a DATA argument names a data set, or a file that may be a damaged one. A name always does."""
+    """Return whether a DATA argument names a data set, or a file that may be a damaged one. A name without "+" does."""
     place = place_of(data)
     if place.prefix and not FORMATS[place.prefix].is_path:
-        return True
+        return "+" not in data or os.path.isdir(place.path)
     splits = [split for sets in find_sets(place).values() for split in sets]
     return Path(data).is_file() or (bool(splits) if place.split is None else bool(_named(place.split, splits)))
 
@@ -76,7 +76,8 @@ def exists(data: str) -> bool:
 def absolute(data: str) -> str:
     """Make the path in a DATA argument absolute, so that it means the same in any folder."""
     prefix, path, split = place_of(data)
-    path = os.path.abspath(path) if not prefix or FORMATS[prefix].is_path else path
+    is_path = not prefix or FORMATS[prefix].is_path or os.path.isdir(path)
+    path = os.path.abspath(path) if is_path else path
     return f"{prefix and f'{prefix}:'}{path}{'' if split is None else f'@{split}'}"
 
 
@@ -110,7 +111,7 @@ def choose(data: str) -> Parse:
         )
     ((name, sets),) = matches.items()
     if split is None and len(sets) > 1:
-        choices = [f"{data}@{each}" for each in _usual_first(sets)]
+        choices = [f"{data}@{each}" if each else f"{data}@ (what is in no split)" for each in _usual_first(sets)]
         more = f" or one of {len(choices) - _MAX_CHOICES:,} more" if len(choices) > _MAX_CHOICES else ""
         kind = "file" if Path(place.path).is_file() else "folder"
         raise InputError(

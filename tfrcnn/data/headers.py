@@ -156,7 +156,7 @@ def _header(image: Image.Image, file: BinaryIO) -> ImageHeader:
         _check_bmp(file)
     if kind in _LAST_BYTES and not _has_end(file, pixels_from, _LAST_BYTES[kind]):
         raise BadImageError("truncated-image", f"expected the end of a {kind}, found that the file is cut off")
-    height, width, orientation = image.height, image.width, _orientation(image)
+    height, width, orientation = image.height, image.width, orientation_of(image)
     if kind == "TIFF":  # some releases of Pillow turn a TIFF while loading it, and `size` has the turned size already
         width, height = (int(image.tag_v2[tag]) for tag in (_WIDTH, _HEIGHT))  # type: ignore[attr-defined]
         height, width = ImageHeader(kind, (height, width), orientation).upright
@@ -190,7 +190,8 @@ def _has_end(file: BinaryIO, pixels_from: int, end: bytes) -> bool:
     return end in file.read()
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8 that a file has, 1 if it has none; also of a TIFF, whose header has 1."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole picture in search of it
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.embedded import bytes_of, open_bytes
 from tfrcnn.data.example import Example
-from tfrcnn.data.headers import EXTENSIONS, BadImageError, read_header
+from tfrcnn.data.headers import EXTENSIONS, BadImageError, open_image, orientation_of
 from tfrcnn.errors import InputError
 
 
@@ -85,10 +85,11 @@ class ImageCopies:
     def _plan(self, example: Example) -> tuple[str, bool]:
         """Return the extension of the copy, and whether it needs other bytes."""
         try:
-            header = read_header(example.path)
+            with open_image(example.path, header_only=True) as (image, header):
+                is_turned = orientation_of(image) != 1
         except BadImageError as error:
             raise InputError(f"{example.path}: {error}") from error
-        if header.orientation != 1:
+        if is_turned:
             self._changes["had an EXIF orientation: they are upright PNGs here, which every tool shows the same"] += 1
             return ".png", True
         if header.format not in self._formats:

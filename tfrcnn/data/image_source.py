@@ -16,6 +16,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.printable import printable
 
 _IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+)")  # in the message of TensorFlow's error
+_PLACE = re.compile(r"\(image [\d,]+ of [\d,]+ in ")  # in a message about an image, see `Pixels.read`
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def image_errors(advice: str = "") -> Iterator[None]:
     """Raise the `InputError` of an image in place of TensorFlow's error that holds it; also works as a decorator.
 
     Args:
-        advice: the end of the message, what to do.
+        advice: the end of the message, what to do about the file. Errors of a user's augmentation go without it.
 
     Raises:
         InputError: the block read an image that is missing, cannot be decoded or has another size than before.
@@ -36,7 +37,7 @@ def image_errors(advice: str = "") -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         if match := _IMAGE_ERROR.search(str(error.message)):
-            raise InputError(match[1] + advice) from error
+            raise InputError(match[1] + (advice if _PLACE.search(match[1]) else "")) from error
         raise
 
 

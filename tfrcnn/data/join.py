@@ -25,6 +25,8 @@ def parts_of(data: str) -> list[str]:
     A path may contain a plus too: the longest piece that exists is one data set. If none exists, a data set ends where
     its name looks complete, so that the error is about that name.
     """
+    if PLUS not in data:
+        return [data]
     pieces, parts = data.split(PLUS), []
     while pieces:
         ends = range(len(pieces), 0, -1)
@@ -67,6 +69,11 @@ def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Re
     summary = _summed(report.summary for _, report in sets)
     summary["categories"] = len(sets[0][0].categories)
     return Dataset(data, sets[0][0].categories, tuple(examples)), Report(data, tuple(faults), summary)
+
+
+def val_folder(val: str, images: str | Path | None, val_images: str | Path | None) -> str | Path | None:
+    """Return the folder of the images of validation data: `images` if they have none, and are one data set."""
+    return images if val_images is None and len(parts_of(val)) == 1 else val_images
 
 
 def _summed(summaries: Iterable[dict[str, int]]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tfrcnn.data.headers import EXTENSIONS
-from tfrcnn.data.sources import nfc, read_head, walk
+from tfrcnn.data.sources import names_in, nfc, read_head, subfolders, walk
 
 IMAGE_EXTENSIONS = [extension for extensions in EXTENSIONS.values() for extension in extensions]
 # Names of folders that hold one split each: Roboflow's train, valid and test; COCO's train2017.
@@ -49,22 +49,13 @@ def stem_of(name: str) -> str:
 
 def files_in(folder: Path, extensions: Iterable[str]) -> list[Path]:
     """List the visible files in a folder by extension (in any case), sorted; none if it cannot be listed."""
-    try:
-        names = sorted(os.listdir(folder))
-    except (OSError, ValueError):  # ValueError: a path that no system can have
-        return []
-    paths = [folder / name for name in names if os.path.splitext(name)[1].lower() in extensions and name[0] != "."]
-    return [path for path in paths if path.is_file()]
+    names = names_in(folder, folders=False)
+    return [folder / name for name in names if os.path.splitext(name)[1].lower() in extensions]
 
 
 def folders_in(folder: Path) -> list[Path]:
     """List the visible folders in a folder, sorted, without links that lead back; none if it cannot be listed."""
-    try:
-        names = sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
-    paths = [folder / name for name in names if name[0] != "."]
-    return [path for path in paths if path.is_dir() and not (path.is_symlink() and _leads_back(path))]
+    return [path for path in subfolders(folder) if not (path.is_symlink() and _leads_back(path))]
 
 
 def split_folders(folder: Path) -> list[Path]:

@@ -114,13 +114,16 @@ class ImageFinder:
 def folders_above(path: Path) -> list[Path]:
     """List where tools put the images: annotations/instances_val2017.json, val2017/ (COCO); labels.json, data/.
 
+    The folders of the file's split come first: images of other splits can have the same names.
+
     Args:
         path: the annotation file.
     """
     above = Path(os.path.abspath(path.parent)).parent
     split = path.stem.removeprefix("instances_")
-    beside = [path.parent / split, path.parent / "data"]
-    return [*beside, above, above / "images", above / split, above / "images" / split]
+    near = path.parent
+    of_split = [folder / name for folder in (near, above) for name in (split, f"images/{split}")]
+    return [*of_split, near / "images", near / "data", above, above / "images"]
 
 
 def _key(name: str) -> str:

@@ -25,7 +25,7 @@ BITS = SIDE * SIDE
 # bits of 256. Unrelated photographs differ in 79 or more, the same one resized or compressed again in 35 or fewer.
 MAX_DISTANCE = 40
 _DRAFT = 4 * SIDE  # pixels; a JPEG is decoded to a fraction of its size that is no smaller
-_ROWS = 1024  # hashes that are compared with all others at once
+_MAX_DISTANCES = 1 << 25  # computed at once, which takes 3 x 128 MiB
 
 
 class NearDuplicate(NamedTuple):
@@ -90,8 +90,9 @@ def near_duplicates(
     if not len(columns):
         return []
     pairs: dict[tuple[int, int], NearDuplicate] = {}
-    for start in range(0, len(rows), _ROWS):
-        distances = (BITS - queries[start : start + _ROWS] @ candidates.T) / 2
+    step = max(1, _MAX_DISTANCES // len(columns))
+    for start in range(0, len(rows), step):
+        distances = (BITS - queries[start : start + step] @ candidates.T) / 2
         if others is None:
             np.fill_diagonal(distances[:, start:], BITS + 1)
         best = distances.argmin(axis=1)

@@ -174,6 +174,8 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
     labels = _whole_numbers(features, f"{objects}/label") if has_labels else (0,) * count
     if len(values) != 4 * len(labels):
         raise InputError(f"{objects}: expected 4 numbers per label, found {len(values)} for {len(labels)} labels")
+    flags = [_per_box(features, f"{objects}/{key}", count) > 0 for key in ("is_crowd", "is_group_of")]
+    crowd: np.ndarray = np.logical_or(*flags)  # Open Images writes -1 for unknown
     return Fields(
         encoded=encoded[0],
         name=_text(features, "image/filename"),
@@ -182,9 +184,9 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
         boxes=np.array(values, np.float64).reshape(-1, 4),
         texts=(),
         numbers=tuple(label + 1 for label in labels),
-        crowd=_per_box(features, f"{objects}/is_crowd", count) > 0,
+        crowd=crowd,
         difficult=_per_box(features, f"{objects}/is_difficult", count) > 0,
-        areas=np.zeros(count),
+        areas=_per_box(features, f"{objects}/area", count),
     )
 
 

@@ -9,7 +9,7 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tfrcnn.errors import InputError
@@ -99,15 +99,33 @@ def read_lines(path: Path) -> list[str]:
     """Read the lines of a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
 
     Raises:
-        InputError: as `read_bytes`.
+        InputError: as `read_bytes` and `plain_text`.
     """
     return plain_text(read_bytes(path, MAX_SMALL)).splitlines()
 
 
 def plain_text(data: bytes) -> str:
-    """Decode a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it."""
-    encoding = next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
-    return data.decode(encoding, errors="replace")
+    """Decode a text file in UTF-8, or in UTF-16 with a byte order mark, as Windows writes it.
+
+    Raises:
+        InputError: the data are in another encoding.
+    """
+    encoding = text_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise not_unicode(error) from error
+
+
+def text_encoding(data: bytes) -> str:
+    """Return "utf-8", or the encoding of the byte order mark at the start of a text file."""
+    return next((name for mark, name in _BYTE_ORDER_MARKS.items() if data.startswith(mark)), "utf-8")
+
+
+def not_unicode(error: UnicodeDecodeError) -> InputError:
+    """Return the error for a text file in another encoding: a guess could merge or change names."""
+    actual = error.object[error.start : error.start + 1]
+    return InputError(f"expected UTF-8 or UTF-16 with a byte order mark, found the byte {actual!r}; save it as UTF-8")
 
 
 def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -124,10 +142,24 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def subfolders(folder: Path) -> list[Path]:
     """List the visible folders in a folder, sorted; none if it cannot be listed."""
+    return [folder / name for name in names_in(folder, folders=True)]
+
+
+def names_in(folder: Path, folders: bool) -> list[str]:
+    """List the visible files, or folders, in a folder, sorted; none if it cannot be listed. No call per file."""
     try:
-        return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.is_dir())
-    except OSError:
+        with os.scandir(folder) as scan:
+            entries = [(entry.name, entry.is_dir if folders else entry.is_file) for entry in scan]
+    except (OSError, ValueError):  # ValueError: a path that no system can have
         return []
+    return sorted(name for name, is_kind in entries if name[0] != "." and _is(is_kind))
+
+
+def _is(is_kind: Callable[[], bool]) -> bool:
+    try:
+        return is_kind()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def nfc(text: str) -> str:

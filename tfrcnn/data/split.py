@@ -187,9 +187,12 @@ def recorded_split(folder: Path, dataset: Dataset, fraction: float) -> tuple[Dat
         raise InputError(f"cannot resume {folder} with val {fraction}: its data were split with {recorded.fraction}")
     ids: list[int | str] = [example.image_id for example in dataset.examples]
     sides: dict[int | str, bool] = {**dict.fromkeys(recorded.train, False), **dict.fromkeys(recorded.val, True)}
-    if sides.keys() != set(ids):  # joined data sets have moved
-        ids = [_portable(image_id) for image_id in ids]
-        sides = {_portable(image_id): side for image_id, side in sides.items()}
+    for portable in (_without_place, _name):  # the data may have moved
+        if sides.keys() != set(ids):
+            moved = [portable(image_id) for image_id in ids]
+            recorded_sides = {portable(image_id): side for image_id, side in sides.items()}
+            if len(recorded_sides) == len(sides) and len(set(moved)) == len(ids):  # else an id would mean two images
+                ids, sides = moved, recorded_sides
     unmatched = set(ids) ^ sides.keys()
     if unmatched:
         raise InputError(
@@ -199,8 +202,14 @@ def recorded_split(folder: Path, dataset: Dataset, fraction: float) -> tuple[Dat
     return _parts(dataset, np.array([sides[image_id] for image_id in ids]), fraction)
 
 
-def _portable(image_id: int | str) -> int | str:
-    """Return an id without the folder that it begins with in joined data sets, which may move."""
+def _without_place(image_id: int | str) -> int | str:
+    """Return an id of joined data sets, "SOURCE:ID", without the folder of its source."""
+    source, colon, rest = image_id.rpartition(":") if isinstance(image_id, str) else ("", "", "")
+    return f"{_name(source)}:{rest}" if colon else image_id
+
+
+def _name(image_id: int | str) -> int | str:
+    """Return an id that is a path without its folder."""
     return image_id.replace("\\", "/").rpartition("/")[2] if isinstance(image_id, str) else image_id
 
 

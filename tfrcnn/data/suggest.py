@@ -38,6 +38,9 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         actual = f"a link to nothing at {data}"
     else:
         alone = next(iter(formats.values())).expected if len(formats) == 1 else "a file or a folder of data"
+        prefix, colon, _ = data.partition(":")
+        if len(formats) > 1 and colon and len(prefix) > 1 and prefix.isalnum():
+            alone = f"{alone}, or one of {', '.join(f'{name}:' for name in formats)} before its path"
         return InputError(f"data: expected {alone}, found nothing at {data}")
     looked_for = "".join(f"\n  {name}:PATH is {data_format.expected}" for name, data_format in formats.items())
     return InputError(f"data: expected a data set, found {actual}\nLooked for:{looked_for}")

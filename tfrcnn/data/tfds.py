@@ -87,5 +87,15 @@ def _features(features: Any, source: str) -> tuple[str, str, list[str]]:
         sequence = getattr(feature, "feature", None)
         inner = dict(sequence.items()) if isinstance(sequence, kinds.FeaturesDict) else {}
         if images and isinstance(inner.get("bbox"), kinds.BBoxFeature):
-            return images[0], key, list(getattr(inner.get("label"), "names", []))
+            return images[0], key, _class_names(inner, f"{source}: {key}", kinds.ClassLabel)
     raise InputError(f"{source}: expected an image and a sequence with bbox, found the features {', '.join(features)}")
+
+
+def _class_names(objects: dict[str, Any], source: str, class_label: type) -> list[str]:
+    """Return the names of the objects' classes; none if all objects are of one class."""
+    label = objects.get("label")
+    if isinstance(label, class_label):
+        return list(label.names)  # type: ignore[attr-defined]  # a class of TensorFlow Datasets
+    if label is not None or any(isinstance(feature, class_label) for feature in objects.values()):
+        raise InputError(f"{source}: expected a ClassLabel called label, found the features {', '.join(objects)}")
+    return []

@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
+from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed, in_threads
 from tfrcnn.data.class_lists import ClassList, classes_of_names, find_label_map
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.records import Record, parse_api, read_shards, size_of
-from tfrcnn.data.sources import subfolders
+from tfrcnn.data.sources import names_in, subfolders
 
 _EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record", ".records")
 _SHARD = re.compile(r"(?P<base>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<extension>\.\w+)?")
@@ -49,8 +49,11 @@ class TfRecord(DataFormat):
         if os.path.isdir(path):
             below = {folder.name: _sets(folder) for folder in subfolders(Path(path))}  # Roboflow's split folders
             sets = _sets(Path(path)) or {split: next(iter(s.values())) for split, s in below.items() if len(s) == 1}
-            return {split: partial(parse_tfrecord, files, f"{files[0].parent}/*") for split, files in sets.items()}
-        for pattern in (path, f"{glob.escape(path)}-?????-of-?????"):
+            patterns = {split: os.path.join(glob.escape(str(files[0].parent)), "*") for split, files in sets.items()}
+            return {split: partial(parse_tfrecord, files, patterns[split]) for split, files in sets.items()}
+        place = Path(path)  # without "./" and "//", as the paths of the shards
+        in_folder = os.path.join(glob.escape(str(place.parent)), place.name)
+        for pattern in (in_folder, str(place), f"{glob.escape(str(place))}-?????-of-?????"):
             files = [Path(file) for file in sorted(glob.glob(pattern)) if _base(os.path.basename(file))]
             if files:
                 return {"": partial(parse_tfrecord, files, pattern)}
@@ -60,12 +63,9 @@ class TfRecord(DataFormat):
 def _sets(folder: Path) -> dict[str, list[Path]]:
     """Return the files of the sets in a folder by the name of the set."""
     sets: dict[str, list[Path]] = {}
-    try:
-        files = sorted(path for path in folder.iterdir() if _base(path.name) and path.is_file())
-    except OSError:
-        return {}
-    for file in files:
-        sets.setdefault(Path(_base(file.name)).stem, []).append(file)
+    for name in names_in(folder, folders=False):
+        if _base(name):
+            sets.setdefault(_set_of(name), []).append(folder / name)
     return sets
 
 
@@ -84,10 +84,13 @@ def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = N
         Fault("missing-shard", str(path), "", f"expected all shards of {pattern}, found {len(shards)} without this one")
         for path in missing_shards(shards, pattern)
     ]
+    for place, counts in _shard_counts(shards).items():
+        if len(counts) > 1:
+            message = f"expected one number of shards, found {' and '.join(counts)}"
+            faults.append(Fault("shards-written-twice", str(place), "", message))
     records, record_faults = read_shards(shards, parse_api)
     faults += record_faults
-    base = _base(shards[0].name) or shards[0].name
-    classes = find_label_map(shards[0].parent, Path(base).stem) or _classes_of(records)
+    classes = find_label_map(shards[0].parent, _set_of(shards[0].name)) or _classes_of(records)
     parsed = assemble(records, classes)
     parsed.faults[:0] = faults
     if not records and not faults:
@@ -114,9 +117,9 @@ def assemble(records: Sequence[Record], classes: ClassList) -> Parsed:
     parsed = Parsed(inclusive=False, box_field="object {}", show_box=_show_box, categories=classes.categories)
     parsed.faults += classes.faults
     label_of_id = {category.id: label for label, category in enumerate(classes.categories)}
-    for image, (record, image_id) in enumerate(zip(records, _image_ids(records))):
+    sizes = in_threads(size_of, records, "reading image sizes")
+    for image, (record, image_id, size) in enumerate(zip(records, _image_ids(records), sizes)):
         fields, file = record.fields, str(record.path)
-        size = size_of(record)
         size_field = "image/height" if fields.size is not None else ""
         parsed.images.append(ImageRecord(image_id, (record.path,), size, file, "image/encoded", size_field))
         boxes = _pixels(fields.boxes, size or (1, 1))
@@ -187,6 +190,23 @@ def _base(name: str) -> str:
     if match is not None:
         return "" if match["base"].endswith(_CHECKPOINT) else match["base"]
     return name if name.lower().endswith(_EXTENSIONS) else ""
+
+
+def _set_of(name: str) -> str:
+    """Return the name of a file's set without an extension: cells.v2-train of cells.v2-train.tfrecord."""
+    base = _base(name) or name
+    stem, extension = os.path.splitext(base)
+    return stem if extension.lower() in _EXTENSIONS else base
+
+
+def _shard_counts(shards: Sequence[Path]) -> dict[Path, list[str]]:
+    """Return the numbers behind "-of-" by set; "no number" is a file that is a whole set."""
+    counts: dict[Path, dict[str, None]] = {}
+    for path in shards:
+        match = _SHARD.fullmatch(path.name)
+        count = "no number" if match is None else f"{int(match['count']):,}"
+        counts.setdefault(path.with_name(_set_of(path.name)), {})[count] = None
+    return {place: list(values) for place, values in counts.items()}
 
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:

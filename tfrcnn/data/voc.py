@@ -2,7 +2,8 @@
 
 Coordinates count from 1 and include the last pixel. In continuous coordinates a box is [ymin - 1, xmin - 1, ymax,
 xmax], and xmax = W touches the right edge. py-faster-rcnn has the same boxes: it subtracts 1 from all four and includes
-the last pixel. xmin == xmax is an empty box, because no annotator means a single column of pixels.
+the last pixel. xmin == xmax is an empty box, because no annotator means a single column of pixels. Some tools count
+from 0, see `tfrcnn.data.voc_origin`.
 
 Categories are the sorted names in all files of Annotations/, with ids 1..C, so that labels do not depend on the split.
 For the 20 classes of Pascal VOC this is their official order. A <part> of an object is not an object.
@@ -27,6 +28,7 @@ from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS, ImageFolder, relative_files, stem_of
 from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, xml_source
 from tfrcnn.data.voc_folder import VocFolder, voc_folders
+from tfrcnn.data.voc_origin import counts_from_zero
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
@@ -38,7 +40,7 @@ _LISTED_EXTENSION = rf"\.(?:xml|{'|'.join(extension[1:] for extension in IMAGE_E
 class _Object(NamedTuple):
     place: int
     name: str
-    yxyx: tuple[float, float, float, float]
+    corners: tuple[float, float, float, float]  # ymin, xmin, ymax, xmax as written
     difficult: bool
 
 
@@ -105,6 +107,7 @@ class _Reader:
     def __init__(self, folder: Path, images: ImageFolder) -> None:
         self.folder, self.image_folder = folder, images
         self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=_show_box)
+        self.first = 1  # coordinate of the first pixel
         self.elsewhere: set[str] = set()  # names of the images of other splits, which may be in the same folder
 
     def read(self, split: Path | None, others: Sequence[Path] = ()) -> None:
@@ -121,13 +124,17 @@ class _Reader:
             files = sorted(relative_files(folder, [".xml"]))
             self.elsewhere |= {nfc(stem_of(file)) for file in files}
             trees = (self.load(folder / file, False) for file in files)
-            names.update(_name(item) for tree in trees if tree is not None for item in tree.findall("object"))
+            for file, tree in zip(files, trees):
+                if tree is not None:
+                    names.update(_name(item) for item in tree.findall("object"))
+                    self.find_origin(tree, folder / file)
         annotated: dict[str, tuple[ImageRecord, list[_Object]]] = {}
         truncated = 0
         for stem, file in stems.items():
             tree = self.load(self.folder / file, stem in listed)
             if tree is not None:
                 names.update(_name(item) for item in tree.findall("object"))
+                self.find_origin(tree, self.folder / file)
                 if stem in listed:
                     annotated[stem] = self.image(tree, stem, file), list(self.objects(tree, file))
                     truncated += sum(_text(item, "truncated") == "1" for item in tree.findall("object"))
@@ -139,10 +146,19 @@ class _Reader:
         for image, objects in (annotated[stem] for stem in listed if stem in annotated):
             number = len(self.parsed.images)
             self.parsed.images.append(image)
-            self.parsed.boxes.extend(
-                BoxRecord(number, item.place, item.yxyx, labels[item.name], difficult=item.difficult)
-                for item in objects
-            )
+            for item in objects:
+                ymin, xmin, ymax, xmax = item.corners
+                yxyx = (ymin - self.first, xmin - self.first, ymax, xmax)
+                self.parsed.boxes.append(
+                    BoxRecord(number, item.place, yxyx, labels[item.name], difficult=item.difficult)
+                )
+
+    def find_origin(self, tree: Element, path: Path) -> None:
+        """Read the coordinates of all files as continuous ones from 0 if this file shows that."""
+        if self.first and (reason := counts_from_zero(tree)):
+            self.first, self.parsed.inclusive, self.parsed.show_box = 0, False, partial(_show_box, first=0)
+            message = f"expected whole pixels from 1, found {reason}: the coordinates of all files count from 0"
+            self.fault("coordinates-from-zero", path, "", message)
 
     def find_unlisted(self) -> None:
         """Report the images that no XML file is about."""
@@ -224,7 +240,7 @@ class _Reader:
                 self.fault("bad-value", path, f"{where}.difficult", f"expected 0 or 1, found {flag!r}")
             ymin, xmin, ymax, xmax = (self.number(item, corner, path, where) for corner in _CORNERS)
             if len(self.parsed.faults) == before:
-                yield _Object(place, name, (ymin - 1, xmin - 1, ymax, xmax), _FLAGS[flag])
+                yield _Object(place, name, (ymin, xmin, ymax, xmax), _FLAGS[flag])
 
     def number(self, item: Element, corner: str, path: Path, where: str) -> float:
         """Read a coordinate of an object, or NaN after a fault."""
@@ -270,5 +286,5 @@ def _whole(item: Element, tag: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:
-    return f"xmin {x1 + 1:g}, ymin {y1 + 1:g}, xmax {x2:g}, ymax {y2:g}"
+def _show_box(y1: float, x1: float, y2: float, x2: float, first: int = 1) -> str:
+    return f"xmin {x1 + first:g}, ymin {y1 + first:g}, xmax {x2:g}, ymax {y2:g}"

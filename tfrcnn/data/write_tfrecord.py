@@ -22,6 +22,7 @@ def write_tfrecord(job: Job) -> None:
     """Write `SPLIT.tfrecord-00000-of-00010` and so on, with the images, and label_map.pbtxt."""
     import tensorflow as tf  # here, so that the other formats are written without it
 
+    counts = {split: _shard_count(dataset, job.shards) for split, dataset in job.splits.items()}
     categories = next(iter(job.splits.values())).categories
     if any(category.id < 1 for category in categories):
         job.notes.append("category ids are 1, 2, ... here: this format has no id below 1")
@@ -29,7 +30,7 @@ def write_tfrecord(job: Job) -> None:
     items = [f"item {{\n  id: {c.id}\n  name: {json.dumps(c.name, ensure_ascii=False)}\n}}\n" for c in categories]
     (job.folder / "label_map.pbtxt").write_text("\n".join(items), encoding="utf-8")
     for split, dataset in job.splits.items():
-        count = _shard_count(dataset, job.shards)
+        count = counts[split]
         for shard, indices in enumerate(np.array_split(np.arange(len(dataset)), count)):
             path = job.folder / f"{split}.tfrecord-{shard:05}-of-{count:05}"
             with tf.io.TFRecordWriter(str(path)) as writer:

@@ -57,6 +57,7 @@ class _Reader:
         self.parsed = Parsed(inclusive=False, box_field="line {}", show_box=_show_box, normalised=True)
         self.parsed.faults += [*source.names.faults, *source.faults]
         self.listings: dict[Path, dict[str, Path]] = {}
+        self.folders: dict[Path, list[Path]] = {}  # of labels, by folder of images
 
     def read(self) -> None:
         """Read the images and their labels, then the classes."""
@@ -79,7 +80,8 @@ class _Reader:
             yield from self.listed(place)
         else:
             folder = ImageFolder(self.folder if self.folder is not None else place)
-            yield from ((folder.folder / name, (place / name).parent) for name in folder.names.values())
+            names = (name for name in folder.names.values() if not (self.source.loose and "/" in name))
+            yield from ((folder.folder / name, (place / name).parent) for name in names)
 
     def listed(self, file: Path) -> Iterator[tuple[Path, Path]]:
         """Yield the images that a list names. Darknet and CVAT write their paths with a folder "data/" in front."""
@@ -124,9 +126,11 @@ class _Reader:
 
     def label_folders(self, folder: Path) -> list[Path]:
         """List the folders where the labels of the images in a folder of the project can be."""
-        if self.source.labels is None:
-            return label_folders(folder)
-        return [self.source.labels / folder.relative_to(self.source.images[0])]
+        if self.source.labels is not None:
+            return [self.source.labels / folder.relative_to(self.source.images[0])]
+        if folder not in self.folders:
+            self.folders[folder] = label_folders(folder)
+        return self.folders[folder]
 
     def listing(self, folder: Path) -> dict[str, Path]:
         """Return the label files in a folder by name without extension."""
@@ -148,8 +152,9 @@ class _Reader:
                 message = f"expected {path.stem}.txt in {self.label_folders(folder)[0]}, found none"
                 self.fault("image-without-label", path, "", message)
         used = {label for label in labels if label is not None}
-        # A list names a part of a folder: the other labels may belong to another split.
-        folders = [] if any(map(is_list, self.source.images)) else self.source.images
+        # A list, for example, names a part of a folder: the other labels may belong to another split.
+        is_part = self.source.loose or any(map(is_list, self.source.images))
+        folders = [] if is_part else self.source.images
         for label in self.all_labels(folders):
             if label not in used and (count := len(read_rows(label, self.source.columns)[0])):
                 message = f"expected an image {label.stem} for {count:,} boxes, found none"

@@ -20,12 +20,13 @@ from typing import Any
 import yaml
 
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.layouts import files_in
+from tfrcnn.data.layouts import IMAGE_EXTENSIONS, files_in, has_file
 from tfrcnn.data.locate import shortened
 from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
 from tfrcnn.errors import InputError
 
 SPLITS = ("train", "val", "valid", "validation", "test", "minival")
+_NO_SPLITS = {"path", "names", "nc", "download", "classes", "labels", "backup", "results"}  # may name files too
 _LISTS_OF_NAMES = ("classes.txt", "obj.names", "_darknet.labels", "classes.names", "names.txt", "labels.txt")
 _NOTES = "notes.json"
 # The compiled loader limits the depth of nesting, and is fast. Builds of PyYAML without libyaml lack it.
@@ -86,12 +87,12 @@ def read_config(file: Path) -> Config:
     if not isinstance(content, dict):
         config.names.add_fault("bad-value", "", "expected names, train and val, found no keys")
         return config
-    for split in SPLITS:
-        value = content.get(split)
-        values = value if isinstance(value, list) else [value]
-        if texts := [text for text in values if isinstance(text, str) and text]:
-            config.splits[split] = texts
     config.root = content["path"] if isinstance(content.get("path"), str) else None
+    for split in sorted(filter(_may_be_split, content), key=_order):
+        values = content[split] if isinstance(content[split], list) else [content[split]]
+        texts = [text for text in values if isinstance(text, str) and text]
+        if texts and (split.lower() in SPLITS or all(_has_images(text, file, config.root) for text in texts)):
+            config.splits[split] = texts
     shape = content.get("kpt_shape")
     if isinstance(shape, list) and len(shape) == 2 and all(isinstance(n, str) and n.isdecimal() for n in shape):
         config.columns = 5 + int(shape[0]) * int(shape[1])
@@ -133,7 +134,7 @@ def config_file(folder: Path) -> Path | None:
             content = _yaml(path)
         except (InputError, yaml.YAMLError, RecursionError, ValueError):
             return path if usual else None
-        if isinstance(content, dict) and ("names" in content or any(content.get(split) for split in SPLITS)):
+        if isinstance(content, dict) and ("names" in content or any(_order(str(key)) < len(SPLITS) for key in content)):
             return path
     data = [path for path in files_in(folder, [".data"]) if path.stem.lower() in ("obj", "data", "darknet")]
     return next(iter(data), None)
@@ -156,6 +157,23 @@ def find_path(text: str, file: Path, root: str | None) -> Path | None:
             return base / text
     short = (base.joinpath(*parts) for base in bases for parts in shortened(text))
     return next((path for path in short if _exists(path)), None)
+
+
+def _may_be_split(key: object) -> bool:
+    return isinstance(key, str) and key.lower() not in _NO_SPLITS
+
+
+def _order(split: str) -> int:
+    return SPLITS.index(split.lower()) if split.lower() in SPLITS else len(SPLITS)
+
+
+def _has_images(text: str, file: Path, root: str | None) -> bool:
+    """Return whether a value of a config names a folder of images, or a list of them: CVAT's subsets have any name."""
+    for base in [file.parent] if root is None else [file.parent / root, file.parent]:
+        path = base / text
+        if _exists(path) and path.resolve() != file.parent.resolve():
+            return path.suffix.lower() == ".txt" or has_file(path, IMAGE_EXTENSIONS)
+    return False
 
 
 def _exists(path: Path) -> bool:

@@ -43,6 +43,7 @@ class YoloSet(NamedTuple):
         names: of the classes.
         labels: folder of the labels; None if it follows from the folder of the images.
         others: folders of the images of other splits, whose labels count where classes have no names.
+        loose: whether the images in folders below `images` belong to other splits.
         columns: numbers per line of a project with keypoints; None if it has none.
         faults: of the places of the images.
     """
@@ -52,6 +53,7 @@ class YoloSet(NamedTuple):
     names: Names
     labels: Path | None = None
     others: tuple[Path, ...] = ()
+    loose: bool = False
     columns: int | None = None
     faults: tuple[Fault, ...] = ()
 
@@ -73,7 +75,9 @@ def yolo_sets(path: Path) -> dict[str, YoloSet]:
     folders = _folders(path)
     every = tuple(images for images, _ in folders.values())
     return {
-        split: YoloSet(path, (images,), _names_near(path, images, labels), labels, every)
+        split: YoloSet(
+            path, (images,), _names_near(path, images, labels), labels, every, not split and len(folders) > 1
+        )
         for split, (images, labels) in folders.items()
     }
 
@@ -126,8 +130,11 @@ def _folders(root: Path) -> dict[str, tuple[Path, Path | None]]:
         return {"": (root, None)}
     for images in named_folders(root, _IMAGES):
         if _has_labels_below(images):
-            below = [] if files_in(images, IMAGE_EXTENSIONS) else split_folders(images)
-            return {path.name: (path, None) for path in below} or {"": (images, None)}
+            below = split_folders(images)
+            if files_in(images, IMAGE_EXTENSIONS):  # pictures in no split; their labels make them a set too
+                below = [path for path in below if _has_labels_below(path)]
+                below += [images] if below and _has_labels(images) else []
+            return {path.name if path != images else "": (path, None) for path in below} or {"": (images, None)}
     splits = {path.name: pair for path in split_folders(root) if (pair := _folders(path).get("")) is not None}
     return splits or _of_any_name(root) or _without_images(root)
 

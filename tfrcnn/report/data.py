@@ -15,6 +15,7 @@ from tfrcnn.config import DetectorConfig
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Example
+from tfrcnn.data.join import val_folder
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset
@@ -66,7 +67,7 @@ def data_report(
         out: file to write or replace; its name ends in .html.
         val: validation data, as `data`, to show next to it and to compare with it.
         images: as in `read_dataset`, for `data`.
-        val_images: as in `read_dataset`, for `val`.
+        val_images: as in `read_dataset`, for `val`; None is `images` if `val` is one data set.
         preset: whose anchors to compare the boxes with, and whose training to show; None is "mobilenet_v2_fpn".
         pictures: images with boxes to show, in 0..1000; about 30 kB each.
         seed: of the choice of these images, at least 0.
@@ -146,7 +147,7 @@ def _read(
     parts = [("data", dataset, report)]
     shared: Pairs = []
     if val is not None:
-        val_dataset, val_report = read_dataset(val, val_images, dataset.categories)
+        val_dataset, val_report = read_dataset(val, val_folder(val, images, val_images), dataset.categories)
         shared = shared_images(dataset, val_dataset)
         faults = (*val_report.faults, *shared_faults(dataset, shared))
         parts.append(("val", val_dataset, replace(val_report, faults=faults)))
