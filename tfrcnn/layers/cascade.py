@@ -70,6 +70,9 @@ class BoxRefiner(GeometryLayer[HeadConfig]):
 
     No gradient passes.
 
+    Args:
+        config: of the head, with its stages.
+
     Example:
         boxes = BoxRefiner(config)(deltas, proposals["boxes"], image_sizes, stage=0)
     """

@@ -61,7 +61,7 @@ def averaged_weights(model: TrainingModel, sgd: SGD, statistics: Statistics | No
         sgd: its optimizer.
         statistics: for the batch norms that are trained; None keeps the newest.
     """
-    if not sgd.use_ema or int(sgd.iterations) == 0:  # averages begin with the first update
+    if not sgd.use_ema or int(sgd.iterations.numpy()) == 0:  # averages begin with the first update
         yield
         return
     norms = [layer for layer in model.detector._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]

@@ -207,7 +207,7 @@ class SGD(keras.optimizers.SGD):
     @property
     def is_averaging(self) -> bool:
         """Whether stochastic weight averaging has begun."""
-        return self._averaged is not None and int(self._averaged) > 0
+        return self._averaged is not None and int(self._averaged.numpy()) > 0
 
     def swap_averages(self) -> None:
         """Exchange the trained weights with their moving averages, exactly; a second call restores them."""
