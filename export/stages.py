@@ -28,12 +28,13 @@ _STAGE_OF_LAYER = {
     "roi_pool": "roi_align",
     "roi_pooling": "roi_align",  # the user's layer
     "box_head": "head",
+    "cascade": "head",  # holds the later heads, "cascade/box_head_2"
     "box_refiner": "head",  # between two stages of a cascade
     "decoder": "detections",
     "rescaler": "detections",
 }
 BACKBONES = ("backbone", "rpn_backbone")
-_LAYER = re.compile(rf"(?:^|/)({'|'.join(_STAGE_OF_LAYER)})(?:_\d+)?(?:/|$)")
+_LAYER = re.compile(rf"(?:^|/)({'|'.join(_STAGE_OF_LAYER)})(?:_\d+)*(?:/|$)")
 
 
 def stage_of(name: str) -> str | None:
@@ -43,7 +44,7 @@ def stage_of(name: str) -> str | None:
 
 
 def layer_of(name: str) -> str | None:
-    """Return the layer of an operator or tensor by its name, without the number that Keras gives a copy."""
+    """Return the layer of an operator or tensor by its name, without the numbers that Keras gives a copy."""
     match = _LAYER.search(name.split(";")[0])  # TFLite joins the names of fused operators by ";"
     return match[1] if match else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Self
 
 from tfrcnn.config_base import Config
 from tfrcnn.config_rpn import MatchedConfig
@@ -50,9 +50,6 @@ class CascadedConfig(MatchedConfig):
     class_agnostic: bool
     cascade: CascadeConfig | None
 
-    # Left out of files, so that release 0.2 reads those of a detector without a cascade.
-    _OFF: ClassVar[dict[str, Any]] = {"class_agnostic": False, "cascade": None}
-
     @property
     def stages(self) -> tuple[Self, ...]:
         """The head of each stage of the cascade, the first too; without a cascade the head alone."""
@@ -68,10 +65,6 @@ class CascadedConfig(MatchedConfig):
     def loss_weights(self) -> tuple[float, ...]:
         """The factor of each stage's losses."""
         return (1.0, *(self.cascade.loss_weights if self.cascade else ()))
-
-    def to_dict(self) -> dict[str, Any]:
-        values = super().to_dict()
-        return {name: value for name, value in values.items() if name not in self._OFF or value != self._OFF[name]}
 
     def _check_cascade(self) -> None:
         fits = self.class_agnostic or self.cascade is None

@@ -1,18 +1,20 @@
 """Time of each stage of a TensorFlow Lite file.
 
 LiteRT does not report the time of each operator, because XNNPACK runs many as one. So the graph is cut after each
-stage, and a stage takes what it adds to the time.
+stage, and a stage takes what it adds to the time. A cascade alternates between RoIAlign and heads, which no cut
+separates: its RoIAlign counts as head.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..measure.ledger import WARM_UP
-from ..stages import STAGES, stage_of
+from ..stages import STAGES, layer_of, stage_of
 from . import flatbuffer
 from .runtime import TFLiteRuntime, letterbox
 
@@ -23,10 +25,7 @@ def profile(path: Path, threads: int, picture: np.ndarray, rounds: int) -> dict[
 
     model = path.read_bytes()
     image = letterbox(picture, TFLiteRuntime(path, threads).size)[None]
-    stage_of_operator, stage = [], STAGES[0]
-    for name in flatbuffer.operator_names(model):
-        stage = stage_of(name) or stage
-        stage_of_operator.append(STAGES.index(stage))
+    stage_of_operator = _stages_of(flatbuffer.operator_names(model))
     cuts = []
     for last in range(len(STAGES)):
         content = flatbuffer.truncate(model, [stage <= last for stage in stage_of_operator])
@@ -41,3 +40,13 @@ def profile(path: Path, threads: int, picture: np.ndarray, rounds: int) -> dict[
             times[i, turn] = 1000 * (time.perf_counter() - started)
     medians = np.median(times[:, WARM_UP:], axis=1)
     return dict(zip(STAGES, np.maximum(np.diff(medians, prepend=0.0), 0.0).tolist()))
+
+
+def _stages_of(names: Sequence[str]) -> list[int]:
+    """Return the position in `STAGES` of each operator; one without a layer belongs to the stage before it."""
+    has_cascade = any(layer_of(name) == "cascade" for name in names)
+    stages, stage = [], STAGES[0]
+    for name in names:
+        stage = stage_of(name) or stage
+        stages.append(STAGES.index("head" if has_cascade and stage == "roi_align" else stage))
+    return stages

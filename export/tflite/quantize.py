@@ -24,8 +24,9 @@ from .runtime import letterbox
 # output has the output's name, for example "backbone_0" (`flatbuffer.sign`). ai-edge-quantizer appends a ";".
 # The pooled cells are gathered in 8 bits, a quarter of the bytes.
 # The last layers, which are small, stay float32: 256 steps of a delta move a box, 256 steps of a logit are ties.
-NETWORK = r"(^|[/;])((rpn_)?(backbone|fpn)(_\d+)?[/;]|rpn_head(_\d+)?/conv|box_head(_\d+)?/(fc|conv))"
-CELLS = r"(^|[/;])roi_align(_\d+)?/cells"
+# Keras numbers copies and further calls: the second head of a cascade is "cascade_1/box_head_2_1".
+NETWORK = r"(^|[/;])((rpn_)?(backbone|fpn)(_\d+)*[/;]|rpn_head(_\d+)*/conv|box_head(_\d+)*/(fc|conv))"
+CELLS = r"(^|[/;])roi_align(_\d+)*/cells"
 # A backbone's first convolutions stay float32: MobileNetV2's cost 0.9 of the 1.0 points of AP that int8 lost.
 STEM = 3
 OPERATORS = (

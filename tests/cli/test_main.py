@@ -15,8 +15,8 @@ from tfrcnn.data.convert import WRITERS
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.training.recipe import DEFAULT_MODEL
+from tfrcnn.training.resolve import DEFAULT_EMA
 from tfrcnn.training.schemes import SCHEMES
-from tfrcnn.training.start import DEFAULT_EMA
 from tfrcnn.weights.importing import SOURCES
 
 COMMANDS = (

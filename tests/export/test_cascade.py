@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.config import CascadeConfig
+from tfrcnn.config import CascadeConfig, ClassLossConfig
 from tfrcnn.export import TARGETS, ExportOptions, export
 from tfrcnn.export.check.differences import differences, first_divergent
 from tfrcnn.export.check.ties import replays
@@ -59,3 +59,11 @@ def test_noise_of_round_off_leaves_most_detections_where_they_are(detector):
     expected, replay = Predictor(detector).detect(image), next(replays(detector, image))
     distances = np.abs(replay.boxes[:, None] - expected.boxes).max(axis=2).min(axis=0)
     assert np.mean(distances < 0.1) > 0.9
+
+
+def test_noise_of_round_off_leaves_the_scores_of_sigmoids_where_they_are():
+    loss = ClassLossConfig("sigmoid_focal")
+    head = preset("tiny_fpn").detector.head.replace(class_agnostic=True, cascade=CascadeConfig(), class_loss=loss)
+    sigmoids, image = make_detector(size=(64, 64), head=head), make_image()[0]
+    expected, replay = Predictor(sigmoids).detect(image), next(replays(sigmoids, image))
+    np.testing.assert_allclose(replay.scores[:5], expected.scores[:5], atol=1e-3)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tfrcnn.export.stages import stage_of
+from tfrcnn.export.stages import STAGES, stage_of
+from tfrcnn.export.tflite.profile import _stages_of
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,9 @@ from tfrcnn.export.stages import stage_of
         ("StatefulPartitionedCall/network/roi_align_2/cells", "roi_align"),
         ("network/box_head/fc1/MatMul", "head"),
         ("network/cascade/box_head_2/fc6/MatMul", "head"),
+        ("network_1/cascade_1/box_head_2_1/fc6_1/MatMul", "head"),
+        ("network_1/box_head_2_1/fc6_1/MatMul", "head"),
+        ("network_1/roi_align_1_2/cells", "roi_align"),
         ("network/box_refiner_1/clip_by_value", "head"),
         ("network_1/rpn_backbone_1/Conv1_relu_1/Relu6", "backbone"),
         ("rpn_fpn/lateral0/convolution", "backbone"),
@@ -26,3 +30,16 @@ from tfrcnn.export.stages import stage_of
 )
 def test_an_operator_is_of_the_stage_of_its_layer(name, stage):
     assert stage_of(name) == stage
+
+
+def test_the_cuts_of_a_profile_leave_roi_align_and_the_heads_of_a_cascade_together():
+    names = ["preprocessor/x", "", "network/roi_align/cells", "network/box_head/fc6/x", "rescaler/mul"]
+    assert [STAGES[i] for i in _stages_of(names)] == [
+        "preprocessing",
+        "preprocessing",
+        "roi_align",
+        "head",
+        "detections",
+    ]
+    names[4:4] = ["network/box_refiner/add", "network/roi_align_1/cells", "network/cascade/box_head_2/fc6/x"]
+    assert [STAGES[i] for i in _stages_of(names)][2:] == ["head"] * 5 + ["detections"]

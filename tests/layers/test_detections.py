@@ -186,3 +186,13 @@ def test_class_agnostic_deltas_move_the_boxes_of_every_class_the_same():
     once, per_class = (decode(probabilities, deltas=d) for d in (deltas, tf.tile(deltas, [1, 1, 2, 1])))
     for name, value in once.items():
         np.testing.assert_array_equal(value, per_class[name])
+
+
+def test_the_sigmoids_of_the_stages_of_a_cascade_are_averaged():
+    stages = [np.array([[[2.0, -1.0, 9.0], [-9.0, -9.0, 0.0], [-9.0, -9.0, 0.0]]], np.float32)]
+    stages.append(stages[0] + np.float32([1.5, 3.0, -30.0]))
+    layer = DetectionDecoder(DetectionConfig(score_threshold=0.1), WEIGHTS, scores="sigmoid")
+    detections = layer([tf.constant(each) for each in stages], tf.zeros([1, 3, 1, 4]), PROPOSALS, ALL, SIZE)
+    expected = np.mean([1 / (1 + np.exp(-each[0, 0, :2])) for each in stages], axis=0)
+    np.testing.assert_allclose(detections["scores"][0, :2], expected, rtol=1e-5)
+    assert detections["labels"][0, :2].numpy().tolist() == [0, 1]

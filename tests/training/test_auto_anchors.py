@@ -94,9 +94,12 @@ def test_a_resumed_run_takes_the_anchors_that_it_has(data: str, tmp_path: Path) 
     for again in (Recipe.of_run(tmp_path), Recipe.of_run(tmp_path).replace(changes=AUTO), recipe(data)):
         again = again.resolved()
         again._check_resumable(tmp_path)
-        again = with_fitted_anchors(again, dataset, tmp_path, lambda _: None)
+        notes = [f"The anchors of the run in {tmp_path} are kept."] if again.changes else []
+        logged: list[str] = []
+        again = with_fitted_anchors(again, dataset, tmp_path, logged.append)
         assert again.detector is not None
         assert again.detector.anchors == recorded.anchors
+        assert logged == notes
 
 
 def test_proposals_of_another_run_bring_their_anchors(data: str) -> None:

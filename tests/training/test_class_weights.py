@@ -82,6 +82,16 @@ def test_weights_are_set_like_any_field_and_survive_json():
     assert with_changes(start, {"training.class_weights": "balanced"}).training.class_weights == "balanced"
 
 
+@pytest.mark.parametrize(
+    "change", [{"training.class_weights": {"bright": 2.0}}, {"training": {"class_weights": {"bright": 2.0}}}]
+)
+def test_weights_by_name_replace_those_before(change):
+    start = with_changes(preset("tiny_fpn"), {"training.class_weights": {"dark": 2, "bright": 3}})
+    assert with_changes(start, change).training.class_weights == {"bright": 2.0}
+    one = with_changes(start, {"training.class_weights.bright": 4}).training
+    assert one.class_weights == {"dark": 2.0, "bright": 4.0}
+
+
 @pytest.mark.slow
 def test_a_run_trains_with_its_weights_records_them_and_refuses_others(dataset, tmp_path, monkeypatch):
     fits = []

@@ -54,6 +54,12 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
         sys.exit("three images on two replicas were accepted")
     except InputError as error:
         assert "batch_size must be a multiple of the 2 replicas" in str(error)
+    try:
+        train(fresh_detector(), *data, folder / "odd", settings(accumulation_steps=2))
+        sys.exit("gradients were accumulated on two replicas")
+    except InputError as error:
+        assert "accumulation_steps must be 1 under a strategy of 2 replicas" in str(error)
+    assert not (folder / "odd").exists()
     whole = train(fresh_detector(), *data, folder / "run", settings())
     assert [row["step"] for row in whole.history] == [3, 6, 9]
     again = train(fresh_detector(), *data, folder / "run", settings(), resume=True)

@@ -25,7 +25,7 @@ def log_in_two_processes(out, name):
         logs.follow(history)
         history.append(ROWS[1])
         logs.on_epoch_end(1)
-    assert read_json(out / "loggers.json")["rows"] == 2
+    assert read_json(out / "loggers.json")["rows"] == ({} if name == "csv" else {name: 2})
     assert read_json(out / "loggers.json")["loggers"] == [name]
 
 
@@ -56,6 +56,49 @@ def test_no_log_but_history_csv_is_written_where_csv_alone_is_asked_for(tmp_path
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"loggers.json"}
 
 
+class FakeLog:
+    def __init__(self, fails=False):
+        self.steps, self.ends, self.fails = [], [], fails
+
+    def write(self, scores, step):
+        self.steps.append(step)
+
+    def close(self, failed):
+        self.ends.append(failed)
+        if self.fails:
+            raise OSError("no network")
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    """Logs in memory, by name."""
+    logs = {name: FakeLog() for name in LOGGERS[1:]}
+    monkeypatch.setattr("tfrcnn.training.loggers._open", lambda name, *_: logs[name])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    return logs
+
+
+def test_a_logger_that_is_added_when_a_run_is_resumed_has_all_its_epochs(tmp_path, fakes):
+    with open_logs(tmp_path, ["tensorboard"], CONFIG) as logs:
+        logs.follow(ROWS[:1])
+    with open_logs(tmp_path, ["mlflow"], CONFIG) as logs:
+        logs.follow(ROWS)
+    with open_logs(tmp_path, ["tensorboard", "mlflow"], CONFIG) as logs:
+        logs.follow(ROWS)
+    assert fakes["tensorboard"].steps == fakes["mlflow"].steps == [3, 6]
+
+
+def test_a_run_that_fails_is_logged_as_failed_everywhere(tmp_path, fakes):
+    fakes["wandb"].fails = True
+    with pytest.raises(OSError, match="no network"), open_logs(tmp_path, LOGGERS, CONFIG):
+        raise KeyboardInterrupt
+    assert [log.ends for log in fakes.values()] == [[True]] * 3
+    fakes["wandb"].fails = False
+    with open_logs(tmp_path, LOGGERS, CONFIG):
+        pass
+    assert [log.ends for log in fakes.values()] == [[True, False]] * 3
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # the package warns
 def test_mlflow_has_the_numbers_of_the_history_in_one_run(tmp_path, monkeypatch):
@@ -68,6 +111,9 @@ def test_mlflow_has_the_numbers_of_the_history_in_one_run(tmp_path, monkeypatch)
     assert run.data.params == {"epochs": "2", "milestones": "[0.5]"}
     assert [(m.step, m.value) for m in client.get_metric_history(run.info.run_id, "loss")] == [(3, 2.5), (6, 1.5)]
     assert set(run.data.metrics) == {"epoch", "loss", "val_AP"}
+    with pytest.raises(KeyboardInterrupt), open_logs(tmp_path / "run", None, CONFIG):
+        raise KeyboardInterrupt
+    assert client.get_run(run.info.run_id).info.status == "FAILED"
 
 
 @pytest.mark.slow

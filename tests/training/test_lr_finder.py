@@ -1,12 +1,16 @@
 """The sweep of the learning rate: what it suggests, writes and leaves as it was."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfrcnn.drawing.figures import plot_learning_rates
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
-from tfrcnn.training.lr_finder import LearningRateSweep, find_learning_rate, suggested_rate
+from tfrcnn.models import preset
+from tfrcnn.training.lr_finder import LearningRateSweep, _losses, find_learning_rate, suggested_rate
 
 from .test_run import fresh_detector, make_dataset, settings
 
@@ -37,6 +41,25 @@ def test_a_sweep_is_saved_as_numbers_and_a_picture(tmp_path):
 def test_ranges_that_cannot_be_swept_are_refused(options):
     with pytest.raises(InputError, match="expected steps >= 10 and 0 < low < high, found steps="):
         find_learning_rate(None, None, None, **options)
+
+
+def test_a_sweep_has_the_class_weights_and_the_augmentation_of_the_run(tmp_path):
+    image, batches = preset("tiny_fpn").detector.image, []
+
+    def train_on_batch(batch, class_weight, return_dict):
+        batches.append((batch, class_weight))
+        return {"loss": 1.0}
+
+    def black(image, boxes, labels, seed):
+        return tf.zeros_like(image), boxes, labels
+
+    config = SimpleNamespace(config=SimpleNamespace(image=image))
+    model = SimpleNamespace(detector=config, train_on_batch=train_on_batch, reset_metrics=lambda: None)
+    training = settings(class_weights={"dark": 3.0}, color_jitter=0.0)
+    assert _losses(model, make_dataset(tmp_path), training, 2, black) == pytest.approx([1.0, 1.0])
+    for batch, class_weight in batches:
+        assert class_weight == {1: 3.0}
+        assert not np.any(batch["images"])
 
 
 @pytest.mark.slow

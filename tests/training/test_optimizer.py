@@ -183,6 +183,27 @@ def test_stochastic_weight_averaging_keeps_the_mean_of_the_weights_after_each_la
     np.testing.assert_allclose(kernel.numpy().item(), np.mean(weights[3:]), rtol=1e-6)
 
 
+@pytest.mark.parametrize(("steps_before", "steps", "first"), [(20, 6, 4), (6, 12, 6)], ids=["shorter", "longer"])
+def test_a_run_that_is_resumed_with_other_epochs_averages_the_updates_after_its_start_or_its_resumption(
+    steps_before, steps, first
+):
+    kernel = keras.Variable([[1.0]])
+    training = TrainingConfig(epochs=1, swa=0.5, warmup_steps=0, milestones=(), momentum=0.0, weight_decay=0.0)
+    before, after = (make_optimizer(training.replace(learning_rate=8.0), count) for count in (steps_before, steps))
+    for sgd in (before, after):
+        sgd.build([kernel])
+    weights = []
+    for i in range(steps):
+        if i == 4:
+            for variable, value in zip(after.variables, before.variables):
+                variable.assign(value)
+        sgd = before if i < 4 else after
+        sgd.apply([tf.constant([[float(i)]])], [kernel])
+        weights.append(kernel.numpy().item())
+    sgd.swap_averages()
+    np.testing.assert_allclose(kernel.numpy().item(), np.mean(weights[first:]), rtol=1e-6)
+
+
 def test_the_rate_and_the_schedule_count_updates_not_steps():
     training = TrainingConfig(epochs=2, batch_size=2, accumulation_steps=4, learning_rate=0.02, milestones=(0.5,))
     sgd = make_optimizer(training.replace(warmup_steps=0), steps_per_epoch=8)

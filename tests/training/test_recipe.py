@@ -19,7 +19,7 @@ from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training import recipe as recipe_module
 from tfrcnn.training.folder import FORMAT, SETUP
 from tfrcnn.training.recipe import DEFAULT_MODEL, Recipe
-from tfrcnn.training.start import DEFAULT_EMA
+from tfrcnn.training.resolve import DEFAULT_EMA
 
 DATA = {"train": "data/train.json", "val": "data/VOC@val"}
 CATEGORIES = (Category(1, "cell"), Category(2, "cat"))
@@ -153,6 +153,22 @@ class TestChanges:
             rpn=rpn.replace(match=rpn.match.replace(foreground_iou=0.6)),
             image=defaults.detector.image.replace(min_size=1000, max_size=2000),
         )
+
+    def test_a_wrong_change_next_to_changes_that_are_right_only_together_is_the_only_fault(self) -> None:
+        cascade = {"detector.head.class_agnostic": True, "detector.head.cascade": {}}
+        cascade["detector.head.cascade.ious"] = (0.6,)
+        cascade["detector.head.cascade.box_weights"] = ((20.0, 20.0, 10.0, 10.0),)
+        cascade["detector.head.cascade.loss_weights"] = (0.5,)
+        with pytest.raises(InputError) as caught:
+            resolved(changes={**cascade, "training.epochs": 0})
+        assert str(caught.value) == "TrainingConfig.epochs must be at least 1, found 0"
+        agnostic = {"detector.head.class_agnostic": True, "detector.head.cascade": {}}
+        with pytest.raises(InputError) as caught:
+            resolved(changes={**agnostic, "training.epochs": 0, "training.momentum": 1.0})
+        assert re.findall(r"(\w+\.\w+) must be", str(caught.value)) == [
+            "TrainingConfig.epochs",
+            "TrainingConfig.momentum",
+        ]
 
     def test_fields_that_are_right_only_together_may_be_changed_together(self) -> None:
         changes = {"detector.image.min_size": 1000, "detector.image.max_size": 2000}
@@ -465,6 +481,19 @@ class TestResuming:
         (tmp_path / SETUP).write_text('{"training": {}, "metric": "coco", "options": {}}', encoding="utf-8")
         with pytest.raises(InputError, match=r"written by tfrcnn 0\.1, whose runs cannot be resumed.*init="):
             Recipe.of_run(tmp_path)
+
+    def test_a_run_with_a_function_of_the_user_is_resumed_with_it(self, tmp_path: Path) -> None:
+        def turn(*_: Any) -> Any: ...
+
+        recipe = resolved(model="tiny_fpn")
+        out = begun(tmp_path / "run", recipe)
+        setup = json.loads((out / SETUP).read_text(encoding="utf-8"))
+        setup["options"]["augment"] = turn.__qualname__
+        (out / SETUP).write_text(json.dumps(setup), encoding="utf-8")
+        again = Recipe.of_run(out).resolved()
+        again._check_resumable(out, turn)
+        with pytest.raises(InputError, match=r"options\.augment was '.*turn', is None"):
+            again._check_resumable(out)
 
     def test_a_run_that_python_started_without_a_recipe_is_not_resumed_by_one(self, tmp_path: Path) -> None:
         out = begun(tmp_path / "run", resolved())

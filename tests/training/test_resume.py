@@ -83,6 +83,11 @@ class TestDataThatHaveMoved:
 
         assert joined("/here").fingerprint() == joined("/there/it/is").fingerprint()
 
+    def test_an_augmentation_that_cannot_work_is_refused_before_the_folder_is_claimed(self, data, tmp_path):
+        with pytest.raises(InputError, match="augment"):
+            train(fresh_detector(), *data, tmp_path / "run", settings(), augment=lambda image: image)
+        assert not (tmp_path / "run").exists()
+
     def test_a_users_augmentation_must_be_the_one_of_the_run(self, set_up_only, data, tmp_path):
         """Its name is all that can be compared."""
 
@@ -260,6 +265,7 @@ class TestRunsThatFindNothing:
                 r"no detection at all.*rate of 0\.02 is too high.*0\.002",
             ),
             ([{**ROW, "loss": 2.0}, {**ROW, "loss": 0.5, "step": 20}], 5, "no correct detection.*20 steps are too few"),
+            ([{**ROW, "step": 0}], 0, "0 steps are too few"),
             ([{**ROW, "loss": 2.0}, {**ROW, "loss": 0.5}], 5, r"does not suit the data, or boxes are wrong"),
         ],
     )

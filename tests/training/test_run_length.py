@@ -10,10 +10,12 @@ import tensorflow as tf
 from tfrcnn.errors import InputError
 from tfrcnn.models import load_detector
 from tfrcnn.training import folder as run_folder
-from tfrcnn.training.averages import averaged_weights
+from tfrcnn.training import run as run_module
+from tfrcnn.training.averages import Statistics, averaged_weights
 from tfrcnn.training.callbacks import EndOfEpoch
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.loggers import HistoryLogs
 from tfrcnn.training.measures import Judgement
 from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.run import train
@@ -90,10 +92,33 @@ class TestPatience:
         assert not run_folder.is_complete(run.folder, patience=3)
         again = train(fresh_detector(), *data, run.folder, training, resume=True, measure=scripted())
         assert again.history == whole.history
+        assert "the run: it stopped early after epoch 4" in capsys.readouterr().out
         longer = training.replace(patience=3, epochs=9)
         after = train(fresh_detector(), *data, run.folder, longer, resume=True, measure=lambda _: Judgement({"AP": 0}))
         assert len(after.history) == 5
         assert (run_folder.read_setup(run.folder)["training"]["patience"], after.history[:4]) == (3, whole.history)
+
+
+def test_a_run_that_stopped_early_says_so_when_it_is_resumed_with_more_epochs(tmp_path, monkeypatch, capsys):
+    state = {"phase": 1, "epoch": 3, "stalled": 2, "history": [{"epoch": 3, "step": 9}]}
+    (tmp_path / run_folder.STATE).touch()
+    for module in (run_module, run_folder):
+        monkeypatch.setattr(module, "read_meta", lambda _: state)
+    logs = HistoryLogs(tmp_path, {"rows": {}}, {})
+    lock, training = SimpleNamespace(folder=tmp_path), settings(patience=2).replace(epochs=9)
+    history = run_module._train_phases(None, None, None, training, lock, None, {}, {"callbacks": [logs]})
+    assert history == state["history"]
+    assert (
+        "the run: it stopped early after epoch 3, since the last 2 epochs brought no better" in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(("scheme", "steps"), [("joint", 9), ("alternating", 6)])
+def test_gradients_of_more_steps_than_there_are_cannot_be_accumulated(scheme, steps, data):
+    training = settings(accumulation_steps=steps, scheme=scheme)
+    check_arguments(fresh_detector(), data[0], None, training)
+    with pytest.raises(InputError, match=rf"accumulation_steps must be at most {steps}, the steps of . epochs of made"):
+        check_arguments(fresh_detector(), data[0], None, training.replace(accumulation_steps=steps + 1))
 
 
 @pytest.mark.slow
@@ -125,7 +150,7 @@ def test_small_batches_with_accumulation_train_as_the_large_batch(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_statistics_of_averaged_weights_are_those_of_training_batches_and_leave_no_trace():
+def test_the_statistics_of_averaged_weights_are_those_of_training_batches_and_leave_no_trace(monkeypatch):
     detector = fresh_detector()
     training = settings(swa=0.0, freeze_batch_norm=False)
     freeze(detector, training)
@@ -138,9 +163,14 @@ def test_the_statistics_of_averaged_weights_are_those_of_training_batches_and_le
         lambda: batches, output_signature={name: tf.TensorSpec(v.shape, v.dtype) for name, v in batches[0].items()}
     )
     sgd, norm = model.optimizer, detector.backbone.get_layer("stem_bn")
-    before = [value.numpy() for value in model.variables]
-    seen = []
-    with averaged_weights(model, sgd, lambda: dataset):
+    state = [*model.variables, *model.foreground.variables]
+    before, seen, traces, statistics = [value.numpy() for value in state], [], [], Statistics(lambda: dataset)
+    losses_of = model.losses_of
+    monkeypatch.setattr(model, "losses_of", lambda *args, **options: traces.append(1) or losses_of(*args, **options))
+    with averaged_weights(model, sgd, statistics):
+        assert traces == [1]  # for two batches
+    with averaged_weights(model, sgd, statistics):  # of the next epoch
+        assert traces == [1]
         seen.append(norm.moving_mean.numpy())
         momentum, norm.momentum = norm.momentum, 0.0
         means = []
@@ -150,7 +180,8 @@ def test_the_statistics_of_averaged_weights_are_those_of_training_batches_and_le
         norm.momentum = momentum
     np.testing.assert_allclose(seen[0], np.mean(means, axis=0), rtol=1e-4, atol=1e-6)
     assert np.any(seen[0] != norm.moving_mean.numpy())
-    for value, expected in zip(model.variables, before):
+    assert norm.momentum == momentum
+    for value, expected in zip(state, before):
         np.testing.assert_array_equal(value.numpy(), expected)
 
 

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tfrcnn.config import DetectionConfig, HeadConfig
+from tfrcnn.config import BoxLossConfig, CascadeConfig, ClassLossConfig, DetectionConfig, HeadConfig, RPNConfig
 from tfrcnn.data.example import Dataset
+from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.measures import Judgement
 from tfrcnn.training.run import train
 from tfrcnn.training.trouble import MAX_STEPS_WITHOUT, Trouble
@@ -23,17 +25,21 @@ def data(tmp_path_factory):
     return make_dataset(folder, 6, 0), make_dataset(folder, 3, 1)
 
 
-def watch(dataset, counts=(0, 0), **changes):
+def watch(dataset, counts=(0, 0), head=None, **changes):
     """Return a `Trouble` of a run of 400 steps in two epochs, and the list of its messages."""
     messages = []
     trouble = Trouble(settings().replace(warmup_steps=40, **changes), dataset, SimpleNamespace(), messages.append)
-    config = SimpleNamespace(num_classes=2, detections=DetectionConfig(), head=HeadConfig())
+    config = SimpleNamespace(num_classes=2, detections=DetectionConfig(), rpn=RPNConfig(), head=head or HeadConfig())
     steps = dict(zip(("rpn", "head"), counts))
+
+    def steps_without(stage):  # a count rises from step to step
+        return steps[stage] + (trouble.step if steps[stage] >= MAX_STEPS_WITHOUT else 0)
+
     trouble.set_model(
         SimpleNamespace(
             active=("rpn", "head"),
             detector=SimpleNamespace(config=config),
-            foreground=SimpleNamespace(steps_without=steps.__getitem__),
+            foreground=SimpleNamespace(steps_without=steps_without),
         )
     )
     trouble.set_params({"epochs": 2, "steps": 200})
@@ -82,6 +88,21 @@ class TestTheLossInTheWarmUp:
         follow(trouble, losses)
         assert not messages
 
+    @pytest.mark.parametrize(
+        ("head", "loss", "count"),
+        [
+            ({"class_agnostic": True, "cascade": CascadeConfig()}, 1.25, 0),  # three heads that guess lose 2.6
+            ({"class_agnostic": True, "cascade": CascadeConfig()}, 1.35, 1),
+            ({"class_loss_weight": 0.1}, 0.5, 1),
+            ({"class_loss": ClassLossConfig("sigmoid_focal")}, 0.3, 1),  # what guessing loses is not known
+            ({"box_loss": BoxLossConfig("giou")}, 0.3, 1),
+        ],
+    )
+    def test_a_low_loss_is_one_that_is_low_for_the_losses_of_the_detector(self, head, loss, count, data):
+        trouble, messages = watch(data[0], head=HeadConfig(**head))
+        follow(trouble, np.full(100, loss))
+        assert len(messages) == count
+
     def test_a_warm_up_of_a_few_steps_shows_nothing(self, data):
         trouble, messages = watch(data[0])
         trouble.training = trouble.training.replace(warmup_steps=10)
@@ -104,9 +125,12 @@ class TestForeground:
         assert message in messages[0]
 
     def test_few_are_not(self, data):
-        trouble, messages = watch(data[0], (MAX_STEPS_WITHOUT - 1,) * 2)
+        trouble, messages = watch(None, (MAX_STEPS_WITHOUT - 1,) * 2)  # the data are read for a report only
         follow(trouble, np.linspace(2.0, 0.1, 400))
         assert not messages
+
+    def test_the_counts_are_of_a_type_that_a_gpu_keeps(self):
+        assert {variable.dtype for variable in ForegroundCounts().variables} == {tf.int64}
 
     @pytest.mark.slow
     def test_a_training_model_counts_the_steps_in_a_row(self):

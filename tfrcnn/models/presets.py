@@ -110,7 +110,7 @@ def with_changes(start: Preset, changes: Mapping[str, Any]) -> Preset:
     Args:
         start: what to change.
         changes: values by path, for example {"training.epochs": 3, "detector.rpn.match.foreground_iou": 0.6}. An
-            object may be changed in part: {"training": {"epochs": 3}}.
+            object may be changed in part: {"training": {"epochs": 3}}. Class weights by name are replaced as a whole.
 
     Raises:
         InputError: there is no such field, or a value has the wrong type or is out of range.
@@ -124,6 +124,8 @@ def with_changes(start: Preset, changes: Mapping[str, Any]) -> Preset:
             raise InputError(f"unknown field {path!r}: expected detector.FIELD or training.FIELD. {known}")
         for name in reversed(names):
             value = {name: value}
+        if path == "training.class_weights" or (path == "training" and "class_weights" in value["training"]):
+            values["training"]["class_weights"] = None
         values = _merged(values, value)
     _check_fixed_fields(values["detector"], start.detector.to_dict())
     detector, training = DetectorConfig.from_dict(values["detector"]), TrainingConfig.from_dict(values["training"])

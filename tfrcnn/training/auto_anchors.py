@@ -11,7 +11,6 @@ from tfrcnn.data.anchor_fit import fit_anchors
 from tfrcnn.data.example import Dataset
 from tfrcnn.models.build import anchor_strides
 from tfrcnn.training.folder import read_setup
-from tfrcnn.training.held_out import hold_out
 
 if TYPE_CHECKING:
     from tfrcnn.training.recipe import Recipe
@@ -29,9 +28,9 @@ def with_fitted_anchors(recipe: Recipe, dataset: Dataset, run: Path | None, log:
 
     Args:
         recipe: its `detector` and `training` are complete.
-        dataset: the training data; validation data that `recipe.val` splits off are left out here.
+        dataset: the training data, without validation data that `recipe.val` splits off.
         run: a run folder whose anchors to take instead.
-        log: is called with the recall ceilings before and after.
+        log: is called with the recall ceilings before and after, or with the note that the anchors are kept.
 
     Returns:
         The recipe with the anchors.
@@ -44,9 +43,9 @@ def with_fitted_anchors(recipe: Recipe, dataset: Dataset, run: Path | None, log:
         return recipe
     if run is not None:
         anchors = AnchorConfig.from_dict(read_setup(run)["detector"]["anchors"])
+        log(f"The anchors of the run in {run} are kept.")
     else:
-        train = hold_out(dataset, recipe.val if isinstance(recipe.val, float) else None, training.seed)[0]
-        fit = fit_anchors(train, config, anchor_strides(config), training.seed)
+        fit = fit_anchors(dataset, config, anchor_strides(config), training.seed)
         log(fit.render())
         anchors = fit.after
     return recipe.replace(detector=config.replace(anchors=anchors), changes={})

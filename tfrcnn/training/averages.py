@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -21,25 +22,57 @@ MAX_BATCHES = 50  # that the statistics are computed over
 Batches = Callable[[], tf.data.Dataset]
 
 
+class Statistics:
+    """Computes the statistics of batch norms over training batches, by a step that is traced once.
+
+    Example:
+        statistics = Statistics(lambda: data.batches().take(data.steps_per_epoch))
+        with averaged_weights(model, sgd, statistics):
+            measure(model)
+    """
+
+    def __init__(self, batches: Batches) -> None:
+        """
+        Args:
+            batches: returns training batches with an end.
+        """
+        self.batches = batches
+        self._step: Callable[..., None] | None = None
+
+    def compute(self, model: TrainingModel, norms: list[keras.layers.BatchNormalization]) -> None:
+        """Set the statistics of batch norms to their means over batches.
+
+        Args:
+            model: the same in each call.
+            norms: its batch norms, the same in each call.
+        """
+        batches = self.batches().take(MAX_BATCHES)
+        self._step = self._step or _make_step(model, norms, batches.element_spec)
+        for i, batch in enumerate(batches):
+            self._step(batch, tf.constant(i / (i + 1), tf.float32))  # the mean of i + 1 batches
+
+
 @contextmanager
-def averaged_weights(model: TrainingModel, sgd: SGD, batches: Batches | None = None) -> Iterator[None]:
+def averaged_weights(model: TrainingModel, sgd: SGD, statistics: Statistics | None = None) -> Iterator[None]:
     """Give a model its averaged weights, and afterwards the trained ones and all else as it was.
 
     Args:
         model: compiled; without averages it stays as it is.
         sgd: its optimizer.
-        batches: returns training batches with an end, for the statistics of batch norms. None keeps the newest.
+        statistics: for the batch norms that are trained; None keeps the newest.
     """
-    if not sgd.use_ema or int(sgd.iterations) == 0:  # averages begin with the first update
+    if not sgd.use_ema or int(sgd.iterations.numpy()) == 0:  # averages begin with the first update
         yield
         return
     norms = [layer for layer in model.detector._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
     trained = [norm for norm in norms if norm.trainable]
-    before = [(variable, variable.numpy()) for variable in model.non_trainable_variables]
+    before = [
+        (variable, variable.numpy()) for variable in (*model.non_trainable_variables, *model.foreground.variables)
+    ]
     sgd.swap_averages()
     try:
-        if trained and batches is not None and sgd.is_averaging:
-            _compute_statistics(model, trained, batches())
+        if trained and statistics is not None and sgd.is_averaging:
+            statistics.compute(model, trained)
         yield
     finally:
         sgd.swap_averages()
@@ -47,16 +80,18 @@ def averaged_weights(model: TrainingModel, sgd: SGD, batches: Batches | None = N
             variable.assign(value)
 
 
-def _compute_statistics(
-    model: TrainingModel, norms: list[keras.layers.BatchNormalization], batches: tf.data.Dataset
-) -> None:
-    """Set the statistics of batch norms to their means over batches."""
-    momenta = [norm.momentum for norm in norms]
-    try:
-        for i, batch in enumerate(batches.take(MAX_BATCHES)):
-            for norm in norms:
-                norm.momentum = i / (i + 1)  # the mean of i + 1 batches
-            model.losses_of(batch, model(batch, training=True), training=True)
-    finally:
-        for norm, momentum in zip(norms, momenta):
+def _make_step(model: TrainingModel, norms: list[keras.layers.BatchNormalization], batch: Any) -> Callable[..., None]:
+    """Make a function of a batch and a momentum that runs a model with this momentum in its batch norms."""
+
+    def step(batch: dict[str, tf.Tensor], momentum: tf.Tensor) -> None:
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
             norm.momentum = momentum
+        try:
+            model.losses_of(batch, model(batch, training=True), training=True)
+        finally:
+            for norm, value in zip(norms, momenta):
+                norm.momentum = value
+
+    traced: Callable[..., None] = tf.function(step, [batch, tf.TensorSpec([], tf.float32)], autograph=False)
+    return traced

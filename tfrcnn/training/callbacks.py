@@ -14,7 +14,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
 from tfrcnn.locks import FolderLock
 from tfrcnn.models import save_detector
-from tfrcnn.training.averages import Batches, averaged_weights
+from tfrcnn.training.averages import Batches, Statistics, averaged_weights
 from tfrcnn.training.folder import STATE
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.measures import Judgement, Measure
@@ -62,12 +62,13 @@ class EndOfEpoch(keras.callbacks.Callback):
             measure: how an epoch is judged; None keeps the newest detector as the best.
             history: rows of earlier epochs, of all phases, extended in place.
             extra: JSON values written into the saved `config.json`.
-            batches: returns the batches of an epoch, see `averaged_weights`.
+            batches: returns the batches of an epoch, see `Statistics`.
             patience: epochs without a better score after which training stops; None never stops early.
         """
         super().__init__()
         self.lock, self.out, self.phase, self.measure = lock, lock.folder, phase, measure
-        self.history, self.extra, self.batches, self.patience = history, extra, batches, patience
+        self.history, self.extra, self.patience = history, extra, patience
+        self.statistics = Statistics(batches) if batches else None
         self.steps_before = max((r["step"] for r in history if r.get("phase", 1) < phase.number), default=0)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -80,7 +81,7 @@ class EndOfEpoch(keras.callbacks.Callback):
         row["epoch"] = epoch + 1
         row["step"] = self.steps_before + int(self.model.optimizer.iterations.numpy())
         row.update({key: float(value) for key, value in logs.items()})
-        with averaged_weights(self.model, optimizer, self.batches):
+        with averaged_weights(self.model, optimizer, self.statistics):
             judgement = self.judgement = self.measure(self.model) if self.measure else None
             if judgement:
                 scores = {f"val_{key}": value for key, value in judgement.scores.items()}

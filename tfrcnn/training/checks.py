@@ -6,11 +6,13 @@ import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
 from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
 from tfrcnn.training.class_weights import class_weights
 from tfrcnn.training.losses import check_losses
-from tfrcnn.training.schemes import check_network, freeze
+from tfrcnn.training.optimizer import check_accumulation
+from tfrcnn.training.schemes import SCHEMES, check_network, freeze
 
 
 def check_arguments(
@@ -24,8 +26,9 @@ def check_arguments(
 
     Raises:
         InputError: categories differ; no box can be learned from; the detector does not suit the scheme, the precision
-            or the frozen stages, or names an unknown loss or class; the batch size does not suit the devices; there is
-            no score for `patience`.
+            or the frozen stages, or names an unknown loss or class; the batch size does not suit the devices;
+            gradients are accumulated over replicas, or over more steps than there are; there is no score for
+            `patience`.
     """
     if not any((~example.crowd & ~example.difficult).any() for example in train_data.examples):
         raise InputError(
@@ -38,6 +41,8 @@ def check_arguments(
         if dataset is not None and dataset.categories != detector.config.categories:
             raise InputError(f"the categories of the {name} data {dataset.source} are not the detector's")
     check_network(detector, training.scheme)
+    check_accumulation(training)
+    _check_updates(train_data, training)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if training.batch_size % replicas:
         raise InputError(
@@ -52,6 +57,22 @@ def check_arguments(
     check_losses(detector.config)
     class_weights(training, train_data)
     freeze(detector, training)
+
+
+def _check_updates(dataset: Dataset, training: TrainingConfig) -> None:
+    """Check that each phase of a run updates the weights.
+
+    Raises:
+        InputError: one has fewer steps than make an update.
+    """
+    images = repeat_factors(dataset, training.repeat_factor_threshold).sum()
+    epochs = min(phase.training(training).epochs for phase in SCHEMES[training.scheme])
+    steps = epochs * steps_per_epoch(images, training.batch_size)
+    if training.accumulation_steps > steps:
+        raise InputError(
+            f"TrainingConfig.accumulation_steps must be at most {steps}, the steps of {epochs} epochs of "
+            f"{dataset.source}, found {training.accumulation_steps}: no update would be made"
+        )
 
 
 def _count_of_boxes(dataset: Dataset) -> str:

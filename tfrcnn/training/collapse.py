@@ -45,7 +45,7 @@ def _cause(rows: list[dict[str, Any]], training: TrainingConfig) -> str:
     if len(rows) > 1 and last > FALLEN * first:
         return f"Probably the learning rate of {rate:g} is too high and training collapsed: {losses}. Try {lower}."
     if steps < MIN_STEPS:
-        more = f"more epochs (training.epochs {training.epochs * -(-2 * MIN_STEPS // steps)})"
+        more = f"more epochs (training.epochs {training.epochs * -(-2 * MIN_STEPS // max(steps, 1))})"
         return f"Probably {steps} steps are too few: {losses}. Try {more}; if that does not help, {lower}."
     return (
         f"Probably the learning rate of {rate:g} does not suit the data, or boxes are wrong: {losses}. Try {lower} or "

@@ -21,9 +21,15 @@ class ForegroundCounts:
     def __init__(self) -> None:
         first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self._counts = {
-            stage: tf.Variable(0, trainable=False, dtype=tf.int32, aggregation=first, name=f"{stage}_steps_without")
+            # int64, since a GPU keeps int32 variables on the host, which XLA does not reach
+            stage: tf.Variable(0, trainable=False, dtype=tf.int64, aggregation=first, name=f"{stage}_steps_without")
             for stage in STAGES
         }
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The variables of all stages."""
+        return list(self._counts.values())
 
     def update(self, stage: str, positive: tf.Tensor) -> None:
         """Count a step.
@@ -33,7 +39,7 @@ class ForegroundCounts:
             positive: bool of any shape, which samples are foreground.
         """
         count = self._counts[stage]
-        count.assign(tf.where(tf.reduce_any(positive), 0, count + 1))
+        count.assign(tf.where(tf.reduce_any(positive), tf.constant(0, tf.int64), count + 1))
 
     def steps_without(self, stage: str) -> int:
         """Return the count of a stage."""

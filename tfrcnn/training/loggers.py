@@ -1,7 +1,7 @@
 """Logs of a run for TensorBoard, Weights & Biases and MLflow: the numbers of `history.csv`, by the same names.
 
 The x axis is "step", the updates of the weights. A resumed run continues its log: `loggers.json` in the run folder
-keeps the names of the loggers, their identities, and how many rows they have.
+keeps the names of the loggers, their identity, and how many rows each has.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import importlib.util
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,8 +34,8 @@ class Log(Protocol):
     def write(self, scores: dict[str, float], step: int) -> None:
         """Add numbers by name."""
 
-    def close(self) -> None:
-        """End the log; a later process may continue it."""
+    def close(self, failed: bool) -> None:
+        """End the log, of a run that failed or not; a later process may continue it."""
 
 
 class TensorBoardLog:
@@ -50,7 +50,7 @@ class TensorBoardLog:
                 tf.summary.scalar(name, value, step=step)
         self.writer.flush()
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         self.writer.close()
 
 
@@ -79,8 +79,8 @@ class WandbLog:
     def write(self, scores: dict[str, float], step: int) -> None:
         self.run.log(scores, step=step)
 
-    def close(self) -> None:
-        self.run.finish()
+    def close(self, failed: bool) -> None:
+        self.run.finish(exit_code=int(failed))
 
 
 class MLflowLog:
@@ -109,19 +109,19 @@ class MLflowLog:
         now = int(1000 * time.time())
         self.client.log_batch(self.run_id, [self.metric(name, value, now, step) for name, value in scores.items()])
 
-    def close(self) -> None:
-        self.client.set_terminated(self.run_id)
+    def close(self, failed: bool) -> None:
+        self.client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
 
 
 class HistoryLogs(keras.callbacks.Callback):
     """Writes each new row of a run's history to its logs; comes after `EndOfEpoch`."""
 
-    def __init__(self, out: Path, record: dict[str, Any], logs: Sequence[Log]) -> None:
+    def __init__(self, out: Path, record: dict[str, Any], logs: Mapping[str, Log]) -> None:
         """
         Args:
             out: the run folder.
             record: the content of `loggers.json`.
-            logs: to write to.
+            logs: to write to, by name.
         """
         super().__init__()
         self.out, self.record, self.logs = out, record, logs
@@ -130,11 +130,12 @@ class HistoryLogs(keras.callbacks.Callback):
     def follow(self, history: list[Row]) -> None:
         """Write the rows of a history that are not in the logs yet, and from now on each new one."""
         self.history = history
-        for row in history[self.record["rows"] :]:
-            scores = {name: float(value) for name, value in row.items() if value is not None and name != "step"}
-            for log in self.logs:
+        rows = self.record["rows"]
+        for name, log in self.logs.items():
+            for row in history[rows.get(name, 0) :]:
+                scores = {key: float(value) for key, value in row.items() if value is not None and key != "step"}
                 log.write(scores, row["step"])
-        self.record["rows"] = len(history)
+            rows[name] = len(history)
         write_json(self.out / RECORD, self.record)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -174,17 +175,26 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
         default = ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
         names = record.get("loggers", default)
     check_loggers(names)
-    record = {"identity": uuid.uuid4().hex[:8], "rows": 0, **record, "loggers": sorted(set(names))}
-    logs: list[Log] = []
-    try:
+    record = {"identity": uuid.uuid4().hex[:8], "rows": {}, **record, "loggers": sorted(set(names))}
+    with ExitStack() as stack:
+        logs: dict[str, Log] = {}
         for name in record["loggers"]:
-            if name == "tensorboard":
-                logs.append(TensorBoardLog(out))
-            elif name == "wandb":
-                logs.append(WandbLog(out, record["identity"], config))
-            elif name == "mlflow":
-                logs.append(MLflowLog(out, record["identity"], config))
+            if name != "csv":
+                log = logs[name] = _open(name, out, record["identity"], config)
+                stack.push(_closing(log))
         yield HistoryLogs(out, record, logs)
-    finally:
-        for log in logs:
-            log.close()
+
+
+def _open(name: str, out: Path, identity: str, config: dict[str, Any]) -> Log:
+    if name == "tensorboard":
+        return TensorBoardLog(out)
+    return WandbLog(out, identity, config) if name == "wandb" else MLflowLog(out, identity, config)
+
+
+def _closing(log: Log) -> Callable[..., None]:
+    """Return the exit of a context manager that closes a log."""
+
+    def close(error: type[BaseException] | None, *_: Any) -> None:
+        log.close(error is not None)
+
+    return close

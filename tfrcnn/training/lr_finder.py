@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.config_base import Config
+from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
 from tfrcnn.drawing.figures import plot_learning_rates
@@ -27,6 +28,7 @@ from tfrcnn.files import write_json
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.transfer import renew_statistics
 from tfrcnn.training.checks import check_arguments
+from tfrcnn.training.class_weights import label_weights
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.optimizer import REFERENCE_BATCH, make_optimizer
 from tfrcnn.training.process import kept_generators
@@ -81,6 +83,7 @@ def find_learning_rate(
     steps: int = 100,
     low: float = 1e-5,
     high: float = 1.0,
+    augment: Augmentation | None = None,
 ) -> LearningRateSweep:
     """Train for a few updates while the learning rate rises, and suggest a rate.
 
@@ -93,6 +96,7 @@ def find_learning_rate(
         steps: updates, at least 10; the sweep ends earlier when the loss diverges.
         low: first rate, for 16 images.
         high: last rate, for 16 images.
+        augment: as the run will have it, see `tfrcnn.training_data`.
 
     Returns:
         Rates, losses and the suggestion.
@@ -120,7 +124,7 @@ def find_learning_rate(
     model.compile(optimizer=optimizer, jit_compile=False)
     seed_dropout(model, training.seed, phase.number)
     try:
-        losses = _losses(model, train_data, training, steps)
+        losses = _losses(model, train_data, training, steps, augment)
     finally:
         detector.set_weights(weights)
         renew_statistics(detector)
@@ -137,16 +141,20 @@ def suggested_rate(rates: list[float], losses: list[float]) -> float | None:
     return rates[int(np.argmin(slopes))]
 
 
-def _losses(model: TrainingModel, dataset: Dataset, training: TrainingConfig, steps: int) -> list[float]:
+def _losses(
+    model: TrainingModel, dataset: Dataset, training: TrainingConfig, steps: int, augment: Augmentation | None
+) -> list[float]:
     """Train, and return the smoothed loss of every update until it diverges."""
-    batches = iter(training_data(dataset, model.detector.config.image, training).batches())
+    batches = iter(training_data(dataset, model.detector.config.image, training, augment=augment).batches())
+    class_weight = label_weights(training, dataset)
     smoothed: list[float] = []
     total, weight = 0.0, 0.0
     for _ in range(steps):
         values = []
         for _ in range(training.accumulation_steps):
             model.reset_metrics()
-            values.append(float(model.train_on_batch(next(batches), return_dict=True)["loss"]))
+            logs = model.train_on_batch(next(batches), class_weight=class_weight, return_dict=True)
+            values.append(float(logs["loss"]))
         loss = float(np.mean(values))
         if not math.isfinite(loss):
             break

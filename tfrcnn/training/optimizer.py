@@ -91,7 +91,8 @@ class SGD(keras.optimizers.SGD):
 
     The decay of the averages (`use_ema`) rises as min(ema_momentum, t / (9 + t)) over t = 0, 1, ..., so that the first
     steps do not dominate the averages of a short run. From update `swa_start` on, the averages are the mean of the
-    weights after each update (stochastic weight averaging): the decay is n / (n + 1) over n = 0, 1, ...
+    weights after each update (stochastic weight averaging): the decay is n / (n + 1) over n = 0, 1, ... The count n is
+    saved with the optimizer. A resumed run whose start comes later averages as before until then, and counts again.
 
     `iterations` counts updates: with `gradient_accumulation_steps` k, every k-th step is one.
     """
@@ -110,6 +111,9 @@ class SGD(keras.optimizers.SGD):
         self.bias_learning_rate_scale = bias_learning_rate_scale
         self.backbone_learning_rate_scale = backbone_learning_rate_scale
         self.swa_start = swa_start
+        self._averaged = None
+        if swa_start is not None:
+            self._averaged = self.add_variable((), "zeros", "int64", "only_first_replica", name="averaged_updates")
         self._backbone: frozenset[int] = frozenset()
         self._set_rate = None
         if not isinstance(self._learning_rate, keras.Variable):
@@ -186,14 +190,16 @@ class SGD(keras.optimizers.SGD):
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         if not self.use_ema:
             return
-        step = tf.cast(self.iterations, tf.float32)
-        decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
-        if self.swa_start is not None:
-            averaged = step - self.swa_start  # updates since the start, this one not counted
-            decay = tf.where(averaged >= 0.0, averaged / (averaged + 1.0), decay)
+        step, is_update = tf.cast(self.iterations, tf.float32), tf.constant(True)
         if self.gradient_accumulation_steps:
             is_update = (self._iterations + 1) % self.gradient_accumulation_steps == 0
-            decay = tf.where(is_update, decay, 1.0)
+        decay = tf.minimum(self.ema_momentum, step / (9.0 + step))
+        if self._averaged is not None:
+            has_begun, count = step >= self.swa_start, tf.convert_to_tensor(self._averaged)
+            decay = tf.where(has_begun, tf.cast(count / (count + 1), tf.float32), decay)
+            after = tf.where(has_begun, count + 1, tf.zeros_like(count))
+            self._averaged.assign(tf.where(is_update, after, count))
+        decay = tf.where(is_update, decay, 1.0)
         # not `trainable_variables`, which lacks variables without a gradient
         for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
             average.assign(decay * tf.convert_to_tensor(average) + (1.0 - decay) * tf.convert_to_tensor(variable))
@@ -201,7 +207,7 @@ class SGD(keras.optimizers.SGD):
     @property
     def is_averaging(self) -> bool:
         """Whether stochastic weight averaging has begun."""
-        return self.swa_start is not None and int(self.iterations) > self.swa_start
+        return self._averaged is not None and int(self._averaged.numpy()) > 0
 
     def swap_averages(self) -> None:
         """Exchange the trained weights with their moving averages, exactly; a second call restores them."""
@@ -213,6 +219,20 @@ class SGD(keras.optimizers.SGD):
     def get_config(self) -> dict[str, Any]:
         names = ("coupled_weight_decay", "bias_learning_rate_scale", "backbone_learning_rate_scale", "swa_start")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+def check_accumulation(training: TrainingConfig) -> None:
+    """Check that gradients are not accumulated over steps and replicas at once.
+
+    Raises:
+        InputError: they are.
+    """
+    replicas, accumulated = tf.distribute.get_strategy().num_replicas_in_sync, training.accumulation_steps
+    if replicas > 1 and accumulated > 1:
+        raise InputError(
+            f"TrainingConfig.accumulation_steps must be 1 under a strategy of {replicas} replicas, found "
+            f"{accumulated}: raise batch_size instead, which the replicas share"
+        )
 
 
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
@@ -235,13 +255,9 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
     """
+    check_accumulation(training)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     accumulated = training.accumulation_steps
-    if replicas > 1 and accumulated > 1:
-        raise InputError(
-            f"TrainingConfig.accumulation_steps must be 1 under a strategy of {replicas} replicas, found "
-            f"{accumulated}: raise batch_size instead, which the replicas share"
-        )
     total_steps = max(training.epochs * steps_per_epoch // accumulated, 1)
     schedule = WarmupSchedule(
         training.learning_rate * training.batch_size * accumulated / REFERENCE_BATCH,

@@ -5,7 +5,7 @@ The command line and Python train through it, so that both do the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import keras
 
 from tfrcnn.config import Category, DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config
+from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.split import as_fraction
@@ -103,9 +104,10 @@ class Recipe(Config):
             InputError: there is no run, `tfrcnn.train` started it without a recipe, or release 0.1 wrote it.
         """
         setup = read_setup(Path(folder))
-        if set(setup["options"]) != set(OPTIONS):
-            raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
         options, val = dict(setup["options"]), setup["validation"] and setup["validation"]["source"]
+        options.pop("augment", None)  # the name of a function, which is passed to `run`
+        if set(options) != set(OPTIONS):
+            raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
         if val and follows_images(val) and options["val_images"] == options["images"]:
             options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
@@ -157,8 +159,8 @@ class Recipe(Config):
         """
         recipe = self.resolved()
         dataset = load_dataset(recipe.train, recipe.images)
-        recipe = with_fitted_anchors(recipe, dataset, None, log)
-        return recipe._built(dataset.categories, False, log)
+        train_data, _ = hold_out(dataset, recipe.val if isinstance(recipe.val, float) else None, recipe._training.seed)
+        return with_fitted_anchors(recipe, train_data, None, log)._built(dataset.categories, False, log)
 
     @kept_generators()
     def run(
@@ -168,7 +170,7 @@ class Recipe(Config):
         cache: bool = False,
         callbacks: list[keras.callbacks.Callback] | None = None,
         log: Log = _LOG,
-        augment: Callable[..., Any] | None = None,
+        augment: Augmentation | None = None,
         loggers: Sequence[str] | None = None,
     ) -> Run:
         """Check everything, then train.
@@ -199,14 +201,13 @@ class Recipe(Config):
                 log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
                 return load_run(out)
         recipe, detector, train_data, validation = self._checked(log, out, resume)
-        training = recipe._training
-        log(starting.announcement(detector, train_data, validation, training, out))
+        log(starting.announcement(detector, train_data, validation, recipe._training, out))
         return train(
             detector,
             train_data,
             validation,
             out,
-            training,
+            recipe._training,
             recipe.metric,
             resume,
             cache,
@@ -216,18 +217,21 @@ class Recipe(Config):
             loggers=loggers,
         )
 
-    def find_learning_rate(self, steps: int = 100, log: Log = _LOG) -> LearningRateSweep:
+    def find_learning_rate(
+        self, steps: int = 100, log: Log = _LOG, augment: Augmentation | None = None
+    ) -> LearningRateSweep:
         """Check everything, then measure the loss while the learning rate rises, see `tfrcnn.find_learning_rate`.
 
         Args:
             steps: updates of the sweep.
             log: is called with the report on each data set; prints by default.
+            augment: as in `run`.
 
         Raises:
             InputError: with all faults together.
         """
         recipe, detector, train_data, _ = self._checked(log)
-        return find_learning_rate(detector, train_data, recipe._training, steps)
+        return find_learning_rate(detector, train_data, recipe._training, steps, augment=augment)
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}
@@ -244,10 +248,9 @@ class Recipe(Config):
         config = self.detector.replace(categories=categories)
         if has_state:  # a resumed run takes all weights from it
             return starting.blank_detector(config, self._training)
-        weights = self.backbone_weights
-        return starting.starting_detector(config, self._training, weights, self.init, self.proposals, log)
+        return starting.starting_detector(config, self._training, self.backbone_weights, self.init, self.proposals, log)
 
-    def _check_resumable(self, out: Path, augment: Callable[..., Any] | None = None) -> None:
+    def _check_resumable(self, out: Path, augment: Augmentation | None = None) -> None:
         """Check a resolved recipe against a run, before the data are read."""
         assert self.detector is not None
         before = read_setup(out)
@@ -284,7 +287,7 @@ class Recipe(Config):
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
-                recipe = with_fitted_anchors(recipe, train_set[0], out if resume else None, log)
+                recipe = with_fitted_anchors(recipe, data[0], out if resume else None, log)
                 detector = recipe._built(data[0].categories, has_state, log)
                 check_arguments(detector, *data, recipe._training)
         starting.check_data([each for each in (train_set, val_set) if each], detector, errors, log)

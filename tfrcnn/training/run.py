@@ -166,13 +166,13 @@ def train(
         "class_weights": class_weights(training, train_data),
         "options": {**(options or {}), **named(augment)},
     }
+    data = training_data(train_data, detector.config.image, training, cache, augment)
     with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
         prepare_folder(out, setup, resume)
         if validation is not None:
             record_split(out, train_data, validation, training.seed)
         if not (resume and (out / STATE).is_file()):
             warn_of_frozen_random_weights(detector, training)
-        data = training_data(train_data, detector.config.image, training, cache, augment)
 
         def judge_of(phase: Phase) -> Measure | None:
             if measure is not None or validation is None:
@@ -221,7 +221,10 @@ def _train_phases(
     for phase in phases[done["phase"] - 1 :]:
         epoch = done["epoch"] if phase.number == done["phase"] else 0
         epochs = phase.training(training).epochs
-        if epoch >= epochs or (epoch and has_stopped(done, training)):
+        if epoch and has_stopped(done, training):
+            _print_end(phase, out, training)
+            continue
+        if epoch >= epochs:
             continue
         model = _compiled(start_of(phase, phases, detector, out), phase, training, data.steps_per_epoch)
         if epoch:
@@ -257,8 +260,12 @@ def _train_phases(
             lock.check()  # an error of a folder that is gone says so
             raise
         if has_stopped({"stalled": end_of_epoch.stalled}, training):
-            print(f"{phase.label or 'the run'}: {end_note(out, training)}", flush=True)
+            _print_end(phase, out, training)
     return history
+
+
+def _print_end(phase: Phase, out: Path, training: TrainingConfig) -> None:
+    print(f"{phase.label or 'the run'}: {end_note(out, training)}", flush=True)
 
 
 def _compiled(detector: FasterRCNN, phase: Phase, training: TrainingConfig, steps_per_epoch: int) -> TrainingModel:

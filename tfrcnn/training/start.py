@@ -9,8 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
@@ -24,15 +22,14 @@ from tfrcnn.data.split import SPLIT, as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
-from tfrcnn.models.presets import SUFFIX, with_changes
+from tfrcnn.models.presets import SUFFIX
 from tfrcnn.models.transfer import unshare, with_categories
 from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
-from tfrcnn.weights.importing import run_folder
+from tfrcnn.weights.importing import published_run
 from tfrcnn.weights.published import checkpoint_of, is_published, published_names
 
-DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 NO_FILES = ("imagenet", "none")  # start weights that name no file
 
 if TYPE_CHECKING:
@@ -83,7 +80,7 @@ def run_of(init: str) -> str:
     if is_name and not is_published(init, "detector"):
         names = ", ".join(published_names("detector"))
         raise InputError(f"no detector in {init}: expected a folder, as written by tfrcnn train, or one of {names}")
-    return str(run_folder(init)) if is_name else init
+    return str(published_run(init)) if is_name else init
 
 
 def is_random(weights: str | None, config: DetectorConfig) -> bool:
@@ -119,17 +116,6 @@ def check_scheme(scheme: str, has_proposals: bool) -> None:
         raise InputError(f"proposals is for the scheme fast-rcnn-only, found the scheme {scheme}")
 
 
-def spelled_out(path: str, value: Any, training: TrainingConfig) -> Any:
-    """Return the value that the shorthands of `Recipe.changes` stand for."""
-    if path == "training.precision" and value == "mixed":
-        on_gpu = tf.config.list_physical_devices("GPU")
-        usual = "mixed_float16" if on_gpu else "mixed_bfloat16"
-        return usual if training.precision == "float32" else training.precision
-    if path == "training.ema" and value is True:
-        return training.ema or DEFAULT_EMA
-    return value
-
-
 def contradictions(recipe: Recipe) -> Iterator[str]:
     """Report settings of a recipe that exclude each other."""
     splits = isinstance(recipe.val, float) or (recipe.val is not None and not names_data(recipe.val))
@@ -142,28 +128,6 @@ def contradictions(recipe: Recipe) -> Iterator[str]:
         if getattr(recipe, name) is not None and clashing:
             brings = "its own network and weights" if name == "init" else "the network"
             yield f"{name} brings {brings}: leave {' and '.join(clashing)} out"
-
-
-def changed(start: Preset, changes: dict[str, Any]) -> Preset:
-    """Apply the changes of a recipe, and report each one that is wrong.
-
-    Raises:
-        InputError: with all wrong changes together.
-    """
-    values = {
-        path: spelled_out(path, value, start.training)
-        for path, value in changes.items()
-        if path not in pending(changes)
-    }
-    try:
-        return with_changes(start, values)
-    except InputError:
-        errors = InputErrors()
-        for path, value in values.items():
-            with errors.collect():
-                with_changes(start, {path: value})
-        errors.check()
-        raise  # each is right alone, but not together
 
 
 def names_data(val: str) -> bool:

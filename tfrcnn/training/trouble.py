@@ -75,10 +75,11 @@ class Trouble(keras.callbacks.Callback):
         if not report["counts"]["detections"] and self.step >= MIN_STEPS:
             threshold = self.model.detector.config.detections.score_threshold
             self._report(
+                "detections",
                 f"the validation data have no detection after {self.step} steps: no score exceeds {threshold:g} "
                 "(detector.detections.score_threshold). Probably the learning rate of "
                 f"{self.training.learning_rate:g} is too high or too low: measure it with tfrcnn train --lr-finder. Or "
-                "the run is still too short"
+                "the run is still too short",
             )
         self._check_classes(report)
 
@@ -93,33 +94,48 @@ class Trouble(keras.callbacks.Callback):
         if len(self.losses) < MIN_WARMUP or not np.all(np.isfinite(self.losses)):
             return
         first, last = np.mean(self.losses[:count]), np.mean(self.losses[-count:])
-        classes = self.model.detector.config.num_classes + 1
-        guessing = sum({RPN: math.log(2), HEAD: math.log(classes)}[stage] for stage in self.model.active)
-        if last > FLAT * first and last > 0.5 * guessing:
+        if last > FLAT * first and last > 0.5 * self._loss_of_guessing():
             rate = self.training.learning_rate
             what = "too high" if last > 1.1 * first else "too low, or too high"
             self._report(
+                "warm-up",
                 f"the loss has not fallen in the warm-up ({first:.3g} in its first steps, {last:.3g} in its last). "
                 f"Probably the learning rate of {rate:g} is {what}: measure it with tfrcnn train --lr-finder. Or most "
-                "layers are frozen, or the boxes are wrong: look at them with tfrcnn doctor"
+                "layers are frozen, or the boxes are wrong: look at them with tfrcnn doctor",
             )
+
+    def _loss_of_guessing(self) -> float:
+        """Return the loss of equal scores for all classes; 0, which excludes nothing, if other losses are chosen."""
+        config = self.model.detector.config
+        losses = {RPN: (config.rpn.box_loss, None), HEAD: (config.head.box_loss, config.head.class_loss)}
+        head = config.head.class_loss_weight * sum(config.head.loss_weights)
+        guessing = {RPN: math.log(2), HEAD: head * math.log(config.num_classes + 1)}
+        for box_loss, class_loss in (losses[stage] for stage in self.model.active):
+            if box_loss.name != "smooth_l1" or (class_loss and class_loss.name != "cross_entropy"):
+                return 0.0
+        return sum(guessing[stage] for stage in self.model.active)
 
     def _check_foreground(self) -> None:
         counts = self.model.foreground
+        stage = next((each for each in self.model.active if counts.steps_without(each) >= MAX_STEPS_WITHOUT), None)
+        if stage is None or stage in self.reported:
+            return
+        steps = f"the last {counts.steps_without(stage):,} steps had no"
         empty = sum(not (~example.crowd & ~example.difficult).any() for example in self.data.examples)
-        images = f"{empty:,} of {len(self.data):,} images have no box to learn from"
-        if RPN in self.model.active and counts.steps_without("rpn") >= MAX_STEPS_WITHOUT:
+        images = f"{empty:,} of {len(self.data):,} images have no box to learn from. If that is few, the anchors do not"
+        if stage == RPN:
             self._report(
-                f"the last {counts.steps_without('rpn'):,} steps had no positive anchor, so the RPN learns background "
-                f"only. {images}. If that is few, the anchors do not fit the boxes: tfrcnn doctor shows the recall of "
-                "the anchors"
+                stage,
+                f"{steps} positive anchor, so the RPN learns background only. {images} fit the boxes: tfrcnn doctor "
+                "shows the recall of the anchors",
             )
-        elif HEAD in self.model.active and counts.steps_without("head") >= MAX_STEPS_WITHOUT:
+        else:
             iou = self.model.detector.config.head.match.foreground_iou
             self._report(
-                f"the last {counts.steps_without('head'):,} steps had no proposal that overlaps an object by IoU "
-                f"{iou:g}, so the box head sees no object but the ground truth itself. {images}. If that is few, the "
-                "anchors do not fit the boxes (tfrcnn doctor shows it), or the RPN does not learn: see its loss"
+                stage,
+                f"{steps} proposal that overlaps an object by IoU {iou:g}, so the box head sees no object but the "
+                f"ground truth itself. {images} fit the boxes (tfrcnn doctor shows it), or the RPN does not learn: see "
+                "its loss",
             )
 
     def _check_classes(self, report: dict[str, Any]) -> None:
@@ -149,15 +165,16 @@ class Trouble(keras.callbacks.Callback):
                     "probably the two sets draw or name it differently, or its boxes are too small for the anchors "
                     "(tfrcnn doctor)"
                 )
-            self._report(f"AP of {name!r} is 0 in the last {ZERO_EPOCHS} epochs while the loss falls. {cause}", name)
+            message = f"AP of {name!r} is 0 in the last {ZERO_EPOCHS} epochs while the loss falls. {cause}"
+            self._report(f"class {name}", message)
 
     def _boxes_of_classes(self) -> dict[str, int]:
         labels = [example.labels[~example.crowd & ~example.difficult] for example in self.data.examples]
         counts = np.bincount(np.concatenate(labels), minlength=len(self.data.categories))
         return {category.name: int(count) for category, count in zip(self.data.categories, counts)}
 
-    def _report(self, message: str, subject: str = "") -> None:
-        kind = (subject and f"class {subject}") or message[:30]
-        if kind not in self.reported:
-            self.reported.add(kind)
+    def _report(self, subject: str, message: str) -> None:
+        """Log a message, unless one of this subject was logged before."""
+        if subject not in self.reported:
+            self.reported.add(subject)
             self.log(f"warning: {message}.")

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn import images as image_ops
-from tfrcnn.config import AnchorConfig, HeadConfig, ImageConfig
+from tfrcnn.config import AnchorConfig, CascadeConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import load
 from tfrcnn.export.artefact import OUTPUTS
@@ -21,6 +21,7 @@ from tfrcnn.export.tflite import to_tflite
 from tfrcnn.export.tflite.flatbuffer import operators
 from tfrcnn.export.tflite.runtime import PADDING, TFLiteRuntime, letterbox
 from tfrcnn.export.tflite.writer import stage_outputs, static_size
+from tfrcnn.models import preset
 
 from ..random_detectors import CATEGORIES, make_detector, make_image
 from ..shared_use import PICTURES, assert_threads_can_share, in_forked_child
@@ -376,3 +377,14 @@ def test_small_maps_are_pooled_by_matrix_products(tmp_path):
     path = to_tflite(detector, tmp_path / "a.tflite")
     assert "BATCH_MATMUL" in {row["op"] for row in operators(path)}
     assert assert_same(detector, TFLiteRuntime(path), make_image()) > 10
+
+
+@pytest.mark.slow
+def test_int8_computes_the_hidden_layer_of_each_head_of_a_cascade_in_8_bits(tmp_path):
+    head = preset("tiny_fpn").detector.head.replace(class_agnostic=True, cascade=CascadeConfig())
+    cascade = make_detector(size=(64, 64), head=head)
+    images = [make_image(seed=seed)[0] for seed in range(2)]
+    path = to_tflite(cascade, tmp_path / "a.tflite", precision="int8", representative=iter(images))
+    rows = [row for row in operators(path) if row["op"] == "FULLY_CONNECTED"]
+    assert sum(row["count"] for row in rows if "float32" in row["dtypes"].split(" -> ")[1]) == 3 * 2  # the outputs
+    assert sum(row["count"] for row in rows if "float32" not in row["dtypes"].split(" -> ")[1]) == 3

@@ -40,8 +40,7 @@ def horizontal_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed:
         width = size_of(image)[1]
         return tf.reverse(image, [1]), tf.stack([y1, width - x2, y2, width - x1], axis=-1)
 
-    flip = tf.random.stateless_uniform([], seed) < 0.5
-    image, boxes = tf.cond(flip, mirrored, lambda: (image, boxes))
+    image, boxes = tf.cond(happens(seed, 0.5), mirrored, lambda: (image, boxes))
     return image, boxes, labels
 
 
