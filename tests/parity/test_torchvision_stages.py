@@ -79,7 +79,7 @@ def test_detections_from_pixels_are_torchvisions(name, case, golden_root, detect
 # both bodies; the test below covers a ResNet in ONNX
 ROUND_TRIPS = [
     *((NAMES[-1], form) for form in TARGETS),
-    *(("fasterrcnn_resnet50_fpn", form) for form in ("saved_model", "tflite")),
+    *(pytest.param("fasterrcnn_resnet50_fpn", form, marks=pytest.mark.soak) for form in ("saved_model", "tflite")),
 ]
 
 
@@ -96,7 +96,7 @@ def test_detections_of_an_exported_checkpoint_are_torchvisions(name, form, golde
     assert unmatched({**outputs, "num_detections": [100]}, golden, score=1e-3) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_onnx_file_of_a_resnet_is_the_same_network_behind_its_resize(golden_root, detectors):
     """Start every stage from ONNX's resized image, because the resized images differ by round-off.
 
