@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,12 +45,16 @@ class InputErrors:
         self.messages: list[str] = []
 
     @contextmanager
-    def collect(self) -> Iterator[None]:
-        """Keep the messages of an `InputError` that the block raises, and continue after the block."""
+    def collect(self, data: str = "data") -> Iterator[None]:
+        """Keep the messages of an `InputError` that the block raises, and continue after the block.
+
+        Args:
+            data: what the caller calls the argument `data` of the function in the block, for example "val".
+        """
         try:
             yield
         except InputError as error:
-            self.messages += error.messages
+            self.messages += [re.sub("^data: ", f"{data}: ", message) for message in error.messages]
 
     def check(self) -> None:
         """Raise one `InputError` with all messages, each once; do nothing if there are none."""

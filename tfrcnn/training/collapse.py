@@ -41,11 +41,11 @@ def explain_collapse(out: Path, history: list[dict[str, Any]], training: Trainin
 def _cause(rows: list[dict[str, Any]], training: TrainingConfig) -> str:
     first, last, steps, rate = rows[0]["loss"], rows[-1]["loss"], rows[-1]["step"], training.learning_rate
     losses = f"the loss was {first:.3g} in the first epoch and {last:.3g} in the last"
-    lower = f"a tenth of the learning rate (training.learning_rate {rate / 10:g})"
+    lower = f"a tenth of the learning rate (training.learning_rate={rate / 10:g})"
     if len(rows) > 1 and last > FALLEN * first:
         return f"Probably the learning rate of {rate:g} is too high and training collapsed: {losses}. Try {lower}."
     if steps < MIN_STEPS:
-        more = f"more epochs (training.epochs {training.epochs * -(-2 * MIN_STEPS // max(steps, 1))})"
+        more = f"more epochs (training.epochs={training.epochs * -(-2 * MIN_STEPS // max(steps, 1))})"
         return f"Probably {steps} steps are too few: {losses}. Try {more}; if that does not help, {lower}."
     return (
         f"Probably the learning rate of {rate:g} does not suit the data, or boxes are wrong: {losses}. Try {lower} or "

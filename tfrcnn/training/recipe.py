@@ -278,10 +278,10 @@ class Recipe(Config):
                 check_folder(out, resume)
         with errors.collect():
             recipe = resolved(self, has_state)
-        with errors.collect():
+        with errors.collect("train"):
             train_set = read_dataset(recipe.train, recipe.images)
         if isinstance(recipe.val, str) and starting.names_data(recipe.val):
-            with errors.collect():
+            with errors.collect("val"):
                 folder = recipe.val_images or (recipe.images if follows_images(recipe.val) else None)
                 val_set = read_dataset(recipe.val, folder, train_set and train_set[0].categories)
         if not errors.messages and train_set and train_set[0].categories:
