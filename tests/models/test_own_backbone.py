@@ -260,7 +260,7 @@ def examples(folder):
     return Dataset("squares", CATEGORIES, tuple(made))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:.*that were never trained")  # the network's weights are random
 def test_a_model_is_trained_by_the_alternating_scheme_and_detects_from_its_folder(network, image, tmp_path):
     data = examples(tmp_path)

@@ -229,7 +229,7 @@ assert np.all(np.isfinite(compiled["loss"]))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_step_compiles_under_xla_with_a_static_size():
     # in a separate process: `train` turns op determinism on, and then Keras does not compile
     process = subprocess.run(

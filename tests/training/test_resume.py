@@ -156,7 +156,7 @@ class TestOtherNumbersOfEpochs:
         with pytest.raises(InputError, match=r"20 epochs: step 3 of 4 of the scheme alternating has begun with 12"):
             check_same(tmp_path, setup_of("alternating", 20))
 
-    @pytest.mark.slow
+    @pytest.mark.soak
     def test_the_rest_of_the_run_is_that_of_a_run_of_as_many_epochs(self, data, tmp_path):
         short = settings(schedule="step", milestones=(0.7,))  # both runs have the same rates in their first epoch
         whole = train(fresh_detector(), *data, tmp_path / "whole", short)
@@ -206,7 +206,7 @@ class TestCallbacks:
         assert ("val_AR300" in names, "val_AR100" in names) == (True, False)
         assert not any(name.startswith("val_") for name in reported_names(settings(), None))
 
-    @pytest.mark.slow
+    @pytest.mark.soak
     def test_the_rate_of_a_plateau_and_what_it_remembers_are_resumed_to_the_bit(self, data, tmp_path):
         def callbacks():
             return [keras.callbacks.ReduceLROnPlateau("loss", 0.5, patience=1, mode="min", min_delta=100.0)]
