@@ -10,7 +10,8 @@ import pytest
 
 from tfrcnn.config import Category
 from tfrcnn.models import build_detector, load_detector, preset
-from tfrcnn.weights.torchvision import assignments
+
+from ..weights.test_importing import state_of
 
 MOBILENET = "fasterrcnn_mobilenet_v3_large_320_fpn"
 
@@ -19,19 +20,8 @@ MOBILENET = "fasterrcnn_mobilenet_v3_large_320_fpn"
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a checkpoint of torchvision's mobilenet for "red" and "blue", with random weights."""
     detector = build_detector(preset(MOBILENET, (Category(1, "red"), Category(2, "blue"))).detector)
-    rng = np.random.default_rng(0)
-    state = {}
-    for each in assignments(detector):
-        shape = tuple(each.variable.shape)
-        if len(shape) == 4:
-            shape = (shape[2], 1, *shape[:2]) if "depthwise" in each.convert.__name__ else (*shape[:1:-1], *shape[:2])
-        elif len(shape) == 2:
-            shape = shape[::-1]
-        if each.key.startswith("roi_heads.box_predictor.bbox_pred"):
-            shape = (shape[0] + 4, *shape[1:])
-        state[each.key] = (0.05 * rng.normal(size=shape)).astype(np.float32)
-        if each.key.endswith("running_var"):
-            state[each.key] = np.ones(shape, np.float32)
+    state = {key: 0.05 * values for key, values in state_of(detector, "torchvision").items()}
+    state.update({key: np.ones_like(values) for key, values in state.items() if key.endswith("running_var")})
     path = tmp_path_factory.mktemp("checkpoint") / "mobilenet.npz"
     np.savez(path, **state)
     return path

@@ -137,7 +137,6 @@ def test_yolo_has_shares_of_the_centre_and_leaves_out_crowd_and_difficult(source
     assert [note.split(" are")[0] for note in conversion.notes] == ["2 crowd boxes", "2 difficult boxes"]
 
 
-@pytest.mark.skipif("yolo" not in FORMATS, reason="there is no reader of YOLO")
 def test_yolo_comes_back_to_the_bit(source: str, tmp_path: Path) -> None:
     dataset = load_dataset(convert_dataset(source, "yolo", tmp_path / "y").data["train"])
     assert rows(dataset) == [row for row in rows(load_dataset(source)) if row[2:] == (False, False)]

@@ -12,6 +12,7 @@ from tfrcnn.files import read_json, write_json
 from tfrcnn.models import preset
 from tfrcnn.models.presets import with_changes
 from tfrcnn.training.class_weights import class_weights, label_weights
+from tfrcnn.training.folder import read_setup
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.run import train
 
@@ -125,6 +126,9 @@ def test_a_run_of_a_release_without_these_fields_is_resumed(dataset, tmp_path, s
         del setup["detector"]["head"][field]
     write_json(run / "training.json", setup)
     set_up_only(fresh_detector(), dataset, None, run, settings(), resume=True)
+    setup = read_setup(run)
+    assert (setup["class_weights"], setup["training"]["class_weights"]) == (None, None)
+    assert setup["detector"]["head"]["class_loss"]["name"] == "cross_entropy"
 
 
 def test_changed_losses_are_refused_when_a_run_is_resumed(dataset, tmp_path, set_up_only):

@@ -17,6 +17,7 @@ from tfrcnn.config import Category, DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config
 from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.join import val_folder
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError, InputErrors
@@ -32,7 +33,7 @@ from tfrcnn.training.loggers import check_loggers
 from tfrcnn.training.lr_finder import LearningRateSweep, find_learning_rate
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
-from tfrcnn.training.resolve import OPTIONS, follows_images, resolved
+from tfrcnn.training.resolve import OPTIONS, resolved
 from tfrcnn.training.run import Run, load_run, train
 from tfrcnn.training.start import Log
 
@@ -108,7 +109,7 @@ class Recipe(Config):
         options.pop("augment", None)  # the name of a function, which is passed to `run`
         if set(options) != set(OPTIONS):
             raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
-        if val and follows_images(val) and options["val_images"] == options["images"]:
+        if val and options["val_images"] == val_folder(val, options["images"], None):
             options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
             train=setup["train"]["source"],
@@ -282,7 +283,7 @@ class Recipe(Config):
             train_set = read_dataset(recipe.train, recipe.images)
         if isinstance(recipe.val, str) and starting.names_data(recipe.val):
             with errors.collect("val"):
-                folder = recipe.val_images or (recipe.images if follows_images(recipe.val) else None)
+                folder = val_folder(recipe.val, recipe.images, recipe.val_images)
                 val_set = read_dataset(recipe.val, folder, train_set and train_set[0].categories)
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
-from tfrcnn.data.join import parts_of
+from tfrcnn.data.join import val_folder
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import Preset, preset
 from tfrcnn.models.presets import preset_of_run, with_changes, with_image_size
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_EMA = 0.998  # for presets without averaging: a memory of about 500 steps
 OPTIONS = ("images", "val_images", "model", "init", "proposals", "backbone_weights")  # in training.json
-
-
-def follows_images(val: str) -> bool:
-    """Return whether validation data without a folder of their own take the training images' folder."""
-    return len(parts_of(val)) == 1
 
 
 def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
@@ -64,8 +59,8 @@ def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
     if not recipe.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
         start = replace(start, detector=start.detector.replace(shared_features=True))
     paths = {name: starting.absolute(name, getattr(recipe, name)) for name in ("train", "val", *OPTIONS)}
-    if isinstance(paths["val"], str) and follows_images(paths["val"]):
-        paths["val_images"] = paths["val_images"] or paths["images"]
+    if isinstance(paths["val"], str):
+        paths["val_images"] = val_folder(paths["val"], paths["images"], paths["val_images"])
     paths["backbone_weights"] = starting.absolute("backbone_weights", weights)
     paths["model"] = paths["model"] or (None if recipe.init or recipe.proposals or recipe.detector else DEFAULT_MODEL)
     parts = {"detector": start.detector, "training": start.training, "changes": pending(recipe.changes)}
