@@ -146,3 +146,15 @@ def test_missing_scikit_learn_names_the_extra_to_install(tmp_path, monkeypatch):
 def test_set_without_scenes_is_refused(tmp_path):
     with pytest.raises(InputError, match="val must be at least 1 scene, found 0"):
         make_digit_scenes(tmp_path, val=0)
+
+
+def test_digits_have_the_height_and_the_aspect_of_the_call():
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        scene = make_scene(rng, data.images / 16, data.target, np.arange(1797), heights=(9, 12), aspect=8)
+        height, width = (scene.boxes[:, 2:] - scene.boxes[:, :2]).T
+        assert np.all((height >= 7) & (height <= 12))  # faint ink at the border is cropped
+        assert np.all((width / height > 5.5) & (width / height < 9.5))

@@ -57,6 +57,8 @@ def make_digit_scenes(
     test: int = 120,
     seed: int = 0,
     only: Collection[str] = ("train", "val", "test"),
+    heights: tuple[int, int] = HEIGHTS,
+    aspect: float | None = None,
 ) -> dict[str, Path]:
     """Write digit scenes in COCO format: OUT/instances_{train,val,test}.json and OUT/images/*.png.
 
@@ -71,6 +73,9 @@ def make_digit_scenes(
         test: number of test scenes.
         seed: seed of all draws.
         only: sets to write. The files of other sets do not change.
+        heights: least and greatest height of a digit, pixels.
+        aspect: width of a digit over its height, for example 8, before it is rotated and varied by 15 %; None keeps the
+            width it was written with.
 
     Returns:
         JSON file of each set that was written, by "train", "val", "test".
@@ -91,14 +96,21 @@ def make_digit_scenes(
         if split not in only:
             continue
         scenes = (
-            make_scene(np.random.default_rng([seed, number, index]), digits, labels, pool)
+            make_scene(np.random.default_rng([seed, number, index]), digits, labels, pool, heights, aspect)
             for index in range(sizes[split])
         )
         paths[split] = _write(Path(out), split, 100_000 * number, scenes)
     return paths
 
 
-def make_scene(rng: np.random.Generator, digits: np.ndarray, labels: np.ndarray, pool: np.ndarray) -> Scene:
+def make_scene(
+    rng: np.random.Generator,
+    digits: np.ndarray,
+    labels: np.ndarray,
+    pool: np.ndarray,
+    heights: tuple[int, int] = HEIGHTS,
+    aspect: float | None = None,
+) -> Scene:
     """Compose one scene of up to six digits, or of none.
 
     Args:
@@ -106,6 +118,8 @@ def make_scene(rng: np.random.Generator, digits: np.ndarray, labels: np.ndarray,
         digits: [n, 8, 8] ink in [0, 1].
         labels: [n] digits, 0..9.
         pool: indices of the digits to draw from.
+        heights: see `make_digit_scenes`.
+        aspect: see `make_digit_scenes`.
     """
     height, width = rng.choice(SIDES, size=2)
     background = _background(rng, height, width)
@@ -115,9 +129,10 @@ def make_scene(rng: np.random.Generator, digits: np.ndarray, labels: np.ndarray,
     sources: list[int] = []
     count = 0 if rng.random() < EMPTY else rng.integers(1, MAX_DIGITS + 1)
     # Heights are log-uniform. The largest digit is placed first, while there is room.
-    heights = np.sort(HEIGHTS[0] * (HEIGHTS[1] / HEIGHTS[0]) ** rng.uniform(size=count))[::-1].round().astype(int)
-    for source, digit_height in zip(rng.choice(pool, size=count, replace=False), heights):
-        ink = _ink(rng, digits[source], digit_height)
+    low, high = heights
+    drawn = np.sort(low * (high / low) ** rng.uniform(size=count))[::-1].round().astype(int)
+    for source, digit_height in zip(rng.choice(pool, size=count, replace=False), drawn):
+        ink = _ink(rng, digits[source], digit_height, aspect)
         box = _place(rng, ink, occupied, boxes)
         if box is None:
             continue
@@ -164,13 +179,14 @@ def _background(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     return np.asarray(picture)
 
 
-def _ink(rng: np.random.Generator, digit: np.ndarray, height: int) -> np.ndarray:
+def _ink(rng: np.random.Generator, digit: np.ndarray, height: int, aspect: float | None) -> np.ndarray:
     """Enlarge a digit to about `height` pixels, rotate it by up to 12 degrees and crop it to its ink: [h, w]."""
     small = Image.fromarray(np.pad((digit * 255).round().astype(np.uint8), 2))
     large = small.resize((144, 144), Image.Resampling.BICUBIC)
     turned = np.asarray(large.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC)) / 255.0
     stroke = _cropped(((turned - 0.3) / 0.5).clip(0, 1))  # sharpen the edges that enlarging blurred
-    width = max(3, round(stroke.shape[1] * height / stroke.shape[0] * rng.uniform(0.85, 1.15)))
+    written = stroke.shape[1] * height / stroke.shape[0]
+    width = max(3, round((aspect * height if aspect else written) * rng.uniform(0.85, 1.15)))
     sized = Image.fromarray((stroke * 255).round().astype(np.uint8)).resize((width, height), Image.Resampling.BOX)
     ink = np.asarray(sized) / 255.0
     return _cropped(np.where(ink < 0.25, 0.0, ink))  # faint ink does not count for the box
