@@ -56,6 +56,7 @@ def check_use(run: Path, data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
     assert "is complete: all its 1 epochs are done" in resumed.out
 
 
+@pytest.mark.soak
 def test_four_step_alternating_training(data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
     run = tmp_path / "run"
     result = tfrcnn(*arguments(data, run), "--model", "tiny_fpn", "--scheme", "alternating")

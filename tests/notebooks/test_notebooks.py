@@ -30,7 +30,11 @@ SHORTER = {
     ],
     "08_fine_tune": [("training.replace(epochs=4,", "training.replace(epochs=2,")],
 }
+LONG = ("06_sharing_features", "09_deploy")  # minutes each; all are executed for their stored outputs too
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+each_run = pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=pytest.mark.soak if p.stem in LONG else (), id=p.stem) for p in PATHS]
+)
 
 
 def cells(path, kind):
@@ -133,7 +137,7 @@ def desk(tmp_path_factory):
 
 
 @pytest.mark.slow
-@each
+@each_run
 def test_the_notebook_runs(path, desk, tmp_path):
     source = path.read_text(encoding="utf-8")
     for long, short in SHORTER.get(path.stem, []):

@@ -185,6 +185,7 @@ def test_a_run_interrupted_in_steps_and_between_them_equals_the_uninterrupted_on
         assert hashes(load_detector(tmp_path / "run" / name)) == expected
 
 
+@pytest.mark.soak
 def test_kill_9_in_a_step_and_between_two_loses_nothing(finished, tmp_path):
     script = f"""if True:
         import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r})

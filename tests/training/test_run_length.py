@@ -61,7 +61,7 @@ class TestPatience:
             check_arguments(fresh_detector(), data[0], None, settings(patience=2))
         check_arguments(fresh_detector(), data[0], None, settings(patience=2), has_measure=True)
 
-    @pytest.mark.slow
+    @pytest.mark.soak
     def test_a_run_with_everything_stops_early_and_resumes_to_the_bit(self, data, tmp_path, capsys):
         def scripted():
             scores = iter([0.1, 0.3, 0.2, 0.2, 0.2, 0.2])
