@@ -1,4 +1,4 @@
-"""Fixture that imports the programs of benchmarks/paper and benchmarks/robustness from their folder, as they run."""
+"""Fixture that imports the programs of benchmarks/ and its folders, as they run."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-FOLDERS = (BENCHMARKS / "paper", BENCHMARKS / "robustness")
+FOLDERS = (BENCHMARKS, BENCHMARKS / "paper", BENCHMARKS / "robustness")
 
 
 @pytest.fixture
