@@ -42,6 +42,7 @@ TABLES: dict[str, tuple[dict[str, Any], int, tuple[str, ...], dict[str, dict[str
         (f"AP of {RARE}", f"AP50 of {RARE}", "AP"),
         {
             "nothing": {},
+            "training.epochs=10": {"training.epochs": 10},  # as many steps as repeat factors take
             "training.repeat_factor_threshold=0.3": {"training.repeat_factor_threshold": 0.3},
             "training.class_weights=balanced": {"training.class_weights": "balanced"},
             "detector.head.class_loss.name=focal": {"detector.head.class_loss.name": "focal"},
