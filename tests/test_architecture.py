@@ -25,7 +25,7 @@ BASE = {
     "locks",
     "printable",
 }
-LEAVES = {*BASE, "boxes", "images", "pixels", "processes", "seeds"}
+LEAVES = {*BASE, "boxes", "images", "overlap", "pixels", "processes", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -53,11 +53,14 @@ MAY_IMPORT = {
     "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
+    "categories": {"config", "errors"},
+    "detections": {"categories", "config", "errors", "pixels", "drawing.html", "drawing.images"},
     "backend": {"errors"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
     "locks": {"errors"},
+    "overlap": set(),
     "printable": set(),
     "seeds": set(),
     "boxes": BASE,
@@ -65,12 +68,12 @@ MAY_IMPORT = {
     "pixels": {"errors"},
     "processes": {"errors"},
     "matching": {*BASE, "boxes"},
-    "data": LEAVES,
+    "data": {*LEAVES, "detections"},
     "evaluation": {*LEAVES, "data.example"},
     "kernels": LEAVES,
     "layers": {*LEAVES, "kernels"},
     "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
-    "drawing": {*BASE, "data.example", "evaluation"},
+    "drawing": {*BASE, "data.example", "detections", "evaluation", "overlap"},
     "visualize": {*BASE, "drawing"},
     "inference": {*LEAVES, "data", "layers", "models"},
     "report": {*LEAVES, "data", "drawing", "evaluation", "models"},

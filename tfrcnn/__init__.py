@@ -49,14 +49,15 @@ if TYPE_CHECKING:
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
-    from tfrcnn.data.example import ImageDetections as ImageDetections
-    from tfrcnn.data.example import ImageProposals as ImageProposals
     from tfrcnn.data.faults import Report as Report
     from tfrcnn.data.pipeline import inference_data as inference_data
     from tfrcnn.data.pipeline import training_data as training_data
     from tfrcnn.data.read import load_dataset as load_dataset
     from tfrcnn.data.read import read_dataset as read_dataset
     from tfrcnn.data.split import split_dataset as split_dataset
+    from tfrcnn.detections import Detection as Detection
+    from tfrcnn.detections import ImageDetections as ImageDetections
+    from tfrcnn.detections import ImageProposals as ImageProposals
     from tfrcnn.errors import InputError as InputError
     from tfrcnn.evaluation.evaluate import evaluate as evaluate
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
@@ -105,11 +106,12 @@ _HOMES = {
     "tfrcnn.data.augment.custom": ("from_albumentations",),
     "tfrcnn.data.convert": ("Conversion", "convert_dataset"),
     "tfrcnn.data.doctor": ("diagnose",),
-    "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
+    "tfrcnn.data.example": ("Dataset", "Example"),
     "tfrcnn.data.faults": ("Report",),
     "tfrcnn.data.pipeline": ("inference_data", "training_data"),
     "tfrcnn.data.read": ("load_dataset", "read_dataset"),
     "tfrcnn.data.split": ("split_dataset",),
+    "tfrcnn.detections": ("Detection", "ImageDetections", "ImageProposals"),
     "tfrcnn.errors": ("InputError",),
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from numbers import Integral
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,13 +11,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
+from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposals
 from tfrcnn.data.image_source import image_errors
+from tfrcnn.data.inputs import check_dataset, check_whole_number, read_input, source_of
 from tfrcnn.data.pipeline import inference_data
-from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.pixels import to_rgb
 from tfrcnn.processes import check_not_forked
 
 
@@ -74,7 +70,7 @@ class Predictor:
         check_not_forked()
         pixels, image_id = read_input(image, image_id)
         outputs = self._whole(tf.cast(pixels, tf.float32)[None])
-        return _unpack(_arrays(outputs), 0, image_id)
+        return self._unpack(_arrays(outputs), 0, image_id, (pixels.shape[0], pixels.shape[1]), source_of(image, pixels))
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect objects in every image of a data set.
@@ -92,7 +88,10 @@ class Predictor:
             tfrcnn.evaluate(data, detections)
         """
         batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
-        return [_unpack(outputs, i, image_id) for outputs, i, image_id in batches]
+        return [
+            self._unpack(outputs, i, e.image_id, (e.height, e.width), partial(read_image, e.path, e.orientation))
+            for outputs, i, e in batches
+        ]
 
     def propose(self, image: Any, count: int | None = None, image_id: int | str = "") -> ImageProposals:
         """Propose boxes for one image: the result of the RPN, before the second stage.
@@ -137,7 +136,7 @@ class Predictor:
             tfrcnn.evaluate_proposals(data, proposals)
         """
         batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
-        return [_unpack_proposals(outputs, i, image_id) for outputs, i, image_id in batches]
+        return [_unpack_proposals(outputs, i, example.image_id) for outputs, i, example in batches]
 
     def _proposer(self, count: int | None) -> Any:
         return self._cached_proposer(None if count is None else check_whole_number(count, "count"))
@@ -164,8 +163,8 @@ class Predictor:
 
     def _outputs(
         self, function: Any, dataset: Dataset, batch_size: int, progress: str | None
-    ) -> Iterator[tuple[dict[str, np.ndarray], int, int | str]]:
-        """Run `function` on all batches; yield for each image the batch's outputs, its index there and its id."""
+    ) -> Iterator[tuple[dict[str, np.ndarray], int, Example]]:
+        """Run `function` on all batches; yield for each image the batch's outputs, its index there and its example."""
         check_not_forked()
         check_dataset(dataset)
         batches = inference_data(dataset, self.detector.config.image, check_whole_number(batch_size, "batch_size"))
@@ -174,43 +173,24 @@ class Predictor:
             for batch in batches:
                 outputs = _arrays(function(batch["images"], batch["image_sizes"], batch["original_sizes"]))
                 for i, index in enumerate(batch["image_index"].numpy()):
-                    yield outputs, i, dataset.examples[index].image_id
+                    yield outputs, i, dataset.examples[index]
                 bar.update(len(outputs["boxes"]))
 
-
-def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
-    """Return the RGB pixels of a file, an array or a PIL image, and the image's id.
-
-    The id is the file's name without its suffix, unless one is set.
-    """
-    if isinstance(image, str | os.PathLike):
-        path = Path(image)
-        return read_image(path), path.stem if image_id in ("", None) else image_id
-    return to_rgb(image), image_id
-
-
-def check_dataset(dataset: Any) -> None:
-    """Raise InputError for anything but a `Dataset`."""
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
-
-
-def check_whole_number(value: Any, name: str) -> int:
-    """Return a whole number of at least 1; raise InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
-    return int(value)
+    def _unpack(
+        self,
+        outputs: dict[str, np.ndarray],
+        i: int,
+        image_id: int | str,
+        size: tuple[int, int],
+        pixels: np.ndarray | Callable[[], np.ndarray],
+    ) -> ImageDetections:
+        count = int(outputs["num_detections"][i])
+        boxes, scores, labels = (outputs[name][i, :count] for name in ("boxes", "scores", "labels"))
+        return ImageDetections(image_id, boxes, scores, labels, self.categories, size, pixels)
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {key: value.numpy() for key, value in outputs.items()}
-
-
-def _unpack(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageDetections:
-    count = int(outputs["num_detections"][i])
-    return ImageDetections(
-        image_id, outputs["boxes"][i, :count], outputs["scores"][i, :count], outputs["labels"][i, :count]
-    )
 
 
 def _unpack_proposals(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageProposals:
