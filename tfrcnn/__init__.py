@@ -3,7 +3,7 @@
     import tfrcnn
 
     run = tfrcnn.Recipe("cells/VOC@train", "cells/VOC@val").run("runs/cells")
-    tfrcnn.Predictor(run.detector).detect("picture.jpg")
+    tfrcnn.Predictor(run.detector).detect("picture.jpg").plot().save("drawn.png")
 
 The same, step by step:
 
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
-    from tfrcnn.inference import Predictor as Predictor
     from tfrcnn.models.backbones import register_backbone as register_backbone
     from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
     from tfrcnn.models.build import build_detector as build_detector
@@ -75,6 +74,8 @@ if TYPE_CHECKING:
     from tfrcnn.models.presets import preset_names as preset_names
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
+    from tfrcnn.predictor import Predictor as Predictor
+    from tfrcnn.predictor import load as load
     from tfrcnn.report.data import data_report as data_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
@@ -116,7 +117,6 @@ _HOMES = {
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
-    "tfrcnn.inference": ("Predictor",),
     "tfrcnn.models.backbones": ("register_backbone",),
     "tfrcnn.models.backbones.spec": ("BackboneSpec",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
@@ -124,6 +124,7 @@ _HOMES = {
     "tfrcnn.models.preset_table": ("Preset",),
     "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
+    "tfrcnn.predictor": ("Predictor", "load"),
     "tfrcnn.report.data": ("data_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
@@ -133,7 +134,7 @@ _HOMES = {
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
-_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
+_ON_KERAS = ("tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 

@@ -20,25 +20,20 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.processes import check_not_forked
 
 
-class Predictor:
-    """A detector that is traced once for images of any size.
-
-    Threads can share it. It is pickled with its detector. It raises an `InputError` in a process that was forked after
-    TensorFlow ran, because TensorFlow would hang there.
+class KerasPredictor:
+    """A Keras detector that is traced once for images of any size; `tfrcnn.Predictor` runs it.
 
     Attributes:
         detector: the detector.
         categories: its categories; the position is the label.
-
-    Example:
-        detections = tfrcnn.Predictor(detector).detect("picture.jpg")
-        detections.boxes  # [N, 4] yxyx pixels of the upright picture
+        detections: its score threshold and limits.
     """
 
     def __init__(self, detector: FasterRCNN) -> None:
         check_not_forked()
         self.detector = detector
         self.categories = detector.config.categories
+        self.detections = detector.config.detections
         self._whole = tf.function(
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
@@ -50,43 +45,14 @@ class Predictor:
         return type(self), (self.detector,)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
-        """Detect objects in one image.
-
-        Args:
-            image: the path of an image file, a PIL image, or an array or tensor [H, W, 3] of RGB 0..255. Grey becomes
-                RGB, alpha is dropped, and EXIF turns files and PIL images upright; see `tfrcnn.pixels.to_rgb`.
-                OpenCV's images are BGR: pass `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.
-            image_id: of the result; "" takes the file's name without its suffix.
-
-        Returns:
-            Boxes in pixels of the upright image, best first, with scores and labels.
-
-        Raises:
-            InputError: the file is missing or not an image, or the image has another shape, type or range.
-
-        Example:
-            tfrcnn.Predictor(detector).detect("picture.jpg").scores[0]  # of the best box
-        """
+        """Detect in one image, see `tfrcnn.Predictor.detect`."""
         check_not_forked()
         pixels, image_id = read_input(image, image_id)
         outputs = self._whole(tf.cast(pixels, tf.float32)[None])
         return self._unpack(_arrays(outputs), 0, image_id, (pixels.shape[0], pixels.shape[1]), source_of(image, pixels))
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
-        """Detect objects in every image of a data set.
-
-        Args:
-            dataset: the images.
-            batch_size: images per batch; batches hold images of several sizes.
-            progress: whether to show a progress bar.
-
-        Returns:
-            One `ImageDetections` per image, in the order of the data set.
-
-        Example:
-            detections = tfrcnn.Predictor(detector).detect_dataset(data)
-            tfrcnn.evaluate(data, detections)
-        """
+        """Detect in a data set, see `tfrcnn.Predictor.detect_dataset`."""
         batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
         return [
             self._unpack(outputs, i, e.image_id, (e.height, e.width), partial(read_image, e.path, e.orientation))
@@ -94,22 +60,7 @@ class Predictor:
         ]
 
     def propose(self, image: Any, count: int | None = None, image_id: int | str = "") -> ImageProposals:
-        """Propose boxes for one image: the result of the RPN, before the second stage.
-
-        Args:
-            image: as for `detect`.
-            count: the maximum number of proposals, with any score; None takes the detector's `test_proposals`.
-            image_id: of the result; "" takes the file's name without its suffix.
-
-        Returns:
-            Boxes in pixels of the upright image, best first, with scores.
-
-        Raises:
-            InputError: the image is one that `detect` refuses, or count is not a positive whole number.
-
-        Example:
-            tfrcnn.Predictor(detector).propose("picture.jpg", count=300).boxes
-        """
+        """Propose boxes for one image, see `tfrcnn.Predictor.propose`."""
         check_not_forked()
         pixels, image_id = read_input(image, image_id)
         proposer = self._proposer(count)
@@ -120,21 +71,7 @@ class Predictor:
     def propose_dataset(
         self, dataset: Dataset, count: int | None = None, batch_size: int = 1, progress: bool = False
     ) -> list[ImageProposals]:
-        """Propose boxes for every image of a data set.
-
-        Args:
-            dataset: the images.
-            count: as `propose`.
-            batch_size: images per batch.
-            progress: whether to show a progress bar.
-
-        Returns:
-            One `ImageProposals` per image, in the order of the data set.
-
-        Example:
-            proposals = tfrcnn.Predictor(detector).propose_dataset(data, count=300)
-            tfrcnn.evaluate_proposals(data, proposals)
-        """
+        """Propose boxes for a data set, see `tfrcnn.Predictor.propose_dataset`."""
         batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
         return [_unpack_proposals(outputs, i, example.image_id) for outputs, i, example in batches]
 
@@ -196,3 +133,6 @@ def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
 def _unpack_proposals(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageProposals:
     valid = outputs["valid"][i]
     return ImageProposals(image_id, outputs["boxes"][i][valid], outputs["scores"][i][valid])
+
+
+Predictor = KerasPredictor  # the name that programs import from here; `tfrcnn.Predictor` takes paths too
