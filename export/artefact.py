@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..pixels import to_rgb, to_rgb_batch
+from ..pixels import to_uint8 as to_uint8
 
 OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_detections")
 VERSION = 1  # of the description
@@ -63,11 +64,6 @@ def check_images(images: Any) -> np.ndarray:
         InputError: Another shape, type or range.
     """
     return to_uint8(to_rgb_batch(images))
-
-
-def to_uint8(pixels: np.ndarray) -> np.ndarray:
-    """Round pixels to 0..255; uint8 is returned as it is, because rounding would convert it to float16, slowly."""
-    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
 def representative_images(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from tqdm import tqdm
 from ..config import Category, DetectionConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
+from ..data.inputs import check_dataset, read_input, source_of
 from ..errors import InputError
-from ..inference import Predictor, check_dataset, read_input
+from ..inference import Predictor
 from ..models import load_detector
 from ..models.build import CONFIG, read_description
 from ..processes import check_not_forked
@@ -53,7 +56,11 @@ class ArtefactPredictor:
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""
         pixels, image_id = read_input(image, image_id)
-        pixels = to_uint8(pixels)
+        return self._detect(to_uint8(pixels), image_id, source_of(image, pixels))
+
+    def _detect(
+        self, pixels: np.ndarray, image_id: int | str, source: np.ndarray | Callable[[], np.ndarray]
+    ) -> ImageDetections:
         outputs = run(self.runtime, pixels[None], self._classes)
         boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
         count = int(counts)
@@ -61,7 +68,8 @@ class ArtefactPredictor:
         classes = np.rint(classes[:count]).astype(int)
         if self.runtime.description["classes"] != "labels":
             classes = np.array([self._label_of[value] for value in classes.tolist()], int)
-        return ImageDetections(image_id, boxes, scores[:count], classes.astype(np.int32))
+        labels, size = classes.astype(np.int32), (pixels.shape[0], pixels.shape[1])
+        return ImageDetections(image_id, boxes, scores[:count], labels, self.categories, size, source)
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect in a data set, see `Predictor.detect_dataset`; one image at a time."""
@@ -69,7 +77,8 @@ class ArtefactPredictor:
         examples = tqdm(
             dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
         )
-        return [self.detect(read_image(e.path, e.orientation), e.image_id) for e in examples]
+        readers = ((partial(read_image, e.path, e.orientation), e.image_id) for e in examples)
+        return [self._detect(read(), image_id, read) for read, image_id in readers]
 
 
 def load(

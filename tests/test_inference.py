@@ -1,4 +1,4 @@
-"""`Predictor`: the RPN's proposals, in pixels of the input images; threads and processes that share it."""
+"""`Predictor`: its choices, the RPN's proposals in pixels of the input images; threads and processes that share it."""
 
 import pickle
 import re
@@ -9,11 +9,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+import tfrcnn
 from tfrcnn.config import AnchorConfig, Category
 from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
-from tfrcnn.inference import Predictor
-from tfrcnn.models import build_detector, preset
+from tfrcnn.export import TARGETS
+from tfrcnn.export.artefact import OUTPUTS
+from tfrcnn.export.contract import describe
+from tfrcnn.models import build_detector, preset, save_detector
+from tfrcnn.predictor import Predictor
 
 from .export.shared_use import assert_threads_can_share, in_forked_child
 
@@ -129,6 +133,108 @@ def test_data_that_cannot_be_read_in_batches_are_refused(predictor, coco_data):
         predictor.detect_dataset(coco_data, batch_size=0)
     with pytest.raises(InputError, match=r"dataset must be a Dataset of tfrcnn\.load_dataset, found str"):
         predictor.detect_dataset("cells/VOC@val")
+
+
+def choosing(predictor, **options):
+    """A predictor with other choices, traced already."""
+    made = Predictor(predictor.detector, **options)
+    made.engine = predictor.engine
+    return made
+
+
+def test_a_threshold_and_classes_choose_among_the_results(predictor, picture):
+    everything = predictor.detect(picture)
+    assert {"red", "white"} == set(everything.names)
+    threshold = float(np.median(everything.scores))
+    chosen = choosing(predictor, threshold=threshold, classes="white").detect(picture)
+    expected = everything.filter(threshold, "white")
+    assert (
+        chosen.scores.tolist()
+        == expected.scores.tolist()
+        == [one.score for one in everything if one.score >= threshold and one.name == "white"]
+    )
+    assert chosen.best_rejected.name == "white"
+    assert chosen.size == (200, 300)
+    assert chosen.plot().size == (480, 320)
+    by_class = choosing(predictor, threshold={"red": 1.0}).detect(picture)
+    assert set(by_class.names) == {"white"}
+
+
+def test_a_data_set_is_chosen_from_in_batches_and_its_files_are_drawn(predictor, coco_data):
+    chosen = choosing(predictor, batch=3, classes=["red"]).detect_dataset(coco_data)
+    expected = predictor.detect_dataset(coco_data)
+    assert [image.image_id for image in chosen] == [example.image_id for example in coco_data.examples]
+    for image, all_classes in zip(chosen, expected):
+        assert set(image.names) <= {"red"}
+        assert image.size == (64, 96)
+        assert image.plot().size == (480, 320)
+        np.testing.assert_allclose(image.scores[:3], all_classes.filter(classes="red").scores[:3], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": "wite"}, "classes: no category has the name 'wite'; the nearest: 'white', 'red'"),
+        ({"threshold": 2}, r"threshold: score must be a number in \[0, 1\], found 2"),
+        ({"threshold": {"rod": 0.5}}, "threshold: classes: no category has the name 'rod'; the nearest: 'red'"),
+        ({"threshold": 0.01}, "threshold 0.01 is below the detector's own, 0.05"),
+        ({"threshold": {"red": 0.01}}, "threshold 0.01 is below the detector's own, 0.05"),
+        ({"batch": 0}, "batch must be a whole number of at least 1, found 0"),
+        ({"threads": 2}, "threads and runtime belong to exported files"),
+        ({"runtime": "OpenVINO"}, "threads and runtime belong to exported files"),
+    ],
+)
+def test_a_wrong_choice_is_refused_when_the_predictor_is_made(predictor, options, message):
+    with pytest.raises(InputError, match=message):
+        Predictor(predictor.detector, **options)
+
+
+@pytest.mark.parametrize("detector", [None, 3, object()])
+def test_anything_but_a_path_or_a_detector_is_refused(detector):
+    with pytest.raises(InputError, match=r"a path or a detector of tfrcnn\.build_detector, found"):
+        Predictor(detector)
+
+
+def test_a_run_folder_is_loaded_and_may_have_a_lower_threshold(predictor, picture, tmp_path):
+    save_detector(predictor.detector, tmp_path / "run")
+    low = tfrcnn.load(tmp_path / "run", threshold={"red": 0.01, "white": 0.3})
+    assert isinstance(low, tfrcnn.Predictor)
+    assert low.detector.config.detections.score_threshold == 0.01
+    expected = predictor.detect(picture).filter({"red": 0.05, "white": 0.3})
+    np.testing.assert_allclose(low.detect(picture).filter(0.05).scores[:5], expected.scores[:5], atol=1e-5)
+    with pytest.raises(InputError, match=r"expected a run folder .* found nothing"):
+        tfrcnn.load(tmp_path / "nothing")
+
+
+class OneOfEach:
+    """The runtime of an exported file that detects one object of each class."""
+
+    def __init__(self, detector):
+        self.description = describe(detector.config, "onnx", "float32")
+
+    def run(self, images):
+        boxes = np.array([[[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.8, 0.9]]], np.float32)
+        return dict(zip(OUTPUTS, (boxes, np.array([[2, 1]]), np.array([[0.9, 0.4]]), np.array([2]))))
+
+
+def test_an_exported_file_has_the_same_choices_and_no_proposals(predictor, picture, tmp_path, monkeypatch):
+    path = tmp_path / "cells.onnx"
+    path.write_bytes(b"\x08\x08 and so on")
+    monkeypatch.setattr(type(TARGETS["onnx"]), "load", lambda *_: OneOfEach(predictor.detector))
+    detections = tfrcnn.load(path, classes="red").detect(picture, "a")
+    np.testing.assert_allclose(detections.boxes, [[40, 60, 160, 270]], rtol=1e-6)
+    assert (detections.names, detections.image_id, detections.size) == (["red"], "a", (200, 300))
+    assert detections.plot().size == (480, 320)
+    loaded = Predictor(path, threshold=0.95)
+    assert loaded.detector is None
+    assert loaded.engine.format == "onnx"
+    assert "the best score is 0.90 (white)" in str(loaded.detect(picture))
+    with pytest.raises(InputError, match="an exported file gives detections"):
+        loaded.propose(picture)
+    with pytest.raises(InputError, match=r"threshold 0\.01 is below the detector's own, 0\.05"):
+        tfrcnn.load(path, threshold=0.01)
+    with pytest.raises(InputError, match="runtime must be one of"):
+        tfrcnn.load(path, runtime="TensorRT")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
     import tfrcnn
 
     run = tfrcnn.Recipe("cells/VOC@train", "cells/VOC@val").run("runs/cells")
-    tfrcnn.Predictor(run.detector).detect("picture.jpg")
+    tfrcnn.Predictor(run.detector).detect("picture.jpg").plot().save("drawn.png")
 
 The same, step by step:
 
@@ -49,20 +49,20 @@ if TYPE_CHECKING:
     from tfrcnn.data.doctor import diagnose as diagnose
     from tfrcnn.data.example import Dataset as Dataset
     from tfrcnn.data.example import Example as Example
-    from tfrcnn.data.example import ImageDetections as ImageDetections
-    from tfrcnn.data.example import ImageProposals as ImageProposals
     from tfrcnn.data.faults import Report as Report
     from tfrcnn.data.pipeline import inference_data as inference_data
     from tfrcnn.data.pipeline import training_data as training_data
     from tfrcnn.data.read import load_dataset as load_dataset
     from tfrcnn.data.read import read_dataset as read_dataset
     from tfrcnn.data.split import split_dataset as split_dataset
+    from tfrcnn.detections import Detection as Detection
+    from tfrcnn.detections import ImageDetections as ImageDetections
+    from tfrcnn.detections import ImageProposals as ImageProposals
     from tfrcnn.errors import InputError as InputError
     from tfrcnn.evaluation.evaluate import evaluate as evaluate
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
-    from tfrcnn.inference import Predictor as Predictor
     from tfrcnn.models.backbones import register_backbone as register_backbone
     from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
     from tfrcnn.models.build import build_detector as build_detector
@@ -74,6 +74,8 @@ if TYPE_CHECKING:
     from tfrcnn.models.presets import preset_names as preset_names
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
+    from tfrcnn.predictor import Predictor as Predictor
+    from tfrcnn.predictor import load as load
     from tfrcnn.report.data import data_report as data_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
@@ -105,16 +107,16 @@ _HOMES = {
     "tfrcnn.data.augment.custom": ("from_albumentations",),
     "tfrcnn.data.convert": ("Conversion", "convert_dataset"),
     "tfrcnn.data.doctor": ("diagnose",),
-    "tfrcnn.data.example": ("Dataset", "Example", "ImageDetections", "ImageProposals"),
+    "tfrcnn.data.example": ("Dataset", "Example"),
     "tfrcnn.data.faults": ("Report",),
     "tfrcnn.data.pipeline": ("inference_data", "training_data"),
     "tfrcnn.data.read": ("load_dataset", "read_dataset"),
     "tfrcnn.data.split": ("split_dataset",),
+    "tfrcnn.detections": ("Detection", "ImageDetections", "ImageProposals"),
     "tfrcnn.errors": ("InputError",),
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
-    "tfrcnn.inference": ("Predictor",),
     "tfrcnn.models.backbones": ("register_backbone",),
     "tfrcnn.models.backbones.spec": ("BackboneSpec",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),
@@ -122,6 +124,7 @@ _HOMES = {
     "tfrcnn.models.preset_table": ("Preset",),
     "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
+    "tfrcnn.predictor": ("Predictor", "load"),
     "tfrcnn.report.data": ("data_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
@@ -131,7 +134,7 @@ _HOMES = {
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
-_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
+_ON_KERAS = ("tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 

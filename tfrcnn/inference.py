@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from numbers import Integral
-from pathlib import Path
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,35 +11,29 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
+from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposals
 from tfrcnn.data.image_source import image_errors
+from tfrcnn.data.inputs import check_dataset, check_whole_number, read_input, source_of
 from tfrcnn.data.pipeline import inference_data
-from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.pixels import to_rgb
 from tfrcnn.processes import check_not_forked
 
 
-class Predictor:
-    """A detector that is traced once for images of any size.
-
-    Threads can share it. It is pickled with its detector. It raises an `InputError` in a process that was forked after
-    TensorFlow ran, because TensorFlow would hang there.
+class KerasPredictor:
+    """A Keras detector that is traced once for images of any size; `tfrcnn.Predictor` runs it.
 
     Attributes:
         detector: the detector.
         categories: its categories; the position is the label.
-
-    Example:
-        detections = tfrcnn.Predictor(detector).detect("picture.jpg")
-        detections.boxes  # [N, 4] yxyx pixels of the upright picture
+        detections: its score threshold and limits.
     """
 
     def __init__(self, detector: FasterRCNN) -> None:
         check_not_forked()
         self.detector = detector
         self.categories = detector.config.categories
+        self.detections = detector.config.detections
         self._whole = tf.function(
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
@@ -54,63 +45,22 @@ class Predictor:
         return type(self), (self.detector,)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
-        """Detect objects in one image.
-
-        Args:
-            image: the path of an image file, a PIL image, or an array or tensor [H, W, 3] of RGB 0..255. Grey becomes
-                RGB, alpha is dropped, and EXIF turns files and PIL images upright; see `tfrcnn.pixels.to_rgb`.
-                OpenCV's images are BGR: pass `cv2.cvtColor(image, cv2.COLOR_BGR2RGB)`.
-            image_id: of the result; "" takes the file's name without its suffix.
-
-        Returns:
-            Boxes in pixels of the upright image, best first, with scores and labels.
-
-        Raises:
-            InputError: the file is missing or not an image, or the image has another shape, type or range.
-
-        Example:
-            tfrcnn.Predictor(detector).detect("picture.jpg").scores[0]  # of the best box
-        """
+        """Detect in one image, see `tfrcnn.Predictor.detect`."""
         check_not_forked()
         pixels, image_id = read_input(image, image_id)
         outputs = self._whole(tf.cast(pixels, tf.float32)[None])
-        return _unpack(_arrays(outputs), 0, image_id)
+        return self._unpack(_arrays(outputs), 0, image_id, (pixels.shape[0], pixels.shape[1]), source_of(image, pixels))
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
-        """Detect objects in every image of a data set.
-
-        Args:
-            dataset: the images.
-            batch_size: images per batch; batches hold images of several sizes.
-            progress: whether to show a progress bar.
-
-        Returns:
-            One `ImageDetections` per image, in the order of the data set.
-
-        Example:
-            detections = tfrcnn.Predictor(detector).detect_dataset(data)
-            tfrcnn.evaluate(data, detections)
-        """
+        """Detect in a data set, see `tfrcnn.Predictor.detect_dataset`."""
         batches = self._outputs(self._network, dataset, batch_size, "detecting" if progress else None)
-        return [_unpack(outputs, i, image_id) for outputs, i, image_id in batches]
+        return [
+            self._unpack(outputs, i, e.image_id, (e.height, e.width), partial(read_image, e.path, e.orientation))
+            for outputs, i, e in batches
+        ]
 
     def propose(self, image: Any, count: int | None = None, image_id: int | str = "") -> ImageProposals:
-        """Propose boxes for one image: the result of the RPN, before the second stage.
-
-        Args:
-            image: as for `detect`.
-            count: the maximum number of proposals, with any score; None takes the detector's `test_proposals`.
-            image_id: of the result; "" takes the file's name without its suffix.
-
-        Returns:
-            Boxes in pixels of the upright image, best first, with scores.
-
-        Raises:
-            InputError: the image is one that `detect` refuses, or count is not a positive whole number.
-
-        Example:
-            tfrcnn.Predictor(detector).propose("picture.jpg", count=300).boxes
-        """
+        """Propose boxes for one image, see `tfrcnn.Predictor.propose`."""
         check_not_forked()
         pixels, image_id = read_input(image, image_id)
         proposer = self._proposer(count)
@@ -121,23 +71,9 @@ class Predictor:
     def propose_dataset(
         self, dataset: Dataset, count: int | None = None, batch_size: int = 1, progress: bool = False
     ) -> list[ImageProposals]:
-        """Propose boxes for every image of a data set.
-
-        Args:
-            dataset: the images.
-            count: as `propose`.
-            batch_size: images per batch.
-            progress: whether to show a progress bar.
-
-        Returns:
-            One `ImageProposals` per image, in the order of the data set.
-
-        Example:
-            proposals = tfrcnn.Predictor(detector).propose_dataset(data, count=300)
-            tfrcnn.evaluate_proposals(data, proposals)
-        """
+        """Propose boxes for a data set, see `tfrcnn.Predictor.propose_dataset`."""
         batches = self._outputs(self._proposer(count), dataset, batch_size, "proposing" if progress else None)
-        return [_unpack_proposals(outputs, i, image_id) for outputs, i, image_id in batches]
+        return [_unpack_proposals(outputs, i, example.image_id) for outputs, i, example in batches]
 
     def _proposer(self, count: int | None) -> Any:
         return self._cached_proposer(None if count is None else check_whole_number(count, "count"))
@@ -164,8 +100,8 @@ class Predictor:
 
     def _outputs(
         self, function: Any, dataset: Dataset, batch_size: int, progress: str | None
-    ) -> Iterator[tuple[dict[str, np.ndarray], int, int | str]]:
-        """Run `function` on all batches; yield for each image the batch's outputs, its index there and its id."""
+    ) -> Iterator[tuple[dict[str, np.ndarray], int, Example]]:
+        """Run `function` on all batches; yield for each image the batch's outputs, its index there and its example."""
         check_not_forked()
         check_dataset(dataset)
         batches = inference_data(dataset, self.detector.config.image, check_whole_number(batch_size, "batch_size"))
@@ -174,45 +110,29 @@ class Predictor:
             for batch in batches:
                 outputs = _arrays(function(batch["images"], batch["image_sizes"], batch["original_sizes"]))
                 for i, index in enumerate(batch["image_index"].numpy()):
-                    yield outputs, i, dataset.examples[index].image_id
+                    yield outputs, i, dataset.examples[index]
                 bar.update(len(outputs["boxes"]))
 
-
-def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
-    """Return the RGB pixels of a file, an array or a PIL image, and the image's id.
-
-    The id is the file's name without its suffix, unless one is set.
-    """
-    if isinstance(image, str | os.PathLike):
-        path = Path(image)
-        return read_image(path), path.stem if image_id in ("", None) else image_id
-    return to_rgb(image), image_id
-
-
-def check_dataset(dataset: Any) -> None:
-    """Raise InputError for anything but a `Dataset`."""
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
-
-
-def check_whole_number(value: Any, name: str) -> int:
-    """Return a whole number of at least 1; raise InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
-    return int(value)
+    def _unpack(
+        self,
+        outputs: dict[str, np.ndarray],
+        i: int,
+        image_id: int | str,
+        size: tuple[int, int],
+        pixels: np.ndarray | Callable[[], np.ndarray],
+    ) -> ImageDetections:
+        count = int(outputs["num_detections"][i])
+        boxes, scores, labels = (outputs[name][i, :count] for name in ("boxes", "scores", "labels"))
+        return ImageDetections(image_id, boxes, scores, labels, self.categories, size, pixels)
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:
     return {key: value.numpy() for key, value in outputs.items()}
 
 
-def _unpack(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageDetections:
-    count = int(outputs["num_detections"][i])
-    return ImageDetections(
-        image_id, outputs["boxes"][i, :count], outputs["scores"][i, :count], outputs["labels"][i, :count]
-    )
-
-
 def _unpack_proposals(outputs: dict[str, np.ndarray], i: int, image_id: int | str) -> ImageProposals:
     valid = outputs["valid"][i]
     return ImageProposals(image_id, outputs["boxes"][i][valid], outputs["scores"][i][valid])
+
+
+Predictor = KerasPredictor  # the name that programs import from here; `tfrcnn.Predictor` takes paths too

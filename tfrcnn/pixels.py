@@ -90,6 +90,11 @@ def to_rgb_batch(images: Any, name: str = "images") -> np.ndarray:
     return _to_three_channels(pixels)
 
 
+def to_uint8(pixels: np.ndarray) -> np.ndarray:
+    """Round pixels to 0..255; uint8 is returned as it is, because rounding would convert it to float16, slowly."""
+    return pixels if pixels.dtype == np.uint8 else np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
 def check_range(pixels: np.ndarray, name: str) -> None:
     """Check that pixels are 0..255.
 

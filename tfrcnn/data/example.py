@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
+from tfrcnn.detections import ImageDetections as ImageDetections
+from tfrcnn.detections import ImageProposals as ImageProposals
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,40 +85,3 @@ class Dataset:
             for values in (example.boxes, example.labels, example.crowd, example.difficult):
                 digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class ImageProposals:
-    """The proposals of an RPN in one image.
-
-    Attributes:
-        image_id: of the example.
-        boxes: [N, 4] float32, yxyx pixels of the original upright image.
-        scores: [N] float32 objectness in [0, 1], descending.
-
-    Example:
-        proposals = tfrcnn.Predictor(detector).propose_dataset(dataset)
-        print(proposals[0].boxes[:10])
-    """
-
-    image_id: int | str
-    boxes: np.ndarray
-    scores: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class ImageDetections(ImageProposals):
-    """The detections of a detector in one image.
-
-    Attributes:
-        image_id: of the example.
-        boxes: [N, 4] float32, yxyx pixels of the original upright image.
-        scores: [N] float32 in [0, 1], descending.
-        labels: [N] int32 in 0..C-1.
-
-    Example:
-        detections = tfrcnn.Predictor(detector).detect_dataset(dataset)
-        print(detections[0].labels, detections[0].scores)
-    """
-
-    labels: np.ndarray

@@ -10,15 +10,35 @@ imported by the first `show_*` or `plot_*` call.
 Example:
     from tfrcnn.drawing import draw_detections
 
-    detections = predictor.detect(image)
-    picture = draw_detections(image, detections.boxes, detections.labels, detections.scores, ["car", "person"])
+    example = tfrcnn.load_dataset("streets/VOC@val").examples[0]
+    picture = draw_detections(read_image(example.path), example.boxes, example.labels, None, ["car", "person"])
     picture.save("street.png")
 """
 
-from tfrcnn.drawing.axes import show_boxes, show_image
-from tfrcnn.drawing.figures import plot_confusion, plot_curves, plot_precision_recall, plot_recall
-from tfrcnn.drawing.images import contact_sheet, draw_comparison, draw_detections, save_png
-from tfrcnn.drawing.palette import PALETTE, color_of
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tfrcnn.drawing.axes import show_boxes as show_boxes
+    from tfrcnn.drawing.axes import show_image as show_image
+    from tfrcnn.drawing.figures import plot_confusion as plot_confusion
+    from tfrcnn.drawing.figures import plot_curves as plot_curves
+    from tfrcnn.drawing.figures import plot_precision_recall as plot_precision_recall
+    from tfrcnn.drawing.figures import plot_recall as plot_recall
+    from tfrcnn.drawing.images import contact_sheet as contact_sheet
+    from tfrcnn.drawing.images import draw_comparison as draw_comparison
+    from tfrcnn.drawing.images import draw_detections as draw_detections
+    from tfrcnn.drawing.images import save_png as save_png
+    from tfrcnn.drawing.palette import PALETTE as PALETTE
+    from tfrcnn.drawing.palette import color_of as color_of
+
+_HOMES = {
+    "axes": ("show_boxes", "show_image"),
+    "figures": ("plot_confusion", "plot_curves", "plot_precision_recall", "plot_recall"),
+    "images": ("contact_sheet", "draw_comparison", "draw_detections", "save_png"),
+    "palette": ("PALETTE", "color_of"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PALETTE",
@@ -34,3 +54,11 @@ __all__ = [
     "show_boxes",
     "show_image",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value

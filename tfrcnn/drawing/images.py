@@ -8,17 +8,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tfrcnn.data.example import Example, ImageDetections
 from tfrcnn.drawing.fonts import visible_name
 from tfrcnn.drawing.palette import BLACK, WHITE, Color, color_of
 from tfrcnn.drawing.pen import Box, Font, Pen, fit_text
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import pairwise_iou
 from tfrcnn.files import atomic
+from tfrcnn.overlap import pairwise_iou
+
+if TYPE_CHECKING:
+    from tfrcnn.data.example import Example, ImageDetections
+
+MIN_SIDE = 480  # pixels; a smaller picture has no room for letters of `pen.MIN_FONT`
 
 
 def draw_detections(
@@ -106,6 +111,22 @@ def draw_comparison(
         if not is_detected:
             pen.tag(box, text, WHITE, below=True)
     return picture
+
+
+def readable_side(height: int, width: int) -> int:
+    """Return the longer side in pixels to draw a picture with, so that letters do not hide what they name.
+
+    Args:
+        height: of the picture.
+        width: of the picture.
+
+    Returns:
+        The picture's longer side, or `MIN_SIDE` if that is longer.
+
+    Example:
+        readable_side(96, 128)  # 480
+    """
+    return max(height, width, MIN_SIDE)
 
 
 def contact_sheet(

@@ -12,6 +12,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.errors import InputError
+from tfrcnn.overlap import pairwise_iou as pairwise_iou
 
 Entry = TypeVar("Entry", bound=ImageProposals)
 
@@ -36,29 +37,6 @@ def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> li
 def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     """Concatenate arrays [N] of images, of which there may be none."""
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-
-
-def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
-    """Compute the intersection over union of all pairs in float64.
-
-    Real boxes can meet a metric's threshold exactly, so its result must not depend on float32 or on a device, as
-    `tfrcnn.boxes.iou` does.
-
-    Args:
-        boxes_a: [N, 4] yxyx.
-        boxes_b: [M, 4] yxyx.
-
-    Returns:
-        [N, M] float64 in [0, 1]; 0 for an empty union.
-    """
-    a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.maximum(bottom_right - top_left, 0.0), axis=-1)
-    area_a, area_b = np.prod(a[:, 2:] - a[:, :2], axis=-1), np.prod(b[:, 2:] - b[:, :2], axis=-1)
-    union = area_a[:, None] + area_b[None, :] - overlap
-    iou: np.ndarray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou
 
 
 def _align(dataset: Dataset, entries: Sequence[Entry], what: str, empty: Callable[[int | str], Entry]) -> list[Entry]:

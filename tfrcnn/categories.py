@@ -1,0 +1,88 @@
+"""Finds categories by name or label, for everything that chooses classes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from tfrcnn.config import Category
+from tfrcnn.errors import InputError
+
+MAX_NEAREST = 3  # names that an error suggests
+
+
+def find_labels(classes: Any, categories: Sequence[Category]) -> tuple[int, ...]:
+    """Find the labels of classes.
+
+    Args:
+        classes: a name or label, or several. A string is a name, and a whole number is a label.
+        categories: the categories; the position is the label.
+
+    Returns:
+        Labels in ascending order, without repetition. A name that several categories share stands for all of them.
+
+    Raises:
+        InputError: a name is unknown, a label is out of range, or a value is neither.
+
+    Example:
+        find_labels(["dog", 0], (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # (0, 1)
+    """
+    several = isinstance(classes, Iterable) and not isinstance(classes, str | bytes)
+    labels = [label for one in (classes if several else [classes]) for label in _find(one, categories)]
+    return tuple(sorted(set(labels)))
+
+
+def lowest_scores(score: float | Mapping[Any, float], categories: Sequence[Category]) -> list[float]:
+    """Return the lowest score of each label.
+
+    Args:
+        score: one number in [0, 1], or one for each class as {name or label: score}; 0 for classes that it leaves out.
+        categories: the categories; the position is the label.
+
+    Raises:
+        InputError: a score is out of range, or a class is unknown.
+
+    Example:
+        lowest_scores({"dog": 0.6}, (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # [0.0, 0.6]
+    """
+    if not isinstance(score, Mapping):
+        return [check_score(score)] * len(categories)
+    lowest = [0.0] * len(categories)
+    for classes, limit in score.items():
+        for label in find_labels(classes, categories):
+            lowest[label] = check_score(limit)
+    return lowest
+
+
+def check_score(value: Any) -> float:
+    """Return a score; raise InputError if it is no number in [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
+        raise InputError(f"score must be a number in [0, 1], found {value!r}")
+    return float(value)
+
+
+def _find(one: Any, categories: Sequence[Category]) -> list[int]:
+    if isinstance(one, Integral) and not isinstance(one, bool):
+        label = int(one)
+        if not 0 <= label < len(categories):
+            raise InputError(f"classes: expected labels in 0..{len(categories) - 1}, found {label}")
+        return [label]
+    if not isinstance(one, str):
+        raise InputError(f"classes: expected names or labels, found {one!r} of type {type(one).__name__}")
+    names = [category.name for category in categories]
+    labels = [label for label, name in enumerate(names) if name == one]
+    if not labels:
+        raise InputError(f"classes: no category has the name {one!r}; {_nearest(one, names)}")
+    return labels
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """Name the categories whose spelling is nearest, in any case of letters."""
+    by_folded: dict[str, list[str]] = {}
+    for candidate in dict.fromkeys(names):
+        by_folded.setdefault(candidate.casefold(), []).append(candidate)
+    folded = difflib.get_close_matches(name.casefold(), by_folded, MAX_NEAREST, cutoff=0.0)
+    nearest = [candidate for key in folded for candidate in by_folded[key]][:MAX_NEAREST]
+    return f"the nearest: {', '.join(map(repr, nearest))}" if nearest else "there are no categories"
