@@ -47,6 +47,7 @@ setup(
         "tfrcnn.layers",
         "tfrcnn.models",
         "tfrcnn.models.backbones",
+        "tfrcnn.predicting",
         "tfrcnn.report",
         "tfrcnn.training",
         "tfrcnn.weights",
