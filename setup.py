@@ -47,6 +47,7 @@ setup(
         "tfrcnn.layers",
         "tfrcnn.models",
         "tfrcnn.models.backbones",
+        "tfrcnn.predicting",
         "tfrcnn.report",
         "tfrcnn.training",
         "tfrcnn.weights",
@@ -83,6 +84,7 @@ setup(
         "openvino": ["openvino>=2025.4"],
         "serving": ["fastapi>=0.115", "requests", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard>=2.20"],
+        "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
         # MLflow without its server and scikit-learn; the other two write its file mlflow.db
         "mlflow": ["mlflow-skinny>=3", "alembic", "sqlalchemy"],
@@ -96,6 +98,7 @@ setup(
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
             "albumentations>=2.0,<3",
+            "av>=14",
             "build",
             "fastapi>=0.115",
             "hypothesis",

@@ -1,49 +1,60 @@
-"""Detects objects in image files and writes annotated images and COCO results to a folder.
+"""Detects objects in images and videos, and writes annotated copies and the results to a folder.
 
-OUT/NAME.png          each image with its detections
-OUT/detections.jsonl  one line per image, written as soon as it is done; see `tfrcnn.results`
+OUT/NAME.png          each image with its detections; NAME.mp4 for a video
+OUT/detections.jsonl  one line per image or frame, written as soon as it is done; see `tfrcnn.results`
 OUT/detections.json   COCO results: [{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, ...]
 OUT/images.json       images and categories: {"images": [{"id", "file_name", "width", "height"}], "categories": [...]}
 
-The last two are written at the end. A run that a full disk, a kill or Ctrl-C ends keeps its lines and continues there.
+The last two are written at the end. `tfrcnn.result_formats` has further formats. A run that a full disk, a kill or
+Ctrl-C ends keeps its lines and continues there.
+
+Threads read images before the detector needs them, and draw after it, a few at a time: the detector does not wait, and
+memory does not grow with the number of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
-from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.media import Source
 from tfrcnn.data.search import ImageSearch as ImageSearch
 from tfrcnn.data.search import find_images as find_images
 from tfrcnn.data.search import search_images as search_images
-from tfrcnn.drawing import draw_detections, save_png
+from tfrcnn.drawing import save_png
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.coco import to_coco_results
 from tfrcnn.files import is_free
-from tfrcnn.inference import Predictor
+from tfrcnn.predicting.ahead import run_ahead
+from tfrcnn.predicting.detect import Detecting, shown_name
+from tfrcnn.predicting.detect import Failure as Failure
+from tfrcnn.predicting.detect import Prediction as Prediction
+from tfrcnn.predicting.selection import Selection
+from tfrcnn.result_formats import FORMATS
 from tfrcnn.results import LOG, Results
 
+if TYPE_CHECKING:
+    from tfrcnn.inference import Predictor
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """The result for one image.
+READERS = WRITERS = min(4, os.cpu_count() or 1)  # threads
+ALL = Selection()  # every detection of every class
+DEPTH = 2 * READERS  # images that are read ahead, and images that wait to be drawn
 
-    Attributes:
-        source: image file.
-        drawn: annotated image file.
-        detections: detections, with the `image_id` of the result files.
-    """
 
-    source: Path
-    drawn: Path
-    detections: ImageDetections
+class _Written(NamedTuple):
+    """A result, and its line."""
+
+    name: str
+    line: dict[str, Any]
+    result: Prediction | Failure
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,7 @@ class Predictions:
     """The results of `predict_images`.
 
     Attributes:
-        done: one result per image that this call detected in.
+        done: one result per image or frame that this call detected in.
         unreadable: one error per image that could not be read or detected in.
         resumed: number of images that an earlier call had done.
     """
@@ -63,60 +74,116 @@ class Predictions:
 
 def predict_images(
     predictor: Predictor,
-    images: Sequence[Path],
+    images: Sequence[Any],
     out: str | Path,
     score_threshold: float = 0.0,
     progress: bool = False,
     resume: bool = False,
+    class_thresholds: Mapping[str, float] | None = None,
+    classes: Sequence[str] | None = None,
+    formats: Sequence[str] = ("coco",),
+    pictures: bool = True,
 ) -> Predictions:
-    """Detect objects in images, and write annotated images and COCO results to a folder.
+    """Detect objects in images and videos, and write annotated copies and COCO results to a folder.
 
     Images that cannot be read are skipped and reported. Images of the same name become NAME.png, NAME-2.png, ...
 
     Args:
         predictor: detector to run.
-        images: image files, see `find_images`. Image ids are 1, 2, ... in this order.
+        images: files, folders, web addresses, arrays and more, see `search_images`. Image ids are 1, 2, ... in this
+            order.
         out: a new or empty folder, so that no file is overwritten.
         score_threshold: lowest score of a detection that is drawn and written.
         progress: show a progress bar.
         resume: continue in `out`: images that are done keep their results, and those that could not be read are tried
             again. Use the same detector.
+        class_thresholds: lowest scores of single classes, by name, in place of `score_threshold`.
+        classes: names of the classes to draw and write; None takes all.
+        formats: of `tfrcnn.result_formats.FORMATS`.
+        pictures: draw annotated copies.
 
     Returns:
         The results per image, and the errors of unreadable images.
 
     Raises:
-        InputError: the folder is not empty, or was written with other categories or another threshold; the disk is
-            full. What is done then stays in `out`.
+        InputError: the folder is not empty, or was written with other categories or options; an option is wrong; the
+            disk is full. What is done then stays in `out`.
 
     Example:
-        predict_images(tfrcnn.Predictor(detector), find_images(["photos/"]), "out", score_threshold=0.5)
+        predictor = tfrcnn.Predictor(detector)
+        predict_images(predictor, ["photos/", "https://example.com/street.jpg"], "out", score_threshold=0.5)
+    """
+    from tqdm import tqdm
+
+    search = search_images(images)
+    selection = Selection(score_threshold, class_thresholds or {}, classes)
+    done: list[Prediction] = []
+    unreadable = list(search.errors)
+    stream = predict_stream(predictor, search.sources, out, selection, resume, formats, pictures)
+    active: set[Path | str] = set()
+    for result in tqdm(stream, desc="detecting", unit="image", disable=not progress, leave=False):
+        active.add(result.source)
+        if isinstance(result, Failure):
+            unreadable.append(result.error)
+        else:
+            done.append(result)
+    return Predictions(tuple(done), tuple(unreadable), len(search.sources) - len(active))
+
+
+def predict_stream(
+    predictor: Predictor,
+    sources: Sequence[Source],
+    out: str | Path,
+    selection: Selection = ALL,
+    resume: bool = False,
+    formats: Sequence[str] = ("coco",),
+    pictures: bool = True,
+) -> Iterator[Prediction | Failure]:
+    """Detect as `predict_images` does, and yield each result as soon as it is written.
+
+    Args:
+        predictor: detector to run.
+        sources: see `search_images`.
+        out: a new or empty folder.
+        selection: the scores and classes that detections must have.
+        resume: continue in `out`.
+        formats: of `tfrcnn.result_formats.FORMATS`.
+        pictures: draw annotated copies.
+
+    Yields:
+        One result per image and frame that is not done yet, or the reason why there is none.
+
+    Raises:
+        InputError: see `predict_images`.
+
+    Example:
+        for result in predict_stream(predictor, search_images(["street.mp4"]).sources, "out"):
+            print(result)
     """
     out = Path(out)
     if not (resume and (out / LOG).is_file()):
         check_new_folder(out)
-    setup = {"categories": [c.to_dict() for c in predictor.categories], "score_threshold": score_threshold}
-    done: list[Prediction] = []
-    unreadable: list[InputError] = []
-    with Results(out, setup) as results:
-        remaining = [path for path in images if not results.is_done(path)]
-        count = len(images) - len(remaining)
+    if unknown := set(formats) - set(FORMATS):
+        raise InputError(f"formats: expected some of {', '.join(FORMATS)}, found {min(unknown)!r}")
+    detecting = Detecting(predictor, selection)
+    setup = {"categories": [category.to_dict() for category in detecting.categories], **selection.to_dict()}
+    with Results(out, setup if pictures else {**setup, "pictures": False}, formats) as results:
+        names = [source.name for source in sources]
+        remaining = [source for source in sources if not results.is_done(source.name)]
         try:
-            for path in tqdm(remaining, desc="detecting", unit="image", disable=not progress, leave=False):
-                image_id = results.id_of(path)
-                try:
-                    image, shown = _detect(predictor, path, image_id, score_threshold)
-                except InputError as error:
-                    unreadable.append(error)
-                    results.add(path, {"error": str(error)})
+            for is_video, group in itertools.groupby(remaining, lambda source: source.is_video):
+                if not is_video:
+                    yield from _predict_files(detecting, list(group), results, pictures)
                     continue
-                done.append(_write(predictor, path, image, shown, results))
-            results.finish(images)
+                from tfrcnn.predicting.video import predict_video
+
+                for source in group:
+                    yield from predict_video(detecting, source, results, pictures)
+            results.finish(names)
         except OSError as error:
-            kept = f"{count + len(done):,} of {len(images):,} images are done and kept in {out / LOG}"
+            kept = f"{sum(map(results.is_done, names)):,} of {len(names):,} images are done and kept in {out / LOG}"
             cause = f"cannot write {error.filename or out}: {error.strerror or error}"
             raise InputError(f"{cause}; {kept}; continue with --resume (Python: resume=True)") from error
-    return Predictions(tuple(done), tuple(unreadable), count)
 
 
 def check_new_folder(out: Path) -> None:
@@ -130,57 +197,56 @@ def check_new_folder(out: Path) -> None:
         raise InputError(f"{out} exists and is not an empty folder: choose another{hint}")
 
 
-def _detect(
-    predictor: Predictor, path: Path, image_id: int, score_threshold: float
-) -> tuple[np.ndarray, ImageDetections]:
-    """Read an image and detect in it.
+def _predict_files(
+    detecting: Detecting, sources: Sequence[Source], results: Results, pictures: bool
+) -> Iterator[Prediction | Failure]:
+    """Detect in images, and add their lines to the results."""
+    with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
+        reads = run_ahead(readers, (source.read for source in sources), DEPTH)
+        writes = run_ahead(writers, _writes(detecting, zip(sources, reads), results, pictures), DEPTH)
+        with closing(reads), closing(writes):
+            for write in writes:
+                name, line, result = write.result()
+                results.add(name, line)
+                yield result
+
+
+def _writes(
+    detecting: Detecting, reads: Iterable[tuple[Source, Future[np.ndarray]]], results: Results, pictures: bool
+) -> Iterator[Callable[[], _Written]]:
+    """Detect in images, and yield the tasks that draw them."""
+    for source, read in reads:
+        image_id = results.id_of(source.name)
+        try:
+            image = _result(read, source)
+            detections, best = detecting.detect(image, image_id, source.name)
+        except InputError as error:
+            yield partial(_Written, source.name, {"error": str(error)}, Failure(shown_name(source), error))
+            continue
+        name = results.free_name(source.stem)
+        drawn = results.folder / f"{name}.png" if pictures else None
+        prediction = Prediction(shown_name(source), drawn, detections, best=best)
+        yield partial(_write, detecting, source, name, image, prediction)
+
+
+def _result(read: Future[np.ndarray], source: Source) -> np.ndarray:
+    """Return an image that a thread has read.
 
     Raises:
-        InputError: the image cannot be read, or the detector fails on it.
+        InputError: it cannot be read.
     """
-    image = read_image(path)
     try:
-        detections = predictor.detect(image, image_id)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # runtimes raise exceptions of all kinds, for example if memory is too small
-        reason = next(iter(str(error).splitlines()), "")
-        raise InputError(f"{path}: the detector failed on this image: {type(error).__name__}: {reason}") from error
-    sure = detections.scores >= score_threshold
-    return image, ImageDetections(
-        detections.image_id, detections.boxes[sure], detections.scores[sure], detections.labels[sure]
-    )
+        return read.result()
+    except InputError:
+        raise
+    except Exception as error:  # for example if memory is too small
+        raise InputError(f"{source.name}: cannot be read: {type(error).__name__}: {error}") from error
 
 
-def _write(predictor: Predictor, path: Path, image: np.ndarray, shown: ImageDetections, results: Results) -> Prediction:
-    """Draw an image and add its line to the results."""
-    names = [category.name for category in predictor.categories]
-    drawn = results.folder / f"{results.free_name(path)}.png"
-    save_png(draw_detections(image, shown.boxes, shown.labels, shown.scores, names), drawn)
-    dataset = Dataset(str(results.folder), predictor.categories, (_example(shown.image_id, path, image),))
-    line: dict[str, Any] = {
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "drawn": drawn.name,
-        "detections": to_coco_results(dataset, [shown]),
-    }
-    results.add(path, line)
-    return Prediction(path, drawn, shown)
-
-
-def _example(image_id: int | str, path: Path, image: np.ndarray) -> Example:
-    """Describe an image without annotations for `to_coco_results`."""
-    nothing = np.zeros(0, bool)
-    return Example(
-        image_id=image_id,
-        path=path,
-        height=image.shape[0],
-        width=image.shape[1],
-        boxes=np.zeros((0, 4), np.float32),
-        labels=np.zeros(0, np.int32),
-        crowd=nothing,
-        difficult=nothing,
-        area=np.zeros(0, np.float32),
-        orientation=1,
-        annotation_ids=np.zeros(0, np.int64),
-    )
+def _write(detecting: Detecting, source: Source, name: str, image: np.ndarray, prediction: Prediction) -> _Written:
+    """Draw an image, and describe it."""
+    line: dict[str, Any] = {"name": name}
+    if prediction.drawn is not None:
+        save_png(detecting.draw(image, prediction.detections), prediction.drawn)
+        line["drawn"] = prediction.drawn.name
+    return _Written(source.name, {**line, **detecting.line(image, prediction.detections)}, prediction)

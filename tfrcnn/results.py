@@ -1,27 +1,41 @@
-"""The results of `tfrcnn.prediction` while they are made: a file with one line of JSON per image.
+"""The results of `tfrcnn.prediction` while they are made: a file with one line of JSON per image or frame.
 
 FOLDER/detections.jsonl:
     {"categories": [{"id", "name"}, ...], "score_threshold": 0.5}
-    {"id": 1, "file_name": "a.jpg", "width": 640, "height": 480, "drawn": "a.png", "detections": [...]}
+    {"id": 1, "file_name": "a.jpg", "name": "a", "width": 640, "height": 480, "drawn": "a.png", "detections": [...]}
     {"id": 2, "file_name": "b.jpg", "error": "b.jpg: expected ..., found ..."}
+    {"id": 3, "file_name": "c.mp4", "name": "c", "frame": 0, "seconds": 0.0, "width": 640, ..., "detections": [...]}
+    {"file_name": "c.mp4", "frames": 1}
 
-`detections` are COCO results. If an image has several lines, its last one counts.
+`detections` are COCO results. `drawn` is absent without annotated images. If an image has several lines, its last one
+counts. A line with `frames` ends a video. `tfrcnn.result_formats` writes other formats next to this file.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, write_json
+from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
 _MAX_NAME = 200  # bytes; file systems take 255, and temporary files need some of them
+_SETUP = ("categories", "score_threshold", "class_thresholds", "classes", "pictures")
+
+
+class _Place(NamedTuple):
+    """The line of an image: its id, its first byte, and whether it has detections."""
+
+    id: int
+    offset: int
+    is_done: bool
 
 
 class Results:
@@ -31,17 +45,24 @@ class Results:
         folder: where the results are.
     """
 
-    def __init__(self, folder: Path, setup: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, setup: dict[str, Any], formats: Sequence[str] = ("coco",)) -> None:
         """
         Args:
             folder: new, or with the results of an interrupted run.
             setup: the first line; an interrupted run must have the same.
+            formats: of `tfrcnn.result_formats.FORMATS`.
         """
         self.folder = folder
-        self._setup = setup
-        self._lines: dict[str, dict[str, Any]] = {}  # by file name, without the detections
-        self._offsets: dict[str, int] = {}
-        self._taken = {Path(name).stem for name in (DETECTIONS, IMAGES)}  # no image may be named like these
+        self._setup, self._formats = setup, formats
+        self._writers: list[ResultWriter] = []
+        self._images: dict[str, _Place] = {}  # by file name
+        self._frames: dict[str, array[int]] = {}  # first bytes of a video's lines, by file name and frame
+        self._ended: set[str] = set()  # file names of videos
+        self._names: dict[str, str] = {}  # of videos
+        self._ids: dict[str, int] = {}  # of images whose line is not written yet
+        self._next_id = 1
+        names = (DETECTIONS, IMAGES, CSV, LABELS, CLASSES)  # no output file may be named like these
+        self._taken = {Path(name).stem for name in names}
 
     def __enter__(self) -> Results:
         """
@@ -53,28 +74,49 @@ class Results:
         self._file = open(path, "ab", buffering=0)  # `__exit__` closes it
         try:
             self._read()
+            self._writers = make_writers(self.folder, self._setup["categories"], self._formats)
+            for line in self._lines(self._offsets(list({**self._images, **self._frames}))) if self._writers else ():
+                for writer in self._writers:
+                    writer.add(line)
         except BaseException:
-            self._file.close()
+            self._close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._close()
 
-    def is_done(self, path: Path) -> bool:
-        """Return whether an image has detections; one that could not be read has none."""
-        return "drawn" in self._lines.get(str(path), {})
+    def is_done(self, file_name: str) -> bool:
+        """Return whether an image has detections, or a video has its last frame. One with an error has none."""
+        return file_name in self._ended or (file_name in self._images and self._images[file_name].is_done)
 
-    def id_of(self, path: Path) -> int:
+    def frames(self, video: str) -> int:
+        """Return the number of frames of a video that have detections."""
+        return len(self._frames.get(video, ()))
+
+    def read_frame(self, video: str, frame: int) -> dict[str, Any]:
+        """Return the line of a frame."""
+        return next(self._lines([self._frames[video][frame]]))
+
+    def id_of(self, file_name: str) -> int:
         """Return the id of an image: the one it has, or the next."""
-        line = self._lines.get(str(path))
-        return len(self._lines) + 1 if line is None else int(line["id"])
+        if file_name in self._images:
+            return self._images[file_name].id
+        if file_name not in self._ids:
+            self._ids[file_name] = self.new_id()
+        return self._ids[file_name]
 
-    def free_name(self, path: Path) -> str:
-        """Return a name for a drawn image: the file's, or with -2, -3, ... if it is taken in any case; take it."""
-        stem = os.fsencode(path.stem)[:_MAX_NAME].decode("utf-8", "ignore") or "image"
+    def free_name(self, stem: str, video: str = "") -> str:
+        """Return a name for an output file: the stem, or with -2, -3, ... if it is taken in any case; take it.
+
+        A video that is continued keeps its name.
+        """
+        if video in self._names:
+            return self._names[video]
+        stem = stem.replace("/", "_").replace(os.sep, "_")  # %2F of a web address
+        stem = os.fsencode(stem.replace("\0", "_"))[:_MAX_NAME].decode("utf-8", "ignore") or "image"
         name, number = stem, 1
         while name.lower() in self._taken:
             number += 1
@@ -82,32 +124,61 @@ class Results:
         self._taken.add(name.lower())
         return name
 
-    def add(self, path: Path, line: dict[str, Any]) -> None:
+    def add(self, file_name: str, line: dict[str, Any]) -> None:
         """Write the line of an image. It is complete on the disk, or the next run drops it."""
-        line = {"id": self.id_of(path), "file_name": str(path), **line}
+        self._add({"id": self.id_of(file_name), "file_name": file_name, **line})
+        self._ids.pop(file_name, None)
+
+    def add_frame(self, video: str, image_id: int, line: dict[str, Any]) -> None:
+        """Write the line of a frame, the next one of its video."""
+        self._add({"id": image_id, "file_name": video, **line})
+
+    def end_video(self, video: str) -> None:
+        """Write the line that ends a video."""
+        self._add({"file_name": video, "frames": self.frames(video)})
+
+    def new_id(self) -> int:
+        """Return the id of a new frame."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    def finish(self, file_names: Sequence[str]) -> None:
+        """Write COCO results, if they are a chosen format, of images and videos in the order of their ids."""
+        if "coco" not in self._formats:
+            return
+        entries = []
+        with atomic(self.folder / DETECTIONS) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            separator = ""
+            file.write("[")
+            for line in self._lines(self._offsets(file_names)):
+                keys = ("id", "file_name", "width", "height", "frame", "seconds")
+                entries.append({key: line[key] for key in keys if key in line})
+                for detection in line["detections"]:
+                    file.write(separator + json.dumps(detection))
+                    separator = ", "
+            file.write("]")
+        write_json(self.folder / IMAGES, {"images": entries, "categories": self._setup["categories"]})
+
+    def _add(self, line: dict[str, Any]) -> None:
+        if "detections" in line:
+            for writer in self._writers:
+                writer.add(line)
         start = self._file.seek(0, os.SEEK_END)
         self._write(line)
         self._keep(line, start)
 
-    def finish(self, images: Sequence[Path]) -> None:
-        """Write the files of results, with the images of this run in the order of their ids."""
-        names = dict.fromkeys(str(path) for path in images if self.is_done(path))
-        lines = sorted((self._lines[name] for name in names), key=lambda line: int(line["id"]))
-        with (
-            open(self.folder / LOG, "rb") as log,
-            atomic(self.folder / DETECTIONS) as temporary,
-            open(temporary, "w", encoding="utf-8") as file,
-        ):
-            separator = ""
-            file.write("[")
-            for line in lines:
-                log.seek(self._offsets[line["file_name"]])
-                for detection in json.loads(log.readline())["detections"]:
-                    file.write(separator + json.dumps(detection))
-                    separator = ", "
-            file.write("]")
-        entries = [{key: line[key] for key in ("id", "file_name", "width", "height")} for line in lines]
-        write_json(self.folder / IMAGES, {"images": entries, "categories": self._setup["categories"]})
+    def _offsets(self, file_names: Sequence[str]) -> list[int]:
+        """Return the first bytes of lines with detections: images in the order of their ids, then frames."""
+        names = dict.fromkeys(file_names)
+        places = sorted(self._images[name] for name in names if name in self._images)
+        offsets = [place.offset for place in places if place.is_done]
+        return offsets + [offset for name in names for offset in self._frames.get(name, ())]
+
+    def _lines(self, offsets: Sequence[int]) -> Iterator[dict[str, Any]]:
+        with open(self.folder / LOG, "rb") as log:
+            for offset in offsets:
+                log.seek(offset)
+                yield json.loads(log.readline())
 
     def _read(self) -> None:
         """Read the lines of an interrupted run; drop the last one if it is incomplete."""
@@ -128,21 +199,34 @@ class Results:
             self._write(self._setup)
 
     def _check(self, setup: dict[str, Any]) -> None:
-        for key, value in self._setup.items():
-            if setup.get(key) != value:
+        for key in _SETUP:
+            if setup.get(key) != self._setup.get(key):
                 raise InputError(
-                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {value}, found {setup.get(key)}: "
-                    "continue with the same detector and options, or choose a new folder"
+                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {self._setup.get(key)}, "
+                    f"found {setup.get(key)}: continue with the same detector and options, or choose a new folder"
                 )
 
     def _keep(self, line: dict[str, Any], offset: int) -> None:
-        name = line["file_name"]
-        self._offsets[name] = offset
-        self._lines[name] = {key: value for key, value in line.items() if key != "detections"}
-        if "drawn" in line:
-            self._taken.add(Path(line["drawn"]).stem.lower())
+        file_name = line["file_name"]
+        if "frames" in line:
+            self._ended.add(file_name)
+            return
+        name = line.get("name") or Path(line.get("drawn", "")).stem  # older lines have no "name"
+        if name:
+            self._taken.add(name.lower())
+        self._next_id = max(self._next_id, line["id"] + 1)
+        if "frame" in line:
+            self._names[file_name] = name
+            self._frames.setdefault(file_name, array("q")).append(offset)
+        else:
+            self._images[file_name] = _Place(line["id"], offset, "detections" in line)
 
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"  # ASCII: file names that are not UTF-8 stay as they are
         while data:
             data = data[self._file.write(data) :]
+
+    def _close(self) -> None:
+        self._file.close()
+        for writer in self._writers:
+            writer.close()

@@ -1,68 +1,229 @@
-"""`tfrcnn predict`: detect in pictures."""
+"""`tfrcnn predict`: detect in pictures and videos."""
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.errors import InputError
+
+if TYPE_CHECKING:
+    from tfrcnn.predicting.selection import Selection
+    from tfrcnn.prediction import Failure, Prediction
+
+DEFAULT_THRESHOLD = 0.5
+STDIN = "-"
 
 
 def predict(
-    pictures: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER", help="Pictures, or folders of pictures.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE_OR_FOLDER",
+            help="Pictures, folders, patterns like 'a/**/*.jpg', videos, web addresses, a camera's number; - reads "
+            "them from stdin, one per line.",
+        ),
     ],
     model: Model,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the results.")],
     score_threshold: Annotated[
-        float, typer.Option(metavar="X", min=0, max=1, help="Drop detections of lower scores.")
-    ] = 0.5,
+        str,
+        typer.Option(
+            metavar="X",
+            help="Drop detections of lower scores; CLASS=X for single classes, for example 0.4,red=0.6.",
+        ),
+    ] = str(DEFAULT_THRESHOLD),
+    classes: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Keep only these classes. Default: all.")
+    ] = None,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORMAT,...",
+            help="Files of results: coco, csv, yolo, or jsonl alone, which is always written.",
+        ),
+    ] = "coco",
+    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
     ] = False,
 ) -> None:
-    """Detect in pictures: write each with its boxes, and all detections in COCO's result format.
+    """Detect in pictures and videos: draw the boxes, and write all detections.
 
     \b
-    DIR/NAME.png          a picture with boxes, names and scores
-    DIR/detections.jsonl  one line per picture, written as soon as it is done
-    DIR/detections.json   [{"image_id", "category_id", "bbox": [x, y, width, height] in pixels, "score"}, ...]
-    DIR/images.json       which picture an image_id is, which class a category_id is
+    DIR/NAME.png, NAME.mp4  a picture or video with boxes, names and scores
+    DIR/detections.jsonl    one line per picture or frame, written as soon as it is done
+    DIR/detections.json     [{"image_id", "category_id", "bbox": [x, y, width, height] in pixels, "score"}, ...]
+    DIR/images.json         which picture an image_id is, which class a category_id is
+    DIR/detections.csv      with --format csv: one row per detection
+    DIR/labels/NAME.txt     with --format yolo: class, box and score, one line per detection
 
     A picture that cannot be read is reported at the end, with exit code 2; the others are done.
 
     \b
     Example:
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
-      tfrcnn predict --model coco-resnet50 pictures/ --out predictions
+      tfrcnn predict --model coco-resnet50 street.mp4 --out predictions --classes car,person
+      find . -name "*.jpg" | tfrcnn predict --model cells.onnx - --out predictions --no-pictures --format csv
     """
+    default, of_classes = _thresholds(score_threshold)  # before anything slow
+    file_formats = _formats(formats)
     load_tensorflow()
     from tfrcnn.export.runtimes import load
-    from tfrcnn.prediction import check_new_folder, predict_images, search_images
+    from tfrcnn.prediction import check_new_folder, predict_stream, search_images
     from tfrcnn.weights.importing import run_folder
 
     if not resume:
         check_new_folder(out)
-    search = search_images(pictures, recursive)
-    predictor = load(run_folder(model), score_threshold=score_threshold)
+    search = search_images(list(_with_stdin(sources)), recursive)
+    if not search.sources:
+        search.check()
+        raise InputError("expected pictures on stdin, found no line")
+    predictor = load(run_folder(model), score_threshold=min(default, *of_classes.values(), 1))
+    selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
+    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures)
+    summary = _Summary(selection)
     try:
-        result = predict_images(predictor, search.images, out, score_threshold, sys.stderr.isatty(), resume)
+        summary.follow(stream, len(search.sources))
     except KeyboardInterrupt:
         print(f"interrupted: what is done is in {out}; continue with --resume", file=sys.stderr)
         raise
-    for prediction in result.done:
-        print(f"{prediction.source}: {len(prediction.detections.scores)} detections, drawn in {prediction.drawn}")
-    if result.resumed:
-        print(f"{result.resumed:,} pictures were done before.")
+    if resumed := len(search.sources) - len(summary.sources):
+        print(f"{resumed:,} pictures were done before.")
     if left_out := search.left_out():
         print(f"Left out: {left_out}.")
-    print(f"\nAll detections are in {out / 'detections.json'}; {out / 'images.json'} says what its ids mean.")
-    for error in result.unreadable:
+    if text := summary.no_detection():
+        print(text)
+    print(f"\n{_places(out, file_formats)}")
+    errors = [*search.errors, *summary.errors]
+    for error in errors:
         print(f"error: {error}", file=sys.stderr)
-    if result.unreadable:
+    if errors:
         raise typer.Exit(2)
+
+
+class _Summary:
+    """Prints a line per picture and video, and keeps what is reported at the end."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.sources: set[Path | str] = set()
+        self.errors: list[InputError] = []
+        self._selection = selection
+        self._has_detection = False
+        self._best: tuple[float, str, Path | str] | None = None  # score, category, source
+        self._videos: dict[Path | str, list[int]] = {}  # frames and detections
+        self._drawn: dict[Path | str, Path | None] = {}  # of videos
+
+    def follow(self, stream: Iterator[Prediction | Failure], count: int) -> None:
+        """Print a line per picture as it is done, and a line per video at the end."""
+        from tqdm import tqdm
+
+        from tfrcnn.prediction import Failure
+
+        with tqdm(
+            total=count, desc="detecting", unit="source", disable=not sys.stderr.isatty(), leave=False
+        ) as progress:
+            for result in stream:
+                progress.update(result.source not in self.sources)
+                self.sources.add(result.source)
+                if isinstance(result, Failure):
+                    self.errors.append(result.error)
+                elif text := self._add(result):
+                    progress.write(text)
+                    sys.stdout.flush()
+        for source, (frames, detections) in self._videos.items():
+            print(f"{source}: {frames:,} frames, {detections:,} detections{_drawn(self._drawn[source])}")
+
+    def no_detection(self) -> str:
+        """Name the best score if no detection was good enough; "" if one was, or no picture was read."""
+        if self._has_detection or len(self.sources) == len(self.errors):
+            return ""
+        limit = "the thresholds" if self._selection.class_thresholds else f"{self._selection.score_threshold:g}"
+        if self._best is None:
+            return f"No detection above {limit}, and none below it: see the FAQ, nothing is found."
+        score, category, source = self._best
+        return f"No detection above {limit}; the best score is {score:.2f} ({category}) in {source}."
+
+    def _add(self, result: Prediction) -> str:
+        """Count a result; return the line of a picture, "" for a frame."""
+        count = len(result.detections.scores)
+        self._has_detection |= count > 0
+        if result.best is not None and (self._best is None or result.best.score > self._best[0]):
+            self._best = (*result.best, result.source)
+        if result.frame is None:
+            return f"{result.source}: {count} detections{_drawn(result.drawn)}"
+        totals = self._videos.setdefault(result.source, [0, 0])
+        totals[0] += 1
+        totals[1] += count
+        self._drawn[result.source] = result.drawn
+        return ""
+
+
+def _drawn(path: Path | None) -> str:
+    return "" if path is None else f", drawn in {path}"
+
+
+def _with_stdin(sources: list[str]) -> Iterator[str]:
+    """Yield the sources, and the lines of stdin in place of "-"."""
+    for source in sources:
+        if source != STDIN:
+            yield source
+            continue
+        for line in sys.stdin.buffer:  # not the text, because names of files can be in any encoding
+            if name := os.fsdecode(line.rstrip(b"\r\n")):
+                yield name
+
+
+def _thresholds(text: str, names: list[str] | None = None) -> tuple[float, dict[str, float]]:
+    """Read --score-threshold; `names` are the detector's classes, None if they are not known yet."""
+    from tfrcnn.predicting.selection import parse_thresholds
+
+    with _named("score_threshold", "--score-threshold"):
+        return parse_thresholds(text, names, DEFAULT_THRESHOLD)
+
+
+def _selection(threshold: str, classes: str | None, names: list[str]) -> Selection:
+    """Read --score-threshold and --classes with the detector's classes."""
+    from tfrcnn.predicting.selection import Selection, parse_classes
+
+    score, of_classes = _thresholds(threshold, names)
+    with _named("classes", "--classes"):
+        return Selection(score, of_classes, None if classes is None else parse_classes(classes, names))
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    from tfrcnn.result_formats import FORMATS
+
+    formats = tuple(name.strip() for name in text.split(","))
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"--format: expected some of {', '.join(FORMATS)}, found {name!r}")
+    return formats
+
+
+@contextmanager
+def _named(argument: str, option: str) -> Iterator[None]:
+    """Write an argument of Python in an error as the option of the command."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(f"{argument}:", f"{option}:", 1)) from error
+
+
+def _places(out: Path, formats: tuple[str, ...]) -> str:
+    """Say where the results are."""
+    if "coco" in formats:
+        return f"All detections are in {out / 'detections.json'}; {out / 'images.json'} says what its ids mean."
+    files = {"csv": out / "detections.csv", "yolo": out / "labels"}
+    places = [str(files[name]) for name in formats if name in files] or [str(out / "detections.jsonl")]
+    return f"All detections are in {' and '.join(places)}."

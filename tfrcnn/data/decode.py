@@ -43,6 +43,28 @@ def read_image(path: str | Path, orientation: int | None = None) -> np.ndarray:
         raise InputError(f"{path}: {error}") from error
 
 
+def decode_bytes(content: bytes, name: str) -> np.ndarray:
+    """Decode the content of an image file, see `read_image`.
+
+    Args:
+        content: of a JPEG, PNG, BMP, GIF, WebP or TIFF file.
+        name: of the image, for error messages.
+
+    Returns:
+        [H, W, 3] uint8 RGB, upright.
+
+    Raises:
+        InputError: the content cannot be decoded.
+
+    Example:
+        image = decode_bytes(Path("street.jpg").read_bytes(), "street.jpg")
+    """
+    try:
+        return np.array(decode_file(content))
+    except BadImageError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
 def read_orientation(path: str | Path) -> int:
     """Read the EXIF orientation of an image file.
 
@@ -61,11 +83,11 @@ def read_orientation(path: str | Path) -> int:
         raise InputError(f"{path}: {error}") from error
 
 
-def decode_file(path: str | Path, orientation: int | None = None) -> Image.Image:
+def decode_file(path: str | Path | bytes, orientation: int | None = None) -> Image.Image:
     """Decode an image file.
 
     Args:
-        path: image file.
+        path: image file, or the content of one.
         orientation: EXIF orientation 1..8 to apply; None applies the file's.
 
     Returns:

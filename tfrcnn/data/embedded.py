@@ -64,12 +64,14 @@ def bytes_of(path: str | Path) -> ImageBytes:
     return ImageBytes(Path(match["file"]), first, last - first + 1)
 
 
-def open_bytes(path: str | Path) -> io.BufferedReader | io.BytesIO:
-    """Open an image file, or the part of a file that is an image.
+def open_bytes(path: str | Path | bytes) -> io.BufferedReader | io.BytesIO:
+    """Open an image file, the part of a file that is an image, or the content of a file.
 
     Raises:
         OSError: as `open`.
     """
+    if isinstance(path, bytes):
+        return io.BytesIO(path)
     place = bytes_of(path)
     file = open(place.file, "rb")  # noqa: SIM115
     if place.size is None:

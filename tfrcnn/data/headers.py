@@ -80,11 +80,11 @@ def read_header(path: str | Path) -> ImageHeader:
 
 
 @contextmanager
-def open_image(path: str | Path, header_only: bool = False) -> Iterator[tuple[Image.Image, ImageHeader]]:
+def open_image(path: str | Path | bytes, header_only: bool = False) -> Iterator[tuple[Image.Image, ImageHeader]]:
     """Open an image file, and yield the image, whose pixels are not loaded yet, and its header.
 
     Args:
-        path: image file.
+        path: image file, or the content of one.
         header_only: the block does not load the pixels. If it does, their errors are reported as errors of the file.
 
     Raises:
@@ -92,7 +92,9 @@ def open_image(path: str | Path, header_only: bool = False) -> Iterator[tuple[Im
     """
     _silence_pillow()
     try:
-        if not stat.S_ISREG(os.stat(bytes_of(path).file).st_mode):  # a pipe would block, a device never end
+        if not isinstance(path, bytes) and not stat.S_ISREG(
+            os.stat(bytes_of(path).file).st_mode
+        ):  # a pipe would block, a device never end
             raise BadImageError("missing-image", "expected an image file, found a folder, a pipe or a device")
         with open_bytes(path) as file, _open(file, header_only) as image:
             yield image, _header(image, file)
@@ -100,10 +102,10 @@ def open_image(path: str | Path, header_only: bool = False) -> Iterator[tuple[Im
         raise
     except FileNotFoundError as error:
         raise BadImageError(
-            "missing-image", f"expected an image file, found nothing at {path} (No such file)"
+            "missing-image", f"expected an image file, found nothing at {os.fsdecode(path)} (No such file)"
         ) from error
     except UnidentifiedImageError as error:
-        raise BadImageError(*_unidentified(Path(path))) from error
+        raise BadImageError(*_unidentified(path)) from error
     except Image.DecompressionBombError as error:
         raise BadImageError("unsupported-image", f"expected at most {MAX_PIXELS:,} pixels, found more") from error
     except Exception as error:  # Pillow's parsers and decoders raise exceptions of all kinds
@@ -201,7 +203,7 @@ def orientation_of(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _unidentified(path: Path) -> tuple[str, str]:
+def _unidentified(path: str | Path | bytes) -> tuple[str, str]:
     with open_bytes(path) as file:
         start = file.read(16)
     if not start:

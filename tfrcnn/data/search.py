@@ -1,14 +1,17 @@
-"""Lists the images in files and folders, and counts what it leaves out."""
+"""Lists the images and videos in files, folders and patterns, and counts what it leaves out."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tfrcnn.data.headers import EXTENSIONS
+from tfrcnn.data.media import Source, can_read_videos, is_address, is_video_name, make_source
 from tfrcnn.errors import InputError
 
 _NO_FILE = "links to nothing, pipes or devices"
@@ -16,21 +19,30 @@ _NO_FILE = "links to nothing, pipes or devices"
 
 @dataclass
 class ImageSearch:
-    """The images in files and folders, and what was left out.
+    """The images and videos in files, folders, patterns and web addresses, and what was left out.
 
     Attributes:
-        images: image files, each once.
-        other: number of files without an image's extension, by extension.
+        sources: images and videos, each once.
+        errors: one per source that does not exist or holds no image.
+        other: number of files without the extension of an image or a video, by extension.
+        videos: number of videos that were left out, because PyAV is not installed.
         hidden: number of hidden files and folders.
         folders: number of subfolders that were not searched.
         links: number of links to folders that a recursive search did not follow.
     """
 
-    images: list[Path] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    errors: list[InputError] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)
+    videos: int = 0
     hidden: int = 0
     folders: int = 0
     links: int = 0
+
+    @property
+    def images(self) -> list[Path]:
+        """The image files."""
+        return [s.content for s in self.sources if isinstance(s.content, Path) and not s.is_video]
 
     def left_out(self) -> str:
         """Say what was left out and why; "" if nothing was."""
@@ -39,6 +51,8 @@ class ImageSearch:
             counts = sorted(self.other.items(), key=lambda item: (-item[1], item[0]))
             kinds = ", ".join(f"{name} {count:,}" for name, count in counts)
             parts.append(f"{_count(self.other.total(), 'file')} of no supported type ({kinds})")
+        if self.videos:
+            parts.append(f"{_count(self.videos, 'video')} (read after pip install 'tfrcnn[video]')")
         if self.hidden:
             parts.append(_count(self.hidden, "hidden file or folder", "hidden files and folders"))
         if self.folders:
@@ -47,46 +61,43 @@ class ImageSearch:
             parts.append(_count(self.links, "linked subfolder"))
         return "; ".join(parts)
 
+    def check(self) -> None:
+        """Raise the errors as one; do nothing if there are none."""
+        if self.errors:
+            raise InputError(*(str(error) for error in self.errors))
 
-def search_images(sources: Sequence[str | Path], recursive: bool = False) -> ImageSearch:
-    """List the images in files and folders, and count what is left out.
+
+def search_images(sources: Sequence[Any], recursive: bool = False) -> ImageSearch:
+    """List the images and videos in files, folders and patterns, and count what is left out.
 
     Args:
-        sources: image files with any extension, and folders. A folder contributes its files with an image extension,
-            sorted by name, without hidden files.
+        sources: any of
+            - an image or video file; without a video's extension it is an image.
+            - a folder. It contributes its files with the extension of an image or a video, sorted by name, without
+              hidden files.
+            - a pattern such as "photos/*.jpg" or "photos/**/*.jpg".
+            - a web address of an image or a video.
+            - the number of a camera.
+            - in memory: the bytes of an image file, a PIL image or an array.
         recursive: search subfolders too, but not those behind links.
 
     Returns:
-        The images and the counts.
-
-    Raises:
-        InputError: a source does not exist, or a folder holds no image.
+        The images and videos, the counts, and one error per source that does not exist or holds no image.
 
     Example:
-        search = search_images(["photos/"], recursive=True)
-        print(len(search.images), search.left_out())
+        search = search_images(["photos/", "https://example.com/street.jpg"], recursive=True)
+        print(len(search.sources), search.left_out())
     """
     search = ImageSearch()
-    for source in map(Path, sources):
-        if source.is_dir():
-            part = ImageSearch()
-            part.images += _inside(source, recursive, part)
-            if not part.images:
-                extensions = ", ".join(sorted(_extensions()))
-                left_out = part.left_out()
-                raise InputError(
-                    f"{source}: expected images ({extensions}), found none{left_out and f', but {left_out}'}"
-                )
-            search.images += part.images
-            search.other += part.other
-            search.hidden += part.hidden
-            search.folders += part.folders
-            search.links += part.links
-        elif source.is_file():
-            search.images.append(source)
-        else:
-            raise InputError(f"{source}: expected an image or a folder of images, which does not exist")
-    search.images = list(dict.fromkeys(search.images))
+    for number, source in enumerate(sources, 1):
+        try:
+            search.sources += _expand(source, number, recursive, search)
+        except InputError as error:
+            search.errors.append(error)
+    first: dict[str, Source] = {}
+    for entry in search.sources:
+        first.setdefault(entry.name, entry)
+    search.sources = list(first.values())
     return search
 
 
@@ -94,7 +105,7 @@ def find_images(sources: Sequence[str | Path], recursive: bool = False) -> list[
     """List the images in files and folders, see `search_images`.
 
     Args:
-        sources: image files with any extension, and folders.
+        sources: image files with any extension, folders, and patterns.
         recursive: search subfolders too.
 
     Returns:
@@ -106,12 +117,56 @@ def find_images(sources: Sequence[str | Path], recursive: bool = False) -> list[
     Example:
         find_images(["street.jpg", "photos/"])
     """
-    return search_images(sources, recursive).images
+    search = search_images(sources, recursive)
+    search.check()
+    return search.images
+
+
+def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> list[Source]:
+    """Return the images and videos of one source, and count what is left out.
+
+    Raises:
+        InputError: the source does not exist, or holds no image.
+    """
+    if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and is_address(source)):
+        return [make_source(source, number)]
+    path = Path(source)
+    if path.is_file():
+        return [make_source(path, number)]
+    text, part = str(path), ImageSearch()
+    if path.is_dir():
+        paths = list(_inside(path, recursive, part))
+    elif text.isascii() and text.isdigit():
+        return [make_source(int(text), number)]
+    elif glob.has_magic(text):
+        paths = list(_matches(text, recursive, part))
+    else:
+        raise InputError(f"{path}: expected an image or a folder of images, which does not exist")
+    if not paths:
+        extensions, left_out = ", ".join(sorted(_extensions())), part.left_out()
+        raise InputError(f"{path}: expected images ({extensions}), found none{left_out and f', but {left_out}'}")
+    search.other += part.other
+    search.videos += part.videos
+    search.hidden += part.hidden
+    search.folders += part.folders
+    search.links += part.links
+    return [make_source(path, number) for path in paths]
+
+
+def _matches(pattern: str, recursive: bool, search: ImageSearch) -> Iterator[Path]:
+    """Yield the images and videos that match a pattern, and count the rest; search its folders if recursive."""
+    suffix = Path(pattern).suffix.lower()
+    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
+        if not path.is_dir():
+            yield from _usable(path, search, also=suffix)
+        elif recursive and "**" not in pattern:
+            yield from _inside(path, recursive, search)
+        elif "**" not in pattern:
+            search.folders += 1
 
 
 def _inside(folder: Path, recursive: bool, search: ImageSearch) -> Iterator[Path]:
     """Yield the images in a folder, and count the rest."""
-    extensions = _extensions()
     for parent, folders, files in os.walk(folder, onerror=_cannot_list):
         visible = sorted(name for name in folders if not name.startswith("."))
         search.hidden += len(folders) - len(visible)
@@ -120,15 +175,24 @@ def _inside(folder: Path, recursive: bool, search: ImageSearch) -> Iterator[Path
         search.folders += 0 if recursive else len(visible)
         folders[:] = [name for name in visible if name not in links] if recursive else []
         for name in sorted(files):
-            path = Path(parent, name)
             if name.startswith("."):
                 search.hidden += 1
-            elif path.suffix.lower() not in extensions:
-                search.other[path.suffix.lower() or "no extension"] += 1
-            elif not path.is_file():
-                search.other[_NO_FILE] += 1
             else:
-                yield path
+                yield from _usable(Path(parent, name), search)
+
+
+def _usable(path: Path, search: ImageSearch, also: str = "") -> Iterator[Path]:
+    """Yield a file if it is an image or a video by its extension, or has the extension `also`; else count it."""
+    suffix = path.suffix.lower()
+    is_video = is_video_name(path.name)
+    if not is_video and suffix not in _extensions() and suffix != (also or None):
+        search.other[suffix or "no extension"] += 1
+    elif not path.is_file():
+        search.other[_NO_FILE] += 1
+    elif is_video and not can_read_videos():
+        search.videos += 1
+    else:
+        yield path
 
 
 def _cannot_list(error: OSError) -> None:

@@ -1,0 +1,142 @@
+"""Detects in the images and frames of a prediction, and describes the results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tfrcnn.data.example import ImageDetections
+from tfrcnn.data.media import Source
+from tfrcnn.drawing import draw_detections
+from tfrcnn.errors import InputError
+from tfrcnn.predicting.selection import Selection
+
+if TYPE_CHECKING:
+    from tfrcnn.inference import Predictor
+
+
+class Best(NamedTuple):
+    """The best detection in an image, of any score.
+
+    Attributes:
+        score: in [0, 1].
+        name: of the category.
+    """
+
+    score: float
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The result for one image or frame.
+
+    Attributes:
+        source: image file, or the name of another source, for example a web address.
+        drawn: annotated copy; None if there is none.
+        detections: detections, with the `image_id` of the result files.
+        frame: number of the frame in its video; None for an image.
+        best: the best detection of the chosen classes, also if its score is too low; None if there is no detection.
+    """
+
+    source: Path | str
+    drawn: Path | None
+    detections: ImageDetections
+    frame: int | None = None
+    best: Best | None = None
+
+
+class Failure(NamedTuple):
+    """A source that cannot be read, or that the detector fails on.
+
+    Attributes:
+        source: image file, or the name of another source.
+        error: the reason.
+    """
+
+    source: Path | str
+    error: InputError
+
+
+class Detecting:
+    """Detects, keeps the selected detections, and describes them for the result files.
+
+    Attributes:
+        categories: categories of the detector; the position is the label.
+    """
+
+    def __init__(self, predictor: Predictor, selection: Selection) -> None:
+        """
+        Args:
+            predictor: the detector.
+            selection: scores and classes of the detections to keep.
+
+        Raises:
+            InputError: the detector does not have a class of the selection.
+        """
+        self.categories = predictor.categories
+        self._predictor = predictor
+        self._names = [category.name for category in self.categories]
+        self._thresholds = selection.thresholds(self._names)
+        self._label_of = {category.id: label for label, category in enumerate(self.categories)}
+
+    def detect(self, image: np.ndarray, image_id: int, name: str) -> tuple[ImageDetections, Best | None]:
+        """Detect in an image.
+
+        Returns:
+            The selected detections, and the best one of the chosen classes, of any score.
+
+        Raises:
+            InputError: the detector fails on the image; the message has its name.
+        """
+        try:
+            detections = self._predictor.detect(image, image_id)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        except Exception as error:  # runtimes raise exceptions of all kinds, for example if memory is too small
+            reason = next(iter(str(error).splitlines()), "")
+            raise InputError(f"{name}: the detector failed on this image: {type(error).__name__}: {reason}") from error
+        boxes, scores, labels = detections.boxes, detections.scores, detections.labels
+        limits = self._thresholds[labels]
+        chosen, sure = np.isfinite(limits), scores >= limits
+        # a new result, because `detections` may hold the image
+        selected = ImageDetections(image_id, boxes[sure], scores[sure], labels[sure])
+        if not chosen.any():
+            return selected, None
+        top = int(np.argmax(np.where(chosen, scores, -1)))
+        return selected, Best(float(scores[top]), self._names[labels[top]])
+
+    def draw(self, image: np.ndarray, detections: ImageDetections) -> Image.Image:
+        """Draw detections on a copy of an image."""
+        pixels = image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
+        return draw_detections(pixels, detections.boxes, detections.labels, detections.scores, self._names)
+
+    def line(self, image: np.ndarray, detections: ImageDetections) -> dict[str, Any]:
+        """Describe an image and its detections for `Results.add`."""
+        y1, x1, y2, x2 = detections.boxes.astype(np.float64).T  # so that x + width is exactly x2
+        boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
+        rows = [
+            {"image_id": detections.image_id, "category_id": self.categories[label].id, "bbox": box, "score": score}
+            for label, box, score in zip(detections.labels.tolist(), boxes, detections.scores.tolist())
+        ]
+        return {"width": image.shape[1], "height": image.shape[0], "detections": rows}
+
+    def read_line(self, line: dict[str, Any]) -> ImageDetections:
+        """Return the detections of a line of `Results`."""
+        rows = line["detections"]
+        x, y, width, height = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4).T
+        return ImageDetections(
+            line["id"],
+            np.stack([y, x, y + height, x + width], axis=-1).astype(np.float32),
+            np.array([row["score"] for row in rows], np.float32),
+            np.array([self._label_of[row["category_id"]] for row in rows], np.int32),
+        )
+
+
+def shown_name(source: Source) -> Path | str:
+    """Return the path of an image file, or the name of another source."""
+    return source.content if isinstance(source.content, Path) else source.name

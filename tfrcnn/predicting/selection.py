@@ -1,0 +1,153 @@
+"""Chooses detections by score and class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from tfrcnn.errors import InputError
+
+_MAX_NAMES = 20  # in an error message
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The scores and classes that detections must have.
+
+    Attributes:
+        score_threshold: lowest score, in [0, 1].
+        class_thresholds: lowest scores of single classes, by name.
+        classes: names of the classes to keep; None keeps all.
+
+    Example:
+        selection = Selection(0.5, {"red": 0.7}, classes=("red", "white"))
+    """
+
+    score_threshold: float = 0.0
+    class_thresholds: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[str] | None = None
+
+    def thresholds(self, names: Sequence[str]) -> np.ndarray:
+        """Return the lowest score per class.
+
+        Args:
+            names: of all classes of the detector.
+
+        Returns:
+            [C] float32; infinite for a class that is not kept.
+
+        Raises:
+            InputError: a class has another name, or a threshold is outside [0, 1].
+        """
+        if isinstance(self.classes, str):
+            raise InputError(f"classes: expected a list of names, found the text {self.classes!r}")
+        for option, chosen in (("classes", self.classes or ()), ("score_threshold", self.class_thresholds)):
+            for name in chosen:
+                if name not in names:
+                    raise InputError(f"{option}: {_no_class(name, names)}")
+        for value in (self.score_threshold, *self.class_thresholds.values()):
+            if not 0 <= value <= 1:
+                raise InputError(f"score_threshold: expected a number in [0, 1], found {value!r}")
+        scores = [
+            self.class_thresholds.get(name, self.score_threshold)
+            if self.classes is None or name in self.classes
+            else np.inf
+            for name in names
+        ]
+        return np.array(scores, np.float32)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, without options that keep every class and have one threshold."""
+        values: dict[str, Any] = {"score_threshold": self.score_threshold}
+        if self.class_thresholds:
+            values["class_thresholds"] = dict(self.class_thresholds)
+        if self.classes is not None:
+            values["classes"] = sorted(self.classes)
+        return values
+
+
+def parse_classes(text: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Read names of classes, separated by commas. A name may contain a comma.
+
+    Args:
+        text: for example "red,white".
+        names: of all classes of the detector.
+
+    Raises:
+        InputError: a class has another name.
+
+    Example:
+        parse_classes("red,white", ["red", "white", "blue"])  # ("red", "white")
+    """
+    parts, chosen = text.split(","), []
+    while parts:
+        for count in range(len(parts), 0, -1):
+            if (name := ",".join(parts[:count]).strip()) in names:
+                break
+        else:
+            raise InputError(f"classes: {_no_class(parts[0].strip(), names)}")
+        chosen.append(name)
+        del parts[:count]
+    return tuple(dict.fromkeys(chosen))
+
+
+def parse_thresholds(text: str, names: Sequence[str] | None, default: float) -> tuple[float, dict[str, float]]:
+    """Read a threshold, thresholds of single classes, or both, separated by commas.
+
+    Args:
+        text: for example "0.5" or "0.4,red=0.6,white=0.7".
+        names: of all classes of the detector; None if they are not known yet: checks the numbers.
+        default: threshold of the other classes, if the text has none.
+
+    Returns:
+        The threshold of all other classes, and the thresholds by name.
+
+    Raises:
+        InputError: a number is outside 0..1, or a class has another name.
+
+    Example:
+        parse_thresholds("0.4,red=0.6", ["red", "white"], 0.5)  # (0.4, {"red": 0.6})
+    """
+    thresholds: dict[str, float] = {}
+    pending = ""  # start of a name that contains a comma
+    for part in text.split(","):
+        name, equals, value = (pending + part).rpartition("=")
+        if not equals and not pending and (names is None or part.strip() not in names) and _is_number(part):
+            default = _score(part)
+        elif equals:
+            score = _score(value)
+            if names is not None and name.strip() not in names:
+                raise InputError(f"score_threshold: {_no_class(name.strip(), names)}")
+            thresholds[name.strip()] = score
+            pending = ""
+        else:
+            pending += f"{part},"
+    if pending:
+        raise InputError(f"score_threshold: expected a number or CLASS=NUMBER, found {pending[:-1]!r}")
+    return default, thresholds
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _score(text: str) -> float:
+    if not _is_number(text) or not 0 <= float(text) <= 1:
+        raise InputError(f"score_threshold: expected a number in 0..1, found {text.strip()!r}")
+    return float(text)
+
+
+def _no_class(name: str, names: Sequence[str]) -> str:
+    """Name a class that the detector has not, and those that it has."""
+    close = get_close_matches(name, names, n=1)
+    listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+    hint = f"did you mean {close[0]!r}?" if close else f"the detector has {listed}"
+    return f"expected a class of the detector, found {name!r}: {hint}"

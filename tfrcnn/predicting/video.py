@@ -1,0 +1,149 @@
+"""Detects in the frames of a video, and writes an annotated copy.
+
+A run that is interrupted continues at its next frame. Its annotated copy starts anew: the frames that are done are
+drawn from their lines.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tfrcnn.data.example import ImageDetections
+from tfrcnn.data.media import Source
+from tfrcnn.data.video import Frame, VideoWriter, read_frames
+from tfrcnn.errors import InputError
+from tfrcnn.files import atomic
+from tfrcnn.predicting.ahead import run_ahead
+from tfrcnn.predicting.detect import Best, Detecting, Failure, Prediction, shown_name
+from tfrcnn.results import Results
+
+DEPTH = 4  # frames that are read ahead, and frames that wait to be drawn
+
+
+def predict_video(
+    detecting: Detecting, source: Source, results: Results, pictures: bool
+) -> Iterator[Prediction | Failure]:
+    """Detect in each frame, and add its line to the results.
+
+    Args:
+        detecting: the detector.
+        source: the video.
+        results: open results.
+        pictures: write the annotated copy.
+
+    Yields:
+        One result per frame that is not done yet. A failure comes last: the detector or the video file has a fault.
+    """
+    if source.is_live and results.frames(source.name):
+        raise InputError(f"{source.name}: cannot be continued, because its frames are gone: choose a new folder")
+    job = _VideoJob(detecting, source, results, pictures)
+    try:
+        yield from job.run()
+    except InputError as error:
+        results.add(source.name, {"error": str(error)})
+        yield Failure(shown_name(source), error)
+
+
+class _VideoJob:
+    """The prediction of one video."""
+
+    def __init__(self, detecting: Detecting, source: Source, results: Results, pictures: bool) -> None:
+        self._detecting, self._source, self._results = detecting, source, results
+        self._name = results.free_name(source.stem, source.name)
+        self._drawn = results.folder / f"{self._name}.mp4" if pictures else None
+        self._writer: VideoWriter | None = None
+        self._error: InputError | None = None  # ends the video after the frame before it
+
+    def run(self) -> Iterator[Prediction]:
+        """Detect in the frames, write their lines, and yield their results.
+
+        Raises:
+            InputError: the video is damaged, or the detector fails on a frame; the frames before it are done.
+        """
+        with ExitStack() as stack:
+            if self._drawn is not None:
+                self._writer = stack.enter_context(VideoWriter(stack.enter_context(atomic(self._drawn))))
+            drawer = stack.enter_context(ThreadPoolExecutor(1))
+            frames = stack.enter_context(closing(read_frames(self._source.content)))
+            reader = stack.enter_context(ThreadPoolExecutor(1))
+            next_frame = partial(next, frames, None)
+            reads = stack.enter_context(closing(run_ahead(reader, itertools.repeat(next_frame), DEPTH)))
+            is_stopped = stack.enter_context(stopped_by_ctrl_c()) if self._source.is_live else lambda: False
+            is_empty = True
+            for write in run_ahead(drawer, self._writes(reads, is_stopped), DEPTH):
+                is_empty = False
+                prediction, line = write.result()
+                if line is not None:
+                    self._results.add_frame(self._source.name, int(prediction.detections.image_id), line)
+                    yield prediction
+            if self._error is not None and is_empty:
+                raise self._error  # inside `stack`, so that no empty copy is written
+        if self._error is not None:
+            raise self._error
+        self._results.end_video(self._source.name)
+
+    def _writes(
+        self, reads: Iterable[Future[Frame | None]], is_stopped: Callable[[], bool]
+    ) -> Iterator[Callable[[], tuple[Prediction, dict[str, Any] | None]]]:
+        """Detect in the frames, and yield the tasks that draw them."""
+        name, done = self._source.name, self._results.frames(self._source.name)
+        for read in reads:
+            try:
+                frame = read.result()
+                if frame is None or is_stopped():
+                    return
+                if frame.number >= done:
+                    place = f"{name}, frame {frame.number}"
+                    detections, best = self._detecting.detect(frame.pixels, self._results.new_id(), place)
+                    yield partial(self._write, frame, detections, best)
+                elif self._writer is not None:
+                    line = self._results.read_frame(name, frame.number)
+                    yield partial(self._write, frame, self._detecting.read_line(line), None, is_new=False)
+            except InputError as error:
+                self._error = error
+                return
+
+    def _write(
+        self, frame: Frame, detections: ImageDetections, best: Best | None, is_new: bool = True
+    ) -> tuple[Prediction, dict[str, Any] | None]:
+        """Draw a frame; return its result and its line. A frame of an earlier run has its line."""
+        if self._writer is not None:
+            self._writer.write(np.asarray(self._detecting.draw(frame.pixels, detections)), frame.seconds)
+        prediction = Prediction(shown_name(self._source), self._drawn, detections, frame.number, best)
+        if not is_new:
+            return prediction, None
+        line: dict[str, Any] = {"name": self._name, "frame": frame.number}
+        if frame.seconds is not None:
+            line["seconds"] = round(frame.seconds, 6)
+        if self._drawn is not None:
+            line["drawn"] = self._drawn.name
+        return prediction, {**line, **self._detecting.line(frame.pixels, detections)}
+
+
+@contextmanager
+def stopped_by_ctrl_c() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether the user pressed Ctrl-C; the second time interrupts as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    stopped = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: Any) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
