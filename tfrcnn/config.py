@@ -205,24 +205,32 @@ class DetectionConfig(Config):
 
     Attributes:
         score_threshold: detections of lower or equal score are dropped, in [0, 1).
-        nms_iou: the threshold of NMS, which runs per class.
+        nms_iou: the IoU above which two boxes compete; "soft_gaussian" does not use it.
         max_detections: detections kept per image, best first.
         min_size: boxes with a shorter side are dropped, in pixels.
+        nms: what happens to a box that overlaps a better one, see `tfrcnn.layers.suppression`. "hard" drops it,
+            "soft_linear" and "soft_gaussian" lower its score, "weighted_fusion" averages both.
+        class_agnostic_nms: True lets boxes of different classes compete; False lets those of one class.
+        nms_sigma: of "soft_gaussian", whose scores fall by exp(-IoU^2 / sigma).
 
     Example:
-        tfrcnn.DetectionConfig(score_threshold=0.3, max_detections=20)
+        tfrcnn.DetectionConfig(score_threshold=0.3, max_detections=20, class_agnostic_nms=True)
     """
 
     score_threshold: float = 0.05
     nms_iou: float = 0.5
     max_detections: int = 100
     min_size: float = 1e-2
+    nms: Literal["hard", "soft_linear", "soft_gaussian", "weighted_fusion"] = "hard"
+    class_agnostic_nms: bool = False
+    nms_sigma: float = 0.5
 
     def _check_ranges(self) -> None:
         self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
         self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
         self._require(self.max_detections >= 1, "max_detections", "at least 1")
-        self._require_at_most(max_detections=MAX_DETECTIONS, min_size=MAX_LENGTH)
+        self._require(self.nms_sigma > 0, "nms_sigma", "above 0")
+        self._require_at_most(max_detections=MAX_DETECTIONS, min_size=MAX_LENGTH, nms_sigma=1e6)
 
 
 @dataclass(frozen=True)

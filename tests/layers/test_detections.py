@@ -196,3 +196,51 @@ def test_the_sigmoids_of_the_stages_of_a_cascade_are_averaged():
     expected = np.mean([1 / (1 + np.exp(-each[0, 0, :2])) for each in stages], axis=0)
     np.testing.assert_allclose(detections["scores"][0, :2], expected, rtol=1e-5)
     assert detections["labels"][0, :2].numpy().tolist() == [0, 1]
+
+
+def test_class_agnostic_nms_leaves_one_label_on_an_object():
+    # two proposals on one object that disagree about its class, and another object
+    both = [[0.9, 0.05], [0.2, 0.6], [0.0, 0.8]]
+    assert decode(both)["labels"].tolist() == [0, 1, 1]
+    agnostic = decode(both, class_agnostic_nms=True)
+    np.testing.assert_allclose(agnostic["scores"], [0.9, 0.8], rtol=1e-5)
+    assert agnostic["labels"].tolist() == [0, 1]
+    assert decode([[0.5, 0.4], [0.0, 0.0], [0.0, 0.0]], class_agnostic_nms=True)["labels"].tolist() == [0]
+
+
+@pytest.mark.parametrize("nms", ["soft_linear", "soft_gaussian", "weighted_fusion"])
+def test_other_kinds_of_nms_look_at_each_class_alone_or_at_all(nms):
+    each = decode([[0.9, 0.0], [0.0, 0.6], [0.0, 0.8]], nms=nms)
+    np.testing.assert_allclose(each["scores"], [0.9, 0.8, 0.6], rtol=1e-5)
+    assert each["labels"].tolist() == [0, 1, 1]
+    both = decode([[0.9, 0.0], [0.0, 0.6], [0.0, 0.8]], nms=nms, class_agnostic_nms=True)
+    assert both["labels"].tolist()[:2] == [0, 1]
+    np.testing.assert_allclose(both["scores"][:2], [0.9, 0.8], rtol=1e-5)
+    if nms == "weighted_fusion":
+        np.testing.assert_allclose(both["boxes"][0], [(0.9 * 10 + 0.6 * 12) / 1.5, 10, 30, 30], rtol=1e-5)
+        assert len(both["scores"]) == 2
+    else:
+        left = 0.1 if nms == "soft_linear" else np.exp(-(0.9**2) / 0.5)
+        np.testing.assert_allclose(both["scores"][2:], [0.6 * left], rtol=1e-5)
+
+
+@pytest.mark.parametrize("nms", ["hard", "soft_gaussian", "weighted_fusion"])
+def test_all_kernels_and_batches_give_the_same_in_every_kind_of_nms(nms):
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 60, (2, 40, 2))
+    proposals = np.concatenate([corners, corners + rng.uniform(5, 30, (2, 40, 2))], -1).astype(np.float32)
+    inputs = (
+        with_background(rng.uniform(0.01, 0.5, (2, 40, 3)).astype(np.float32)),
+        rng.normal(size=(2, 40, 3, 4)).astype(np.float32),
+        proposals,
+        rng.random((2, 40)) < 0.9,
+        np.tile(SIZE, [2, 1]),
+    )
+    config = DetectionConfig(score_threshold=0.1, max_detections=200, nms=nms, class_agnostic_nms=True)
+    first, second = (DetectionDecoder(config, WEIGHTS, name)(*inputs, from_logits=False) for name in
+                     ("tensorflow", "portable"))  # fmt: skip
+    one = DetectionDecoder(config, WEIGHTS)(*(x[1:] for x in inputs), from_logits=False)
+    for name, value in first.items():
+        np.testing.assert_allclose(value, second[name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(value[1], one[name][0], rtol=1e-6, err_msg=name)
+    assert 5 < first["num_detections"][1] < 108

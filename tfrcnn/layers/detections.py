@@ -1,7 +1,7 @@
 """Detections: the box head's output as the final list of boxes.
 
-Legend: B batch, P proposals, C classes, S = B C sets of one image and class, K candidates per set,
-D = max_detections.
+Legend: B batch, P proposals, C classes, S = B C sets of one image and class, K candidates per set, M candidates per
+image, D = max_detections.
 """
 
 from __future__ import annotations
@@ -17,13 +17,19 @@ from tfrcnn.config import DetectionConfig
 from tfrcnn.deprecation import warn_deprecated
 from tfrcnn.kernels import ABSENT, Kernels
 from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.suppression import soft_nms, weighted_fusion
+
+# Pairs of a proposal and a class per image that compete in every NMS but the hard one of each class. A trained detector
+# has a few hundred above its score threshold.
+MAX_CANDIDATES = 2000
 
 
 @register
 class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConfig]):
-    """Scores, score threshold, decode for each class, clip, NMS within each class, then the best D of all classes.
+    """Scores, score threshold, decode for each class, clip, NMS, then the best D of all classes.
 
-    The scores of the stages of a cascade are averaged.
+    NMS is hard and within each class, or as `DetectionConfig.nms` and `class_agnostic_nms` say. The scores of the
+    stages of a cascade are averaged.
 
     Example:
         decoder = DetectionDecoder(DetectionConfig(), box_weights=(10, 10, 5, 5))
@@ -80,33 +86,74 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
                 labels: [B, D] int32 in 0..C-1.
                 num_detections: [B] int32.
         """
-        config, limit = self.config, self.config.max_detections
         stages = [self.scores_of(x) if from_logits else x for x in tf.nest.flatten(class_logits)]
         scores = (stages[0] if len(stages) == 1 else tf.add_n(stages) / len(stages))[..., :-1]
+        scores = tf.where(valid[..., None] & (scores > self.config.score_threshold), scores, ABSENT)
+        hard = self.config.nms == "hard" and not self.config.class_agnostic_nms
+        select = self._best_of_classes if hard else self._best_of_image
+        boxes, scores, labels = select(scores, deltas, proposals, image_sizes)
+        present = scores > ABSENT
+        return {
+            "boxes": tf.where(present[..., None], boxes, 0.0),
+            "scores": tf.where(present, scores, 0.0),
+            "labels": tf.where(present, labels, 0),
+            "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
+        }
+
+    def _best_of_classes(
+        self, scores: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """NMS within each class: boxes [B, D, 4], scores and labels [B, D] from scores [B, P, C]."""
+        config, limit = self.config, self.config.max_detections
         batch, count, classes, images = tf.shape(deltas)[0], tf.shape(deltas)[1], scores.shape[2], scores.shape[0]
         # [B, P, C] -> one set of scores for each image and class
-        scores = tf.where(valid[..., None] & (scores > config.score_threshold), scores, ABSENT)
         scores = tf.reshape(tf.transpose(scores, [0, 2, 1]), [batch * classes, count])
         if images is not None:  # NMS can then count its sets
             scores = tf.ensure_shape(scores, [images * classes, None])
         scores, order = tf.math.top_k(scores, k=self._candidates(scores))
         candidates = tf.shape(scores)[1]
-        boxes = self._decode(tf.reshape(order, [batch, classes, candidates]), deltas, proposals, image_sizes)
+        order = tf.reshape(order, [batch, classes, candidates])
+        each = deltas.shape[2]
+        rows = tf.reshape(order * each + tf.range(each)[:, None], [batch, classes * candidates])  # 1 holds for all
+        order = tf.reshape(order, [batch, classes * candidates])
+        boxes = self._decode(rows, order, deltas, proposals, image_sizes)
         boxes = tf.ensure_shape(tf.reshape(boxes, [batch * classes, candidates, 4]), [*scores.shape, 4])
-        large = tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= config.min_size, axis=-1)
-        kept = self.kernels.nms(boxes, scores, large & (scores > ABSENT), limit, config.nms_iou)
+        kept = self.kernels.nms(boxes, scores, self._large(boxes) & (scores > ABSENT), limit, config.nms_iou)
         boxes = tf.gather(boxes, kept.indices, batch_dims=1)
 
         # the best D of each image's classes
         scores, order = tf.math.top_k(tf.reshape(kept.scores, [batch, classes * limit]), k=limit)
         boxes = tf.gather(tf.reshape(boxes, [batch, classes * limit, 4]), order, batch_dims=1)
-        present = scores > ABSENT
-        return {
-            "boxes": tf.where(present[..., None], boxes, 0.0),
-            "scores": tf.where(present, scores, 0.0),
-            "labels": tf.where(present, order // limit, 0),
-            "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
-        }
+        return boxes, scores, order // limit
+
+    def _best_of_image(
+        self, scores: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The other kinds of NMS, on the best M pairs of a proposal and a class; result as `_best_of_classes`."""
+        config, limit, classes = self.config, self.config.max_detections, scores.shape[2]
+        scores = tf.reshape(scores, [tf.shape(scores)[0], tf.shape(scores)[1] * classes])
+        scores = tf.ensure_shape(scores, [deltas.shape[0], None])
+        scores, pairs = tf.math.top_k(scores, k=tf.minimum(MAX_CANDIDATES, self._candidates(scores)))
+        order, labels = pairs // classes, pairs % classes
+        boxes = self._decode(order if deltas.shape[2] == 1 else pairs, order, deltas, proposals, image_sizes)
+        boxes = tf.ensure_shape(boxes, [*scores.shape, 4])
+        scores = tf.where(self._large(boxes), scores, ABSENT)
+        if config.nms == "hard":
+            best, scores, _ = self.kernels.nms(boxes, scores, scores > ABSENT, limit, config.nms_iou)
+            return tf.gather(boxes, best, batch_dims=1), scores, tf.gather(labels, best, batch_dims=1)
+        groups = tf.zeros_like(labels) if config.class_agnostic_nms else labels
+        if config.nms == "weighted_fusion":
+            boxes, scores = weighted_fusion(boxes, scores, groups, config.nms_iou)
+        else:
+            scores = soft_nms(boxes, scores, groups, config)
+        missing = tf.maximum(limit - tf.shape(scores)[1], 0)
+        scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=ABSENT)
+        scores, best = tf.math.top_k(scores, k=limit)
+        best = tf.where(scores > ABSENT, best, 0)
+        return tf.gather(boxes, best, batch_dims=1), scores, tf.gather(labels, best, batch_dims=1)
+
+    def _large(self, boxes: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= self.config.min_size, axis=-1)
 
     def scores_of(self, class_logits: tf.Tensor) -> tf.Tensor:
         """Compute scores [B, P, C + 1] from logits; with sigmoids, the last one means nothing."""
@@ -130,13 +177,12 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         present = tf.reduce_sum(tf.cast(scores > ABSENT, tf.int32), axis=1)
         return tf.clip_by_value(tf.reduce_max(present), 1, count)  # at least one, for empty slots to point to
 
-    def _decode(self, order: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
-        """Boxes [B, C K, 4] of the proposals `order` [B, C, K], each by the deltas of its class."""
-        batch, count, classes = tf.shape(deltas)[0], tf.shape(deltas)[1], deltas.shape[2]
-        per_image = [batch, order.shape[1] * tf.shape(order)[2]]
-        rows = tf.reshape(order * classes + tf.range(classes)[:, None], per_image)  # a range of 1 holds for all
-        deltas = tf.gather(tf.reshape(deltas, [batch, count * classes, 4]), rows, batch_dims=1)
-        anchors = tf.gather(proposals, tf.reshape(order, per_image), batch_dims=1)
+    def _decode(
+        self, rows: tf.Tensor, order: tf.Tensor, deltas: tf.Tensor, proposals: tf.Tensor, image_sizes: tf.Tensor
+    ) -> tf.Tensor:
+        """Boxes [B, N, 4] of the proposals `order` [B, N], by the deltas `rows` [B, N] of all P C."""
+        deltas = tf.reshape(deltas, [tf.shape(deltas)[0], tf.shape(deltas)[1] * deltas.shape[2], 4])
+        deltas, anchors = tf.gather(deltas, rows, batch_dims=1), tf.gather(proposals, order, batch_dims=1)
         return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)
 
     def get_config(self) -> dict[str, Any]:
