@@ -18,7 +18,7 @@ from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align
+from tfrcnn.evaluation.inputs import align, image_ranks
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 from tfrcnn.files import atomic
@@ -52,7 +52,7 @@ def evaluate_coco(
     if max_detections < COCO_LIMIT:
         raise InputError(f"max_detections: expected at least {COCO_LIMIT}, found {max_detections}")
     aligned = align(dataset, detections)
-    image_ids = _ranks(dataset)
+    image_ids = image_ranks(dataset)
     truths = _truths(dataset, image_ids)
     results = _results(aligned, image_ids, range(len(dataset.categories)))
     evaluator = _evaluator(image_ids, len(dataset.categories), truths, results, max_detections)
@@ -106,16 +106,6 @@ def write_coco_results(path: str | Path, dataset: Dataset, detections: Sequence[
     results = to_coco_results(dataset, detections)
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(results), encoding="utf-8")
-
-
-def _ranks(dataset: Dataset) -> list[int]:
-    """Number the images for pycocotools, which needs integer ids.
-
-    The numbers keep the order of the data set's ids, because pycocotools breaks ties of scores by image id.
-    """
-    ids = [example.image_id for example in dataset.examples]
-    ranks = {image_id: rank for rank, image_id in enumerate(sorted(ids, key=lambda i: (isinstance(i, str), i)))}
-    return [ranks[image_id] for image_id in ids]
 
 
 def _evaluator(

@@ -39,6 +39,16 @@ def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
+def image_ranks(dataset: Dataset) -> list[int]:
+    """Number the images for pycocotools, which needs integer ids.
+
+    The numbers keep the order of the data set's ids, because pycocotools breaks ties of scores by image id.
+    """
+    ids = [example.image_id for example in dataset.examples]
+    ranks = {image_id: rank for rank, image_id in enumerate(sorted(ids, key=lambda i: (isinstance(i, str), i)))}
+    return [ranks[image_id] for image_id in ids]
+
+
 def _align(dataset: Dataset, entries: Sequence[Entry], what: str, empty: Callable[[int | str], Entry]) -> list[Entry]:
     ids = [example.image_id for example in dataset.examples]
     known, by_image = set(ids), {}
