@@ -157,10 +157,9 @@ class _Reader:
         result = finder.find(name)
         if result is None:
             return ()
-        path, exact = result
-        if not exact:
-            self.note("image-path-differs", "images", i, "file_name", f"expected {name}, found {path}")
-        return (path,)
+        if result.fault:
+            self.note(result.fault, "images", i, "file_name", f"expected {name}, found {result.path}")
+        return (result.path,)
 
     def annotations(
         self, content: dict[str, Any], labels: dict[int, int], numbers: dict[int | str, int | None]

@@ -32,7 +32,7 @@ from tfrcnn.config import Category
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.locate import ImageFinder
+from tfrcnn.data.locate import ImageFinder, Location
 from tfrcnn.data.sources import nfc, read_bytes, xml_source
 from tfrcnn.errors import InputError
 
@@ -164,20 +164,20 @@ class _Reader(ContentHandler):
             self.fault("bad-value", f"{where}, width and height", message)
         if len(self.parsed.faults) > before:
             return None
-        path, exact = self.find(name, subset)
-        if not exact:
-            self.fault("image-path-differs", f"{where}, name", f"expected {name}, found {path}")
+        path, kind = self.find(name, subset)
+        if kind:
+            self.fault(kind, f"{where}, name", f"expected {name}, found {path}")
         size = int(sides[0]), int(sides[1])
         record = ImageRecord(image_id, (path,), size, str(self.path), f"{where}, name", f"{where}, width")
         self.parsed.images.append(record)
         return len(self.parsed.images) - 1
 
-    def find(self, name: str, subset: str) -> tuple[Path, bool]:
+    def find(self, name: str, subset: str) -> Location:
         """Find an image; a project's images are in a folder per subset."""
         in_subset = self.finder.find(f"{subset}/{name}") if subset else None
-        if in_subset is not None and in_subset[1]:
+        if in_subset is not None and not in_subset.fault:
             return in_subset
-        return self.finder.find(name) or (self.finder.roots[0] / name, True)
+        return self.finder.find(name) or Location(self.finder.roots[0] / name)
 
     def shape(self, kind: str, attrs: AttributesImpl) -> None:
         """Read a box, or the box around another shape; a <tag> is no shape."""
