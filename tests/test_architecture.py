@@ -52,7 +52,7 @@ MAY_IMPORT = {
     "config_losses": {"config_base"},
     "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},
-    "config_base": {"errors"},
+    "config_base": {"errors", "printable"},
     "backend": {"errors"},
     "errors": set(),
     "deprecation": set(),

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.class_lists import (
     ClassList,
@@ -99,7 +100,7 @@ class _Reader:
         dialect = find_dialect(head)
         if dialect is None:
             expected = "expected columns for image, class, xmin, ymin, xmax and ymax, or RetinaNet's 6 without a header"
-            self.fault("bad-value", "line 1", f"{expected}, found {head[:200].splitlines()[0]!r}")
+            self.fault("bad-value", "line 1", f"{expected}, found {shown(head[:200].splitlines()[0])}")
             return
         for line, row in self.rows(file, dialect):
             self.row(line, row, dialect)

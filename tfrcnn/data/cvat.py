@@ -29,6 +29,7 @@ from xml.sax.xmlreader import AttributesImpl, InputSource, Locator
 from defusedxml import DefusedXmlException, sax
 
 from tfrcnn.config import Category
+from tfrcnn.config_base import shown
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
@@ -262,7 +263,7 @@ def _around(x1: float, y1: float, x2: float, y2: float, half_width: float, half_
 def _polygon(attrs: AttributesImpl) -> _Corners:
     points = [[float(value) for value in point.split(",")] for point in attrs["points"].split(";")]
     if any(len(point) != 2 for point in points):
-        raise ValueError(attrs["points"][:80])
+        raise ValueError(shown(attrs["points"]))
     x, y = zip(*points)
     return min(y), min(x), max(y), max(x)
 

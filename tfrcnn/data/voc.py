@@ -65,9 +65,10 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
         InputError: Annotations/ or the folder of images does not exist.
     """
     folder = images if images is not None else root / "JPEGImages"
-    for expected in (root / "Annotations", folder):
+    advice = "; set the folder of the images if they are elsewhere: --images DIR"
+    for expected, hint in ((root / "Annotations", ""), (folder, advice)):
         if not expected.is_dir():
-            raise InputError(f"data: expected the folder {expected}, which does not exist")
+            raise InputError(f"data: expected the folder {expected}, which does not exist{hint}")
     reader = _Reader(root / "Annotations", ImageFolder(folder))
     reader.read(root / "ImageSets" / "Main" / f"{split}.txt")
     return reader.parsed

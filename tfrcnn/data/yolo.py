@@ -93,8 +93,9 @@ class _Reader:
         for where, name in self.lines(file):
             result = finder.find(name)
             if result is None or result.fault == "upload-prefix":  # its label could not be found by its name
-                roots = " or ".join(map(str, finder.roots))
-                self.fault("missing-image", file, where, f"expected the image {name}, found none in {roots}")
+                candidates = tuple(root / name for root in finder.roots)
+                message = f"expected an image file, found none at {' or '.join(map(str, candidates))}"
+                self.parsed.faults.append(Fault("missing-image", str(file), where, message, candidates=candidates))
                 continue
             path, kind = result
             if path in seen:
@@ -167,7 +168,8 @@ class _Reader:
     def check_files(self, images: dict[Path, Path], labels: list[Path | None]) -> None:
         """Report images without labels, and labels without images."""
         if not images and not self.parsed.faults:
-            message = "expected at least one image, found none; set the folder of the images if they are elsewhere"
+            advice = "set the folder of the images if they are elsewhere: --images DIR"
+            message = f"expected at least one image, found none; {advice}"
             self.fault("empty-split", self.source.images[0], "", message)
         elif images and not any(labels):
             places = " or ".join(map(str, self.label_folders(next(iter(images.values())))))

@@ -19,11 +19,13 @@ from typing import Any
 
 import yaml
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS, files_in, has_file
 from tfrcnn.data.locate import shortened
 from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 SPLITS = ("train", "val", "valid", "validation", "test", "minival")
 _NO_SPLITS = {"path", "names", "nc", "download", "classes", "labels", "backup", "results"}  # may name files too
@@ -209,7 +211,7 @@ def _names_of(content: dict[Any, Any], names: Names) -> None:
     items = list(value.items() if isinstance(value, dict) else enumerate(value))
     for number, name in items:
         if not (isinstance(name, str) and name.strip() and str(number).isdecimal() and len(str(number)) < 10):
-            message = f"expected a number from 0 and a name, found {str(number)[:40]}: {str(name)[:40]!r}"
+            message = f"expected a number from 0 and a name, found {shorten(str(number), 40)}: {shown(name)}"
             names.add_fault("bad-value", "names", message)
         else:
             names.by_number[int(number)] = nfc(name.strip())
