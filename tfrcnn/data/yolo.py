@@ -19,7 +19,7 @@ from tfrcnn.data.layouts import ImageFolder, files_in, relative_files
 from tfrcnn.data.locate import ImageFinder, shortened
 from tfrcnn.data.sources import nfc, read_lines
 from tfrcnn.data.uploads import Originals
-from tfrcnn.data.yolo_folder import YoloSet, is_list, label_folders, yolo_sets
+from tfrcnn.data.yolo_folder import YoloSet, is_list, label_folders, repeated_splits, yolo_sets
 from tfrcnn.data.yolo_labels import Row, read_rows
 from tfrcnn.errors import InputError
 
@@ -31,7 +31,12 @@ class Yolo(DataFormat):
     extensions = (".yaml", ".yml", ".data")
 
     def find(self, path: str) -> dict[str, Parse]:
-        return {split: partial(parse_yolo, source) for split, source in yolo_sets(Path(path)).items()}
+        sets = yolo_sets(Path(path))
+        repeated = repeated_splits(sets)
+        return {split: partial(parse_yolo, source) for split, source in sets.items() if split not in repeated}
+
+    def repeated(self, path: str) -> dict[str, str]:
+        return repeated_splits(yolo_sets(Path(path)))
 
 
 def parse_yolo(source: YoloSet, images: Path | None = None) -> Parsed:
@@ -44,6 +49,7 @@ def parse_yolo(source: YoloSet, images: Path | None = None) -> Parsed:
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.
     """
+    source = source if images is None else source.with_images_elsewhere()
     reader = _Reader(source, images)
     if source.images:
         reader.read()

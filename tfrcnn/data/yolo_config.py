@@ -89,7 +89,10 @@ def read_config(file: Path) -> Config:
     if not isinstance(content, dict):
         config.names.add_fault("bad-value", "", "expected names, train and val, found no keys")
         return config
-    config.root = content["path"] if isinstance(content.get("path"), str) else None
+    config.root = content.get("path")
+    if not isinstance(config.root, str | None):
+        config.names.add_fault("bad-value", "path", f"expected a folder, found {shown(config.root)}")
+        config.root = None
     for split in sorted(filter(_may_be_split, content), key=_order):
         values = content[split] if isinstance(content[split], list) else [content[split]]
         texts = [text for text in values if isinstance(text, str) and text]
@@ -153,12 +156,14 @@ def find_path(text: str, file: Path, root: str | None) -> Path | None:
         file: the config.
         root: what its `path` says.
     """
+    return next((path for path in places(text, file, root) if _exists(path)), None)
+
+
+def places(text: str, file: Path, root: str | None) -> list[Path]:
+    """List where `find_path` looks, in its order."""
     bases = [file.parent] if root is None else [file.parent / root, file.parent]
-    for base in bases:
-        if _exists(base / text):
-            return base / text
     short = (base.joinpath(*parts) for base in bases for parts in shortened(text))
-    return next((path for path in short if _exists(path)), None)
+    return list(dict.fromkeys([*(base / text for base in bases), *short]))
 
 
 def _may_be_split(key: object) -> bool:
