@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "config_losses": {"config_base"},
     "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},
-    "config_base": {"errors"},
+    "config_base": {"errors", "printable"},
     "categories": {"config", "errors"},
     "detections": {"categories", "config", "errors", "pixels", "drawing.html", "drawing.images"},
     "backend": {"errors"},

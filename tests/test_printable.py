@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfrcnn.printable import printable
+from tfrcnn.config_base import MAX_SHOWN, shown
+from tfrcnn.printable import listing, printable, shorten
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,13 @@ def test_any_text_becomes_one_line_that_can_be_encoded(text):
     shown.encode("utf-8")
     assert len(shown.splitlines()) <= 1
     assert "\x1b" not in shown
+
+
+def test_a_long_text_is_cut_to_the_limit_with_a_mark():
+    assert [shorten("abcdef", limit) for limit in (6, 5)] == ["abcdef", "ab..."]
+    assert shorten("abcdef", 5, "…") == "abcd…"
+    assert len(shown("x" * 1000)) == MAX_SHOWN
+
+
+def test_a_long_list_names_the_first_and_counts_the_rest():
+    assert [listing(["a", "b", "c"], limit) for limit in (3, 2)] == ["a, b, c", "a, b and 1 more"]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 T = TypeVar("T", bound="Config")
 
@@ -81,7 +82,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number of more digits than Python writes
         text = "a number of thousands of digits"
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
+    return shorten(text, MAX_SHOWN)
 
 
 def _numbers(value: Any) -> Iterator[float]:

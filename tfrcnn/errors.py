@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,6 +28,24 @@ class InputError(ValueError):
         self.messages = messages
 
 
+@contextmanager
+def renamed_arguments(**names: str) -> Iterator[None]:
+    """Raise an `InputError` of the block with the names that the caller has for the arguments of a function.
+
+    Args:
+        names: the caller's name by the function's, for example data="val".
+
+    Raises:
+        InputError: the block raises one; a message that begins with "data: " begins with "val: " then.
+    """
+    try:
+        yield
+    except InputError as error:
+        words = (message.partition(": ") for message in error.messages)
+        messages = [f"{names.get(name, name)}{colon}{rest}" for name, colon, rest in words]
+        raise InputError(*messages) from error
+
+
 class InputErrors:
     """Collects input errors, to report all of them together.
 
@@ -45,16 +62,17 @@ class InputErrors:
         self.messages: list[str] = []
 
     @contextmanager
-    def collect(self, data: str = "data") -> Iterator[None]:
+    def collect(self, **names: str) -> Iterator[None]:
         """Keep the messages of an `InputError` that the block raises, and continue after the block.
 
         Args:
-            data: what the caller calls the argument `data` of the function in the block, for example "val".
+            names: as in `renamed_arguments`.
         """
         try:
-            yield
+            with renamed_arguments(**names):
+                yield
         except InputError as error:
-            self.messages += [re.sub("^data: ", f"{data}: ", message) for message in error.messages]
+            self.messages += error.messages
 
     def check(self) -> None:
         """Raise one `InputError` with all messages, each once; do nothing if there are none."""

@@ -6,6 +6,7 @@ Names of classes and files can hold anything, for example line breaks, or sequen
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 # Joiners and marks of direction are part of the spelling of Persian, Hindi and emoji.
 HARMLESS = {"\u200c", "\u200d", "\u200e", "\u200f"}
@@ -29,3 +30,14 @@ def printable(text: str, keep: str = "") -> str:
         repr(char)[1:-1] if unicodedata.category(char) in UNSAFE and char not in HARMLESS and char not in keep else char
         for char in text
     )
+
+
+def shorten(text: str, limit: int, mark: str = "...") -> str:
+    """Cut a text to `limit` characters, among them the mark at the end of a cut text."""
+    return text if len(text) <= limit else text[: limit - len(mark)] + mark
+
+
+def listing(names: Sequence[str], limit: int) -> str:
+    """Join names by commas; those beyond `limit` are only counted, for example "a, b and 7 more"."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

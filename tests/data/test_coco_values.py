@@ -210,8 +210,8 @@ def test_a_file_that_is_no_utf8_is_a_fault(tmp_path: Path) -> None:
     assert [(fault.kind, fault.field) for fault in parse_coco(path).faults] == [("syntax-error", "")]
 
 
-@pytest.mark.parametrize(("length", "shown"), [(58, "'" + "x" * 58 + "'"), (59, "'" + "x" * 56 + "...")])
-def test_a_long_value_is_cut_to_60_characters_in_messages(tmp_path: Path, length: int, shown: str) -> None:
+@pytest.mark.parametrize(("length", "shown"), [(78, "'" + "x" * 78 + "'"), (79, "'" + "x" * 76 + "...")])
+def test_a_long_value_is_cut_to_80_characters_in_messages(tmp_path: Path, length: int, shown: str) -> None:
     parsed = parse(tmp_path, images=[{**IMAGE, "height": "x" * length}])
     assert parsed.faults[0].message.endswith(f" {shown}")
-    assert len(shown) == 60
+    assert len(shown) == 80

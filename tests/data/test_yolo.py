@@ -346,3 +346,37 @@ def test_folders_of_labels_are_looked_for_once_per_folder(tmp_path: Path, monkey
     root = write(tmp_path, {f"{name}.txt": BOX for name in "abcde"}, *(f"{name}.jpg" for name in "abcde"))
     assert len(read_dataset(str(root))[0]) == 5
     assert len(looked_for) < 5
+
+
+def test_a_val_that_is_the_training_data_is_no_split(tmp_path: Path) -> None:
+    files = {"data.yaml": f"train: images/train\nval: images/train  # needed\n{YAML}", "labels/train/a.txt": BOX}
+    root = write(tmp_path, files, "images/train/a.jpg")
+    assert boxes(load_dataset(str(root))) == boxes(load_dataset(f"{root}@train")) == PIXELS
+    for data in (f"{root}@val", f"{root}@valid", f"yolo:{root}/data.yaml@val"):
+        with pytest.raises(InputError, match=r"other images than those of train, found the same ones in .* val .*0\.2"):
+            load_dataset(data)
+
+
+def test_a_wrong_path_in_the_yaml_is_named_with_what_was_tried(tmp_path: Path) -> None:
+    files = {"data.yaml": f"path: /datasets/cells\ntrain: images/train\n{YAML}"}
+    (fault,) = read_dataset(str(write(tmp_path, files)))[1].faults[:1]
+    assert (fault.kind, fault.file, fault.field) == ("empty-split", f"{tmp_path}/data.yaml", "path, train")
+    for text in (
+        f"found nothing at images/train in {tmp_path} (tried /datasets/cells/images/",
+        f"{tmp_path}/images/train",
+    ):
+        assert text in fault.message
+    assert fault.message.endswith("path is /datasets/cells, which does not exist")
+    report = read_dataset(str(write(tmp_path, {"data.yaml": f"path: [a]\ntrain: images/train\n{YAML}"})))[1]
+    assert any((fault.field, fault.kind) == ("path", "bad-value") for fault in report.faults)
+
+
+@pytest.mark.parametrize("train", ["images/train", "../train/images", "/content/cells/train/images"])
+def test_a_project_whose_images_are_elsewhere_is_read_with_their_folder(tmp_path: Path, train: str) -> None:
+    labels = "labels/train" if train == "images/train" else "train/labels"
+    root = write(tmp_path, {"p/data.yaml": f"train: {train}\n{YAML}", f"p/{labels}/a.txt": BOX}, "else/a.jpg")
+    (fault,) = [fault for fault in read_dataset(f"{root}/p")[1].faults if fault.action == "refused"]
+    assert fault.message.endswith("set the folder of the images if they are elsewhere: --images DIR")
+    dataset, report = read_dataset(f"{root}/p", root / "else")
+    assert boxes(dataset) == PIXELS
+    assert not report.refused

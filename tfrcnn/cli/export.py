@@ -10,7 +10,7 @@ import typer
 
 from tfrcnn.cli.options import IMAGES_HELP, RunFolder
 from tfrcnn.cli.startup import load_tensorflow
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.export import TARGETS
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ def export(
     model = run_folder(model)
     detector = load_detector(model)
     categories = detector.config.categories
-    data = load_dataset(verify, images, categories) if verify not in ("", "none") else None
+    with renamed_arguments(data="verify"):
+        data = load_dataset(verify, images, categories) if verify not in ("", "none") else None
     if representative is not None:
-        examples = load_dataset(representative, images, categories).examples[:REPRESENTATIVE_IMAGES]
+        with renamed_arguments(data="representative"):
+            examples = load_dataset(representative, images, categories).examples[:REPRESENTATIVE_IMAGES]
         options = options.with_representative([read_image(example.path, example.orientation) for example in examples])
     print(f"Exporting {model} to {out} ({format}, {precision}) ...", flush=True)
     report = make(detector, out, options, data, check=verify != "none")

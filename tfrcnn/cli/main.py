@@ -117,7 +117,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _with_flags(message: str) -> str:
     """Write the arguments of Python in a message of the library as the flags of a command."""
-    message = re.sub(r"^(\s*)(data|train|val|images): expected", r"\1--\2: expected", message, flags=re.MULTILINE)
+    arguments = "data|train|val|images|val.images|verify|representative"
+    message = re.sub(rf"^(\s*)({arguments}): expected", r"\1--\2: expected", message, flags=re.MULTILINE)
+    message = message.replace("--val_images", "--val-images")
     return re.sub(r"\binit=", "--init ", re.sub(r"\bresume=True\b", "--resume", message))
 
 

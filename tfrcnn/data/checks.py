@@ -208,10 +208,8 @@ def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
     path = next((c for c in record.candidates if os.path.isfile(bytes_of(c).file)), None)
     if path is None:
         places = " or ".join(map(str, record.candidates))
-        fault = Fault(
-            "missing-image", record.file, record.name_field, f"expected an image file, found none at {places}"
-        )
-        return None, [fault]
+        message = f"expected an image file, found none at {places}"
+        return None, [Fault("missing-image", record.file, record.name_field, message, candidates=record.candidates)]
     try:
         header = read_header(path)
     except BadImageError as error:

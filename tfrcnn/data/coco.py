@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import Category
+from tfrcnn.config_base import shown
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.coco_folder import coco_files
-from tfrcnn.data.coco_values import Value, short
+from tfrcnn.data.coco_values import Value
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
@@ -99,7 +100,7 @@ class _Reader:
             return None
         if not isinstance(content, dict):
             message = "expected an object with images, annotations and categories (Label Studio: export COCO, not JSON)"
-            self.fault("bad-value", "", f"{message}, found {short(content)}")
+            self.fault("bad-value", "", f"{message}, found {shown(content)}")
             return None
         return content
 
@@ -157,10 +158,9 @@ class _Reader:
         result = finder.find(name)
         if result is None:
             return ()
-        path, exact = result
-        if not exact:
-            self.note("image-path-differs", "images", i, "file_name", f"expected {name}, found {path}")
-        return (path,)
+        if result.fault:
+            self.note(result.fault, "images", i, "file_name", f"expected {name}, found {result.path}")
+        return (result.path,)
 
     def annotations(
         self, content: dict[str, Any], labels: dict[int, int], numbers: dict[int | str, int | None]
@@ -232,7 +232,7 @@ class _Reader:
         items = list(enumerate(self.take(content, key, "", 0, values.LIST) or []))
         for i, item in items:
             if not isinstance(item, dict):
-                self.fault("bad-value", f"{key}[{i}]", f"expected an object, found {short(item)}")
+                self.fault("bad-value", f"{key}[{i}]", f"expected an object, found {shown(item)}")
         return [(i, item) for i, item in items if isinstance(item, dict)]
 
     def take(self, item: dict[str, Any], key: str, name: str, i: int, value: Value, default: Any = None) -> Any:
@@ -250,13 +250,13 @@ class _Reader:
             result = value.read(item[key])
             if result is not None:
                 if not result.usual:
-                    message = f"expected {value.expected}, found {short(item[key])}"
+                    message = f"expected {value.expected}, found {shown(item[key])}"
                     self.note("unusual-value", name, i, key, message)
                 return result.value
             if item[key] is None and default is not None:
                 self.note("unusual-value", name, i, key, f"expected {value.expected}, found None")
                 return default
-            actual = short(item[key])
+            actual = shown(item[key])
         elif default is not None:
             return default
         else:

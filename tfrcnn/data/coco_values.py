@@ -153,12 +153,6 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def short(value: Any) -> str:
-    """Show a value in a message, cut to 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _as_whole(value: Any) -> Read | None:
     """Read a whole number, which some tools write with a point."""
     if type(value) is int:

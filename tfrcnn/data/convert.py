@@ -14,8 +14,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.image_copies import ImageCopies
-from tfrcnn.data.join import val_folder
-from tfrcnn.data.read import read_dataset
+from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.data.split import as_fraction, split_dataset
 from tfrcnn.data.write_tfrecord import write_tfrecord
 from tfrcnn.data.writers import Job, write_coco, write_voc, write_yolo
@@ -123,15 +122,16 @@ def _read(
 ) -> dict[str, Dataset]:
     """Read the splits; see `convert_dataset`."""
     fraction = as_fraction(val)
-    sources = [("train", data, images)]
+    sets = {"train": read_dataset(data, images)}
+    sets["train"][1].check()
     if fraction is None and val is not None:
-        sources.append(("val", str(val), val_folder(str(val), images, val_images)))
+        sets["val"] = read_validation(str(val), images, val_images, sets["train"][0].categories)
     splits: dict[str, Dataset] = {}
-    for split, source, folder in sources:
-        splits[split], report = read_dataset(source, folder, splits["train"].categories if splits else None)
+    for split, (dataset, report) in sets.items():
         report.check()
-        if not splits[split].examples:
-            raise InputError(f"{source}: expected at least one image, found none")
+        if not dataset.examples:
+            raise InputError(f"{dataset.source}: expected at least one image, found none")
+        splits[split] = dataset
         notes += _changes(report)
     if fraction is not None:
         splits["train"], splits["val"] = split_dataset(splits["train"], fraction)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.class_lists import (
     ClassList,
@@ -25,7 +26,7 @@ from tfrcnn.data.class_lists import (
 from tfrcnn.data.csv_dialects import CORNERS, MAX_ROW, Dialect, find_dialect
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.locate import ImageFinder
+from tfrcnn.data.locate import ImageFinder, Location
 from tfrcnn.data.sources import nfc, not_unicode, read_bytes, subfolders, text_encoding
 from tfrcnn.errors import InputError
 
@@ -99,7 +100,7 @@ class _Reader:
         dialect = find_dialect(head)
         if dialect is None:
             expected = "expected columns for image, class, xmin, ymin, xmax and ymax, or RetinaNet's 6 without a header"
-            self.fault("bad-value", "line 1", f"{expected}, found {head[:200].splitlines()[0]!r}")
+            self.fault("bad-value", "line 1", f"{expected}, found {shown(head[:200].splitlines()[0])}")
             return
         for line, row in self.rows(file, dialect):
             self.row(line, row, dialect)
@@ -161,9 +162,9 @@ class _Reader:
         if name not in self.numbers:
             self.numbers[name] = len(self.parsed.images)
             result = self.of_id(name) or self.finder.find(name)
-            path, exact = result if result is not None else (self.finder.roots[0] / name, True)
-            if not exact:
-                self.fault("image-path-differs", f"line {line}", f"expected {name}, found {path}")
+            path, kind = result if result is not None else Location(self.finder.roots[0] / name)
+            if kind:
+                self.fault(kind, f"line {line}", f"expected {name}, found {path}")
             size_field = f"line {line}, width" if size is not None else ""
             record = ImageRecord(name, (path,), size, str(self.path), f"line {line}, image", size_field)
             self.parsed.images.append(record)
@@ -175,12 +176,12 @@ class _Reader:
             self.fault("bad-value", f"line {line}, width", message.format(*sizes))
         return number
 
-    def of_id(self, name: str) -> tuple[Path, bool] | None:
+    def of_id(self, name: str) -> Location | None:
         """Find the image of an id, which has no extension."""
         if os.path.splitext(name)[1]:
             return None
         results = (self.finder.find(f"{name}{extension}") for extension in (".jpg", ".png", ".jpeg"))
-        return next((result for result in results if result is not None and result[1]), None)
+        return next((result for result in results if result is not None and not result.fault), None)
 
     def size(self, line: int, fields: dict[str, str]) -> tuple[int, int] | None:
         """Read the (height, width) of a row, or None if the file has none."""

@@ -29,10 +29,11 @@ from xml.sax.xmlreader import AttributesImpl, InputSource, Locator
 from defusedxml import DefusedXmlException, sax
 
 from tfrcnn.config import Category
+from tfrcnn.config_base import shown
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.locate import ImageFinder
+from tfrcnn.data.locate import ImageFinder, Location
 from tfrcnn.data.sources import nfc, read_bytes, xml_source
 from tfrcnn.errors import InputError
 
@@ -164,20 +165,20 @@ class _Reader(ContentHandler):
             self.fault("bad-value", f"{where}, width and height", message)
         if len(self.parsed.faults) > before:
             return None
-        path, exact = self.find(name, subset)
-        if not exact:
-            self.fault("image-path-differs", f"{where}, name", f"expected {name}, found {path}")
+        path, kind = self.find(name, subset)
+        if kind:
+            self.fault(kind, f"{where}, name", f"expected {name}, found {path}")
         size = int(sides[0]), int(sides[1])
         record = ImageRecord(image_id, (path,), size, str(self.path), f"{where}, name", f"{where}, width")
         self.parsed.images.append(record)
         return len(self.parsed.images) - 1
 
-    def find(self, name: str, subset: str) -> tuple[Path, bool]:
+    def find(self, name: str, subset: str) -> Location:
         """Find an image; a project's images are in a folder per subset."""
         in_subset = self.finder.find(f"{subset}/{name}") if subset else None
-        if in_subset is not None and in_subset[1]:
+        if in_subset is not None and not in_subset.fault:
             return in_subset
-        return self.finder.find(name) or (self.finder.roots[0] / name, True)
+        return self.finder.find(name) or Location(self.finder.roots[0] / name)
 
     def shape(self, kind: str, attrs: AttributesImpl) -> None:
         """Read a box, or the box around another shape; a <tag> is no shape."""
@@ -262,7 +263,7 @@ def _around(x1: float, y1: float, x2: float, y2: float, half_width: float, half_
 def _polygon(attrs: AttributesImpl) -> _Corners:
     points = [[float(value) for value in point.split(",")] for point in attrs["points"].split(";")]
     if any(len(point) != 2 for point in points):
-        raise ValueError(attrs["points"][:80])
+        raise ValueError(shown(attrs["points"]))
     x, y = zip(*points)
     return min(y), min(x), max(y), max(x)
 

@@ -47,3 +47,7 @@ class DataFormat(abc.ABC):
             Parser by name of the split, in the order to list them; the name is "" where there are no splits. Empty if
             the path holds nothing of this format.
         """
+
+    def repeated(self, path: str) -> dict[str, str]:
+        """Return the names of splits that `find` leaves out, each with the name of the split of the same images."""
+        return {}

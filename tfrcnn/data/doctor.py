@@ -25,9 +25,8 @@ from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
-from tfrcnn.data.join import val_folder
 from tfrcnn.data.overlap import check_copies, with_shared_images
-from tfrcnn.data.read import read_dataset
+from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.errors import InputError
 
 COCO_MAX_DETECTIONS = 100  # per image and class, where no detector says how many it returns
@@ -72,7 +71,7 @@ def diagnose(
         report = replace(report, summary={**report.summary, **fit.summary()})
     if val is None:
         return report
-    val_dataset, val_report = read_dataset(val, val_folder(val, images, val_images), dataset.categories)
+    val_dataset, val_report = read_validation(val, images, val_images, dataset.categories)
     refused = [fault for fault in val_report.faults if fault.action == "refused"]
     return with_shared_images(dataset, val_dataset, replace(report, faults=(*report.faults, *refused)))
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tfrcnn.errors import InputError
+from tfrcnn.printable import listing
 
 Action = Literal["refused", "dropped", "clipped", "kept"]
 
@@ -46,7 +48,11 @@ KINDS: dict[str, Kind] = {
     "shards-written-twice": Kind(
         "refused", "a set has shards of two numbers, so images are there twice; delete the older shards"
     ),
-    "missing-image": Kind("refused", "the image file does not exist; check the name, or set the image folder"),
+    "missing-image": Kind(
+        "refused",
+        "the image file does not exist; check the name, or pass the folder of the images: --images DIR "
+        "(--val-images DIR for --val; in Python images=, val_images=)",
+    ),
     "unsupported-image": Kind("refused", "the image format is not supported; convert the file to JPEG or PNG"),
     "unreadable-image": Kind("refused", "the image cannot be decoded; replace the file"),
     "truncated-image": Kind("refused", "the image file is incomplete; copy or download it again"),
@@ -81,6 +87,9 @@ KINDS: dict[str, Kind] = {
     ),
     "copied-image": Kind("kept", "two files are the same image with different boxes; keep one, with all its objects"),
     "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
+    "upload-prefix": Kind(
+        "kept", "Label Studio puts 8 hex digits before a name; the only image with the name after them is used"
+    ),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "coordinates-from-zero": Kind("kept", "the tool of the XML files counts pixels from 0; boxes are read like that"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
@@ -108,6 +117,7 @@ class Fault:
         message: what was expected and what was found.
         image: path of the image that shows the fault; empty if there is none, or if `file` is the image.
         box: yxyx pixels of the upright image, as annotated; None if the fault is not of one box.
+        candidates: paths at which a missing image was looked for; empty for other faults.
     """
 
     kind: str
@@ -116,6 +126,7 @@ class Fault:
     message: str
     image: str = ""
     box: tuple[float, float, float, float] | None = None
+    candidates: tuple[Path, ...] = ()
 
     @property
     def action(self) -> Action:
@@ -201,6 +212,10 @@ class Report:
         for kind, faults in by_kind.items():
             action, meaning = KINDS[kind]
             yield f"{action.upper() if action == 'refused' else action}  {len(faults):,} x {kind}: {meaning}"
+            missing = [fault for fault in faults if fault.candidates]
+            if len(missing) > 1:
+                yield f"    {_missing(missing, examples)}"
+                faults = [fault for fault in faults if not fault.candidates]
             yield from (f"    {fault.render()}" for fault in faults[:examples])
             if len(faults) > examples:
                 yield f"    and {len(faults) - examples:,} more"
@@ -208,6 +223,14 @@ class Report:
             yield "The data set cannot be used: fix the faults marked REFUSED."
         else:
             yield "The data set can be used. The action is stated before each fault."
+
+
+def _missing(faults: list[Fault], examples: int) -> str:
+    """Write the faults of missing images on one line: the first names, and the folders that were searched."""
+    files = list(dict.fromkeys(fault.file for fault in faults))
+    names = [fault.candidates[0].name for fault in faults]
+    folders = list(dict.fromkeys(str(path.parent) for fault in faults for path in fault.candidates))
+    return f"{listing(files, 1)}: expected images, found none of {listing(names, examples)} in {listing(folders, 3)}"
 
 
 def _text(value: Any) -> str:

@@ -103,7 +103,7 @@ def choose(data: str) -> Parse:
         splits = [each for sets in matches.values() for each in sets]
         matches = {name: sets for name, sets in matches.items() if _named(split, sets)}
         if not matches:
-            raise InputError(f"data: {_no_such_split(place, splits)}")
+            raise InputError(f"data: {_repeated_split(place) or _no_such_split(place, splits)}")
     if len(matches) > 1:
         choices = [f"{name}:{data}" for name in matches]
         raise InputError(
@@ -133,6 +133,21 @@ def _named(split: str, splits: Iterable[str]) -> list[str]:
 def _usual_first(splits: Iterable[str]) -> list[str]:
     """Sort the lists of one class behind the whole splits: Pascal VOC's aeroplane_train behind train."""
     return sorted(splits, key=lambda split: not is_split_name(split))
+
+
+def _repeated_split(place: Place) -> str:
+    """Return the message for a split that has the images of another one; "" for others."""
+    prefixes = (
+        [place.prefix] if place.prefix else [name for name, data_format in FORMATS.items() if data_format.is_path]
+    )
+    for prefix in prefixes:
+        repeated = FORMATS[prefix].repeated(place.path)
+        for split in _named(place.split or "", repeated):
+            return (
+                f"expected other images than those of {repeated[split]}, found the same ones in the split {split} of "
+                f"{place.path}; split some off: --val 0.2"
+            )
+    return ""
 
 
 def _no_such_split(place: Place, splits: list[str]) -> str:

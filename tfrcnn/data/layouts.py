@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.sources import names_in, nfc, read_head, subfolders, walk
+from tfrcnn.data.uploads import Originals
 
 IMAGE_EXTENSIONS = [extension for extensions in EXTENSIONS.values() for extension in extensions]
 # Names of folders that hold one split each: Roboflow's train, valid and test; COCO's train2017.
@@ -31,6 +33,11 @@ class ImageFolder:
         self.by_stem: dict[str, str] = {}
         for name in sorted(self.names, key=lambda name: IMAGE_EXTENSIONS.index(Path(name).suffix.lower())):
             self.by_stem.setdefault(stem_of(name), name)
+
+    @cached_property
+    def originals(self) -> Originals:
+        """The images as files that may have been uploaded to Label Studio."""
+        return Originals(self.names)
 
 
 def relative_files(folder: Path, extensions: Iterable[str]) -> Iterator[str]:

@@ -9,12 +9,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.sources import nfc
+from tfrcnn.data.uploads import Originals
 
 _EXTENSIONS = {extension for extensions in EXTENSIONS.values() for extension in extensions}
+
+
+class Location(NamedTuple):
+    """Where an annotated image is.
+
+    Attributes:
+        path: the file.
+        fault: kind of the fault to report, a key of `tfrcnn.data.faults.KINDS`; "" if the file is where it should be.
+    """
+
+    path: Path
+    fault: str = ""
 
 
 class ImageFinder:
@@ -29,34 +43,39 @@ class ImageFinder:
         self._names: dict[str, frozenset[str]] = {}
         self._keys: dict[str, dict[str, list[str]]] = {}
         self._stems: dict[str, dict[str, list[str]]] = {}
+        self._uploads: dict[str, Originals] = {}
+        self._ways = (
+            (self._similar, "image-path-differs"),
+            (self._converted, "image-path-differs"),
+            (self._original, "upload-prefix"),
+        )
 
-    def find(self, name: str) -> tuple[Path, bool] | None:
+    def find(self, name: str) -> Location | None:
         """Find the file of a name.
 
         The name counts as it stands in every root, then without its first folders, one after the other, then with the
-        extension of another image format, since tools convert images.
+        extension of another image format, since tools convert images, then without Label Studio's prefix.
 
         Args:
             name: as annotated: a relative or absolute path, of any system.
 
         Returns:
-            path: the file.
-            exact: False if the file has another name or is in another folder.
+            The file; None if there is none, or if several can be meant.
         """
         if os.path.isabs(name):
             if os.path.isfile(name):
-                return Path(name), True
+                return Location(Path(name))
         else:
             folder, _, base = name.rpartition("/")
             for root in self.roots:
                 place = os.path.join(root, folder)
                 if base in self._listing(place):
-                    return Path(place, base), True
-        for similar in (self._similar, self._converted):
+                    return Location(Path(place, base))
+        for similar, fault in self._ways:
             for parts in shortened(name):
                 for root in self.roots:
                     if (path := self._resolve(root, parts, similar)) is not None:
-                        return path, False
+                        return Location(path, fault)
         return None
 
     def _resolve(self, root: Path, parts: Sequence[str], similar: Callable[[str, str], str | None]) -> Path | None:
@@ -100,6 +119,13 @@ class ImageFinder:
             self._stems[folder] = stems
         names = self._stems[folder].get(_key(os.path.splitext(name)[0]), [])
         return names[0] if len(names) == 1 else None
+
+    def _original(self, folder: str, name: str) -> str | None:
+        """Return the only image in a folder that Label Studio can have uploaded as this name."""
+        if folder not in self._uploads:
+            images = (each for each in self._listing(folder) if os.path.splitext(each)[1].lower() in _EXTENSIONS)
+            self._uploads[folder] = Originals(sorted(images))
+        return self._uploads[folder].find(name)
 
     def _listing(self, folder: str) -> frozenset[str]:
         """Return the names in a folder; none if it cannot be listed."""

@@ -19,9 +19,9 @@ from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.formats import choose
-from tfrcnn.data.join import PLUS, join, parts_of
+from tfrcnn.data.join import PLUS, join, parts_of, val_folder
 from tfrcnn.data.sources import nfc
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, renamed_arguments
 
 
 def read_dataset(
@@ -79,6 +79,22 @@ def read_dataset(
         "boxes_clipped_by_less_than_1_px": rounded,
     }
     return dataset, Report(data, tuple(faults), summary)
+
+
+def read_validation(
+    val: str, images: str | Path | None, val_images: str | Path | None, categories: Sequence[Category] | None
+) -> tuple[Dataset, Report]:
+    """Read validation data, see `read_dataset`; an error names the arguments of this function.
+
+    Args:
+        val: the validation data.
+        images: folder of the training images.
+        val_images: folder of the validation images; None is `images` if `val` is one data set.
+        categories: of the training data.
+    """
+    folder = val_folder(val, images, val_images)
+    with renamed_arguments(data="val", images="images" if folder == images else "val_images"):
+        return read_dataset(val, folder, categories)
 
 
 def load_dataset(data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None) -> Dataset:

@@ -65,9 +65,10 @@ def parse_voc(root: Path, split: str, images: Path | None = None) -> Parsed:
         InputError: Annotations/ or the folder of images does not exist.
     """
     folder = images if images is not None else root / "JPEGImages"
-    for expected in (root / "Annotations", folder):
+    advice = "; set the folder of the images if they are elsewhere: --images DIR"
+    for expected, hint in ((root / "Annotations", ""), (folder, advice)):
         if not expected.is_dir():
-            raise InputError(f"data: expected the folder {expected}, which does not exist")
+            raise InputError(f"data: expected the folder {expected}, which does not exist{hint}")
     reader = _Reader(root / "Annotations", ImageFolder(folder))
     reader.read(root / "ImageSets" / "Main" / f"{split}.txt")
     return reader.parsed
@@ -220,8 +221,11 @@ class _Reader:
             message = f"expected {same}, found {named}; {named} is used"
             self.fault("filename-differs", path, "filename", message)
         base = named.replace("\\", "/").rpartition("/")[2]  # a path of another machine
-        base = base if base in images.names else images.by_stem.get(base, "")
-        name = named if named in images.names else same or base or named or f"{stem}.jpg"
+        listed = base if base in images.names else images.by_stem.get(base)
+        name = named if named in images.names else same or listed
+        if name is None and (name := images.originals.find(base or stem)) is not None:
+            self.fault("upload-prefix", path, "filename", f"expected {base or stem}, found {name}")
+        name = name or named or f"{stem}.jpg"
         height, width = _whole(tree, "size/height"), _whole(tree, "size/width")
         size = (height, width) if height and width else None
         return ImageRecord(stem, (images.folder / images.names.get(name, name),), size, str(path), "filename", "size")

@@ -126,7 +126,7 @@ def write_yolo(job: Job) -> None:
         job.data[split] = f"data.yaml@{split}"
     lines = [f"{split}: images/{split}" for split in job.splits]
     if "val" not in job.splits:
-        lines.append("val: images/train  # no validation data")
+        lines.append("val: images/train  # the training data: Ultralytics needs a val")
     names = [f"  {label}: {json.dumps(name, ensure_ascii=False)}" for label, name in enumerate(job.names)]
     (job.folder / "data.yaml").write_text("\n".join([*lines, "names:", *names, ""]), encoding="utf-8")
     for flag in ("crowd", "difficult"):

@@ -18,7 +18,8 @@ from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import ImageFolder, files_in, relative_files
 from tfrcnn.data.locate import ImageFinder, shortened
 from tfrcnn.data.sources import nfc, read_lines
-from tfrcnn.data.yolo_folder import YoloSet, is_list, label_folders, yolo_sets
+from tfrcnn.data.uploads import Originals
+from tfrcnn.data.yolo_folder import YoloSet, is_list, label_folders, repeated_splits, yolo_sets
 from tfrcnn.data.yolo_labels import Row, read_rows
 from tfrcnn.errors import InputError
 
@@ -30,7 +31,12 @@ class Yolo(DataFormat):
     extensions = (".yaml", ".yml", ".data")
 
     def find(self, path: str) -> dict[str, Parse]:
-        return {split: partial(parse_yolo, source) for split, source in yolo_sets(Path(path)).items()}
+        sets = yolo_sets(Path(path))
+        repeated = repeated_splits(sets)
+        return {split: partial(parse_yolo, source) for split, source in sets.items() if split not in repeated}
+
+    def repeated(self, path: str) -> dict[str, str]:
+        return repeated_splits(yolo_sets(Path(path)))
 
 
 def parse_yolo(source: YoloSet, images: Path | None = None) -> Parsed:
@@ -43,6 +49,7 @@ def parse_yolo(source: YoloSet, images: Path | None = None) -> Parsed:
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.
     """
+    source = source if images is None else source.with_images_elsewhere()
     reader = _Reader(source, images)
     if source.images:
         reader.read()
@@ -63,6 +70,7 @@ class _Reader:
         """Read the images and their labels, then the classes."""
         images = {path: folder for place in self.source.images for path, folder in self.images(place)}
         labels = [self.label(path, folder) for path, folder in images.items()]
+        self.find_uploads(list(images), labels)
         self.check_files(images, labels)
         results = in_threads(partial(read_rows, columns=self.source.columns), labels, "reading labels")
         for path, label, (_, faults) in zip(images, labels, results):
@@ -90,21 +98,21 @@ class _Reader:
         differ: list[tuple[str, str]] = []
         for where, name in self.lines(file):
             result = finder.find(name)
-            if result is None:
-                places = " or ".join(map(str, finder.roots))
-                self.fault("missing-image", file, where, f"expected the image {name}, found none in {places}")
+            if result is None or result.fault == "upload-prefix":  # its label could not be found by its name
+                candidates = tuple(root / name for root in finder.roots)
+                message = f"expected an image file, found none at {' or '.join(map(str, candidates))}"
+                self.parsed.faults.append(Fault("missing-image", str(file), where, message, candidates=candidates))
                 continue
-            path, exact = result
+            path, kind = result
             if path in seen:
                 self.fault("duplicate-image-id", file, where, f"expected each image once, found {name} again")
                 continue
             seen.add(path)
-            differ += [] if exact else [(where, f"expected {name}, found {path}")]
+            differ += [(where, f"expected {name}, found {path}")] if kind else []
             folders = [path.parent] if self.folder is None else [file.parent.joinpath(*p[:-1]) for p in shortened(name)]
             yield path, next((folder for folder in folders if self.label(path, folder) is not None), path.parent)
         if differ and self.folder is None:
-            more = f" (and {len(differ) - 1:,} more)" if len(differ) > 1 else ""
-            self.fault("image-path-differs", file, differ[0][0], differ[0][1] + more)
+            self.fault("image-path-differs", file, differ[0][0], differ[0][1] + _more(differ))
 
     def lines(self, file: Path) -> list[tuple[str, str]]:
         """Return the lines of a file that are not empty, each with its place."""
@@ -124,6 +132,31 @@ class _Reader:
         labels = (self.listing(place).get(nfc(image.stem)) for place in self.label_folders(folder))
         return next((path for path in labels if path is not None), None)
 
+    def find_uploads(self, images: Sequence[Path], labels: list[Path | None]) -> None:
+        """Add the labels that Label Studio exported under the names of uploads, one for one.
+
+        Args:
+            images: all images.
+            labels: the label file of each image, or None.
+        """
+        places = {str(path): i for i, path in enumerate(images) if labels[i] is None}
+        originals = Originals(places)
+        used, uploads = set(labels), dict[str, list[Path]]()
+        for label in self.all_labels(self.own_folders()) if places else ():
+            if label not in used and (image := originals.find(label.stem)) is not None:
+                uploads.setdefault(image, []).append(label)
+        matches = [(image, of_image[0]) for image, of_image in uploads.items() if len(of_image) == 1]
+        for image, label in matches:
+            labels[places[image]] = label
+        if matches:
+            message = f"expected {matches[0][1].stem}, found {matches[0][0]}{_more(matches)}"
+            self.fault("upload-prefix", matches[0][1], "", message)
+
+    def own_folders(self) -> Sequence[Path]:
+        """Return the folders whose labels are all of this split. A list names a part of a folder."""
+        is_part = self.source.loose or any(map(is_list, self.source.images))
+        return () if is_part else self.source.images
+
     def label_folders(self, folder: Path) -> list[Path]:
         """List the folders where the labels of the images in a folder of the project can be."""
         if self.source.labels is not None:
@@ -141,7 +174,8 @@ class _Reader:
     def check_files(self, images: dict[Path, Path], labels: list[Path | None]) -> None:
         """Report images without labels, and labels without images."""
         if not images and not self.parsed.faults:
-            message = "expected at least one image, found none; set the folder of the images if they are elsewhere"
+            advice = "set the folder of the images if they are elsewhere: --images DIR"
+            message = f"expected at least one image, found none; {advice}"
             self.fault("empty-split", self.source.images[0], "", message)
         elif images and not any(labels):
             places = " or ".join(map(str, self.label_folders(next(iter(images.values())))))
@@ -152,10 +186,7 @@ class _Reader:
                 message = f"expected {path.stem}.txt in {self.label_folders(folder)[0]}, found none"
                 self.fault("image-without-label", path, "", message)
         used = {label for label in labels if label is not None}
-        # A list, for example, names a part of a folder: the other labels may belong to another split.
-        is_part = self.source.loose or any(map(is_list, self.source.images))
-        folders = [] if is_part else self.source.images
-        for label in self.all_labels(folders):
+        for label in self.all_labels(self.own_folders()):
             if label not in used and (count := len(read_rows(label, self.source.columns)[0])):
                 message = f"expected an image {label.stem} for {count:,} boxes, found none"
                 self.fault("label-without-image", label, "", message)
@@ -196,3 +227,8 @@ class _Reader:
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:
     return f"{(x1 + x2) / 2:g} {(y1 + y2) / 2:g} {x2 - x1:g} {y2 - y1:g}"
+
+
+def _more(items: Sequence[object]) -> str:
+    """Say how many items follow the first."""
+    return f" (and {len(items) - 1:,} more)" if len(items) > 1 else ""

@@ -19,11 +19,13 @@ from typing import Any
 
 import yaml
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS, files_in, has_file
 from tfrcnn.data.locate import shortened
 from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 SPLITS = ("train", "val", "valid", "validation", "test", "minival")
 _NO_SPLITS = {"path", "names", "nc", "download", "classes", "labels", "backup", "results"}  # may name files too
@@ -87,7 +89,10 @@ def read_config(file: Path) -> Config:
     if not isinstance(content, dict):
         config.names.add_fault("bad-value", "", "expected names, train and val, found no keys")
         return config
-    config.root = content["path"] if isinstance(content.get("path"), str) else None
+    config.root = content.get("path")
+    if not isinstance(config.root, str | None):
+        config.names.add_fault("bad-value", "path", f"expected a folder, found {shown(config.root)}")
+        config.root = None
     for split in sorted(filter(_may_be_split, content), key=_order):
         values = content[split] if isinstance(content[split], list) else [content[split]]
         texts = [text for text in values if isinstance(text, str) and text]
@@ -151,12 +156,14 @@ def find_path(text: str, file: Path, root: str | None) -> Path | None:
         file: the config.
         root: what its `path` says.
     """
+    return next((path for path in places(text, file, root) if _exists(path)), None)
+
+
+def places(text: str, file: Path, root: str | None) -> list[Path]:
+    """List where `find_path` looks, in its order."""
     bases = [file.parent] if root is None else [file.parent / root, file.parent]
-    for base in bases:
-        if _exists(base / text):
-            return base / text
     short = (base.joinpath(*parts) for base in bases for parts in shortened(text))
-    return next((path for path in short if _exists(path)), None)
+    return list(dict.fromkeys([*(base / text for base in bases), *short]))
 
 
 def _may_be_split(key: object) -> bool:
@@ -209,7 +216,7 @@ def _names_of(content: dict[Any, Any], names: Names) -> None:
     items = list(value.items() if isinstance(value, dict) else enumerate(value))
     for number, name in items:
         if not (isinstance(name, str) and name.strip() and str(number).isdecimal() and len(str(number)) < 10):
-            message = f"expected a number from 0 and a name, found {str(number)[:40]}: {str(name)[:40]!r}"
+            message = f"expected a number from 0 and a name, found {shorten(str(number), 40)}: {shown(name)}"
             names.add_fault("bad-value", "names", message)
         else:
             names.by_number[int(number)] = nfc(name.strip())

@@ -26,8 +26,9 @@ from tfrcnn.data.layouts import (
     split_folders,
     stem_of,
 )
-from tfrcnn.data.yolo_config import Config, Names, config_file, find_names, find_path, read_config
+from tfrcnn.data.yolo_config import Config, Names, config_file, find_names, find_path, places, read_config
 from tfrcnn.data.yolo_labels import looks_like_labels
+from tfrcnn.printable import listing
 
 _IMAGES = ("images", "image", "imgs", "img", "jpegimages", "pictures")
 _LABELS = ("labels", "label", "labels_yolo", "yolo", "annotations", "txt")
@@ -46,6 +47,7 @@ class YoloSet(NamedTuple):
         loose: whether the images in folders below `images` belong to other splits.
         columns: numbers per line of a project with keypoints; None if it has none.
         faults: of the places of the images.
+        absent: folders of images that are not there, although their labels are.
     """
 
     root: Path
@@ -56,6 +58,13 @@ class YoloSet(NamedTuple):
     loose: bool = False
     columns: int | None = None
     faults: tuple[Fault, ...] = ()
+    absent: tuple[Path, ...] = ()
+
+    def with_images_elsewhere(self) -> YoloSet:
+        """Return the split as it is if its images are in another folder: those that are not there are no fault."""
+        if len(self.absent) < len(self.faults):
+            return self
+        return self._replace(images=(*self.images, *self.absent), faults=())
 
 
 def yolo_sets(path: Path) -> dict[str, YoloSet]:
@@ -111,17 +120,44 @@ def _from_config(file: Path, config: Config) -> dict[str, YoloSet]:
     return {split: each._replace(others=every) for split, each in sets.items()}
 
 
+def repeated_splits(sets: dict[str, YoloSet]) -> dict[str, str]:
+    """Return the splits that name the images of another one, for example since Ultralytics needs a `val`.
+
+    Args:
+        sets: the splits of a project by name.
+
+    Returns:
+        The first split of the same images by the name of each repeated split.
+    """
+    first: dict[frozenset[Path], str] = {}
+    folders = {split: frozenset(place.resolve() for place in each.images) for split, each in sets.items()}
+    return {split: first[key] for split, key in folders.items() if key and first.setdefault(key, split) != split}
+
+
 def _split(split: str, config: Config, file: Path) -> YoloSet:
-    images, faults = [], []
+    images, absent, faults = [], [], []
     for text in config.splits[split]:
         path = find_path(text, file, config.root)
-        if path is None:
-            place = file.parent / (config.root or "")
-            message = f"expected a folder of images or a list of them, found nothing at {text} in {place}"
-            faults.append(Fault("empty-split", str(file), split, message))
-        else:
+        if path is not None:
             images.append(path)
-    return YoloSet(file.parent, tuple(images), config.names, columns=config.columns, faults=tuple(faults))
+            continue
+        tried = places(text, file, config.root)
+        absent += [place for place in tried if any(folder.is_dir() for folder in label_folders(place))][:1]
+        message = f"expected a folder of images or a list of them, found nothing at {text} in {file.parent}"
+        message += f" (tried {listing([*map(str, tried)], 4)})" if len(tried) > 1 else ""
+        is_wrong = config.root is not None and not (file.parent / config.root).is_dir()
+        reason = f"; path is {config.root}, which does not exist" if is_wrong else ""
+        advice = "; set the folder of the images if they are elsewhere: --images DIR" if absent else ""
+        field = f"path, {split}" if is_wrong else split
+        faults.append(Fault("empty-split", str(file), field, f"{message}{reason}{advice}"))
+    return YoloSet(
+        file.parent,
+        tuple(images),
+        config.names,
+        columns=config.columns,
+        faults=tuple(faults),
+        absent=tuple(absent),
+    )
 
 
 def _folders(root: Path) -> dict[str, tuple[Path, Path | None]]:

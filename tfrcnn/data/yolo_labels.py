@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.sources import read_lines
 from tfrcnn.errors import InputError
@@ -71,7 +72,7 @@ def _row(words: list[str], columns: int | None) -> tuple[int, tuple[float, float
     numbers = [_number(word) for word in words]
     if None in numbers:
         word = words[numbers.index(None)]
-        return f"expected numbers, found {word[:40]!r}"
+        return f"expected numbers, found {shown(word)}"
     number, *parts = (value for value in numbers if value is not None)
     if len(words) == columns:
         parts = parts[:4]

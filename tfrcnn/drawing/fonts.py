@@ -20,7 +20,7 @@ from typing import Any
 
 from PIL import features
 
-from tfrcnn.printable import HARMLESS, printable
+from tfrcnn.printable import HARMLESS, printable, shorten
 
 PACKAGES = ("manimgx_fonts", "noto_cjk_sans_jp_regular")  # of the extra "fonts"
 BASIC = frozenset(map(chr, range(32, 127))) | {"…"}  # characters of Pillow's own font
@@ -39,7 +39,7 @@ def visible(text: str) -> str:
     Returns:
         One line of at most `MAX_TEXT` characters.
     """
-    text = printable(text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…")
+    text = printable(shorten(text, MAX_TEXT, "…"))
     missing = {char for char in text if char not in BASIC and not _is_mark(char) and font_of(char) is None}
     for char in missing:
         _warn_missing(char)

@@ -13,7 +13,7 @@ from tfrcnn.evaluation.limits import describe
 from tfrcnn.evaluation.proposals import ProposalEvaluation
 from tfrcnn.evaluation.result import Evaluation
 from tfrcnn.files import atomic
-from tfrcnn.printable import printable
+from tfrcnn.printable import printable, shorten
 
 MEANING = {
     "AP": "mean over IoU 0.50, 0.55, ... 0.95",
@@ -131,8 +131,7 @@ def _number(value: float | None) -> str:
 
 def short_name(name: str) -> str:
     """Shorten a category name to the width of a column or of a legend; an ellipsis marks the cut."""
-    name = printable(name)
-    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+    return shorten(printable(name), MAX_NAME, "…")
 
 
 def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:

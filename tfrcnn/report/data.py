@@ -15,10 +15,9 @@ from tfrcnn.config import DetectorConfig
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Example
-from tfrcnn.data.join import val_folder
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
-from tfrcnn.data.read import read_dataset
+from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.models.build import anchor_strides
@@ -147,7 +146,7 @@ def _read(
     parts = [("data", dataset, report)]
     shared: Pairs = []
     if val is not None:
-        val_dataset, val_report = read_dataset(val, val_folder(val, images, val_images), dataset.categories)
+        val_dataset, val_report = read_validation(val, images, val_images, dataset.categories)
         shared = shared_images(dataset, val_dataset)
         faults = (*val_report.faults, *shared_faults(dataset, shared))
         parts.append(("val", val_dataset, replace(val_report, faults=faults)))

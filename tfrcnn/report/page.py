@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tfrcnn.printable import printable
+from tfrcnn.printable import printable, shorten
 
 MAX_TEXT = 300  # characters of a name or a message; nobody reads more
 STYLE, SCRIPT = "page.css", "page.js"
@@ -86,4 +86,4 @@ def _short(text: str) -> str:
     text = printable(text)
     if not text.strip():
         return "(no name)"
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return shorten(text, MAX_TEXT, "…")

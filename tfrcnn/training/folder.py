@@ -25,6 +25,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json, write_json
 from tfrcnn.models.build import CONFIG, read_description
+from tfrcnn.printable import listing
 from tfrcnn.training.schemes import HEAD, SCHEMES
 from tfrcnn.training.state import read_meta
 
@@ -143,8 +144,7 @@ def check_same(out: Path, setup: dict[str, Any]) -> None:
         _check_epochs(out, TrainingConfig.from_dict(before["training"]), _epochs(after))
     changed = list(_differences(_without_places(before, after), _without_places(after, before)))
     if changed:
-        more = f" and {len(changed) - _MAX_SHOWN} more" if len(changed) > _MAX_SHOWN else ""
-        raise InputError(f"cannot resume {out} with other settings: {', '.join(changed[:_MAX_SHOWN])}{more}")
+        raise InputError(f"cannot resume {out} with other settings: {listing(changed, _MAX_SHOWN)}")
 
 
 def _epochs(setup: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from tfrcnn.config_base import Config
 from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.join import val_folder
-from tfrcnn.data.read import load_dataset, read_dataset
+from tfrcnn.data.read import load_dataset, read_dataset, read_validation
 from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.evaluation.evaluate import Metric
@@ -279,12 +279,12 @@ class Recipe(Config):
                 check_folder(out, resume)
         with errors.collect():
             recipe = resolved(self, has_state)
-        with errors.collect("train"):
+        with errors.collect(data="train"):
             train_set = read_dataset(recipe.train, recipe.images)
         if isinstance(recipe.val, str) and starting.names_data(recipe.val):
-            with errors.collect("val"):
-                folder = val_folder(recipe.val, recipe.images, recipe.val_images)
-                val_set = read_dataset(recipe.val, folder, train_set and train_set[0].categories)
+            with errors.collect():
+                categories = train_set and train_set[0].categories
+                val_set = read_validation(recipe.val, recipe.images, recipe.val_images, categories)
         if not errors.messages and train_set and train_set[0].categories:
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
