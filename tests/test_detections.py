@@ -189,6 +189,19 @@ def test_supervision_gets_xyxy_and_the_names():
     assert len(supervision.Detections.merge([detections, make_empty().to_supervision()])) == 4
 
 
+def test_bytetrack_follows_objects_from_frame_to_frame():
+    """In the package `trackers`; it needs opencv-python, which hides the headless one that the tests install."""
+    trackers = pytest.importorskip("trackers", reason="trackers is optional")
+    tracker = trackers.ByteTrackTracker()
+    for step in range(5):
+        order = [1, 0] if step % 2 else [0, 1]
+        boxes = (BOXES[[0, 2]] + np.float32(2 * step))[order]
+        result = make(boxes=boxes, scores=np.array([0.9, 0.8], np.float32), labels=np.array([0, 1])[order])
+        tracked = tracker.update(result.to_supervision())
+    assert dict(zip(tracked["class_name"].tolist(), tracked.tracker_id.tolist())) == {"RBC": 0, "WBC": 1}
+    assert len(tracker.update(make_empty().to_supervision())) == 0
+
+
 @pytest.mark.parametrize(("method", "package"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])
 def test_a_missing_package_is_one_clear_line(method, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
