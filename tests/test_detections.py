@@ -1,6 +1,8 @@
 """The result of a detector: counting, choosing, showing and handing on its detections."""
 
+import base64
 import dataclasses
+import io
 import json
 import pickle
 import re
@@ -189,6 +191,19 @@ def test_supervision_gets_xyxy_and_the_names():
     assert len(supervision.Detections.merge([detections, make_empty().to_supervision()])) == 4
 
 
+def test_bytetrack_follows_objects_from_frame_to_frame():
+    """In the package `trackers`; it needs opencv-python, which hides the headless one that the tests install."""
+    trackers = pytest.importorskip("trackers", reason="trackers is optional")
+    tracker = trackers.ByteTrackTracker()
+    for step in range(5):
+        order = [1, 0] if step % 2 else [0, 1]
+        boxes = (BOXES[[0, 2]] + np.float32(2 * step))[order]
+        result = make(boxes=boxes, scores=np.array([0.9, 0.8], np.float32), labels=np.array([0, 1])[order])
+        tracked = tracker.update(result.to_supervision())
+    assert dict(zip(tracked["class_name"].tolist(), tracked.tracker_id.tolist())) == {"RBC": 0, "WBC": 1}
+    assert len(tracker.update(make_empty().to_supervision())) == 0
+
+
 @pytest.mark.parametrize(("method", "package"), [("to_dataframe", "pandas"), ("to_supervision", "supervision")])
 def test_a_missing_package_is_one_clear_line(method, package, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
@@ -216,6 +231,8 @@ def test_a_plot_takes_the_pictures_that_a_detector_takes():
 def test_a_plot_without_a_picture_or_with_another_one_is_refused():
     with pytest.raises(InputError, match=r"the detections have no picture: pass it, plot\(image\)"):
         make(pixels=None).plot()
+    with pytest.raises(InputError, match="expected a long_side of at least 1 pixel, found 0"):
+        make().plot(long_side=0)
     with pytest.raises(InputError, match=r"size of the detections' image, \(100, 120\), found \(50, 120\)"):
         make().plot(GREY[:50])
 
@@ -246,6 +263,12 @@ def test_html_in_names_and_ids_is_shown_as_text(name):
     page = make(image_id=name, categories=tuple(Category(i + 1, name) for i in range(3)), pixels=None)._repr_html_()
     assert name not in page
     assert set(re.findall(r"<(\w+)", page)) <= {"div", "p", "b", "table", "thead", "tbody", "tr", "th", "td", "span"}
+
+
+def test_a_notebook_keeps_large_pictures_small():
+    page = make(pixels=np.tile(GREY, (20, 20, 1)), size=(2000, 2400))._repr_html_()
+    data = base64.b64decode(re.search(r"base64,([^\"]+)", page)[1])
+    assert Image.open(io.BytesIO(data)).size == (800, 667)
 
 
 def test_a_long_table_ends_with_the_number_of_the_rest():

@@ -256,7 +256,7 @@ class ImageDetections(ImageProposals):
             InputError: supervision is not installed.
 
         Example:
-            tracked = supervision.ByteTrack().update_with_detections(detections.to_supervision())
+            tracked = trackers.ByteTrackTracker().update(detections.to_supervision())
         """
         return _imported("supervision", "to_supervision").Detections(
             xyxy=self.boxes[:, [1, 0, 3, 2]].astype(np.float32),

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tfrcnn.data.example import Example, ImageDetections
 from tfrcnn.drawing import PALETTE, color_of, contact_sheet, draw_comparison, draw_detections, save_png
+from tfrcnn.drawing.images import readable_side
 from tfrcnn.drawing.palette import WHITE
 from tfrcnn.drawing.pen import Pen
 from tfrcnn.errors import InputError
@@ -177,3 +178,75 @@ def test_failed_save_leaves_the_old_picture(tmp_path):
         save_png(Image.new("HSV", (4, 4)), path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def covered(plate, boxes):
+    """Pixels of boxes that a plate covers."""
+    sides = np.minimum(plate[2:], np.array(boxes)[:, 2:]) - np.maximum(plate[:2], np.array(boxes)[:, :2])
+    return np.prod(np.maximum(sides, 0), axis=1).sum()
+
+
+def tagged(boxes, size=(400, 300), text="dog 0.50"):
+    """Outline all boxes, tag them in order, and return their plates."""
+    pen = Pen(Image.new("RGB", size))
+    for box in boxes:
+        pen.outline(box, WHITE)
+    for box in boxes:
+        pen.tag(box, text, WHITE)
+    return [np.array(plate) for plate in pen.tags]
+
+
+def touches(plate, box):
+    sides = np.minimum(plate[2:], box[2:]) - np.maximum(plate[:2], box[:2])
+    return sides.min() >= -1
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [(150, 50, 250, 120), (150, 120, 250, 190)],  # one on the other
+        [(100, 60, 180, 140), (180, 60, 260, 140), (100, 140, 180, 220), (180, 140, 260, 220)],  # four that touch
+        [(0, 0, 120, 80), (0, 80, 120, 160)],  # in a corner
+        [(120, 40, 280, 60), (120, 60, 280, 150), (120, 150, 280, 170)],  # between two others
+        [(100 * x + 5, 100 * y + 30, 100 * x + 75, 100 * y + 95) for x in range(4) for y in range(2)],  # a grid
+    ],
+)
+def test_labels_cover_no_object_and_no_other_label_where_there_is_room(boxes):
+    plates = tagged(boxes)
+    for number, plate in enumerate(plates):
+        assert covered(plate, boxes) == 0
+        assert covered(plate, [np.zeros(4), *plates[:number]]) == 0
+        assert touches(plate, np.array(boxes[number]))
+
+
+def test_a_label_without_room_outside_stays_in_its_own_box():
+    middle = (50, 40, 350, 260)
+    around = [(0, 0, 399, 39), (0, 261, 399, 299), (0, 40, 49, 260), (351, 40, 399, 260)]
+    plate = tagged([middle, *around])[0]
+    assert covered(plate, [middle]) == pytest.approx(np.prod(plate[2:] - plate[:2]), rel=0.01)
+
+
+def test_a_label_hides_a_large_object_sooner_than_a_small_one():
+    large, small = (0, 60, 399, 299), (20, 42, 120, 58)
+    plates = tagged([(20, 60, 120, 100), large, small])
+    assert covered(plates[0], [small]) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 380), st.integers(0, 280), st.integers(2, 150), st.integers(2, 150)), max_size=12)
+)
+def test_each_label_stays_at_its_box_and_in_the_picture(corners):
+    boxes = [(x, y, min(x + width, 399), min(y + height, 299)) for x, y, width, height in corners]
+    for box, plate in zip(boxes, tagged(boxes)):
+        assert touches(plate, np.array(box))
+        assert np.all(plate[:2] >= 0)
+        assert np.all(plate[2:] <= (400, 300))
+
+
+def test_a_small_picture_is_enlarged_and_a_large_one_keeps_its_size():
+    assert [readable_side(*size) for size in [(64, 48), (300, 480), (480, 640), (4000, 6000)]] == [480, 480, 640, 6000]
+    picture = draw([[8, 8, 40, 40]], [1], np.array([0.5]), np.full((48, 64, 3), 90, np.uint8), long_side=480)
+    tag = pixels_of(picture, color_of(1))
+    assert len(pixels_of(picture[100:260, 100:260], (90, 90, 90))) == 160 * 160  # the object stays visible
+    assert tag[:, 0].max() > 290

@@ -44,7 +44,7 @@ def _picture(detections: ImageDetections) -> str:
     if detections.pixels is None:
         return ""
     try:
-        picture = detections.plot()
+        picture = detections.plot(long_side=MAX_SIDE if max(detections.size or (0,)) > MAX_SIDE else None)
     except InputError as error:  # the file is gone, for example
         return f"<p>{_escape(str(error))}</p>"
     picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)

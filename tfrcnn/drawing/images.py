@@ -48,7 +48,7 @@ def draw_detections(
         A new RGB picture; `image` does not change.
 
     Raises:
-        InputError: the image is not uint8 RGB, lengths differ, or a label has no name.
+        InputError: the image is not uint8 RGB, lengths differ, a label has no name, or `long_side` is below 1.
 
     Example:
         detections = predictor.detect(image)
@@ -222,6 +222,8 @@ def _canvas(image: np.ndarray | Image.Image, long_side: int | None) -> tuple[Ima
         raise InputError(f"picture: expected mode RGB, found {image.mode}")
     if long_side is None:
         return image.copy(), np.ones(4)
+    if long_side < 1:
+        raise InputError(f"picture: expected a long_side of at least 1 pixel, found {long_side}")
     factor = long_side / max(image.size)
     size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
     picture = image.resize(size, Image.Resampling.BICUBIC if factor > 1 else Image.Resampling.LANCZOS)

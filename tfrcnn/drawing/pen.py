@@ -1,4 +1,4 @@
-"""Draws outlines and tags with Pillow, in sizes that suit the picture.
+"""Draws outlines and tags with Pillow, in sizes that suit the picture, at places that hide the least.
 
 Lines and letters scale with the picture, so that a thumbnail and a photograph of 6000 pixels are both readable.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfrcnn.drawing import fonts
@@ -16,6 +17,9 @@ from tfrcnn.drawing.palette import BLACK, WHITE, Color
 # Fractions of the longer side: 3 px lines and 16 px letters on a picture of 640. The minima are what can still be read.
 LINE, MIN_LINE = 1 / 240, 1
 FONT, MIN_FONT = 1 / 40, 10
+
+ALONG = (0, 1, 0.5, 0.25, 0.75)  # places along a side of a box, as fractions, the preferred ones first
+TAG_WEIGHT = 10.0  # hiding a tag is worse than hiding as much of an object: it cannot be read any more
 
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2: Pillow's order
 
@@ -74,6 +78,7 @@ class Pen:
         size: width and height of the picture.
         line: line width in pixels.
         font: font of the tags.
+        objects: boxes outlined so far, clipped to the picture.
         tags: plates drawn so far.
     """
 
@@ -82,13 +87,13 @@ class Pen:
         self.draw = ImageDraw.Draw(picture)
         self.line = max(MIN_LINE, round(max(picture.size) * LINE))
         self.font = Font(max(MIN_FONT, round(max(picture.size) * FONT)))
+        self.objects: list[Box] = []
         self.tags: list[Box] = []
 
     def outline(self, box: Box, color: Color, dashed: bool = False) -> None:
         """Draw the outline of a box, clipped to the picture, with a halo that sets it off from any background."""
-        right, bottom = self.size[0] - 1, self.size[1] - 1
-        x1, x2 = (min(max(x, 0.0), right) for x in box[::2])
-        y1, y2 = (min(max(y, 0.0), bottom) for y in box[1::2])
+        x1, y1, x2, y2 = clipped = self._clipped(box)
+        self.objects.append(clipped)
         if dashed:
             for start, end in ((x1, y1), (x2, y1)), ((x2, y1), (x2, y2)), ((x2, y2), (x1, y2)), ((x1, y2), (x1, y1)):
                 self._dashes(start, end, color)
@@ -99,23 +104,39 @@ class Pen:
     def tag(self, box: Box, text: str, color: Color, below: bool = False) -> None:
         """Write text on a plate of the box's colour.
 
-        The plate goes above the box (`below`: below it), else to the other side, else inside. It stays within the
-        picture and takes the place that covers the least of earlier tags.
+        The plate touches the box and stays within the picture. It takes the first place that covers no outlined object
+        and no earlier tag: above the box (`below`: below it), on its other side, left or right of it, inside it. If all
+        places cover something, it takes the one that hides the smallest parts of objects and tags. Draw all outlines
+        first.
         """
-        width, height = self.size
         pad = self.line
-        text = fit_text(text, self.font, width - 2 * pad)
-        tag_width, tag_height = self.font.getlength(text) + 2 * pad, self.font.line_height
-        xs = [min(max(x, 0), width - tag_width) for x in (box[0], box[2] - tag_width)]
-        places = [box[1] - tag_height, box[3], box[1], box[3] - tag_height]
-        if below:
-            places = [box[3], box[1] - tag_height, box[3] - tag_height, box[1]]
-        ys = [y for y in places if 0 <= y <= height - tag_height] or [min(max(box[1], 0), height - tag_height)]
-        plates: list[Box] = [(x, y, x + tag_width, y + tag_height) for y in ys for x in xs]
-        plate = min(plates, key=lambda p: sum(_overlap(p, other) for other in self.tags))  # min keeps the first of ties
+        text = fit_text(text, self.font, self.size[0] - 2 * pad)
+        places = self._places(self._clipped(box), self.font.getlength(text) + 2 * pad, self.font.line_height, below)
+        hidden = TAG_WEIGHT * _hidden(self.tags, places) + _hidden(self.objects, places)
+        plate = places[int(np.argmin(hidden.round(6)))]  # argmin takes the first of ties
         self.tags.append(plate)
         self.draw.rectangle(plate, fill=color)
         self.font.draw(self.draw, (plate[0] + pad, plate[1]), text, _contrast(color))
+
+    def _places(self, box: Box, width: float, height: float, below: bool) -> list[Box]:
+        """Return the places of a tag of this size in the picture, the preferred ones first."""
+        x1, y1, x2, y2 = box
+        right, bottom = max(self.size[0] - width, 0.0), max(self.size[1] - height, 0.0)
+        xs = [min(max(x1 + part * (x2 - width - x1), 0.0), right) for part in ALONG]
+        ys = [min(max(y1 + part * (y2 - height - y1), 0.0), bottom) for part in ALONG]
+        rows, inner_rows = [y1 - height, y2], ys[:2]
+        if below:
+            rows, inner_rows = rows[::-1], inner_rows[::-1]
+        outside = [(x, y) for y in rows for x in xs] + [(x, y) for x in (x2, x1 - width) for y in ys]
+        inside = [(x, y) for y in inner_rows for x in xs]
+        corners = [(x, y) for x, y in outside if 0 <= x <= right and 0 <= y <= bottom] + inside
+        return [(x, y, x + width, y + height) for x, y in corners]
+
+    def _clipped(self, box: Box) -> Box:
+        right, bottom = self.size[0] - 1.0, self.size[1] - 1.0
+        x1, x2 = (min(max(x, 0.0), right) for x in box[::2])
+        y1, y2 = (min(max(y, 0.0), bottom) for y in box[1::2])
+        return x1, y1, x2, y2
 
     def _dashes(self, start: tuple[float, float], end: tuple[float, float], color: Color) -> None:
         length = math.dist(start, end)
@@ -148,5 +169,10 @@ def _contrast(color: Color) -> Color:
     return BLACK if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110 else WHITE
 
 
-def _overlap(a: Box, b: Box) -> float:
-    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+def _hidden(boxes: list[Box], places: list[Box]) -> np.ndarray:
+    """Return for each place the parts of the boxes that it covers, summed: 1 is a whole box."""
+    a, b = np.array(places).reshape(-1, 1, 4), np.array(boxes, np.float64).reshape(1, -1, 4)
+    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    areas = np.prod(b[..., 2:] - b[..., :2], axis=-1)
+    parts: np.ndarray = (np.prod(np.maximum(sides, 0), axis=-1) / np.maximum(areas, 1)).sum(axis=-1)
+    return parts
