@@ -19,7 +19,7 @@ import numpy as np
 
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.media import Source
-from tfrcnn.data.video import Frame, VideoWriter, read_frames
+from tfrcnn.data.video import Frame, VideoWriter, import_av, read_frames
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.predicting.ahead import run_ahead
@@ -47,6 +47,7 @@ def predict_video(
         raise InputError(f"{source.name}: cannot be continued, because its frames are gone: choose a new folder")
     job = _VideoJob(detecting, source, results, pictures)
     try:
+        import_av(source.name)
         yield from job.run()
     except InputError as error:
         results.add(source.name, {"error": str(error)})
