@@ -44,7 +44,9 @@ def predict_video(
         One result per frame that is not done yet. A failure comes last: the detector or the video file has a fault.
     """
     if source.is_live and results.frames(source.name):
-        raise InputError(f"{source.name}: cannot be continued, because its frames are gone: choose a new folder")
+        reason = "cannot be continued, because its frames are gone: choose a new folder"
+        yield Failure(shown_name(source), InputError(f"{source.name}: {reason}"))
+        return
     job = _VideoJob(detecting, source, results, pictures)
     try:
         import_av(source.name)
