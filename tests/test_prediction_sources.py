@@ -104,6 +104,12 @@ def test_patterns_and_folders_give_their_pictures_once(tmp_path: Path, monkeypat
     assert search_images([tmp_path / "*"], recursive=True).images == [a, b, c, d, odd]
     assert find_images([f"{tmp_path}/**/*.png"]) == [b, c, d, odd]
     assert find_images([odd]) == [odd]
+    (tmp_path / "loop").symlink_to(tmp_path)
+    picture(tmp_path / ".hidden/e.png")
+    assert find_images([f"{tmp_path}/**/*.png"]) == [b, c, d, odd]
+    assert find_images([f"{tmp_path}/.hidden/*.png"]) == [tmp_path / ".hidden/e.png"]
+    with pytest.raises(InputError, match=r"a\*\*: expected a pattern such as"):
+        find_images([tmp_path / "a**"])
     with pytest.raises(InputError, match=r"\*\.gif: expected images \(.*\), found none"):
         find_images([tmp_path / "*.gif"])
     monkeypatch.chdir(tmp_path)
@@ -220,6 +226,12 @@ def test_ctrl_c_ends_a_camera_and_keeps_its_video(tmp_path: Path, monkeypatch: p
     assert len(list(video.read_frames(tmp_path / "out/camera-0.mp4"))) == count
     assert len(lines(tmp_path / "out")) == count + 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    (tmp_path / "out/detections.jsonl").write_bytes(
+        (tmp_path / "out/detections.jsonl").read_bytes().rpartition(b'{"file_name"')[0]
+    )
+    (failure,) = predict_stream(predictor(), sources, tmp_path / "out", resume=True)
+    assert isinstance(failure, Failure)
+    assert str(failure.error).startswith("camera-0: cannot be continued")
 
 
 def test_without_pictures_nothing_is_drawn_and_a_run_with_pictures_is_another(tmp_path: Path) -> None:

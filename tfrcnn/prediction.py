@@ -121,7 +121,8 @@ def predict_images(
     unreadable = list(search.errors)
     stream = predict_stream(predictor, search.sources, out, selection, resume, formats, pictures)
     active: set[Path | str] = set()
-    for result in tqdm(stream, desc="detecting", unit="image", disable=not progress, leave=False):
+    total = None if any(source.is_video for source in search.sources) else len(search.sources)
+    for result in tqdm(stream, "detecting", total, unit="image", disable=not progress, leave=False):
         active.add(result.source)
         if isinstance(result, Failure):
             unreadable.append(result.error)

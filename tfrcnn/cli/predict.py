@@ -150,7 +150,7 @@ class _Summary:
             return ""
         limit = "the thresholds" if self._selection.class_thresholds else f"{self._selection.score_threshold:g}"
         if self._best is None:
-            return f"No detection above {limit}, and none below it: see the FAQ, nothing is found."
+            return f"No detection above {limit}, nor any of a lower score."
         score, category, source = self._best
         return f"No detection above {limit}; the best score is {score:.2f} ({category}) in {source}."
 

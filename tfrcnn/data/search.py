@@ -154,14 +154,30 @@ def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> l
 
 
 def _matches(pattern: str, recursive: bool, search: ImageSearch) -> Iterator[Path]:
-    """Yield the images and videos that match a pattern, and count the rest; search its folders if recursive."""
-    suffix = Path(pattern).suffix.lower()
-    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):
-        if not path.is_dir():
+    """Yield the images and videos that match a pattern, and count the rest; search its folders if recursive.
+
+    "**" does not follow links. As in a shell, "*" matches no hidden file.
+
+    Raises:
+        InputError: the pattern is not one.
+    """
+    parts, suffix = Path(pattern).parts, Path(pattern).suffix.lower()
+    fixed = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    base = Path(*parts[:fixed])
+    try:
+        paths = sorted(base.glob(str(Path(*parts[fixed:]))))
+    except ValueError as error:
+        raise InputError(f"{pattern}: expected a pattern such as 'photos/**/*.jpg': {error}") from error
+    for path in paths:
+        if any(part.startswith(".") and part not in parts for part in path.relative_to(base).parts):
+            search.hidden += 1
+        elif not path.is_dir():
             yield from _usable(path, search, also=suffix)
-        elif recursive and "**" not in pattern:
+        elif "**" in parts:
+            continue
+        elif recursive:
             yield from _inside(path, recursive, search)
-        elif "**" not in pattern:
+        else:
             search.folders += 1
 
 

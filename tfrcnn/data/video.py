@@ -55,8 +55,8 @@ def read_frames(source: Path | str | Camera) -> Generator[Frame, None, None]:
         for frame in read_frames(Path("street.mp4")):
             print(frame.number, frame.seconds, frame.pixels.shape)
     """
-    av = import_av()
     name = f"camera {source.number}" if isinstance(source, Camera) else str(source)
+    av = import_av(name)
     number, start = 0, 0.0
     try:
         with _open(av, source, name) as container:
@@ -99,7 +99,7 @@ class VideoWriter:
         self._last = -1
 
     def __enter__(self) -> VideoWriter:
-        self._av = import_av()
+        self._av = import_av(str(self._path))
         self._file = open(self._path, "wb")  # `__exit__` closes it
         self._container = self._av.open(self._file, "w", format="mp4")
         return self
@@ -150,8 +150,11 @@ class VideoWriter:
         return stream
 
 
-def import_av() -> Any:
+def import_av(name: str) -> Any:
     """Import PyAV.
+
+    Args:
+        name: of the video, for the error message.
 
     Raises:
         InputError: PyAV is not installed.
@@ -159,7 +162,7 @@ def import_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError("videos and cameras need PyAV: pip install 'tfrcnn[video]'") from error
+        raise InputError(f"{name}: a video needs PyAV: pip install 'tfrcnn[video]'") from error
     return av
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.media import Source
-from tfrcnn.data.video import Frame, VideoWriter, read_frames
+from tfrcnn.data.video import Frame, VideoWriter, import_av, read_frames
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.predicting.ahead import run_ahead
@@ -44,9 +44,12 @@ def predict_video(
         One result per frame that is not done yet. A failure comes last: the detector or the video file has a fault.
     """
     if source.is_live and results.frames(source.name):
-        raise InputError(f"{source.name}: cannot be continued, because its frames are gone: choose a new folder")
+        reason = "cannot be continued, because its frames are gone: choose a new folder"
+        yield Failure(shown_name(source), InputError(f"{source.name}: {reason}"))
+        return
     job = _VideoJob(detecting, source, results, pictures)
     try:
+        import_av(source.name)
         yield from job.run()
     except InputError as error:
         results.add(source.name, {"error": str(error)})
