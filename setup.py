@@ -49,6 +49,7 @@ setup(
         "tfrcnn.models.backbones",
         "tfrcnn.report",
         "tfrcnn.training",
+        "tfrcnn.views",
         "tfrcnn.weights",
     ],
     package_dir={"tfrcnn.export": "export"},
