@@ -8,6 +8,17 @@ from typing import Annotated
 
 import typer
 
+from tfrcnn.cli.detecting import (
+    DetectionSettings,
+    Flip,
+    Merge,
+    RegionFile,
+    Scales,
+    TileOverlap,
+    Tiles,
+    ViewOptions,
+    read_settings,
+)
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import load_tensorflow
 
@@ -25,6 +36,13 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
     ] = False,
+    settings: DetectionSettings = None,
+    tiles: Tiles = None,
+    tile_overlap: TileOverlap = 0.2,
+    flip: Flip = False,
+    scales: Scales = None,
+    merge: Merge = "nms",
+    region: RegionFile = None,
 ) -> None:
     """Detect in pictures: write each with its boxes, and all detections in COCO's result format.
 
@@ -40,7 +58,9 @@ def predict(
     Example:
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
       tfrcnn predict --model coco-resnet50 pictures/ --out predictions
+      tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
     """
+    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     load_tensorflow()
     from tfrcnn.export.runtimes import load
     from tfrcnn.prediction import check_new_folder, predict_images, search_images
@@ -49,7 +69,7 @@ def predict(
     if not resume:
         check_new_folder(out)
     search = search_images(pictures, recursive)
-    predictor = load(run_folder(model), score_threshold=score_threshold)
+    predictor = views.wrap(load(run_folder(model), score_threshold=score_threshold, detections=changes))
     try:
         result = predict_images(predictor, search.images, out, score_threshold, sys.stderr.isatty(), resume)
     except KeyboardInterrupt:
