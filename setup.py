@@ -50,6 +50,7 @@ setup(
         "tfrcnn.predicting",
         "tfrcnn.report",
         "tfrcnn.training",
+        "tfrcnn.views",
         "tfrcnn.weights",
     ],
     package_dir={"tfrcnn.export": "export"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -82,7 +82,11 @@ class ArtefactPredictor:
 
 
 def load(
-    path: str | Path, threads: int | None = None, score_threshold: float | None = None, runtime: str | None = None
+    path: str | Path,
+    threads: int | None = None,
+    score_threshold: float | None = None,
+    runtime: str | None = None,
+    detections: Mapping[str, Any] | None = None,
 ) -> Any:
     """Load a detector to run it.
 
@@ -92,12 +96,14 @@ def load(
             folder takes TensorFlow's setting.
         score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
         runtime: One of the format's `Target.runtimes`; None is the first.
+        detections: Fields of a run folder's `DetectionConfig` to change, for example {"nms": "soft_gaussian"}.
 
     Returns:
         A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1. Threads can share it.
 
     Raises:
-        InputError: The path does not exist, is not a detector, or is damaged; or an option is out of range.
+        InputError: The path does not exist, is not a detector, or is damaged; or an option is out of range, or it
+            changes the NMS inside an exported file.
 
     Example:
         detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
@@ -109,10 +115,14 @@ def load(
     if format == KERAS:
         check_not_forked()
         changes: dict[str, Any] = {}
-        if score_threshold is not None:
-            detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
-            changes["detections"] = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
+        if score_threshold is not None or detections:
+            config = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
+            lowest = config.score_threshold if score_threshold is None else min(score_threshold, config.score_threshold)
+            changes["detections"] = config.replace(**{"score_threshold": lowest, **(detections or {})})
         return Predictor(load_detector(path, **changes))
+    if detections:
+        settings = " ".join(f"--set {name}={value}" for name, value in detections.items())
+        raise InputError(f"{path}: NMS is inside an exported file: export its run folder again with {settings}")
     target = TARGETS[format]
     if runtime not in (None, *target.runtimes):
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")

@@ -85,6 +85,10 @@ if TYPE_CHECKING:
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
     from tfrcnn.training.schemes import freeze as freeze
+    from tfrcnn.views.plan import Views as Views
+    from tfrcnn.views.predictor import ViewPredictor as ViewPredictor
+    from tfrcnn.views.region import Region as Region
+    from tfrcnn.views.region import read_region as read_region
     from tfrcnn.weights.importing import import_weights as import_weights
 
 __version__ = "0.2.0"  # setup.py reads it here
@@ -132,6 +136,9 @@ _HOMES = {
     "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),
     "tfrcnn.training.schemes": ("freeze",),
+    "tfrcnn.views.plan": ("Views",),
+    "tfrcnn.views.predictor": ("ViewPredictor",),
+    "tfrcnn.views.region": ("Region", "read_region"),
     "tfrcnn.weights.importing": ("import_weights",),
 }
 _ON_KERAS = ("tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")

@@ -8,6 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tfrcnn.cli.detecting import (
+    DetectionSettings,
+    Flip,
+    Merge,
+    RegionFile,
+    Scales,
+    TileOverlap,
+    Tiles,
+    ViewOptions,
+    read_settings,
+)
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
@@ -65,6 +76,13 @@ def evaluate(
             "truth) into this folder; with --proposals recall.png.",
         ),
     ] = None,
+    settings: DetectionSettings = None,
+    tiles: Tiles = None,
+    tile_overlap: TileOverlap = 0.2,
+    flip: Flip = False,
+    scales: Scales = None,
+    merge: Merge = "nms",
+    region: RegionFile = None,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
@@ -78,6 +96,7 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
     """
+    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     load_tensorflow()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
@@ -94,6 +113,8 @@ def evaluate(
         raise InputError("--metric cannot be combined with --proposals")
     if proposals and (max_detections, score_threshold) != (None, None):
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
+    if proposals and (changes or views != ViewOptions()):
+        raise InputError("--set and the options of views cannot be combined with --proposals")
     model = run_folder(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
@@ -102,7 +123,8 @@ def evaluate(
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
-    predictor, limits = _load(model, max_detections, score_threshold)
+    predictor, limits = _load(model, max_detections, score_threshold, changes)
+    predictor = views.wrap(predictor)
     if held_out is None:  # proposals have no class, so the data set may have any classes
         dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
     else:
@@ -124,7 +146,9 @@ def evaluate(
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
 
 
-def _load(model: Path, max_detections: int | None, score_threshold: float | None) -> tuple[Any, DetectionConfig]:
+def _load(
+    model: Path, max_detections: int | None, score_threshold: float | None, settings: dict[str, Any]
+) -> tuple[Any, DetectionConfig]:
     """Load a detector with other limits; return it and its limits."""
     from tfrcnn.config import DetectorConfig
     from tfrcnn.export.runtimes import KERAS, format_of, load
@@ -133,11 +157,11 @@ def _load(model: Path, max_detections: int | None, score_threshold: float | None
     from tfrcnn.models.build import read_description
 
     options = {"max_detections": max_detections, "score_threshold": score_threshold}
-    changes = {name: value for name, value in options.items() if value is not None}
+    changes = settings | {name: value for name, value in options.items() if value is not None}
     if format_of(model) == KERAS:
         limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
         return Predictor(load_detector(model, detections=limits)), limits
-    predictor = load(model)
+    predictor = load(model, detections=settings) if settings else load(model)
     built_in: DetectionConfig = predictor.detections
     limits = built_in.replace(**changes)
     if limits.max_detections > built_in.max_detections:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
+from tfrcnn.cli.detecting import DetectionSettings, read_settings
 from tfrcnn.cli.options import IMAGES_HELP, RunFolder
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError, renamed_arguments
@@ -62,6 +63,7 @@ def export(
         ),
     ] = "",
     images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
+    settings: DetectionSettings = None,
 ) -> None:
     """Export a detector and verify that the file detects the same.
 
@@ -74,21 +76,26 @@ def export(
       tfrcnn export --model runs/cells --format onnx --out cells.onnx --verify cells/VOC@val
       tfrcnn export --model runs/cells --format tflite --precision int8 --image-size 320 --out cells.tflite \\
                     --representative cells/VOC@train --verify cells/VOC@val
+      tfrcnn export --model runs/cells --format onnx --out cells.onnx --set nms=soft_gaussian
     """
     from tfrcnn.export.options import ExportOptions
 
     options = ExportOptions(format, precision, parse_size(image_size), max_detections, score_threshold)
     options.check(out, has_representative=representative is not None)
+    changes = read_settings(settings)
     load_tensorflow()
+    from tfrcnn.config import DetectorConfig
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
     from tfrcnn.export.check.report import NOT_JUDGED
     from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
+    from tfrcnn.models.build import read_description
     from tfrcnn.weights.importing import run_folder
 
     model = run_folder(model)
-    detector = load_detector(model)
+    limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
+    detector = load_detector(model, detections=limits)
     categories = detector.config.categories
     with renamed_arguments(data="verify"):
         data = load_dataset(verify, images, categories) if verify not in ("", "none") else None

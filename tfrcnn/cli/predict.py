@@ -11,6 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfrcnn.cli.detecting import (
+    DetectionSettings,
+    Flip,
+    Merge,
+    RegionFile,
+    Scales,
+    TileOverlap,
+    Tiles,
+    ViewOptions,
+    read_settings,
+)
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
@@ -57,6 +68,13 @@ def predict(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
     ] = False,
+    settings: DetectionSettings = None,
+    tiles: Tiles = None,
+    tile_overlap: TileOverlap = 0.2,
+    flip: Flip = False,
+    scales: Scales = None,
+    merge: Merge = "nms",
+    region: RegionFile = None,
 ) -> None:
     """Detect in pictures and videos: draw the boxes, and write all detections.
 
@@ -75,9 +93,11 @@ def predict(
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
       tfrcnn predict --model coco-resnet50 street.mp4 --out predictions --classes car,person
       find . -name "*.jpg" | tfrcnn predict --model cells.onnx - --out predictions --no-pictures --format csv
+      tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
     """
     default, of_classes = _thresholds(score_threshold)  # before anything slow
     file_formats = _formats(formats)
+    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     load_tensorflow()
     from tfrcnn.export.runtimes import load
     from tfrcnn.prediction import check_new_folder, predict_stream, search_images
@@ -89,7 +109,8 @@ def predict(
     if not search.sources:
         search.check()
         raise InputError("expected pictures on stdin, found no line")
-    predictor = load(run_folder(model), score_threshold=min(default, *of_classes.values(), 1))
+    lowest = min(default, *of_classes.values(), 1)
+    predictor = views.wrap(load(run_folder(model), score_threshold=lowest, detections=changes))
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
     stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures)
     summary = _Summary(selection)
