@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from tfrcnn.models.transfer import unshare as unshare
     from tfrcnn.models.transfer import with_categories as with_categories
     from tfrcnn.report.data import data_report as data_report
+    from tfrcnn.report.evaluation import evaluation_report as evaluation_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
     from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
@@ -123,6 +124,7 @@ _HOMES = {
     "tfrcnn.models.presets": ("preset", "preset_names"),
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
     "tfrcnn.report.data": ("data_report",),
+    "tfrcnn.report.evaluation": ("evaluation_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
     "tfrcnn.training.optimizer": ("make_optimizer",),
@@ -131,7 +133,7 @@ _HOMES = {
     "tfrcnn.training.schemes": ("freeze",),
     "tfrcnn.weights.importing": ("import_weights",),
 }
-_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
+_ON_KERAS = ("tfrcnn.inference", "tfrcnn.models", "tfrcnn.report.data", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 
