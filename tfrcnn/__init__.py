@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from tfrcnn.predictor import Predictor as Predictor
     from tfrcnn.predictor import load as load
     from tfrcnn.report.data import data_report as data_report
+    from tfrcnn.report.evaluation import evaluation_report as evaluation_report
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
     from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
@@ -130,6 +131,7 @@ _HOMES = {
     "tfrcnn.models.transfer": ("unshare", "with_categories"),
     "tfrcnn.predictor": ("Predictor", "load"),
     "tfrcnn.report.data": ("data_report",),
+    "tfrcnn.report.evaluation": ("evaluation_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
     "tfrcnn.training.optimizer": ("make_optimizer",),
@@ -141,7 +143,7 @@ _HOMES = {
     "tfrcnn.views.region": ("Region", "read_region"),
     "tfrcnn.weights.importing": ("import_weights",),
 }
-_ON_KERAS = ("tfrcnn.models", "tfrcnn.report", "tfrcnn.training", "tfrcnn.weights")
+_ON_KERAS = ("tfrcnn.models", "tfrcnn.report.data", "tfrcnn.training", "tfrcnn.weights")
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME_OF)
 

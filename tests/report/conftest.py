@@ -1,6 +1,7 @@
 """A data set with awkward names, faults and copies, the report on it, and a reader of pages."""
 
 import json
+import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -15,12 +16,15 @@ import pytest
 from PIL import Image
 
 import tfrcnn
+from tfrcnn.config import Category
+from tfrcnn.data.example import Dataset, Example, ImageDetections
 from tfrcnn.report import data as report
 from tfrcnn.report import page
 
 NAMES = ("<script>alert('x')</script>", "\"double\" & 'single'", "\u0639\u0631\u0628\u064a", "🦊 fox", "plain")
 HIDDEN = "hidden\u202egnp.exe\x1b[31m"  # a mark that turns the direction, and an escape sequence
-VOID = {"meta", "link", "img"}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
+VOID = {"meta", "link", "img", "input"}
 
 
 class Element(NamedTuple):
@@ -161,6 +165,67 @@ def write_report(tmp_path: Path, _one_build: None) -> Callable[..., tuple[dict[s
         return numbers, Page(path.read_text(encoding="utf-8"))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, list[ImageDetections], list[ImageDetections]]:
+    """Return a data set of awkward names, detections with an error of each kind, and perfect ones.
+
+    Images 1 to 6 have an object of class 0 at [10, 10, 50, 50]; image 7 cannot be read.
+    """
+    folder = tmp_path_factory.mktemp("scenes")
+    box = np.array([[10, 10, 50, 50]], np.float32)
+    names = (*NAMES, HIDDEN, "n" * 10_000)
+    examples = []
+    for number in range(1, 8):
+        path = folder / (f"{number} <img src=x onerror=alert(1)>.png" if number < 7 else "broken.png")
+        if number < 7:
+            picture(path, number)
+        flags = np.zeros(1, bool)
+        area, ids = np.array([1600], np.float32), np.array([number])
+        examples.append(Example(number, path, 120, 160, box, np.zeros(1, np.int32), flags, flags, area, 1, ids))
+    far = [[80, 90, 110, 120]]
+    parts: dict[int, tuple[list, list, list]] = {
+        1: ([*far, *box], [0.97, 0.9], [0, 0]),  # background, and correct
+        2: ([*box], [0.99], [1]),  # wrong class
+        3: ([[10, 10, 50, 25]], [0.98], [0]),  # poor box
+        4: ([*box, [11, 11, 50, 50]], [0.95, 0.94], [0, 0]),  # correct, and a duplicate
+        5: (far, [0.6], [0]),  # background, and missed
+        7: ([*box], [0.5], [2]),
+    }
+    detections = [
+        ImageDetections(number, np.array(b, np.float32), np.array(s, np.float32), np.array(c, np.int32))
+        for number, (b, s, c) in parts.items()
+    ]
+    perfect = [ImageDetections(e.image_id, box, np.array([0.9], np.float32), e.labels) for e in examples]
+    categories = tuple(Category(label + 1, name) for label, name in enumerate(names))
+    return Dataset("<b>source</b>", categories, (*examples[:5], examples[6])), detections, perfect[:5]
+
+
+@pytest.fixture(scope="session")
+def evaluated(
+    scenes: tuple[Dataset, list[ImageDetections], list[ImageDetections]], tmp_path_factory: pytest.TempPathFactory
+) -> Written:
+    """Return the report on these detections, compared with the perfect ones."""
+    path = tmp_path_factory.mktemp("evaluation") / "new" / "page.html"
+    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # no font may have the fox
+        numbers = tfrcnn.evaluation_report(*scenes[:2], path, scenes[2], ("<i>run</i>", "b"), resamples=100)
+    return Written(path, numbers, {}, Page(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """Return a headless Chromium, or skip."""
+    reason = "playwright drives the browser, it is not installed"
+    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
+    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with playwright.sync_playwright() as driver:
+        if installed is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip(f"no Chromium is installed: found none of {', '.join(BROWSERS)} on PATH")
+        with warnings.catch_warnings(action="ignore"):  # of the driver's event loop
+            chromium = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+            yield chromium
+            chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -5,31 +5,14 @@ of Playwright's own (playwright install chromium) is used if there is one.
 """
 
 import os
-import shutil
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser, it is not installed")
 pytestmark = pytest.mark.slow
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 WIDTHS = (1280, 390)  # a screen and a phone
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """Return a headless Chromium, or skip."""
-    installed = next(filter(None, map(shutil.which, NAMES)), None)
-    with playwright.sync_playwright() as driver:
-        if installed is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip(f"no Chromium is installed: found none of {', '.join(NAMES)} on PATH")
-        with warnings.catch_warnings(action="ignore"):  # of the driver's event loop
-            chromium = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-            yield chromium
-            chromium.close()
 
 
 @pytest.fixture(params=WIDTHS)

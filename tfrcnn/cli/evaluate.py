@@ -83,6 +83,29 @@ def evaluate(
     scales: Scales = None,
     merge: Merge = "nms",
     region: RegionFile = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR_OR_HTML",
+            help="Write a page about the errors: thresholds of each class, types of errors and their cost, worst "
+            "images. A name that ends in .html is the page, another the folder of evaluation.html. The numbers are "
+            "next to it as JSON.",
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL_OR_JSON",
+            help="Compare with another detector in the page of --report: a model, or its detections of this data set "
+            "in COCO's result format, FILE.json. Says whether the difference is more than chance.",
+        ),
+    ] = None,
+    min_precision: Annotated[
+        float, typer.Option(metavar="P", help="Also give each class the threshold for this precision, in (0, 1].")
+    ] = 0.9,
+    min_recall: Annotated[
+        float, typer.Option(metavar="R", help="Also give each class the threshold for this recall, in (0, 1].")
+    ] = 0.9,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
@@ -95,16 +118,18 @@ def evaluate(
       tfrcnn evaluate --model runs/cells
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
+      tfrcnn evaluate --model runs/cells --report runs/cells/errors --compare runs/earlier
     """
     changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     load_tensorflow()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.evaluation.evaluate import evaluate as judge
-    from tfrcnn.evaluation.limits import limited
+    from tfrcnn.evaluation.limits import limited, per_class_limit
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
     from tfrcnn.models.build import read_description
+    from tfrcnn.report.evaluation import evaluation_report, page_path
     from tfrcnn.training.held_out import validation_of_run
     from tfrcnn.training.run import draw_sheet
     from tfrcnn.weights.importing import run_folder
@@ -115,6 +140,10 @@ def evaluate(
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
     if proposals and (changes or views != ViewOptions()):
         raise InputError("--set and the options of views cannot be combined with --proposals")
+    if proposals and report is not None:
+        raise InputError("--report cannot be combined with --proposals")
+    if compare is not None and report is None:
+        raise InputError("--compare needs --report, the page of the comparison")
     model = run_folder(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
@@ -144,6 +173,28 @@ def evaluate(
         plot_confusion(dataset, detections, plots / "confusion.png")
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
+    if report is not None:
+        other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
+        names, limit = (str(model), compare or ""), per_class_limit(limits)
+        evaluation_report(
+            dataset, detections, report, other, names, evaluation, min_precision, min_recall, max_detections=limit
+        )
+        page = page_path(report)
+        print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
+
+
+def _other(compare: str, dataset: Dataset, max_detections: int | None, score_threshold: float | None) -> Any:
+    """Return the detections of the detector to compare with, with the labels of the data set."""
+    from tfrcnn.evaluation.inputs import relabelled
+    from tfrcnn.evaluation.limits import limited
+    from tfrcnn.evaluation.read_results import read_coco_results
+    from tfrcnn.weights.importing import run_folder
+
+    if compare.lower().endswith(".json"):
+        return read_coco_results(compare, dataset)
+    predictor, limits = _load(run_folder(Path(compare)), max_detections, score_threshold, {})
+    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
+    return relabelled(detections, predictor.categories, dataset.categories, compare)
 
 
 def _load(

@@ -72,11 +72,11 @@ def compare_detections(
         print(result["metrics"]["AP"]["difference"])
     """
     classes = len(dataset.categories)
-    draws = np.random.default_rng(seed).multinomial(
-        len(dataset), np.full(len(dataset), 1 / max(len(dataset), 1)), resamples
-    )
+    size = len(dataset)
+    random = np.random.default_rng(seed)
+    draws = random.multinomial(size, np.full(size, 1 / size), resamples) if size else np.zeros([resamples, 0])
     # The first row is the data set itself: each image once.
-    counts = np.concatenate([np.ones([1, len(dataset)], np.int32), draws.astype(np.int32)])
+    counts = np.concatenate([np.ones([1, size], np.int32), draws.astype(np.int32)])
     values = [
         np.stack([_resampled_ap(entry, counts) for entry in _classes(dataset, entries, max_detections)], axis=-1)
         if classes

@@ -6,10 +6,12 @@ Legend: N detections and M objects of one image.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
+from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.errors import InputError
 from tfrcnn.overlap import pairwise_iou as pairwise_iou
@@ -37,6 +39,27 @@ def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> li
 def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     """Concatenate arrays [N] of images, of which there may be none."""
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
+
+
+def relabelled(
+    detections: Sequence[ImageDetections], categories: Sequence[Category], target: Sequence[Category], source: str
+) -> list[ImageDetections]:
+    """Give detections the labels of another list of categories, by name.
+
+    Args:
+        detections: of a detector.
+        categories: of the detector.
+        target: the categories whose positions become the labels.
+        source: the detector, for the message.
+
+    Raises:
+        InputError: a class of the detector is not in `target`.
+    """
+    places = {category.name: label for label, category in enumerate(target)}
+    if unknown := [category.name for category in categories if category.name not in places]:
+        raise InputError(f"{source}: expected classes among {', '.join(places)}, found {unknown[0]!r}")
+    labels = np.array([places[category.name] for category in categories], np.int32)
+    return [replace(image, labels=labels[image.labels]) for image in detections]
 
 
 def image_ranks(dataset: Dataset) -> list[int]:

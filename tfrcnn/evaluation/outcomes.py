@@ -94,7 +94,8 @@ class Outcomes:
     @property
     def correct(self) -> np.ndarray:
         """[N] bool."""
-        return self.kinds == CORRECT
+        correct: np.ndarray = self.kinds == CORRECT
+        return correct
 
 
 def outcomes_of(

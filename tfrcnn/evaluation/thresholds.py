@@ -92,6 +92,12 @@ class Thresholds:
             "f1": np.round(f1, 4).tolist(),
         }
 
+    def precision_at_recall(self) -> list[float]:
+        """Return the highest precision at the recalls 0, 0.01, ... 1 or more; 0 for those that are not reached."""
+        ceiling = np.append(np.maximum.accumulate(self.precision[::-1])[::-1], 0.0)
+        values: list[float] = np.round(ceiling[np.searchsorted(self.recall, GRID)], 4).tolist()
+        return values
+
     def _highest(self, values: np.ndarray, allowed: np.ndarray) -> Point | None:
         if not self.objects or not allowed.any():
             return None

@@ -27,7 +27,7 @@ from tfrcnn.report import data_pictures
 from tfrcnn.report.choose import IGNORED
 from tfrcnn.report.numbers import GRID, IOUS, anchor_marks, anchor_numbers, bin_edges, class_numbers, split_numbers
 from tfrcnn.report.page import render
-from tfrcnn.report.pictures import NOTHING, Filter, Picture, filters
+from tfrcnn.report.pictures import NOTHING, Filter, Pair, Picture, filters
 from tfrcnn.report.splits import Split
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
@@ -176,7 +176,7 @@ def _pair_numbers(image: Example, other: Example, distance: int = 0) -> dict[str
     return {"image": str(image.path), "same_as": str(other.path), "distance": distance}
 
 
-def _pairs(split: Split, other_split: Split, entries: Sequence[tuple[Any, ...]]) -> list[data_pictures.Pair]:
+def _pairs(split: Split, other_split: Split, entries: Sequence[tuple[Any, ...]]) -> list[Pair]:
     """Draw pairs; the text of near-duplicates is how many bits of their hashes differ."""
     return data_pictures.pairs(
         [

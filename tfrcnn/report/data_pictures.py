@@ -21,7 +21,7 @@ from tfrcnn.drawing.pen import Pen
 from tfrcnn.errors import InputError
 from tfrcnn.models.preset_table import Preset
 from tfrcnn.report.choose import choose, items_of
-from tfrcnn.report.pictures import Item, Picture, embed
+from tfrcnn.report.pictures import Item, Pair, Picture, embed
 from tfrcnn.report.splits import Split
 
 SIDE = 400  # pixels of the longer side
@@ -49,14 +49,6 @@ class FaultGroup(NamedTuple):
     total: int
     pictures: list[Picture]
     messages: list[str]
-
-
-class Pair(NamedTuple):
-    """Two pictures next to each other, and a line about them."""
-
-    first: Picture
-    second: Picture
-    text: str
 
 
 def gallery(splits: Sequence[Split], count: int, seed: int) -> list[Picture]:

@@ -46,6 +46,14 @@ class Picture(NamedTuple):
         return " ".join("|".join(item) for item in self.items)
 
 
+class Pair(NamedTuple):
+    """Two pictures next to each other, and a line about them."""
+
+    first: Picture
+    second: Picture
+    text: str
+
+
 class Choice(NamedTuple):
     """One entry of a filter; `total` pictures have its value."""
 
