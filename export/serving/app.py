@@ -15,11 +15,13 @@ from starlette.requests import ClientDisconnect
 
 if __package__:
     from . import openapi, page
+    from .metrics import Measured, Metrics
     from .pool import Pool
     from .protocol import echo, error_body
 else:  # run as a file
     import openapi  # type: ignore[no-redef]
     import page  # type: ignore[no-redef]
+    from metrics import Measured, Metrics  # type: ignore[no-redef]
     from pool import Pool  # type: ignore[no-redef]
     from protocol import echo, error_body  # type: ignore[no-redef]
 
@@ -181,6 +183,9 @@ def make_app(service: Service) -> FastAPI:
         app.post(f"{place}:predict", summary="Detect", **openapi.PREDICT)(service.predict)
     app.get("/", summary="A page to try the model", **openapi.PAGE)(page.answer)
     app.get("/model", summary="What the page knows of the model", **openapi.MODEL)(service.describe)
+    metrics = Metrics(service)
+    app.get("/metrics", summary="Metrics for Prometheus", **openapi.METRICS)(metrics.answer)
+    app.add_middleware(Measured, metrics=metrics)
     app.add_exception_handler(AnyHTTPException, refused)
     app.add_exception_handler(Exception, refused)
     return app

@@ -78,7 +78,18 @@ MODEL = _answers(
     {},
 )
 PAGE: dict[str, Any] = {
-    "responses": {200: {"description": "OK", "content": {"text/html": {"schema": _TEXT}}}},
+    "responses": {
+        200: {"description": "OK", "content": {"text/html": {"schema": _TEXT}}},
+        "default": _answer("Refused", _ERROR),
+    },
+    "response_model": None,
+}
+METRICS: dict[str, Any] = {
+    "responses": {
+        200: {"description": "OK", "content": {"text/plain": {"schema": _TEXT}}},
+        501: _answer("prometheus-client is not installed", _ERROR),
+        "default": _answer("Refused", _ERROR),
+    },
     "response_model": None,
 }
 PREDICT = {

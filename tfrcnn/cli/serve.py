@@ -48,6 +48,7 @@ def serve(
     GET  /                           a page to try it: drop pictures, see boxes
     POST /v1/models/detector:predict TensorFlow Serving's REST protocol
     GET  /health/live, /health/ready for probes
+    GET  /metrics                    for Prometheus
     GET  /openapi.json               all routes
 
     \b
