@@ -56,7 +56,7 @@ setup(
     package_dir={"tfrcnn.export": "export"},
     package_data={
         "tfrcnn": ["py.typed"],
-        "tfrcnn.export.serving": ["README.md", "docker-compose.yml", "config/*"],
+        "tfrcnn.export.serving": ["README.md", "page.html", "docker-compose.yml", "config/*"],
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[
@@ -83,7 +83,14 @@ setup(
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
-        "serving": ["fastapi>=0.115", "requests", "uvicorn>=0.30"],
+        "serving": [
+            "defusedxml",
+            "fastapi>=0.115",
+            "pillow>=10.1",
+            "prometheus-client>=0.20",
+            "requests",
+            "uvicorn>=0.30",
+        ],
         "tensorboard": ["tensorboard>=2.20"],
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
@@ -117,6 +124,7 @@ setup(
             "pandas>=2.2",
             "playwright>=1.50",
             "pre-commit",
+            "prometheus-client>=0.20",
             "pytest",
             "pytest-xdist",
             "requests",

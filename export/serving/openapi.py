@@ -63,6 +63,35 @@ STATUS = _answers(
     _object(model_version_status=_list(_object(version=_TEXT, state=_TEXT, status={"type": "object"}))), _UNKNOWN
 )
 METADATA = _answers(_object(model_spec={"type": "object"}, metadata={"type": "object"}), {**_UNKNOWN, **_LOADING})
+_CLASS = _object(id={"type": "integer"}, name=_TEXT)
+MODEL = _answers(
+    _object(
+        name=_TEXT,
+        version=_TEXT,
+        format=_TEXT,
+        precision=_TEXT,
+        ready={"type": "boolean"},
+        classes={"type": "array", "items": _CLASS},
+        score_threshold=_NUMBER,
+        max_body={"type": "integer"},
+    ),
+    {},
+)
+PAGE: dict[str, Any] = {
+    "responses": {
+        200: {"description": "OK", "content": {"text/html": {"schema": _TEXT}}},
+        "default": _answer("Refused", _ERROR),
+    },
+    "response_model": None,
+}
+METRICS: dict[str, Any] = {
+    "responses": {
+        200: {"description": "OK", "content": {"text/plain": {"schema": _TEXT}}},
+        501: _answer("prometheus-client is not installed", _ERROR),
+        "default": _answer("Refused", _ERROR),
+    },
+    "response_model": None,
+}
 PREDICT = {
     **_answers(_PREDICTIONS, _REFUSALS),
     "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}},

@@ -10,14 +10,22 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 if __package__:
-    from .protocol import ANSWER, REQUEST, Limits, error_body
+    from .protocol import ANSWER, COUNTED, DESCRIBED, REQUEST, Limits, error_body
 else:  # run as a file
-    from protocol import ANSWER, REQUEST, Limits, error_body  # type: ignore[no-redef]
+    from protocol import (  # type: ignore[no-redef]
+        ANSWER,
+        COUNTED,
+        DESCRIBED,
+        REQUEST,
+        Limits,
+        error_body,
+    )
 
 Answer = tuple[int, bytes]  # HTTP status and body
 
@@ -26,10 +34,17 @@ MAX_PAUSE = 30.0  # seconds between two attempts to start a worker
 STOPPED = (503, error_body("the server is stopping"))
 
 
-def worker_command(path: Path, limits: Limits) -> list[str]:
-    """Return the command that runs a SavedModel in a worker process."""
-    script = Path(__file__).with_name("worker.py")
-    return [sys.executable, str(script), str(path), json.dumps(dataclasses.asdict(limits))]
+def worker_command(path: Path, limits: Limits, threads: int | None = None) -> list[str]:
+    """Return the command that runs a model in a worker process.
+
+    Args:
+        path: A SavedModel, or a file that tfrcnn exported.
+        limits: Limits on requests.
+        threads: Threads of an exported file's runtime; None is the runtime's default.
+    """
+    script = ["-P", "-m", f"{__package__}.worker"] if __package__ else [str(Path(__file__).with_name("worker.py"))]
+    options = [] if threads is None else [str(threads)]
+    return [sys.executable, *script, str(path), json.dumps(dataclasses.asdict(limits)), *options]
 
 
 class Worker:
@@ -81,6 +96,10 @@ class Pool:
         failure: Why the model cannot be loaded, if its first loading failed.
         fail: Is called when the first loading failed; the server ends then.
         signatures: The model's signatures, None until a worker has loaded it.
+        description: The description that tfrcnn wrote into the model; empty if there is none.
+        restarts: Processes that were started in place of one that ended.
+        images: Images that all workers have answered.
+        detections: Detections in these answers, by category id.
     """
 
     def __init__(self, command: Sequence[str], count: int, limits: Limits) -> None:
@@ -96,6 +115,9 @@ class Pool:
         self.workers: list[Worker] = []
         self.numbers = itertools.count(1)
         self.signatures: dict[str, Any] | None = None
+        self.description: dict[str, Any] = {}
+        self.restarts = self.images = 0
+        self.detections: Counter[str] = Counter()
         self.failure: str | None = None
         self.keepers: list[asyncio.Task[None]] = []
 
@@ -161,6 +183,7 @@ class Pool:
                         deaths = 0
             except asyncio.IncompleteReadError:
                 deaths += 1
+                self.restarts += 1
                 print(f"a worker ended with status {await worker.process.wait()}; starting another", file=sys.stderr)
             finally:
                 self.workers.remove(worker)
@@ -186,6 +209,12 @@ class Pool:
             future = worker.pending.get(number)
             if future is not None and not future.done():
                 future.set_result((status, body))
+        elif status == DESCRIBED:
+            self.description = json.loads(body)
+        elif status == COUNTED:
+            counts = json.loads(body)
+            self.images += counts["images"]
+            self.detections.update(counts["detections"])
         elif status == 200:
             self.signatures = json.loads(body)
             worker.ready = True

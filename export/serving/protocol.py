@@ -21,6 +21,9 @@ MAX_ECHO = 60  # characters of a client's value that an error repeats
 # Headers of the messages between the server and its workers; the body follows.
 REQUEST = struct.Struct(">QdQ")  # number, deadline on the clock of `time.monotonic`, bytes of the body
 ANSWER = struct.Struct(">QHQ")  # number, HTTP status, bytes of the body
+# Statuses of answers of number 0, which no client sees
+DESCRIBED = 1  # the body is the description of the model
+COUNTED = 2  # the body has the images and detections of an answer that follows
 
 
 @dataclass(frozen=True)

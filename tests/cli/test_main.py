@@ -25,6 +25,7 @@ COMMANDS = (
     "predict",
     "export",
     "benchmark",
+    "serve",
     "import-weights",
     "doctor",
     "data",

@@ -25,6 +25,7 @@ from tfrcnn.cli.export import export
 from tfrcnn.cli.fetch import fetch
 from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
+from tfrcnn.cli.serve import serve
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
 
@@ -45,6 +46,7 @@ app.command(short_help="Measure a trained detector on a data set.")(evaluate)
 app.command(short_help="Detect in pictures.")(predict)
 app.command(short_help="Make a verified file for other runtimes.")(export)
 app.command(short_help="Time detectors and exported files side by side.")(benchmark)
+app.command(short_help="Detect over HTTP, with a page to try it.")(serve)
 app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
 app.command(short_help="Report every fault of a data set.")(doctor)
 app.command(short_help="See a data set in one page.")(data)

@@ -1,0 +1,96 @@
+"""`tfrcnn serve`: detect over HTTP, with a page to try it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfrcnn.errors import InputError
+
+NEEDED = ("fastapi", "uvicorn")
+
+
+def serve(
+    model: Annotated[
+        Path, typer.Option(metavar="MODEL", help="A file that tfrcnn export wrote, or a folder of SavedModel versions.")
+    ],
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen at. 0.0.0.0 is every address of this machine.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port to listen at; 0: a free one.")] = 8501,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Number of processes, each with a copy of the model.")
+    ] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Threads of each process's runtime. Default: the runtime's choice."),
+    ] = None,
+    name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model in the URL.")] = "detector",
+    score_threshold: Annotated[
+        float,
+        typer.Option(metavar="X", min=0, max=1, help="Where the page starts, and the lowest score of a pre-label."),
+    ] = 0.5,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0, help="Time for requests in flight after SIGTERM.")
+    ] = 8.0,
+    max_body: Annotated[int, typer.Option(metavar="BYTES", min=1, help="Bytes of a request's body.")] = 32 * 2**20,
+    max_images: Annotated[int, typer.Option(metavar="N", min=1, help="Images per request.")] = 64,
+    max_pixels: Annotated[int, typer.Option(metavar="N", min=1, help="Pixels of one image.")] = 50_000_000,
+    max_seconds: Annotated[float, typer.Option(metavar="S", min=0.1, help="Time for one request.")] = 60.0,
+    max_waiting: Annotated[int, typer.Option(metavar="N", min=1, help="Requests that wait for an answer.")] = 128,
+) -> None:
+    """Serve a detector over HTTP, until Ctrl-C or SIGTERM.
+
+    \b
+    GET  /                           a page to try it: drop pictures, see boxes
+    POST /v1/models/detector:predict TensorFlow Serving's REST protocol
+    GET  /health/live, /health/ready for probes
+    GET  /metrics                    for Prometheus
+    GET  /openapi.json               all routes
+
+    \b
+    Example:
+      tfrcnn export --model runs/cells --format onnx --out cells.onnx
+      tfrcnn serve --model cells.onnx
+    """
+    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise InputError(f"the server needs {' and '.join(missing)}: pip install 'tfrcnn[serving]'")
+    from tfrcnn.export.serving.app import Choices
+    from tfrcnn.export.serving.pool import Pool, worker_command
+    from tfrcnn.export.serving.protocol import Limits
+    from tfrcnn.export.serving.server import StartError, run, version_of
+
+    if not name or "/" in name or ":" in name:
+        raise InputError(f"--name: expected a name without / and :, found {name!r}")
+    path = check_model(model)
+    limits = Limits(max_body, max_images, max_pixels, max_seconds, max_waiting)
+    pool = Pool(worker_command(path, limits, threads), workers, limits)
+    try:
+        failed = run(pool, name, version_of(path), host, port, grace, Choices(score_threshold))
+    except StartError as error:
+        raise InputError(f"{error}: choose another with --host and --port") from error
+    if failed:
+        raise typer.Exit(2)
+
+
+def check_model(model: Path) -> Path:
+    """Return the file to serve.
+
+    Raises:
+        InputError: It is not an exported file.
+    """
+    from tfrcnn.export.runtimes import KERAS, format_of
+
+    versions = [path for path in model.glob("*") if path.name.isdecimal() and (path / "saved_model.pb").is_file()]
+    if versions:
+        return max(versions, key=lambda path: int(path.name)).resolve()
+    if format_of(model) == KERAS:
+        raise InputError(
+            f"{model}: a run folder is not served as it is; export it first, for example: "
+            f"tfrcnn export --model {model} --format onnx --out {model.name or 'detector'}.onnx"
+        )
+    return model.resolve()
