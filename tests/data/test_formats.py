@@ -90,6 +90,32 @@ def test_lists_of_one_class_come_behind_the_splits_in_messages(tmp_path: Path) -
         choose(f"{tmp_path}@dev")
 
 
+def test_lists_of_tagged_images_that_cvat_writes_come_behind_the_split_with_boxes(tmp_path: Path) -> None:
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    for split in ("default", "Blurred_default", "dark_default"):
+        (tmp_path / f"ImageSets/Main/{split}.txt").write_text("")
+    choices = " or ".join(f"{tmp_path}@{split}" for split in ("default", "Blurred_default", "dark_default"))
+    with pytest.raises(InputError) as error:
+        choose(str(tmp_path))
+    assert f"did you mean {choices}?" in str(error.value)
+
+
+def test_a_folder_of_images_alone_is_one_short_line(tmp_path: Path) -> None:
+    (tmp_path / "day 2").mkdir()
+    for name in ("a.jpg", "b.JPG", "day 2/c.png", "README.txt", ".DS_Store"):
+        (tmp_path / name).touch()
+    for data in (str(tmp_path), f"voc:{tmp_path}"):
+        with pytest.raises(InputError) as error:
+            choose(data)
+        (line,) = str(error.value).splitlines()
+        assert f"expected annotations, found 3 images and no other file in {tmp_path}: label them" in line
+        assert f"--images {tmp_path}" in line
+        assert len(line) - 2 * len(str(tmp_path)) < 170
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(InputError, match="Looked for"):
+        choose(str(tmp_path))
+
+
 def test_split_of_what_has_none_says_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(InputError, match=rf"found 'train'; type coco:{tmp_path}/a.json$"):

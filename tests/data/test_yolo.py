@@ -380,3 +380,10 @@ def test_a_project_whose_images_are_elsewhere_is_read_with_their_folder(tmp_path
     dataset, report = read_dataset(f"{root}/p", root / "else")
     assert boxes(dataset) == PIXELS
     assert not report.refused
+
+
+def test_the_folder_of_images_in_a_cvat_project_finds_the_names_above_it(tmp_path: Path) -> None:
+    files, image, _ = LAYOUTS["Darknet, CVAT's YOLO 1.1"]
+    write(tmp_path, files, image)
+    dataset = load_dataset(f"{tmp_path}/obj_train_data")
+    assert ([category.name for category in dataset.categories], boxes(dataset)) == (["cat", "dog"], PIXELS)

@@ -1,4 +1,4 @@
-"""Each row of the table of layouts in docs/your-data.md is read, as the page says, from a set written by hand."""
+"""Each row of the table of layouts in docs/your-data.md is read and converted, as the page says."""
 
 import re
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfrcnn.data.convert import WRITERS as WRITERS_OF_FORMATS
+from tfrcnn.data.convert import convert_dataset
 from tfrcnn.data.read import load_dataset
 
 from . import test_coco_folder as coco
@@ -19,7 +21,8 @@ from . import test_yolo as yolo
 from .test_voc import obj
 
 PAGE = Path(__file__).parents[2] / "docs" / "your-data.md"
-ROWS = dict(re.findall(r"^\| (.+?) \| .* \| `(cells.*?)` \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
+LINE = re.compile(r"^\| (.+?) \| .* \| `(cells.*?)` \| ([\w, ]+) \|$", re.MULTILINE)
+ROWS = {row: (data, targets) for row, data, targets in LINE.findall(PAGE.read_text(encoding="utf-8"))}
 
 
 def coco_files(file: str, images: str, root: Path) -> None:
@@ -87,13 +90,21 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("row", WRITERS)
-def test_row_of_the_page_is_read_as_the_page_says(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_of_the_page_is_read_and_converted_as_the_page_says(
+    row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     WRITERS[row](tmp_path / "cells")
     monkeypatch.chdir(tmp_path)
-    dataset = load_dataset(ROWS[row])
+    data, targets = ROWS[row]
+    dataset = load_dataset(data)
     (example,) = dataset.examples
     np.testing.assert_allclose(example.boxes, [[3, 4, 9, 24]], atol=1e-5)
     assert dataset.categories[example.labels[0]].name == "dog"
+    assert targets.lower().split(", ") == list(WRITERS_OF_FORMATS)
+    target = targets.lower().split(", ")[list(ROWS).index(row) % len(WRITERS_OF_FORMATS)]
+    converted = load_dataset(convert_dataset(data, target, "converted").data["train"])
+    np.testing.assert_allclose(converted.examples[0].boxes, [[3, 4, 9, 24]], atol=1e-5)
+    assert converted.categories[converted.examples[0].labels[0]].name == "dog"
 
 
 def test_every_row_of_the_page_has_a_test() -> None:

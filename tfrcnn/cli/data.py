@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Images, ImageSize
+from tfrcnn.cli.options import (
+    DATA_HELP,
+    DEFAULT_MODEL,
+    PRESETS,
+    VAL_IMAGES_HELP,
+    Images,
+    ImageSize,
+    Settings,
+    parse_setting,
+)
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -21,7 +30,11 @@ def data(
     ] = None,
     val: Annotated[
         str | None,
-        typer.Option(metavar="DATA", help="The validation data: show it next to the data, and compare the images."),
+        typer.Option(
+            metavar="DATA|FRACTION",
+            help="The validation data: show it next to the data, and compare the images. 0.2 splits off a fifth of the "
+            "data, the same one as tfrcnn train.",
+        ),
     ] = None,
     images: Images = None,
     val_images: Annotated[str | None, typer.Option(metavar="DIR", help=VAL_IMAGES_HELP)] = None,
@@ -30,10 +43,12 @@ def data(
         typer.Option(
             metavar="PRESET_OR_RUN",
             help=f"Show the anchors and the augmentation of a preset ({', '.join(PRESETS)}), a preset of your own, "
-            "FILE.json, or a run folder, whose classes the data set must then have.",
+            "FILE.json, a published name, for example coco-resnet50, or a run folder, whose classes the data set must "
+            "then have.",
         ),
     ] = DEFAULT_MODEL,
     image_size: ImageSize = None,
+    settings: Settings = None,
     pictures: Annotated[
         int, typer.Option(metavar="N", help="Images with boxes to show, at most 1000; about 30 kB each.")
     ] = 120,
@@ -53,6 +68,7 @@ def data(
     Example:
       tfrcnn data cells/VOC@train --out report.html
       tfrcnn data --data cells/VOC@train --val cells/VOC@val --out report.html --json report.json
+      tfrcnn data cells/all.json --val 0.2 --out report.html --set training.mosaic=0.5
     """
     source = dataset or data_option
     if source is None or (dataset is not None and data_option is not None):
@@ -62,11 +78,19 @@ def data(
     from tfrcnn.models.preset_table import Preset
     from tfrcnn.models.presets import preset, preset_of_run, with_image_size
     from tfrcnn.report.data import data_report
+    from tfrcnn.training.auto_anchors import pending
+    from tfrcnn.training.resolve import changed
+    from tfrcnn.weights.published import network_of
 
     if json is not None and json.resolve() in {Path(path).resolve() for path in (out, source, val) if path is not None}:
         raise InputError(f"--json {json}: expected another file than the page and the data")
+    model = network_of(model)
     start = preset_of_run(model) if Path(model).is_dir() else preset(model)
     start = Preset(with_image_size(start.detector, image_size), start.training, start.summary)
+    changes = dict(map(parse_setting, settings or ()))
+    if pending(changes):
+        raise InputError("--set: expected numbers for detector.anchors, found auto; tfrcnn doctor fits the anchors")
+    start = changed(start, changes)
     numbers = data_report(source, out, val, images, val_images, start, pictures, seed)
     for name, split in numbers["splits"].items():
         counts, faults = split["summary"], sum(split["faults"].values())

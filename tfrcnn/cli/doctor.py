@@ -20,7 +20,8 @@ def doctor(
         typer.Option(
             metavar="PRESET_OR_RUN",
             help=f"Compare the objects with the anchors of a preset ({', '.join(PRESETS)}), a preset of your own, "
-            "FILE.json, or a run folder, whose classes the data set must then have.",
+            "FILE.json, a published name, for example coco-resnet50, or a run folder, whose classes the data set must "
+            "then have.",
         ),
     ] = DEFAULT_MODEL,
     images: Images = None,
@@ -60,7 +61,9 @@ def doctor(
     from tfrcnn.files import write_json
     from tfrcnn.models.build import anchor_strides
     from tfrcnn.models.presets import SUFFIX, preset, preset_content, preset_of_run, with_image_size
+    from tfrcnn.weights.published import network_of
 
+    model = network_of(model)
     is_run = Path(model).is_dir()
     if preset_out is not None and (is_run or preset_out.suffix != SUFFIX or preset_out.stem in PRESETS):
         expected = f"a preset as --model, and a FILE{SUFFIX} that is not named as one of the library's"

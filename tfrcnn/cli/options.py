@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+
+from tfrcnn.errors import InputError
 
 # Copies of the library's lists, which are there only after importing TensorFlow or pycocotools. Tests keep them equal.
 PRESETS = (
@@ -64,3 +67,28 @@ ImageSize = Annotated[
         "Default: the preset's, in the shape of each image.",
     ),
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change any field of TrainingConfig or DetectorConfig, for example training.horizontal_flip=false, "
+        "training.milestones=[0.5,0.8] or detector.rpn.match.foreground_iou=0.6. VALUE is JSON, or else text. "
+        "Repeat it for more fields.",
+    ),
+]
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Read FIELD=VALUE of --set.
+
+    Raises:
+        InputError: there is no equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set: expected FIELD=VALUE, found {text!r}")
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):  # text, or a number or nesting that no field takes
+        return name, value

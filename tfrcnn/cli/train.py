@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -97,7 +96,7 @@ def train(
         changes["detector.anchors"] = anchors
     if ema is False:
         changes["training.ema"] = None
-    changes.update(_parsed(text) for text in settings or ())
+    changes.update(opt.parse_setting(text) for text in settings or ())
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
     chosen = {name: value for name, value in fields.items() if value is not None}
     if lr_finder:
@@ -146,14 +145,3 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], options: 
     recipe = Recipe.of_run(out)
     print("" if was_complete else result(recipe, run))
     print(next_steps(recipe, out))
-
-
-def _parsed(text: str) -> tuple[str, Any]:
-    """Read FIELD=VALUE."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InputError(f"--set: expected FIELD=VALUE, found {text!r}")
-    try:
-        return name, json.loads(value)
-    except (ValueError, RecursionError):  # text, or a number or nesting that no field takes
-        return name, value

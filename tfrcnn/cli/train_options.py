@@ -11,6 +11,8 @@ from tfrcnn.cli.options import DATA_HELP, DEFAULT_EMA, DEFAULT_MODEL, IMAGES_HEL
 from tfrcnn.cli.options import ImageSize as ImageSize
 from tfrcnn.cli.options import Metric as MetricName
 from tfrcnn.cli.options import Scheme as SchemeName
+from tfrcnn.cli.options import Settings as Settings
+from tfrcnn.cli.options import parse_setting as parse_setting
 from tfrcnn.config_training import MAX_SEED
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume.")]
@@ -160,16 +162,6 @@ ScoreThreshold = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of order, augmentation and sampling. Default: 0."),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="FIELD=VALUE",
-        help="Change any field of TrainingConfig or DetectorConfig, for example training.horizontal_flip=false, "
-        "training.milestones=[0.5,0.8] or detector.rpn.match.foreground_iou=0.6. VALUE is JSON, or else text. "
-        "Repeat it for more fields.",
-    ),
 ]
 Cache = Annotated[bool, typer.Option("--cache", help="Keep the decoded training images in memory.")]
 Resume = Annotated[

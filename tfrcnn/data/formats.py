@@ -131,8 +131,10 @@ def _named(split: str, splits: Iterable[str]) -> list[str]:
 
 
 def _usual_first(splits: Iterable[str]) -> list[str]:
-    """Sort the lists of one class behind the whole splits: Pascal VOC's aeroplane_train behind train."""
-    return sorted(splits, key=lambda split: not is_split_name(split))
+    """Sort the lists of one class behind the whole splits: Pascal VOC's aeroplane_train, CVAT's cell_default."""
+    names = list(splits)
+    of_class = {name for name in names if any(name != split and name.endswith(f"_{split}") for split in names if split)}
+    return sorted(names, key=lambda split: (split in of_class, not is_split_name(split)))
 
 
 def _repeated_split(place: Place) -> str:

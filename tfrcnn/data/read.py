@@ -63,21 +63,13 @@ def read_dataset(
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
     dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
     faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, boxes, keep)]
-    used = Counter(label for example in dataset.examples for label in example.labels.tolist())
+    used = used_labels(dataset)
     faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
     if categories is not None:
         dataset, unknown = _relabel(dataset, tuple(categories), used)
         faults += unknown
-    summary = {
-        "images": len(dataset),
-        "images_without_boxes": sum(len(example.labels) == 0 for example in dataset.examples),
-        "boxes": used.total(),
-        "categories": len(dataset.categories),
-        "crowd": sum(int(example.crowd.sum()) for example in dataset.examples),
-        "difficult": sum(int(example.difficult.sum()) for example in dataset.examples),
-        **parsed.summary,
-        "boxes_clipped_by_less_than_1_px": rounded,
-    }
+    summary = {**summary_of(dataset), **parsed.summary, "boxes_clipped_by_less_than_1_px": rounded}
+    summary["boxes"] = used.total()  # also those of unknown categories
     return dataset, Report(data, tuple(faults), summary)
 
 
@@ -95,6 +87,23 @@ def read_validation(
     folder = val_folder(val, images, val_images)
     with renamed_arguments(data="val", images="images" if folder == images else "val_images"):
         return read_dataset(val, folder, categories)
+
+
+def summary_of(dataset: Dataset) -> dict[str, int]:
+    """Count the images, boxes and categories of a data set."""
+    return {
+        "images": len(dataset),
+        "images_without_boxes": sum(len(example.labels) == 0 for example in dataset.examples),
+        "boxes": used_labels(dataset).total(),
+        "categories": len(dataset.categories),
+        "crowd": sum(int(example.crowd.sum()) for example in dataset.examples),
+        "difficult": sum(int(example.difficult.sum()) for example in dataset.examples),
+    }
+
+
+def used_labels(dataset: Dataset) -> Counter[int]:
+    """Count the boxes of each label."""
+    return Counter(label for example in dataset.examples for label in example.labels.tolist())
 
 
 def load_dataset(data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None) -> Dataset:

@@ -15,7 +15,9 @@ import numpy as np
 
 from tfrcnn.config_base import Config, shown
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.overlap import content_groups
+from tfrcnn.data.read import summary_of
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
 from tfrcnn.seeds import stream_seed
@@ -60,6 +62,16 @@ def as_fraction(val: float | str | None) -> float | None:
     raise InputError(f"val: expected DATA or a fraction between 0 and 1, for example 0.2, found {shown(val)}")
 
 
+def check_no_val_images(val: object, val_images: object) -> None:
+    """Check that no folder of validation images comes with a fraction, which would ignore it.
+
+    Raises:
+        InputError: one does.
+    """
+    if val_images is not None:
+        raise InputError(f"val {val} splits the training data: leave val_images out")
+
+
 def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Split a data set into training and validation data, by image.
 
@@ -90,6 +102,25 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     for row, example in zip(present, dataset.examples):
         row[example.labels[~(example.crowd | example.difficult)]] = True
     return _parts(dataset, stratify(present, groups, fraction, seed), fraction)
+
+
+def split_report(report: Report, train: Dataset, val: Dataset) -> tuple[Report, Report]:
+    """Split the report on a data set: each side gets the faults of its images, and the training side all others.
+
+    Args:
+        report: of the whole data set.
+        train: one side, see `split_dataset`.
+        val: the other side.
+    """
+    in_val = {str(example.path) for example in val.examples}
+    sides: tuple[list[Fault], list[Fault]] = ([], [])
+    for fault in report.faults:
+        sides[(fault.image or fault.file) in in_val].append(fault)
+    of_train, of_val = (
+        Report(part.source, tuple(faults), {**report.summary, **summary_of(part)})
+        for part, faults in zip((train, val), sides)
+    )
+    return of_train, of_val
 
 
 def stratify(present: np.ndarray, groups: np.ndarray, fraction: float, seed: int) -> np.ndarray:

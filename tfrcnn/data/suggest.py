@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tfrcnn.data.data_format import DataFormat
+from tfrcnn.data.layouts import IMAGE_EXTENSIONS
+from tfrcnn.data.sources import walk
 from tfrcnn.errors import InputError
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+_NO_ANNOTATIONS = ("readme", "license", "licence", "thumbs", "desktop")  # names of files next to images
 _MAX_SUGGESTIONS = 8
 _MAX_ENTRIES = 200  # files and folders to look at, for suggestions
 _MAX_FILES = 6  # of one extension in a folder; more are probably the annotations of one image each
@@ -25,6 +28,9 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         formats: those that looked at it, by name.
     """
     path = Path(data)
+    if path.is_dir() and (images := _count_images(path)):
+        advice = f"label them, or type the folder of the annotations, and --images {data} if they have no images"
+        return InputError(f"data: expected annotations, found {images:,} images and no other file in {data}: {advice}")
     if path.is_dir():
         suggestions = _suggestions(path, formats)
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
@@ -82,6 +88,19 @@ def _listing(folder: Path) -> tuple[list[Path], list[str]]:
     except OSError:
         return [], []
     return [folder / e.name for e in entries if e.is_dir()], [e.name for e in entries if not e.is_dir()]
+
+
+def _count_images(folder: Path) -> int:
+    """Count the images below a folder; 0 if there is another file that may hold annotations."""
+    count = 0
+    for _, names in walk(folder):
+        for name in names:
+            stem, extension = os.path.splitext(name.lower())
+            if extension in IMAGE_EXTENSIONS:
+                count += 1
+            elif not name.startswith(".") and not stem.startswith(_NO_ANNOTATIONS):
+                return 0
+    return count
 
 
 def _contents(folder: Path) -> str:

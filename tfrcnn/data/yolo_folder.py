@@ -209,9 +209,14 @@ def _has_labels_below(images: Path) -> bool:
 
 def _names_near(root: Path, images: Path, labels: Path | None) -> Names:
     """Return the names of the classes from the project's folders, and from above a folder that is a part of one."""
-    above = [path.parent for path in (root, images) if is_split_name(path.name) or path.name.lower() in _IMAGES]
+    above = [path.parent for path in (root, images) if _is_part(path.name.lower())]
     folders = [root, *label_folders(images, labels), *above, *(path.parent for path in above)]
     return find_names(dict.fromkeys(folders)) or Names(root)
+
+
+def _is_part(name: str) -> bool:
+    """Return whether a folder of this name is a part of a project; CVAT's are obj_train_data and the like."""
+    return is_split_name(name) or name in _IMAGES or (name.startswith("obj_") and name.endswith("_data"))
 
 
 def is_list(place: Path) -> bool:

@@ -18,6 +18,7 @@ from tfrcnn.data.example import Example
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
+from tfrcnn.data.split import as_fraction, check_no_val_images, split_dataset, split_report
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.models.build import anchor_strides
@@ -48,7 +49,7 @@ Pairs = list[tuple[Example, Example]]
 def data_report(
     data: str,
     out: str | Path,
-    val: str | None = None,
+    val: str | float | None = None,
     images: str | Path | None = None,
     val_images: str | Path | None = None,
     preset: Preset | None = None,
@@ -64,7 +65,8 @@ def data_report(
     Args:
         data: as in `read_dataset`.
         out: file to write or replace; its name ends in .html.
-        val: validation data, as `data`, to show next to it and to compare with it.
+        val: validation data, as `data`, to show next to it and to compare with it; or a fraction of `data` that is
+            split off, for example 0.2, as `tfrcnn.train` does with the seed of the preset's training.
         images: as in `read_dataset`, for `data`.
         val_images: as in `read_dataset`, for `val`; None is `images` if `val` is one data set.
         preset: whose anchors to compare the boxes with, and whose training to show; None is "mobilenet_v2_fpn".
@@ -87,7 +89,7 @@ def data_report(
     start = preset or preset_of(DEFAULT_MODEL)
     with atomic(out) as temporary:
         temporary.touch()  # a place that cannot be written ends here, not after the work
-        splits, shared = _read(data, val, images, val_images, start.detector)
+        splits, shared = _read(data, val, images, val_images, start.detector, start.training.seed)
         copies = copied_images(splits[0].dataset)
         near, near_shared = _near_duplicates(splits, copies, shared)
         numbers: dict[str, Any] = {
@@ -139,13 +141,23 @@ def _check_arguments(out: Path, pictures: int, seed: int) -> None:
 
 
 def _read(
-    data: str, val: str | None, images: str | Path | None, val_images: str | Path | None, config: DetectorConfig
+    data: str,
+    val: str | float | None,
+    images: str | Path | None,
+    val_images: str | Path | None,
+    config: DetectorConfig,
+    split_seed: int,
 ) -> tuple[list[Split], Pairs]:
     """Read and examine the splits; return them, and the validation images that are training images too."""
     dataset, report = read_dataset(data, images, config.categories or None)
     parts = [("data", dataset, report)]
     shared: Pairs = []
-    if val is not None:
+    if fraction := as_fraction(val):
+        check_no_val_images(val, val_images)
+        train, held_out = split_dataset(dataset, fraction, split_seed)
+        reports = split_report(report, train, held_out)
+        parts = [("data", train, reports[0]), ("val", held_out, reports[1])]
+    elif isinstance(val, str):
         val_dataset, val_report = read_validation(val, images, val_images, dataset.categories)
         shared = shared_images(dataset, val_dataset)
         faults = (*val_report.faults, *shared_faults(dataset, shared))

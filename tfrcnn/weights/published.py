@@ -127,6 +127,11 @@ def is_published(value: object, kind: str) -> bool:
     return str(value) in published_names(kind) and not Path(str(value)).exists()
 
 
+def network_of(model: str) -> str:
+    """Return the preset of a published detector, without a download; another name as it is."""
+    return PUBLISHED[model].preset if is_published(model, "detector") else model
+
+
 def checkpoint_of(name: str) -> Path:
     """Return the file of a published checkpoint, downloaded to the cache if it is not there.
 
