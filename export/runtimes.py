@@ -1,4 +1,7 @@
-"""Run any detector: a run folder or an exported file, with one interface."""
+"""Run any detector: a run folder or an exported file, with one interface.
+
+Importing this module imports neither TensorFlow nor Keras: only a run folder and a SavedModel need them.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from tqdm import tqdm
 from ..config import Category, DetectionConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
+from ..data.inputs import check_dataset, read_input
 from ..errors import InputError
-from ..inference import Predictor, check_dataset, read_input
-from ..models import load_detector
-from ..models.build import CONFIG, read_description
+from ..installed import check_tensorflow
 from ..processes import check_not_forked
+from ..run_description import CONFIG, read_description
 from . import TARGETS
 from .artefact import OUTPUTS, check_threads, to_uint8
 from .integrity import check_description, run
@@ -98,12 +101,7 @@ def load(
     _check_threshold(score_threshold)
     format = format_of(path)
     if format == KERAS:
-        check_not_forked()
-        changes: dict[str, Any] = {}
-        if score_threshold is not None:
-            detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
-            changes["detections"] = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
-        return Predictor(load_detector(path, **changes))
+        return _load_run(path, score_threshold)
     target = TARGETS[format]
     if runtime not in (None, *target.runtimes):
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
@@ -112,9 +110,33 @@ def load(
     return ArtefactPredictor(loaded)
 
 
+def _load_run(path: Path, score_threshold: float | None) -> Any:
+    check_tensorflow(f"{path}: a run folder")
+    # here, so that an exported file runs without TensorFlow
+    from ..inference import Predictor
+    from ..models import load_detector
+
+    check_not_forked()
+    changes: dict[str, Any] = {}
+    if score_threshold is not None:
+        detections = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
+        changes["detections"] = detections.replace(score_threshold=min(score_threshold, detections.score_threshold))
+    return Predictor(load_detector(path, **changes))
+
+
 def _check_threshold(value: float | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1):
         raise InputError(f"score_threshold must be a number in [0, 1), found {value!r}")
+
+
+def needs_tensorflow(path: Path) -> bool:
+    """Return whether a detector runs in TensorFlow.
+
+    Raises:
+        InputError: The path does not exist or is not a detector.
+    """
+    format = format_of(path)
+    return format == KERAS or TARGETS[format].needs_tensorflow
 
 
 def format_of(path: Path) -> str:

@@ -54,6 +54,7 @@ class Target(abc.ABC):
         suffix: Ending of the file's name; empty for a folder.
         precisions: Precisions it offers.
         runtimes: Names of the runtimes; the first is the default.
+        needs_tensorflow: Whether the runtimes need TensorFlow.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class Target(abc.ABC):
     suffix: ClassVar[str] = ""
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     runtimes: ClassVar[tuple[str, ...]]
+    needs_tensorflow: ClassVar[bool] = False
 
     @abc.abstractmethod
     def recognises(self, path: Path) -> bool:

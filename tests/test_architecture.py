@@ -25,7 +25,7 @@ BASE = {
     "locks",
     "printable",
 }
-LEAVES = {*BASE, "boxes", "images", "pixels", "processes", "seeds"}
+LEAVES = {*BASE, "boxes", "images", "installed", "pixels", "processes", "run_description", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -41,6 +41,7 @@ LIBRARY = {
     "training",
     "weights",
     "export",
+    "runtime",
     "demo",
     "plots",
 }
@@ -53,7 +54,7 @@ MAY_IMPORT = {
     "config_rpn": {"config_base", "config_losses", "deprecation"},
     "config_training": {"config_base"},
     "config_base": {"errors"},
-    "backend": {"errors"},
+    "backend": {"errors", "installed"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
@@ -64,13 +65,15 @@ MAY_IMPORT = {
     "images": BASE,
     "pixels": {"errors"},
     "processes": {"errors"},
+    "installed": {"errors"},
+    "run_description": {"config", "config_base", "errors", "files"},
     "matching": {*BASE, "boxes"},
     "data": LEAVES,
     "evaluation": {*LEAVES, "data.example"},
     "kernels": LEAVES,
     "layers": {*LEAVES, "kernels"},
     "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
-    "drawing": {*BASE, "data.example", "evaluation"},
+    "drawing": {*BASE, "data.decode", "data.example", "evaluation"},
     "visualize": {*BASE, "drawing"},
     "inference": {*LEAVES, "data", "layers", "models"},
     "report": {*LEAVES, "data", "drawing", "evaluation", "models"},
@@ -79,6 +82,7 @@ MAY_IMPORT = {
     "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "weights", "inference", "drawing"},
     "weights": {*LEAVES, "data.download", "layers", "models"},
     "export": {*LEAVES, "data", "evaluation", "kernels", "layers", "models", "inference", "drawing"},
+    "runtime": {"export", "installed"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
     "cli": {"__version__", *LIBRARY},
@@ -150,6 +154,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         "tfrcnn.__version__",
         "tfrcnn.errors",
         "tfrcnn.files",
+        "tfrcnn.installed",
         "tfrcnn.locks",
         "tfrcnn.printable",
         "tfrcnn.config",

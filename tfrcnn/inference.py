@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.image_source import image_errors
+from tfrcnn.data.inputs import check_dataset, check_whole_number, read_input
 from tfrcnn.data.pipeline import inference_data
-from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.pixels import to_rgb
 from tfrcnn.processes import check_not_forked
 
 
@@ -176,30 +171,6 @@ class Predictor:
                 for i, index in enumerate(batch["image_index"].numpy()):
                     yield outputs, i, dataset.examples[index].image_id
                 bar.update(len(outputs["boxes"]))
-
-
-def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
-    """Return the RGB pixels of a file, an array or a PIL image, and the image's id.
-
-    The id is the file's name without its suffix, unless one is set.
-    """
-    if isinstance(image, str | os.PathLike):
-        path = Path(image)
-        return read_image(path), path.stem if image_id in ("", None) else image_id
-    return to_rgb(image), image_id
-
-
-def check_dataset(dataset: Any) -> None:
-    """Raise InputError for anything but a `Dataset`."""
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
-
-
-def check_whole_number(value: Any, name: str) -> int:
-    """Return a whole number of at least 1; raise InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
-    return int(value)
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -25,10 +25,12 @@ from tfrcnn.data.search import find_images as find_images
 from tfrcnn.data.search import search_images as search_images
 from tfrcnn.drawing import draw_detections, save_png
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.coco import to_coco_results
+from tfrcnn.evaluation.coco_results import to_coco_results
 from tfrcnn.files import is_free
-from tfrcnn.inference import Predictor
 from tfrcnn.results import LOG, Results
+
+if TYPE_CHECKING:
+    from tfrcnn.inference import Predictor
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
-from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -78,23 +78,21 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
     """
-    load_tensorflow()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
+    from tfrcnn.drawing.sheet import draw_sheet
     from tfrcnn.evaluation.evaluate import evaluate as judge
     from tfrcnn.evaluation.limits import limited
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
-    from tfrcnn.models.build import read_description
+    from tfrcnn.run_description import read_description
     from tfrcnn.training.held_out import validation_of_run
-    from tfrcnn.training.run import draw_sheet
-    from tfrcnn.weights.importing import run_folder
 
     if proposals and metric is not None:
         raise InputError("--metric cannot be combined with --proposals")
     if proposals and (max_detections, score_threshold) != (None, None):
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
-    model = run_folder(model)
+    model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if data is None and images is not None:
@@ -128,13 +126,15 @@ def _load(model: Path, max_detections: int | None, score_threshold: float | None
     """Load a detector with other limits; return it and its limits."""
     from tfrcnn.config import DetectorConfig
     from tfrcnn.export.runtimes import KERAS, format_of, load
-    from tfrcnn.inference import Predictor
-    from tfrcnn.models import load_detector
-    from tfrcnn.models.build import read_description
+    from tfrcnn.run_description import read_description
 
     options = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes = {name: value for name, value in options.items() if value is not None}
     if format_of(model) == KERAS:
+        # here, so that an exported file runs without TensorFlow
+        from tfrcnn.inference import Predictor
+        from tfrcnn.models import load_detector
+
         limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
         return Predictor(load_detector(model, detections=limits)), limits
     predictor = load(model)

@@ -27,6 +27,7 @@ from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
+from tfrcnn.installed import check_distribution
 
 # Click's class for wrong options; newer versions of typer bundle a copy of Click
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -95,6 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     with console():
         try:
+            check_distribution()
             code: int = app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
             sys.stdout.flush()
             return code

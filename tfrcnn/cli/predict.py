@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.options import Model
-from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.cli.startup import start_detector
 
 
 def predict(
@@ -41,15 +41,13 @@ def predict(
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
       tfrcnn predict --model coco-resnet50 pictures/ --out predictions
     """
-    load_tensorflow()
     from tfrcnn.export.runtimes import load
     from tfrcnn.prediction import check_new_folder, predict_images, search_images
-    from tfrcnn.weights.importing import run_folder
 
     if not resume:
         check_new_folder(out)
     search = search_images(pictures, recursive)
-    predictor = load(run_folder(model), score_threshold=score_threshold)
+    predictor = load(start_detector(model), score_threshold=score_threshold)
     try:
         result = predict_images(predictor, search.images, out, score_threshold, sys.stderr.isatty(), resume)
     except KeyboardInterrupt:

@@ -1,0 +1,39 @@
+"""The inputs of every detector, in Keras and in the runtimes of exported files. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrcnn.data.decode import read_image
+from tfrcnn.data.example import Dataset
+from tfrcnn.errors import InputError
+from tfrcnn.pixels import to_rgb
+
+
+def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
+    """Return the RGB pixels of a file, an array or a PIL image, and the image's id.
+
+    The id is the file's name without its suffix, unless one is set.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        return read_image(path), path.stem if image_id in ("", None) else image_id
+    return to_rgb(image), image_id
+
+
+def check_dataset(dataset: Any) -> None:
+    """Raise InputError for anything but a `Dataset`."""
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
+
+
+def check_whole_number(value: Any, name: str) -> int:
+    """Return a whole number of at least 1; raise InputError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
+    return int(value)
