@@ -24,7 +24,10 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import write_json
 from tfrcnn.models.build import CONFIG, read_description
 from tfrcnn.training.schemes import HEAD, SCHEMES
-from tfrcnn.training.setup_file import FORMAT, SETUP, check_folder, read_setup
+from tfrcnn.training.setup_file import FORMAT as FORMAT
+from tfrcnn.training.setup_file import SETUP as SETUP
+from tfrcnn.training.setup_file import check_folder as check_folder
+from tfrcnn.training.setup_file import read_setup as read_setup
 from tfrcnn.training.state import read_meta
 
 STATE = "training_state.npz"
