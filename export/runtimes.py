@@ -85,7 +85,7 @@ def load(
         threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
             folder takes TensorFlow's setting.
         score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
-        runtime: One of the format's `Target.runtimes`; None is the first.
+        runtime: One of the format's `Target.runtimes`; None is the first that is installed.
 
     Returns:
         A `Predictor` or an `ArtefactPredictor`: boxes in pixels of the picture, labels 0..C-1. Threads can share it.

@@ -79,7 +79,7 @@ class Target(abc.ABC):
         Args:
             path: The file or folder.
             threads: Number of threads; None is the runtime's default.
-            runtime: One of `runtimes`; None is the first.
+            runtime: One of `runtimes`; None is the first that is installed.
 
         Raises:
             InputError: The file is missing, damaged, or not exported by tfrcnn.

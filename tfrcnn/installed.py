@@ -14,6 +14,7 @@ from tfrcnn.errors import InputError
 
 PACKAGES = Path(__file__).parent.parent  # where pip keeps a record of each distribution
 RUNTIME = "tfrcnn_runtime"
+NAMES = {"tensorflow": "TensorFlow"}  # of packages, where they differ from the names for pip
 
 
 def distributions(folder: Path = PACKAGES) -> list[str]:
@@ -46,17 +47,27 @@ def check_distribution(folder: Path = PACKAGES) -> None:
 
 
 def check_tensorflow(name: str) -> None:
-    """Check that TensorFlow is installed.
+    """Check that TensorFlow is installed; see `check_package`."""
+    check_package("tensorflow", name)
+
+
+def check_package(package: str, name: str) -> None:
+    """Check that a package is installed.
 
     Args:
+        package: its name in imports, and for pip.
         name: what needs it, the start of the message.
 
     Raises:
         InputError: it is not.
     """
-    if "tensorflow" in sys.modules or importlib.util.find_spec("tensorflow") is not None:
-        return
-    advice = "pip install tensorflow"
-    if RUNTIME in distributions():
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise InputError(missing(package, name))
+
+
+def missing(package: str, name: str) -> str:
+    """Say that a package is not installed, and what to do; see `check_package`."""
+    advice = f"pip install {package}"
+    if package == "tensorflow" and RUNTIME in distributions():
         advice = "pip uninstall tfrcnn-runtime, then install tfrcnn"
-    raise InputError(f"{name} needs TensorFlow, which is not installed: {advice}")
+    return f"{name} needs {NAMES.get(package, package)}, which is not installed: {advice}"

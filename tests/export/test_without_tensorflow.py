@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 import tfrcnn
+from tfrcnn.cli.main import main
 from tfrcnn.config import Category, DetectionConfig, ImageConfig
+from tfrcnn.drawing import fonts
 from tfrcnn.errors import InputError
-from tfrcnn.export import load, to_onnx, to_tflite
+from tfrcnn.export import TARGETS, load, to_onnx, to_tflite
 from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.installed import check_distribution, check_tensorflow
 from tfrcnn.models import build_detector, preset
@@ -118,6 +120,44 @@ def test_two_distributions_in_one_place_are_reported(tmp_path: Path) -> None:
     (tmp_path / "tfrcnn_runtime-0.1.0.dist-info").mkdir()
     with pytest.raises(InputError, match="both tfrcnn and tfrcnn-runtime, which hold the same files"):
         check_distribution(tmp_path)
+
+
+def test_a_missing_package_is_one_line_that_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
+    monkeypatch.delitem(sys.modules, "matplotlib", raising=False)
+    data = ["--model", str(folder / "stub.onnx"), "--data", str(folder / "instances.json")]
+    assert main(["evaluate", *data, "--plots", str(tmp_path / "plots")]) == 2
+    assert (
+        capsys.readouterr().err == "error: --plots needs matplotlib, which is not installed: pip install matplotlib\n"
+    )
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)  # an import of it fails
+    monkeypatch.delitem(sys.modules, "tfrcnn.evaluation.coco", raising=False)
+    monkeypatch.delitem(sys.modules, "tfrcnn.evaluation.evaluate", raising=False)
+    assert main(["evaluate", *data]) == 2
+    assert capsys.readouterr().err.startswith("error: this command needs pycocotools, which is not installed: pip ")
+
+
+def test_names_are_drawn_as_escapes_where_no_package_reads_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fonts, "_has_matplotlib", lambda: False)
+    caches = (fonts.font_of, fonts._candidates, fonts._warn_once)
+    for cached in caches:
+        cached.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="pip install matplotlib"):
+            assert fonts.visible("café") == r"caf\xe9"
+    finally:
+        for cached in caches:
+            cached.cache_clear()
+
+
+def test_the_runtime_that_is_installed_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))
+    pytest.importorskip("openvino")
+    assert TARGETS["onnx"].installed_runtimes()[0] == "OpenVINO"
 
 
 @pytest.fixture(scope="module")

@@ -55,7 +55,10 @@ def benchmark(
     from tfrcnn.export.check.edge_cases import edge_cases
     from tfrcnn.export.measure.benchmark import benchmark as measure
     from tfrcnn.export.measure.benchmark import plot, render, render_stages, write_csv
+    from tfrcnn.installed import check_package
 
+    if out is not None:
+        check_package("matplotlib", "--out")
     arrays = edge_cases()[-1:]
     if data is not None:
         arrays = [

@@ -85,6 +85,7 @@ def evaluate(
     from tfrcnn.evaluation.limits import limited
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
+    from tfrcnn.installed import check_package
     from tfrcnn.run_description import read_description
     from tfrcnn.training.held_out import validation_of_run
 
@@ -92,6 +93,8 @@ def evaluate(
         raise InputError("--metric cannot be combined with --proposals")
     if proposals and (max_detections, score_threshold) != (None, None):
         raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
+    if plots is not None:
+        check_package("matplotlib", "--plots")
     model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")

@@ -27,7 +27,7 @@ from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
-from tfrcnn.installed import check_distribution
+from tfrcnn.installed import check_distribution, missing
 
 # Click's class for wrong options; newer versions of typer bundle a copy of Click
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -110,6 +110,11 @@ def main(arguments: list[str] | None = None) -> int:
         except ReaderGoneError:
             abandon_streams()
             return READER_GONE
+        except ModuleNotFoundError as error:
+            package = (error.name or "tfrcnn").partition(".")[0]
+            if package == "tfrcnn":  # a fault of this program
+                raise
+            return _report(missing(package, "this command"))
         except Exception as error:
             fault = file_fault(error)
             if fault is None:
