@@ -1,4 +1,7 @@
-"""Run any detector: a run folder or an exported file, with one interface."""
+"""Run any detector: a run folder or an exported file, with one interface.
+
+Importing this module imports neither TensorFlow nor Keras: only a run folder and a SavedModel need them.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,9 @@ from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..data.inputs import check_dataset, read_input, source_of
 from ..errors import InputError
-from ..inference import Predictor
-from ..models import load_detector
-from ..models.build import CONFIG, read_description
+from ..installed import check_tensorflow
 from ..processes import check_not_forked
+from ..run_description import CONFIG, read_description
 from . import TARGETS
 from .artefact import OUTPUTS, check_threads, to_uint8
 from .integrity import check_description, run
@@ -95,7 +97,7 @@ def load(
         threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
             folder takes TensorFlow's setting.
         score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
-        runtime: One of the format's `Target.runtimes`; None is the first.
+        runtime: One of the format's `Target.runtimes`; None is the first that is installed.
         detections: Fields of a run folder's `DetectionConfig` to change, for example {"nms": "soft_gaussian"}.
 
     Returns:
@@ -113,13 +115,7 @@ def load(
     _check_threshold(score_threshold)
     format = format_of(path)
     if format == KERAS:
-        check_not_forked()
-        changes: dict[str, Any] = {}
-        if score_threshold is not None or detections:
-            config = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
-            lowest = config.score_threshold if score_threshold is None else min(score_threshold, config.score_threshold)
-            changes["detections"] = config.replace(**{"score_threshold": lowest, **(detections or {})})
-        return Predictor(load_detector(path, **changes))
+        return _load_run(path, score_threshold, detections)
     if detections:
         settings = " ".join(f"--set {name}={value}" for name, value in detections.items())
         raise InputError(f"{path}: NMS is inside an exported file: export its run folder again with {settings}")
@@ -131,9 +127,34 @@ def load(
     return ArtefactPredictor(loaded)
 
 
+def _load_run(path: Path, score_threshold: float | None, detections: Mapping[str, Any] | None) -> Any:
+    check_tensorflow(f"{path}: a run folder")
+    # here, so that an exported file runs without TensorFlow
+    from ..inference import KerasPredictor
+    from ..models import load_detector
+
+    check_not_forked()
+    changes: dict[str, Any] = {}
+    if score_threshold is not None or detections:
+        config = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
+        lowest = config.score_threshold if score_threshold is None else min(score_threshold, config.score_threshold)
+        changes["detections"] = config.replace(**{"score_threshold": lowest, **(detections or {})})
+    return KerasPredictor(load_detector(path, **changes))
+
+
 def _check_threshold(value: float | None) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < 1):
         raise InputError(f"score_threshold must be a number in [0, 1), found {value!r}")
+
+
+def needs_tensorflow(path: Path) -> bool:
+    """Return whether a detector runs in TensorFlow.
+
+    Raises:
+        InputError: The path does not exist or is not a detector.
+    """
+    format = format_of(path)
+    return format == KERAS or TARGETS[format].needs_tensorflow
 
 
 def format_of(path: Path) -> str:

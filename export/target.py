@@ -54,6 +54,7 @@ class Target(abc.ABC):
         suffix: Ending of the file's name; empty for a folder.
         precisions: Precisions it offers.
         runtimes: Names of the runtimes; the first is the default.
+        needs_tensorflow: Whether the runtimes need TensorFlow.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class Target(abc.ABC):
     suffix: ClassVar[str] = ""
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     runtimes: ClassVar[tuple[str, ...]]
+    needs_tensorflow: ClassVar[bool] = False
 
     @abc.abstractmethod
     def recognises(self, path: Path) -> bool:
@@ -77,7 +79,7 @@ class Target(abc.ABC):
         Args:
             path: The file or folder.
             threads: Number of threads; None is the runtime's default.
-            runtime: One of `runtimes`; None is the first.
+            runtime: One of `runtimes`; None is the first that is installed.
 
         Raises:
             InputError: The file is missing, damaged, or not exported by tfrcnn.

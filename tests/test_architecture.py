@@ -25,7 +25,7 @@ BASE = {
     "locks",
     "printable",
 }
-LEAVES = {*BASE, "boxes", "images", "overlap", "pixels", "processes", "seeds"}
+LEAVES = {*BASE, "boxes", "images", "installed", "overlap", "pixels", "processes", "run_description", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -45,6 +45,7 @@ LIBRARY = {
     "training",
     "weights",
     "export",
+    "runtime",
     "demo",
     "plots",
 }
@@ -59,7 +60,7 @@ MAY_IMPORT = {
     "config_base": {"errors", "printable"},
     "categories": {"config", "errors"},
     "detections": {"categories", "config", "errors", "pixels", "drawing.html", "drawing.images"},
-    "backend": {"errors"},
+    "backend": {"errors", "installed"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
@@ -71,13 +72,15 @@ MAY_IMPORT = {
     "images": BASE,
     "pixels": {"errors"},
     "processes": {"errors"},
+    "installed": {"errors"},
+    "run_description": {"config", "config_base", "errors", "files"},
     "matching": {*BASE, "boxes"},
     "data": {*LEAVES, "detections"},
     "evaluation": {*LEAVES, "data.example"},
     "kernels": LEAVES,
     "layers": {*LEAVES, "kernels"},
     "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
-    "drawing": {*BASE, "data.example", "detections", "evaluation", "overlap"},
+    "drawing": {*BASE, "data.decode", "data.example", "detections", "evaluation", "overlap"},
     "visualize": {*BASE, "drawing"},
     "inference": {*LEAVES, "data", "layers", "models"},
     "predictor": {*LEAVES, "categories", "data", "export", "inference", "models", "weights"},
@@ -90,6 +93,7 @@ MAY_IMPORT = {
     "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "weights", "inference", "drawing"},
     "weights": {*LEAVES, "data.download", "layers", "models"},
     "export": {*LEAVES, "data", "evaluation", "kernels", "layers", "models", "inference", "drawing"},
+    "runtime": {"export", "installed"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
     "cli": {"__version__", *LIBRARY},
@@ -161,6 +165,7 @@ def test_commands_import_nothing_heavy_before_they_run() -> None:
         "tfrcnn.__version__",
         "tfrcnn.errors",
         "tfrcnn.files",
+        "tfrcnn.installed",
         "tfrcnn.locks",
         "tfrcnn.printable",
         "tfrcnn.config",

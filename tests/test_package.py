@@ -62,6 +62,20 @@ def test_every_source_file_is_in_the_wheel(wheel: Path) -> None:
     assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/report/templates/*")} <= names
 
 
+def test_the_runtime_holds_the_same_files_and_asks_for_no_tensorflow(wheel: Path, tmp_path: Path) -> None:
+    source = wheel.parents[1]
+    shutil.copytree(ROOT / "packaging", source / "packaging", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    run(sys.executable, "-m", "build", "--wheel", "-o", tmp_path, source / "packaging/runtime", cwd=source)
+    archive = zipfile.ZipFile(next(tmp_path.glob("tfrcnn_runtime-*.whl")))
+    both = [
+        {n for n in names if ".dist-info" not in n} for names in (archive.namelist(), zipfile.ZipFile(wheel).namelist())
+    ]
+    assert both[0] == both[1]
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()
+    assert not [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "tensorflow" in line]
+    assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+
+
 def test_wheel_asks_for_tensorflow_under_the_name_that_was_chosen(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()

@@ -1,4 +1,7 @@
-"""Refuse other backends of Keras than TensorFlow. Importing this module checks, and does not import Keras."""
+"""Refuse an installation without TensorFlow, and other backends of Keras.
+
+Importing this module checks both, and imports neither.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 from tfrcnn.errors import InputError
+from tfrcnn.installed import check_distribution, check_tensorflow
 
 
 def check_backend() -> None:
@@ -36,4 +40,6 @@ def _configured() -> str:
         return "tensorflow"
 
 
+check_distribution()
+check_tensorflow("this part of tfrcnn")
 check_backend()

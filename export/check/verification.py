@@ -17,6 +17,7 @@ from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import size_bytes
 from ..contract import check_weights
+from .edge_cases import edge_cases as edge_cases
 from .partners import count_partners, lowest_score
 from .report import TOLERANCES, Report
 from .ties import replays
@@ -185,25 +186,6 @@ def count_ties(
 def _is_in(detections: ImageDetections, others: ImageDetections, i: int, scale: float) -> bool:
     errors = np.abs(detections.boxes - others.boxes[i]).max(axis=1, initial=0.0) * scale
     return bool(np.any((detections.labels == others.labels[i]) & (errors <= MAX_PARTNER_PIXELS)))
-
-
-def edge_cases() -> list[np.ndarray]:
-    """Make pictures for a verification without data: noise, black, white, grey, one pixel high, very wide, shapes."""
-    rng = np.random.default_rng(0)
-    shapes = np.full((360, 480, 3), 90, np.uint8)
-    for _ in range(12):
-        y, x, h, w = (*rng.integers(0, 300, 2), *rng.integers(20, 160, 2))
-        shapes[y : y + h, x : x + w] = rng.integers(0, 256, 3)
-    grey = np.repeat(rng.integers(0, 256, (200, 300, 1), np.uint8), 3, axis=2)
-    return [
-        rng.integers(0, 256, (240, 320, 3), np.uint8),
-        np.zeros((240, 320, 3), np.uint8),
-        np.full((320, 240, 3), 255, np.uint8),
-        grey,
-        rng.integers(0, 256, (1, 64, 3), np.uint8),
-        rng.integers(0, 256, (40, 600, 3), np.uint8),
-        shapes,
-    ]
 
 
 def _timed(

@@ -22,11 +22,11 @@ import numpy as np
 
 from ...errors import InputError
 from ...files import atomic
-from ...models.build import CONFIG
+from ...run_description import CONFIG
 from .. import TARGETS
 from ..artefact import size_bytes
 from ..runtimes import KERAS, format_of, load
-from ..stages import STAGES
+from ..stage_names import STAGES
 from .ledger import WARM_UP, profile_tensorflow
 
 ANSWER = "ANSWER "

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..stages import STAGES, stage_of
+from ..stage_names import STAGES, stage_of
 
 WARM_UP = 2  # detections before those that count
 _EAGER = "EagerLocalExecute"  # a call of the whole graph from Python, too

@@ -44,8 +44,7 @@ class Onnx(Target):
         to_onnx(detector, path, *limits, options.precision, options.representative)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> Runtime:
-        if path.suffix == IR:
-            runtime = runtime or OPENVINO
+        runtime = runtime or (OPENVINO if path.suffix == IR else self.installed_runtimes()[0])
         if path.suffix in (ORT, IR) and (runtime in (OPENVINO, OPENVINO_ONE_SIZE)) != (path.suffix == IR):
             raise InputError(
                 f"{path}: {runtime} does not read {path.suffix} files: load the .onnx file it was made from"
@@ -59,7 +58,9 @@ class Onnx(Target):
         return OnnxRuntime(path, threads)
 
     def installed_runtimes(self) -> tuple[str, ...]:
-        return self.runtimes if importlib.util.find_spec("openvino") else (ONNX_RUNTIME,)
+        if not importlib.util.find_spec("openvino"):
+            return (ONNX_RUNTIME,)
+        return self.runtimes if importlib.util.find_spec("onnxruntime") else (OPENVINO, OPENVINO_ONE_SIZE)
 
     def operators(self, path: Path) -> list[dict[str, Any]]:
         from .operators import operators

@@ -40,7 +40,7 @@ class OpenVinoRuntime(LoadedFile):
         try:
             import openvino
         except ImportError as error:
-            raise InputError("OpenVINO is not installed: pip install 'tfrcnn[openvino]'") from error
+            raise InputError("OpenVINO is not installed: pip install openvino") from error
         path = Path(path)
         super().__init__(path.absolute(), threads, False, one_size)
         check_exists(path)

@@ -34,7 +34,7 @@ class OnnxRuntime(LoadedFile):
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("ONNX Runtime is not installed: pip install 'tfrcnn[onnx]'") from error
+            raise InputError("ONNX Runtime is not installed: pip install onnxruntime") from error
         path = Path(path)
         super().__init__(path.absolute(), threads)
         check_exists(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...installed import check_tensorflow
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class SavedModel(Target):
     name = "saved_model"
     summary = "TensorFlow and TensorFlow Serving, for images of any size or encoded files"
     runtimes = ("TensorFlow",)
+    needs_tensorflow = True
 
     def recognises(self, path: Path) -> bool:
         return (path / "saved_model.pb").is_file()
@@ -29,6 +31,7 @@ class SavedModel(Target):
         to_saved_model(detector, path, options.image_size, options.max_detections, options.score_threshold)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> SavedModelRuntime:
+        check_tensorflow(f"{path}: a SavedModel")
         from ..artefact import DESCRIPTION, parse_description
         from ..integrity import check_unchanged
         from .runtime import SavedModelRuntime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,6 @@ def sign(model: bytes, outputs: Sequence[str]) -> bytes:
         outputs: Names of the converted function's results, in their order.
     """
     from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
     def tensor_map(name: str, index: int) -> Any:
         entry = schema.TensorMapT()
@@ -45,7 +46,7 @@ def sign(model: bytes, outputs: Sequence[str]) -> bytes:
         graph.tensors[index].name = name.encode()
         signature.outputs.append(tensor_map(name, index))
     tree.signatureDefs = [signature]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return bytes(_tools().convert_object_to_bytearray(tree))
 
 
 def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], labels: Sequence[str]) -> bytes:
@@ -60,8 +61,6 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     Raises:
         RuntimeError: The model needs more than TensorFlow Lite's built-in operators, or is not static: a bug here.
     """
-    from tensorflow.lite.tools import flatbuffer_utils
-
     tree = _read(model)
     _check(tree)
     graph, signature = tree.subgraphs[0], tree.signatureDefs[0]
@@ -74,7 +73,7 @@ def finish(model: bytes, outputs: Sequence[str], description: dict[str, Any], la
     name = f"tfrcnn {description['preset']}"
     summary = f"Faster R-CNN for {len(labels)} categories, {description['precision']}."
     _add_metadata(tree, metadata.model_metadata(name, summary, (size[0], size[1])))
-    packed = bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    packed = bytes(_tools().convert_object_to_bytearray(tree))
     return packed + metadata.associated_files({**description, SHA256: sha256(packed)}, labels)
 
 
@@ -96,8 +95,6 @@ def operators(path: str | Path) -> list[dict[str, Any]]:
 
 def truncate(model: bytes, selected: Sequence[bool]) -> bytes:
     """Keep the selected operators of a graph and everything they need; outputs are the tensors the rest would read."""
-    from tensorflow.lite.tools import flatbuffer_utils
-
     tree = _read(model)
     graph = tree.subgraphs[0]
     makers = {index: i for i, operator in enumerate(graph.operators) for index in operator.outputs}
@@ -116,7 +113,7 @@ def truncate(model: bytes, selected: Sequence[bool]) -> bytes:
     graph.operators = kept
     graph.outputs = sorted((written - read) | written.intersection(graph.outputs))
     tree.signatureDefs = []
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+    return bytes(_tools().convert_object_to_bytearray(tree))
 
 
 def operator_names(model: bytes) -> list[str]:
@@ -133,12 +130,20 @@ def convolutions(model: bytes) -> list[str]:
     return [graph.tensors[operator.outputs[0]].name.decode() for operator in operators]
 
 
+def _tools() -> Any:
+    """Return LiteRT's module for flatbuffers, or TensorFlow's, which is the same, if there is no LiteRT.
+
+    A runtime has LiteRT alone, and an export may have TensorFlow alone.
+    """
+    package = "ai_edge_litert" if importlib.util.find_spec("ai_edge_litert") else "tensorflow.lite"
+    return importlib.import_module(f"{package}.tools.flatbuffer_utils")
+
+
 def _read(model: bytes) -> Any:
     """Parse a model into a tree of objects, including the constants that are stored after the flatbuffer."""
     import numpy as np
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    tree = _tools().convert_bytearray_to_object(bytearray(model))
     for buffer in tree.buffers:
         if buffer.offset > 1:  # ai-edge-quantizer stores them there; 0 and 1 mean inside
             buffer.data = np.frombuffer(model, np.uint8, buffer.size, buffer.offset)

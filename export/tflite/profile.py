@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..measure.ledger import WARM_UP
-from ..stages import STAGES, layer_of, stage_of
+from ..stage_names import STAGES, layer_of, stage_of
 from . import flatbuffer
 from .runtime import TFLiteRuntime, letterbox
 

@@ -34,10 +34,13 @@ class TFLiteRuntime(LoadedFile):
             threads: Threads of XNNPACK; None takes one per processor.
 
         Raises:
-            InputError: No such file, not a .tflite file of tfrcnn, or a damaged one.
+            InputError: No such file, not a .tflite file of tfrcnn, or a damaged one; or LiteRT is not installed.
         """
         # not tf.lite.Interpreter, which is deprecated; TF 2.21's silently computes wrong numbers for a small RPN
-        from ai_edge_litert.interpreter import Interpreter
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise InputError("LiteRT is not installed: pip install ai-edge-litert") from error
 
         path = Path(path)
         super().__init__(path.absolute(), threads)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.options import IMAGES_HELP
-from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.cli.startup import filter_log
 from tfrcnn.export import TARGETS
 
 
@@ -45,17 +45,20 @@ def benchmark(
     Example:
       tfrcnn benchmark --model runs/cells --model cells.tflite --model cells.onnx --threads 1 --threads 2
     """
-    load_tensorflow()
+    filter_log()  # a data set in TFRecords is read by TensorFlow
     import tempfile
 
     import numpy as np
 
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.check.verification import edge_cases
+    from tfrcnn.export.check.edge_cases import edge_cases
     from tfrcnn.export.measure.benchmark import benchmark as measure
     from tfrcnn.export.measure.benchmark import plot, render, render_stages, write_csv
+    from tfrcnn.installed import check_package
 
+    if out is not None:
+        check_package("matplotlib", "--out")
     arrays = edge_cases()[-1:]
     if data is not None:
         arrays = [

@@ -20,7 +20,7 @@ from tfrcnn.cli.detecting import (
     read_settings,
 )
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
-from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,18 +121,17 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --report runs/cells/errors --compare runs/earlier
     """
     changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
-    load_tensorflow()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
+    from tfrcnn.drawing.sheet import draw_sheet
     from tfrcnn.evaluation.evaluate import evaluate as judge
     from tfrcnn.evaluation.limits import limited, per_class_limit
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
-    from tfrcnn.models.build import read_description
+    from tfrcnn.installed import check_package
     from tfrcnn.report.evaluation import evaluation_report, page_path
+    from tfrcnn.run_description import read_description
     from tfrcnn.training.held_out import validation_of_run
-    from tfrcnn.training.run import draw_sheet
-    from tfrcnn.weights.importing import run_folder
 
     if proposals and metric is not None:
         raise InputError("--metric cannot be combined with --proposals")
@@ -144,7 +143,9 @@ def evaluate(
         raise InputError("--report cannot be combined with --proposals")
     if compare is not None and report is None:
         raise InputError("--compare needs --report, the page of the comparison")
-    model = run_folder(model)
+    if plots is not None:
+        check_package("matplotlib", "--plots")
+    model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if data is None and images is not None:
@@ -188,11 +189,10 @@ def _other(compare: str, dataset: Dataset, max_detections: int | None, score_thr
     from tfrcnn.evaluation.inputs import relabelled
     from tfrcnn.evaluation.limits import limited
     from tfrcnn.evaluation.read_results import read_coco_results
-    from tfrcnn.weights.importing import run_folder
 
     if compare.lower().endswith(".json"):
         return read_coco_results(compare, dataset)
-    predictor, limits = _load(run_folder(Path(compare)), max_detections, score_threshold, {})
+    predictor, limits = _load(start_detector(compare), max_detections, score_threshold, {})
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     return relabelled(detections, predictor.categories, dataset.categories, compare)
 
@@ -203,13 +203,15 @@ def _load(
     """Load a detector with other limits; return it and its limits."""
     from tfrcnn.config import DetectorConfig
     from tfrcnn.export.runtimes import KERAS, format_of, load
-    from tfrcnn.inference import Predictor
-    from tfrcnn.models import load_detector
-    from tfrcnn.models.build import read_description
+    from tfrcnn.run_description import read_description
 
     options = {"max_detections": max_detections, "score_threshold": score_threshold}
     changes = settings | {name: value for name, value in options.items() if value is not None}
     if format_of(model) == KERAS:
+        # here, so that an exported file runs without TensorFlow
+        from tfrcnn.inference import Predictor
+        from tfrcnn.models import load_detector
+
         limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
         return Predictor(load_detector(model, detections=limits)), limits
     predictor = load(model, detections=settings) if settings else load(model)

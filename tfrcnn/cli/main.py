@@ -28,6 +28,7 @@ from tfrcnn.cli.predict import predict
 from tfrcnn.cli.serve import serve
 from tfrcnn.cli.train import train
 from tfrcnn.errors import InputError
+from tfrcnn.installed import check_distribution, missing
 
 # Click's class for wrong options; newer versions of typer bundle a copy of Click
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -97,6 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     with console():
         try:
+            check_distribution()
             code: int = app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
             sys.stdout.flush()
             return code
@@ -110,6 +112,11 @@ def main(arguments: list[str] | None = None) -> int:
         except ReaderGoneError:
             abandon_streams()
             return READER_GONE
+        except ModuleNotFoundError as error:
+            package = (error.name or "tfrcnn").partition(".")[0]
+            if package == "tfrcnn":  # a fault of this program
+                raise
+            return _report(missing(package, "this command"))
         except Exception as error:
             fault = file_fault(error)
             if fault is None:

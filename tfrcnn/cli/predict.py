@@ -23,7 +23,7 @@ from tfrcnn.cli.detecting import (
     read_settings,
 )
 from tfrcnn.cli.options import Model
-from tfrcnn.cli.startup import load_tensorflow
+from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,10 +98,8 @@ def predict(
     default, of_classes = _thresholds(score_threshold)  # before anything slow
     file_formats = _formats(formats)
     changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
-    load_tensorflow()
     from tfrcnn.export.runtimes import load
     from tfrcnn.prediction import check_new_folder, predict_stream, search_images
-    from tfrcnn.weights.importing import run_folder
 
     if not resume:
         check_new_folder(out)
@@ -110,7 +108,7 @@ def predict(
         search.check()
         raise InputError("expected pictures on stdin, found no line")
     lowest = min(default, *of_classes.values(), 1)
-    predictor = views.wrap(load(run_folder(model), score_threshold=lowest, detections=changes))
+    predictor = views.wrap(load(start_detector(model), score_threshold=lowest, detections=changes))
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
     stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures)
     summary = _Summary(selection)

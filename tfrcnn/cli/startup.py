@@ -1,4 +1,4 @@
-"""Import TensorFlow when a command needs it, and keep its meaningless log lines out of the output.
+"""Import TensorFlow if a command needs it, and keep meaningless log lines of it and LiteRT out of the output.
 
 TF_CPP_MIN_LOG_LEVEL=2 silences TensorFlow's messages below errors. The lines of `NOISE` still come: some are written
 before TensorFlow reads that variable, some are logged as errors. C++ writes them to file descriptor 2, so a separate
@@ -15,6 +15,8 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 from tfrcnn.cli.console import safe
 
@@ -36,14 +38,60 @@ for line in sys.stdin.buffer:
 """
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow; a command calls this before its other heavy imports."""
+def start_detector(model: str | Path) -> Path:
+    """Import TensorFlow if a detector runs in it, and nothing heavy if it runs elsewhere.
+
+    Args:
+        model: a run folder, an exported file, or the name of a published detector.
+
+    Returns:
+        The run folder or the file; for a published name the run folder in the cache.
+
+    Raises:
+        InputError: the path does not exist or is not a detector; or it needs TensorFlow, which is not installed.
+    """
+    # here, so that --help is quick and a file that exists needs no list of published names, which imports HTTP clients
+    from tfrcnn.export.runtimes import needs_tensorflow
+
+    if not Path(model).exists():
+        from tfrcnn.weights.published import is_published
+
+        if is_published(model, "detector"):
+            load_tensorflow(str(model))
+            from tfrcnn.weights.importing import published_run
+
+            return published_run(str(model))
+    if needs_tensorflow(Path(model)):
+        load_tensorflow(str(model))
+    else:
+        filter_log()
+    return Path(model)
+
+
+def load_tensorflow(name: str = "this command") -> None:
+    """Import TensorFlow; a command calls this before its other heavy imports.
+
+    Args:
+        name: what needs it, for the message.
+
+    Raises:
+        InputError: it is not installed.
+    """
     if "tensorflow" in sys.modules:
         return
+    from tfrcnn.installed import check_tensorflow
+
+    check_tensorflow(name)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides ~/.keras/keras.json
-    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0":
-        filter_stderr()
+    filter_log()
     import tensorflow  # noqa: F401
+
+
+@cache
+def filter_log() -> None:
+    """Filter `NOISE` once, unless TensorFlow has started or the user asked for all of its messages."""
+    if "tensorflow" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2") != "0":
+        filter_stderr()
 
 
 def filter_stderr() -> None:

@@ -2,7 +2,7 @@
 
 The order: Pillow's own font for ASCII, DejaVu Sans from matplotlib (Latin, Greek, Cyrillic, Arabic, Hebrew), the fonts
 of `pip install "tfrcnn[fonts]"`, the system's. The first that has a character draws it. A character that no font has
-is written as an escape, with one warning that says what to install.
+is written as an escape, with one warning that says what to install. If matplotlib is missing, only ASCII is drawn.
 
 Every font that a name needs is added to the end of matplotlib's "font.family", so that figures of the caller, for
 example a notebook's legend, draw the same names.
@@ -120,6 +120,8 @@ def font_of(char: str) -> str | None:
 
 @cache
 def _candidates() -> tuple[str, ...]:
+    if not _has_matplotlib():
+        return ()
     import matplotlib
     from matplotlib.font_manager import findSystemFonts
 
@@ -166,7 +168,17 @@ def _is_mark(char: str) -> bool:
     return char in HARMLESS or unicodedata.category(char) in ("Mn", "Me")
 
 
+def _has_matplotlib() -> bool:
+    """Return whether matplotlib is installed, which reads the fonts."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
 def _warn_missing(char: str) -> None:
+    if not _has_matplotlib():
+        _warn_once(
+            "names that are not ASCII are drawn as escapes, because matplotlib reads fonts; pip install matplotlib"
+        )
+        return
     name = unicodedata.name(char, "")
     if re.match("CJK|HANGUL|HIRAGANA|KATAKANA|BOPOMOFO|FULLWIDTH", name):
         package = "fonts-noto-cjk"

@@ -189,7 +189,8 @@ def save_png(picture: Image.Image, path: str | Path) -> None:
         save_png(draw_detections(image, boxes, labels, None, names), "out/truth.png")
     """
     with atomic(path) as temporary:
-        picture.save(temporary, format="PNG")
+        # the fastest level: a fifth larger files in a quarter of the time
+        picture.save(temporary, format="PNG", compress_level=1)
 
 
 def _entries(

@@ -1,4 +1,4 @@
-"""The COCO metric, computed by pycocotools, and COCO result files.
+"""The COCO metric, computed by pycocotools.
 
 Legend: T = 10 IoU thresholds, R = 101 recall thresholds, C classes, A = 4 area ranges, L = 3 limits of detections.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +16,12 @@ from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
+from tfrcnn.evaluation.coco_results import result_rows, to_xywh
+from tfrcnn.evaluation.coco_results import to_coco_results as to_coco_results
+from tfrcnn.evaluation.coco_results import write_coco_results as write_coco_results
 from tfrcnn.evaluation.inputs import align, image_ranks
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
-from tfrcnn.files import atomic
 
 # pycocotools' twelve numbers, in its order. AP and AR are means over IoU .5:.05:.95, unless the name has an IoU.
 # s, m, l: area < 32^2 <= area < 96^2 <= area. AR1, AR10, AR100: detections per image.
@@ -54,7 +54,7 @@ def evaluate_coco(
     aligned = align(dataset, detections)
     image_ids = image_ranks(dataset)
     truths = _truths(dataset, image_ids)
-    results = _results(aligned, image_ids, range(len(dataset.categories)))
+    results = result_rows(aligned, image_ids, range(len(dataset.categories)))
     evaluator = _evaluator(image_ids, len(dataset.categories), truths, results, max_detections)
     crowd = sum(truth["iscrowd"] for truth in truths)
     return Evaluation(
@@ -69,43 +69,6 @@ def evaluate_coco(
             "detections": len(results),
         },
     )
-
-
-def to_coco_results(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[dict[str, Any]]:
-    """Convert detections to COCO's result format, with the image ids and category ids of the data set.
-
-    Args:
-        dataset: images of the detections.
-        detections: at most one entry per image, in any order.
-
-    Returns:
-        [{"image_id", "category_id", "bbox": [x, y, width, height] in pixels, "score"}, ...] in the order of the
-        data set's images. Numbers are not rounded.
-
-    Raises:
-        InputError: the detections do not fit the data set.
-    """
-    image_ids = [example.image_id for example in dataset.examples]
-    return _results(align(dataset, detections), image_ids, [category.id for category in dataset.categories])
-
-
-def write_coco_results(path: str | Path, dataset: Dataset, detections: Sequence[ImageDetections]) -> None:
-    """Write detections as a COCO result file; an existing file is replaced only when the new one is complete.
-
-    Args:
-        path: JSON file to write or replace.
-        dataset: images of the detections.
-        detections: at most one entry per image, in any order.
-
-    Raises:
-        InputError: the detections do not fit the data set. `path` keeps its content.
-
-    Example:
-        write_coco_results("detections.json", dataset, predictor.detect_dataset(dataset))
-    """
-    results = to_coco_results(dataset, detections)
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(results), encoding="utf-8")
 
 
 def _evaluator(
@@ -147,31 +110,14 @@ def _headline(precision: np.ndarray, recall: np.ndarray, max_detections: int) ->
     }
 
 
-def _results(
-    detections: Sequence[ImageDetections], image_ids: Sequence[int | str], category_ids: Sequence[int]
-) -> list[dict[str, Any]]:
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], "bbox": box, "score": score}
-        for image_id, image in zip(image_ids, detections)
-        for box, score, label in zip(_xywh(image.boxes), image.scores.tolist(), image.labels.tolist())
-    ]
-
-
 def _truths(dataset: Dataset, image_ids: Sequence[int]) -> list[dict[str, Any]]:
     return [
         {"image_id": image_id, "category_id": label, "bbox": box, "area": area, "iscrowd": int(crowd)}
         for image_id, example in zip(image_ids, dataset.examples)
         for box, label, area, crowd in zip(
-            _xywh(example.boxes), example.labels.tolist(), example.area.tolist(), example.crowd.tolist()
+            to_xywh(example.boxes), example.labels.tolist(), example.area.tolist(), example.crowd.tolist()
         )
     ]
-
-
-def _xywh(boxes: np.ndarray) -> list[list[float]]:
-    """Convert [N, 4] yxyx to xywh, in float64 so that x + width is exactly x2."""
-    y1, x1, y2, x2 = boxes.astype(np.float64).T
-    rows: list[list[float]] = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
-    return rows
 
 
 def _index(image_ids: list[int], num_classes: int, annotations: list[dict[str, Any]]) -> COCO:

@@ -16,16 +16,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.config import Category, DetectorConfig, TrainingConfig
-from tfrcnn.config_base import shown
+from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, read_json, reserve, write_json
+from tfrcnn.files import atomic, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
-
-CONFIG = "config.json"
-FORMAT = 2  # in 1, weights files do not name the `FoldedModel` of a MobileNet
+from tfrcnn.run_description import CONFIG as CONFIG
+from tfrcnn.run_description import FORMAT as FORMAT
+from tfrcnn.run_description import read_description as read_description
 
 
 def build_detector(
@@ -197,50 +196,6 @@ def restore_detector(detector: FasterRCNN, folder: str | Path) -> None:
         detector.load_weights(weights)
     except Exception as error:  # h5py and Keras raise several kinds
         raise InputError(f"{weights} does not hold the weights that {CONFIG} describes: {error}") from error
-
-
-def read_description(folder: str | Path) -> dict[str, Any]:
-    """Read a folder's `config.json`: format, weights, versions, detector, extra.
-
-    Raises:
-        InputError: there is no such folder or file, or it has another format.
-    """
-    path = Path(folder) / CONFIG
-    if not path.is_file():
-        raise InputError(f"no detector in {folder}: expected a folder with {CONFIG}, as written by tfrcnn train")
-    description = read_json(path)
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        version = description.get("format") if isinstance(description, dict) else description
-        raise InputError(f"{path}: format must be {FORMAT} (this version of tfrcnn), found {shown(version)}")
-    for key in ("weights", "detector"):
-        if key not in description:
-            raise InputError(f"{path}: {key} is missing")
-    _check_weights(path, description["weights"])
-    extra = description.setdefault("extra", {})
-    if not isinstance(extra, dict):
-        raise InputError(f"{path}: extra must be an object, found {shown(extra)}")
-    try:
-        DetectorConfig.from_dict(description["detector"])
-        if "training" in extra:
-            TrainingConfig.from_dict(extra["training"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return description
-
-
-def _check_weights(path: Path, name: Any) -> None:
-    """Check the name of a detector's weights: a file in the folder of `path`, its description."""
-    expected = f"{path}: weights must be the name of a file in the same folder, found {shown(name)}"
-    if not isinstance(name, str) or not name or Path(name).name != name:
-        raise InputError(expected)
-    try:
-        (path.parent / name).is_file()  # whether the name can be one
-        target = (path.parent / name).resolve()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, or no text for a file system
-        raise InputError(expected) from error
-    # A link may lead anywhere, as ".." may.
-    if target.parent != path.parent.resolve():
-        raise InputError(f"{expected}, a link out of it")
 
 
 def anchor_strides(config: DetectorConfig) -> tuple[int, ...]:

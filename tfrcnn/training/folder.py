@@ -15,51 +15,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfrcnn.config import DetectorConfig, TrainingConfig
-from tfrcnn.config_base import Config, shown
+from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
-from tfrcnn.files import is_free, read_json, write_json
+from tfrcnn.files import write_json
 from tfrcnn.models.build import CONFIG, read_description
 from tfrcnn.printable import listing
 from tfrcnn.training.schemes import HEAD, SCHEMES
+from tfrcnn.training.setup_file import FORMAT as FORMAT
+from tfrcnn.training.setup_file import SETUP as SETUP
+from tfrcnn.training.setup_file import check_folder as check_folder
+from tfrcnn.training.setup_file import read_setup as read_setup
 from tfrcnn.training.state import read_meta
 
-SETUP = "training.json"
 STATE = "training_state.npz"
-FORMAT = 2
 PICTURES = ("curves.png", "predictions.png")  # the last files of a complete run
 _MAX_SHOWN = 5  # differences in an error message
 _IMAGE_FOLDERS = ("images", "val_images")  # options whose place does not matter: the annotations are compared
 _LENGTHS = ("epochs", "patience")  # fields of `TrainingConfig` that say when a run ends, and that may change
 _STARTS = ("model", "init", "proposals", "backbone_weights")  # options that may name files
-
-
-@dataclass(frozen=True)
-class Source(Config):
-    """A data set in `training.json`, see `data_identity`."""
-
-    source: str
-    images: int
-    annotations: str
-
-
-@dataclass(frozen=True)
-class Setup(Config):
-    """The content of `training.json`."""
-
-    format: int
-    train: Source
-    validation: Source | None
-    metric: str
-    training: TrainingConfig
-    detector: DetectorConfig
-    options: dict[str, Any]
-    class_weights: dict[str, Any] | None = None
 
 
 def data_identity(dataset: Dataset) -> dict[str, Any]:
@@ -95,39 +72,6 @@ def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
             (out / name).unlink(missing_ok=True)
     if before != after:
         write_json(out / SETUP, after)
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Check that a folder can become a new run's, or holds a run to resume; write nothing.
-
-    Raises:
-        InputError: the run is new, but the folder is not empty; or there is no run to resume.
-    """
-    if not resume and not is_free(out):
-        raise InputError(f"{out} exists and is not an empty folder: choose another, or resume=True for the run in it")
-    if resume and not (out / SETUP).is_file():
-        raise InputError(f"{out}: expected a run, found no {SETUP} in the folder")
-
-
-def read_setup(out: Path) -> dict[str, Any]:
-    """Read how a run was set up.
-
-    Raises:
-        InputError: there is no run, or an earlier release of tfrcnn wrote it.
-    """
-    check_folder(out, resume=True)
-    setup: Any = read_json(out / SETUP)
-    if not isinstance(setup, dict):
-        raise InputError(f"{out / SETUP} must be an object, found {shown(setup)}")
-    if setup.get("format") != FORMAT:
-        raise InputError(
-            f"{out / SETUP} was written by tfrcnn 0.1, whose runs cannot be resumed: use the detector in {out} as it "
-            f"is, or start a new run from it (init={out})"
-        )
-    try:
-        return Setup.from_dict(setup).to_dict()  # with the fields that this release has added
-    except InputError as error:
-        raise InputError(f"{out / SETUP}: {error}") from error
 
 
 def check_same(out: Path, setup: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset
 from tfrcnn.data.split import as_fraction, recorded_split, split_dataset
 from tfrcnn.errors import InputError
-from tfrcnn.training.folder import SETUP, read_setup
+from tfrcnn.training.setup_file import SETUP, read_setup
 
 
 def hold_out(

@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.augment.common import Augmentation
-from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.split import record_split
-from tfrcnn.drawing import contact_sheet, draw_comparison, plot_curves
+from tfrcnn.drawing import plot_curves
+from tfrcnn.drawing.sheet import draw_sheet
 from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
@@ -61,7 +60,6 @@ from tfrcnn.training.schemes import SCHEMES, Phase, freeze, warn_of_frozen_rando
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 from tfrcnn.training.trouble import Trouble
 
-MAX_SHEET_IMAGES = 9
 _ADVICE = "; restore the file, then continue the run with resume=True"
 
 
@@ -286,14 +284,3 @@ def load_run(folder: str | Path) -> Run:
     folder = Path(folder)
     check_folder(folder, resume=True)
     return Run(folder, load_detector(folder), read_meta(folder / STATE)["history"])
-
-
-def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_threshold: float = 0.5) -> None:
-    """Draw evenly spaced images of a data set with detections (solid) and ground truth (dashed)."""
-    names = [category.name for category in dataset.categories]
-    tiles = []
-    for i in np.unique(np.linspace(0, len(dataset) - 1, MAX_SHEET_IMAGES).astype(int)):
-        example = dataset.examples[i]
-        image = read_image(example.path, example.orientation)
-        tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
-    contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
