@@ -94,6 +94,7 @@ def test_the_best_score_is_named_when_nothing_passes_the_threshold():
     assert result.filter(score=0.6).filter(score=0.7).best_rejected.name == "RBC"
     assert result.filter(score=0.6).filter(classes="WBC").best_rejected is None
     assert result.filter(score=0.6, classes="WBC").best_rejected.name == "WBC"
+    assert "best score is 0.997 (RBC)" in str(make(scores=SCORES + np.float32(0.097)).filter(score=1.0))
     assert str(make_empty()) == "no detections"
     assert str(make()) == "4 detections: 2 RBC, 1 Platelets, 1 WBC"
     assert str(make()[:1]) == "1 detection: 1 RBC"
@@ -255,7 +256,7 @@ def test_a_notebook_shows_the_picture_and_a_table_and_loads_nothing():
     assert "4 detections: 2 RBC" in page
     assert not re.search(r"https?:|<script|<link", page)
     assert "<img" not in make(pixels=None)._repr_html_()
-    assert "best score is 0.90 (RBC)" in make().filter(score=0.95)._repr_html_()
+    assert "best score is 0.9 (RBC)" in make().filter(score=0.95)._repr_html_()
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&amp;b", "\x1b[2J"])

@@ -228,7 +228,7 @@ def test_an_exported_file_has_the_same_choices_and_no_proposals(predictor, pictu
     loaded = Predictor(path, threshold=0.95)
     assert loaded.detector is None
     assert loaded.engine.format == "onnx"
-    assert "the best score is 0.90 (white)" in str(loaded.detect(picture))
+    assert "the best score is 0.9 (white)" in str(loaded.detect(picture))
     with pytest.raises(InputError, match="an exported file gives detections"):
         loaded.propose(picture)
     with pytest.raises(InputError, match=r"threshold 0\.01 is below the detector's own, 0\.05"):

@@ -129,7 +129,7 @@ class ImageDetections(ImageProposals):
         best = self.best_rejected
         if best is None:
             return "no detections"
-        return f"no detection passes the score threshold; the best score is {best.score:.2f} ({best.name})"
+        return f"no detection passes the score threshold; the best score is {best.score:.3g} ({best.name})"
 
     @property
     def names(self) -> list[str]:
