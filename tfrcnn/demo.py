@@ -57,7 +57,7 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
                 f"{path}: expected {scenes[split]} scenes, found {count}: remove it, or choose another folder"
             )
     if missing:
-        make_digit_scenes(folder, **scenes, only=missing)
+        make_digit_scenes(folder, scenes["train"], scenes["val"], scenes["test"], only=missing)
     return paths
 
 
