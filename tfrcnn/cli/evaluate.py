@@ -129,18 +129,11 @@ def evaluate(
     from tfrcnn.evaluation.report import render, write_json
     from tfrcnn.export.runtimes import KERAS, format_of
     from tfrcnn.installed import check_package
-    from tfrcnn.report.evaluation import evaluation_report, page_path
     from tfrcnn.run_description import read_description
     from tfrcnn.training.held_out import validation_of_run
 
-    if proposals and metric is not None:
-        raise InputError("--metric cannot be combined with --proposals")
-    if proposals and (max_detections, score_threshold) != (None, None):
-        raise InputError("--max-detections and --score-threshold cannot be combined with --proposals")
-    if proposals and (changes or views != ViewOptions()):
-        raise InputError("--set and the options of views cannot be combined with --proposals")
-    if proposals and report is not None:
-        raise InputError("--report cannot be combined with --proposals")
+    if proposals:
+        _check_proposals(metric, max_detections, score_threshold, changes, views, report)
     if compare is not None and report is None:
         raise InputError("--compare needs --report, the page of the comparison")
     if plots is not None:
@@ -153,8 +146,8 @@ def evaluate(
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
-    predictor, limits = _load(model, max_detections, score_threshold, changes)
-    predictor = views.wrap(predictor)
+    detector, limits = _load(model, max_detections, score_threshold, changes)
+    predictor = views.wrap(detector)
     if held_out is None:  # proposals have no class, so the data set may have any classes
         dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
     else:
@@ -175,13 +168,34 @@ def evaluate(
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
     if report is not None:
+        from tfrcnn.report.evaluation import evaluation_report, page_path  # here: templates, which only the page needs
+
         other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
-        names, limit = (str(model), compare or ""), per_class_limit(limits)
-        evaluation_report(
-            dataset, detections, report, other, names, evaluation, min_precision, min_recall, max_detections=limit
-        )
+        names, targets = (str(model), compare or ""), (min_precision, min_recall)
+        limit = per_class_limit(limits)
+        evaluation_report(dataset, detections, report, other, names, evaluation, *targets, max_detections=limit)
         page = page_path(report)
         print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
+
+
+def _check_proposals(
+    metric: str | None,
+    max_detections: int | None,
+    score_threshold: float | None,
+    changes: dict[str, Any],
+    views: ViewOptions,
+    report: Path | None,
+) -> None:
+    """Raise InputError if an option is set that has no meaning for proposals."""
+    options = {
+        "--metric": metric is not None,
+        "--max-detections and --score-threshold": (max_detections, score_threshold) != (None, None),
+        "--set and the options of views": bool(changes) or views != ViewOptions(),
+        "--report": report is not None,
+    }
+    for option, is_set in options.items():
+        if is_set:
+            raise InputError(f"{option} cannot be combined with --proposals")
 
 
 def _other(compare: str, dataset: Dataset, max_detections: int | None, score_threshold: float | None) -> Any:
