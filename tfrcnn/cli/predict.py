@@ -53,6 +53,10 @@ def predict(
         ),
     ] = "coco",
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
+    batch: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Pictures of one size that an exported file detects in together."),
+    ] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
@@ -91,7 +95,7 @@ def predict(
         raise InputError("expected pictures on stdin, found no line")
     predictor = load(run_folder(model), score_threshold=min(default, *of_classes.values(), 1))
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
-    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures)
+    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures, batch)
     summary = _Summary(selection)
     try:
         summary.follow(stream, len(search.sources))
