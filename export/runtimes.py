@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class ArtefactPredictor:
         labels = range(len(self.categories)) if description["classes"] == "labels" else self._label_of
         self._classes = frozenset(labels)
 
-    def detect_batch(self, images: Sequence[np.ndarray], image_ids: Sequence[int | str]) -> list[ImageDetections]:
+    def detect_batch(self, images: list[np.ndarray], image_ids: list[int]) -> list[ImageDetections]:
         """Detect in images of one size together, which takes less time than one by one.
 
         Args:
@@ -64,7 +63,7 @@ class ArtefactPredictor:
         Raises:
             InputError: The sizes differ, or see `Predictor.detect`.
         """
-        pixels = check_images(list(images))
+        pixels = check_images(images)
         outputs = run(self.runtime, pixels, self._classes)
         sides = np.tile(np.array(pixels.shape[1:3], np.float32), 2)
         detections = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -111,6 +112,9 @@ class Detecting:
         self._predictor = predictor
         self._names = [category.name for category in self.categories]
         self._thresholds = selection.thresholds(self._names)
+        # a result names its classes, and does not hold the image in memory
+        fields = {"categories": self.categories, "pixels": None}
+        self._fields: dict[str, Any] = {k: v for k, v in fields.items() if k in ImageDetections.__dataclass_fields__}
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
     def detect(self, image: np.ndarray, image_id: int, name: str) -> Detected:
@@ -154,8 +158,9 @@ class Detecting:
         boxes, scores, labels = detections.boxes, detections.scores, detections.labels
         limits = self._thresholds[labels]
         chosen, sure = np.isfinite(limits), scores >= limits
-        # a new result, because `detections` may hold the image
-        selected = ImageDetections(image_id, boxes[sure], scores[sure], labels[sure])
+        selected = dataclasses.replace(
+            detections, image_id=image_id, boxes=boxes[sure], scores=scores[sure], labels=labels[sure], **self._fields
+        )
         if not chosen.any():
             return Detected(selected, None)
         top = int(np.argmax(np.where(chosen, scores, -1)))
