@@ -1,6 +1,6 @@
 """Measure `tfrcnn predict` against its runtime alone: pictures per second, and memory over time.
 
-    python benchmarks/predict_throughput.py cells.onnx [--pictures 2000] [--rounds 4] [--draw]
+    python benchmarks/predict_throughput.py cells.onnx [--pictures 2000] [--rounds 4] [--draw] [--batch 8]
 
 The runtime gets pictures that are in memory already. The prediction reads as many JPEG files, and writes their lines.
 --draw writes annotated copies too. The two take turns. The goals: a ratio of at least 0.95 without --draw, and memory
@@ -41,13 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("H", "W"), help="default: 480 640")
     parser.add_argument("--folder", type=Path, help="take the pictures from here")
     parser.add_argument("--draw", action="store_true", help="write annotated copies")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="pictures per batch; default: 1")
     parser.add_argument("--threads", type=int, metavar="N", help="of the runtime; default: its own choice")
     options = parser.parse_args(arguments)
     from tfrcnn.export import load
 
     predictor = load(options.model, threads=options.threads)
     contents = make_pictures(options.size, options.folder)
-    measure(predictor, contents, options.pictures, options.rounds, options.draw)
+    measure(predictor, contents, options.pictures, options.rounds, options.draw, options.batch)
     return 0
 
 
@@ -67,7 +68,7 @@ def make_pictures(size: tuple[int, int], folder: Path | None) -> list[bytes]:
     return contents
 
 
-def measure(predictor: Any, contents: list[bytes], count: int, rounds: int, draw: bool) -> float:
+def measure(predictor: Any, contents: list[bytes], count: int, rounds: int, draw: bool, batch: int = 1) -> float:
     """Time the runtime and the prediction in turns, print the figures, and return the ratio of their medians."""
     images = [decode_bytes(content, "picture") for content in contents]
     run_alone(predictor, images, min(count, 5))  # warm up
@@ -81,7 +82,7 @@ def measure(predictor: Any, contents: list[bytes], count: int, rounds: int, draw
             path.write_bytes(contents[i % len(contents)])
         for turn in range(rounds):
             alone.append(per_round / run_alone(predictor, images, per_round))
-            seconds, resident = run_prediction(predictor, paths, folder / f"out{turn}", draw)
+            seconds, resident = run_prediction(predictor, paths, folder / f"out{turn}", draw, batch)
             predicted.append(per_round / seconds)
             memory += resident
             print(f"round {turn + 1}: runtime {alone[-1]:.2f}/s, predict {predicted[-1]:.2f}/s", flush=True)
@@ -104,11 +105,13 @@ def run_alone(predictor: Any, images: list[np.ndarray], count: int) -> float:
     return time.perf_counter() - started
 
 
-def run_prediction(predictor: Any, paths: list[Path], out: Path, draw: bool) -> tuple[float, list[float]]:
+def run_prediction(predictor: Any, paths: list[Path], out: Path, draw: bool, batch: int) -> tuple[float, list[float]]:
     """Return the seconds that the prediction takes for files, and five measurements of its memory."""
     step, memory = max(1, len(paths) // 5), []
     started = time.perf_counter()
-    stream = predict_stream(predictor, search_images(paths).sources, out, Selection(THRESHOLD), pictures=draw)
+    stream = predict_stream(
+        predictor, search_images(paths).sources, out, Selection(THRESHOLD), pictures=draw, batch=batch
+    )
     for i, _ in enumerate(stream, 1):
         if i % step == 0:
             memory.append(resident_mb())

@@ -23,7 +23,7 @@ from ..installed import check_tensorflow
 from ..processes import check_not_forked
 from ..run_description import CONFIG, read_description
 from . import TARGETS
-from .artefact import OUTPUTS, check_threads, to_uint8
+from .artefact import OUTPUTS, check_images, check_threads, to_uint8
 from .integrity import check_description, run
 from .target import Runtime
 
@@ -54,6 +54,31 @@ class ArtefactPredictor:
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
         labels = range(len(self.categories)) if description["classes"] == "labels" else self._label_of
         self._classes = frozenset(labels)
+
+    def detect_batch(self, images: list[np.ndarray], image_ids: list[int]) -> list[ImageDetections]:
+        """Detect in images of one size together, which takes less time than one by one.
+
+        Args:
+            images: [H, W, 3] RGB 0..255 each, all of one size.
+            image_ids: Of the results.
+
+        Returns:
+            The detections of each image, see `Predictor.detect`.
+
+        Raises:
+            InputError: The sizes differ, or see `Predictor.detect`.
+        """
+        pixels = check_images(images)
+        outputs = run(self.runtime, pixels, self._classes)
+        sides = np.tile(np.array(pixels.shape[1:3], np.float32), 2)
+        detections = []
+        for image_id, boxes, classes, scores, count in zip(image_ids, *(outputs[name] for name in OUTPUTS)):
+            kept = slice(int(count))
+            labels = np.rint(classes[kept]).astype(int)
+            if self.runtime.description["classes"] != "labels":
+                labels = np.array([self._label_of[value] for value in labels.tolist()], int)
+            detections.append(ImageDetections(image_id, boxes[kept] * sides, scores[kept], labels.astype(np.int32)))
+        return detections
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""

@@ -354,3 +354,33 @@ def test_tasks_before_an_error_are_still_yielded() -> None:
         assert [next(ahead).result() for _ in range(3)] == [0, 1, 2]
         with pytest.raises(KeyboardInterrupt):
             next(ahead)
+
+
+class Batching(OneBoxInEach):
+    """Detects in batches, and fails on one that holds a picture of width 43."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[tuple[int, ...]]] = []
+
+    def detect_batch(self, images: Any, image_ids: Any) -> list[ImageDetections]:
+        self.batches.append([image.shape[:2] for image in images])
+        if any(image.shape[1] == 43 for image in images):
+            raise RuntimeError("out of memory")
+        return [self.detect(image, image_id) for image, image_id in zip(images, image_ids)]
+
+
+def test_pictures_of_one_size_are_detected_in_together(tmp_path: Path) -> None:
+    images = []
+    for number, width in enumerate([40, 40, 40, 41, 40, 43, 43, 40, 40]):
+        images.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (width, 20)).save(images[-1])
+    images[2].write_bytes(b"no image")
+    detector: Any = Batching()
+    result = predict_images(detector, images, tmp_path / "batches", batch=4)
+    assert detector.batches == [[(20, 40)] * 2, [(20, 43)] * 2]
+    assert [str(error).split(": expected")[0] for error in result.unreadable] == [str(images[2])]
+    predict_images(predictor(), images, tmp_path / "single")
+    assert lines(tmp_path / "batches") == lines(tmp_path / "single")
+    with pytest.raises(InputError, match="batch: expected at least 1, found 0"):
+        predict_images(detector, images, tmp_path / "none", batch=0)

@@ -34,7 +34,7 @@ from tfrcnn.drawing import save_png
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free
 from tfrcnn.predicting.ahead import run_ahead
-from tfrcnn.predicting.detect import Detecting, shown_name
+from tfrcnn.predicting.detect import Detecting, Input, shown_name
 from tfrcnn.predicting.detect import Failure as Failure
 from tfrcnn.predicting.detect import Prediction as Prediction
 from tfrcnn.predicting.selection import Selection
@@ -83,6 +83,7 @@ def predict_images(
     classes: Sequence[str] | None = None,
     formats: Sequence[str] = ("coco",),
     pictures: bool = True,
+    batch: int = 1,
 ) -> Predictions:
     """Detect objects in images and videos, and write annotated copies and COCO results to a folder.
 
@@ -101,6 +102,7 @@ def predict_images(
         classes: names of the classes to draw and write; None takes all.
         formats: of `tfrcnn.result_formats.FORMATS`.
         pictures: draw annotated copies.
+        batch: images of one size that an exported file detects in together.
 
     Returns:
         The results per image, and the errors of unreadable images.
@@ -119,7 +121,7 @@ def predict_images(
     selection = Selection(score_threshold, class_thresholds or {}, classes)
     done: list[Prediction] = []
     unreadable = list(search.errors)
-    stream = predict_stream(predictor, search.sources, out, selection, resume, formats, pictures)
+    stream = predict_stream(predictor, search.sources, out, selection, resume, formats, pictures, batch)
     active: set[Path | str] = set()
     total = None if any(source.is_video for source in search.sources) else len(search.sources)
     for result in tqdm(stream, "detecting", total, unit="image", disable=not progress, leave=False):
@@ -139,6 +141,7 @@ def predict_stream(
     resume: bool = False,
     formats: Sequence[str] = ("coco",),
     pictures: bool = True,
+    batch: int = 1,
 ) -> Iterator[Prediction | Failure]:
     """Detect as `predict_images` does, and yield each result as soon as it is written.
 
@@ -150,6 +153,7 @@ def predict_stream(
         resume: continue in `out`.
         formats: of `tfrcnn.result_formats.FORMATS`.
         pictures: draw annotated copies.
+        batch: images of one size that an exported file detects in together.
 
     Yields:
         One result per image and frame that is not done yet, or the reason why there is none.
@@ -166,6 +170,8 @@ def predict_stream(
         check_new_folder(out)
     if unknown := set(formats) - set(FORMATS):
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, found {min(unknown)!r}")
+    if batch < 1:
+        raise InputError(f"batch: expected at least 1, found {batch}")
     detecting = Detecting(predictor, selection)
     setup = {"categories": [category.to_dict() for category in detecting.categories], **selection.to_dict()}
     with Results(out, setup if pictures else {**setup, "pictures": False}, formats) as results:
@@ -174,7 +180,7 @@ def predict_stream(
         try:
             for is_video, group in itertools.groupby(remaining, lambda source: source.is_video):
                 if not is_video:
-                    yield from _predict_files(detecting, list(group), results, pictures)
+                    yield from _predict_files(detecting, list(group), results, pictures, batch)
                     continue
                 from tfrcnn.predicting.video import predict_video
 
@@ -199,12 +205,13 @@ def check_new_folder(out: Path) -> None:
 
 
 def _predict_files(
-    detecting: Detecting, sources: Sequence[Source], results: Results, pictures: bool
+    detecting: Detecting, sources: Sequence[Source], results: Results, pictures: bool, batch: int
 ) -> Iterator[Prediction | Failure]:
     """Detect in images, and add their lines to the results."""
+    depth = max(DEPTH, 2 * batch)
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
-        reads = run_ahead(readers, (source.read for source in sources), DEPTH)
-        writes = run_ahead(writers, _writes(detecting, zip(sources, reads), results, pictures), DEPTH)
+        reads = run_ahead(readers, (source.read for source in sources), depth)
+        writes = run_ahead(writers, _writes(detecting, zip(sources, reads), results, pictures, batch), depth)
         with closing(reads), closing(writes):
             for write in writes:
                 name, line, result = write.result()
@@ -213,35 +220,39 @@ def _predict_files(
 
 
 def _writes(
-    detecting: Detecting, reads: Iterable[tuple[Source, Future[np.ndarray]]], results: Results, pictures: bool
+    detecting: Detecting,
+    reads: Iterable[tuple[Source, Future[np.ndarray]]],
+    results: Results,
+    pictures: bool,
+    batch: int,
 ) -> Iterator[Callable[[], _Written]]:
     """Detect in images, and yield the tasks that draw them."""
-    for source, read in reads:
-        image_id = results.id_of(source.name)
-        try:
-            image = _result(read, source)
-            detections, best = detecting.detect(image, image_id, source.name)
-        except InputError as error:
-            yield partial(_Written, source.name, {"error": str(error)}, Failure(shown_name(source), error))
-            continue
-        name = results.free_name(source.stem)
-        drawn = results.folder / f"{name}.png" if pictures else None
-        prediction = Prediction(shown_name(source), drawn, detections, best=best)
-        yield partial(_write, detecting, source, name, image, prediction)
+    reads = iter(reads)
+    while group := list(itertools.islice(reads, batch)):
+        images = [(source, results.id_of(source.name), _result(read, source)) for source, read in group]
+        inputs = [Input(image, i, source.name) for source, i, image in images if not isinstance(image, InputError)]
+        detected = detecting.detect_batch(inputs)
+        for source, _, image in images:
+            outcome = image if isinstance(image, InputError) else next(detected)
+            if isinstance(outcome, InputError):
+                failure = Failure(shown_name(source), outcome)
+                yield partial(_Written, source.name, {"error": str(outcome)}, failure)
+                continue
+            assert isinstance(image, np.ndarray)  # it has detections
+            name = results.free_name(source.stem)
+            drawn = results.folder / f"{name}.png" if pictures else None
+            prediction = Prediction(shown_name(source), drawn, outcome.detections, best=outcome.best)
+            yield partial(_write, detecting, source, name, image, prediction)
 
 
-def _result(read: Future[np.ndarray], source: Source) -> np.ndarray:
-    """Return an image that a thread has read.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+def _result(read: Future[np.ndarray], source: Source) -> np.ndarray | InputError:
+    """Return an image that a thread has read, or the reason why it cannot be read."""
     try:
         return read.result()
-    except InputError:
-        raise
+    except InputError as error:
+        return error
     except Exception as error:  # for example if memory is too small
-        raise InputError(f"{source.name}: cannot be read: {type(error).__name__}: {error}") from error
+        return InputError(f"{source.name}: cannot be read: {type(error).__name__}: {error}")
 
 
 def _write(detecting: Detecting, source: Source, name: str, image: np.ndarray, prediction: Prediction) -> _Written:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 from tfrcnn.cli.export import parse_size
@@ -83,6 +84,13 @@ def test_what_is_exported_is_evaluated_predicts_and_is_timed_like_its_run(
     drawn = ("--out", tmp_path / "found", "--score-threshold", "0")
     assert tfrcnn("predict", tmp_path / "data", "--model", file, *drawn).code == 0
     assert len(json.loads((tmp_path / "found/detections.json").read_text())) >= 20
+    together = ("--out", tmp_path / "together", "--score-threshold", "0", "--batch", "3", "--no-pictures")
+    assert tfrcnn("predict", tmp_path / "data", "--model", file, *together).code == 0
+    of_batches, single = (
+        [(row["image_id"], row["category_id"], *row["bbox"], row["score"]) for row in json.loads(path.read_text())]
+        for path in (tmp_path / "together/detections.json", tmp_path / "found/detections.json")
+    )
+    assert np.array(of_batches) == pytest.approx(np.array(single), abs=1e-3)
     once = ("--rounds", "1", "--threads", "1", "--no-stages", "--out", tmp_path / "latency")
     code, out, err = tfrcnn("benchmark", "--model", run, "--model", file, *once)
     assert code == 0, err

@@ -35,7 +35,8 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "run"
     run.mkdir()
     (run / "config.json").write_text("{}", encoding="utf-8")
-    monkeypatch.setattr(runtimes, "load", lambda path, score_threshold: TwoBoxes())
+    monkeypatch.setattr(runtimes, "load", lambda path, **options: TwoBoxes())
+    monkeypatch.setattr("tfrcnn.cli.startup.filter_stderr", lambda: None)  # it replaces the stream that pytest reads
     monkeypatch.chdir(tmp_path)
     return run
 

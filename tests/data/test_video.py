@@ -81,6 +81,14 @@ def test_a_damaged_video_is_one_line_that_names_it(tmp_path: Path, content: Any)
     assert "\n" not in str(error.value)
 
 
+def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.mp4")
+    content = path.read_bytes()
+    assert b"VideoHandler" in content
+    path.write_bytes(content.replace(b"VideoHandler", b"Video\xffandler"))
+    assert len(list(read_frames(path))) == COUNT
+
+
 def test_a_file_with_sound_only_is_no_video(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)

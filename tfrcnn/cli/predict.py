@@ -64,6 +64,10 @@ def predict(
         ),
     ] = "coco",
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
+    batch: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Pictures of one size that an exported file detects in together."),
+    ] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
@@ -110,7 +114,7 @@ def predict(
     lowest = min(default, *of_classes.values(), 1)
     predictor = views.wrap(load(start_detector(model), score_threshold=lowest, detections=changes))
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
-    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures)
+    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures, batch)
     summary = _Summary(selection)
     try:
         summary.follow(stream, len(search.sources))

@@ -19,6 +19,7 @@ from tfrcnn.errors import InputError
 TIMEOUT = 15.0  # seconds without an answer of a server
 _CLOCK = Fraction(1, 90_000)  # seconds; the unit of time of written videos
 _RATE = 25  # frames per second of a video without times
+_REPLACE = "replace"  # signs that are not UTF-8, in titles and other texts
 _CODECS = {"libx264": {"preset": "veryfast", "crf": "21"}, "libopenh264": {}, "mpeg4": {"qscale": "4"}}
 # FFmpeg's device and the name of camera N, by `sys.platform`; Windows has names instead of numbers
 _DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
@@ -70,7 +71,9 @@ def read_frames(source: Path | str | Camera) -> Generator[Frame, None, None]:
                 seconds = None if frame.time is None else frame.time - start
                 yield Frame(number, seconds, np.ascontiguousarray(pixels))
                 number += 1
-    except (av.FFmpegError, OSError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # FFmpeg errors; also MemoryError, for damaged sizes
         reason = getattr(error, "strerror", None) or str(error)
         place = f"after {number:,} frames" if number else "at its start"
         raise InputError(f"{name}: expected a video that can be read, found an error {place}: {reason}") from error
@@ -171,12 +174,12 @@ def _open(av: Any, source: Path | str | Camera, name: str) -> Iterator[Any]:
     """Yield the container of a source."""
     if isinstance(source, Camera):
         device, path = _device(av, source.number, name)
-        opened = av.open(path, format=device)
+        opened = av.open(path, format=device, metadata_errors=_REPLACE)
     elif isinstance(source, str):
-        opened = av.open(source, timeout=TIMEOUT)
+        opened = av.open(source, timeout=TIMEOUT, metadata_errors=_REPLACE)
     else:
         # an open file, because FFmpeg would read "%d", "concat:" and other parts of a name as its own
-        with open(source, "rb") as file, av.open(file) as container:
+        with open(source, "rb") as file, av.open(file, metadata_errors=_REPLACE) as container:
             yield container
         return
     with opened as container:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,6 +66,32 @@ class Failure(NamedTuple):
     error: InputError
 
 
+class Input(NamedTuple):
+    """An image to detect in.
+
+    Attributes:
+        image: [H, W, 3] RGB 0..255.
+        image_id: of the result.
+        name: for error messages.
+    """
+
+    image: np.ndarray
+    image_id: int
+    name: str
+
+
+class Detected(NamedTuple):
+    """The detections of an image.
+
+    Attributes:
+        detections: the selected ones.
+        best: the best one of the chosen classes, of any score; None if there is none.
+    """
+
+    detections: ImageDetections
+    best: Best | None
+
+
 class Detecting:
     """Detects, keeps the selected detections, and describes them for the result files.
 
@@ -82,33 +112,59 @@ class Detecting:
         self._predictor = predictor
         self._names = [category.name for category in self.categories]
         self._thresholds = selection.thresholds(self._names)
+        # a result names its classes, and does not hold the image in memory
+        fields = {"categories": self.categories, "pixels": None}
+        self._fields: dict[str, Any] = {k: v for k, v in fields.items() if k in ImageDetections.__dataclass_fields__}
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
-    def detect(self, image: np.ndarray, image_id: int, name: str) -> tuple[ImageDetections, Best | None]:
+    def detect(self, image: np.ndarray, image_id: int, name: str) -> Detected:
         """Detect in an image.
-
-        Returns:
-            The selected detections, and the best one of the chosen classes, of any score.
 
         Raises:
             InputError: the detector fails on the image; the message has its name.
         """
         try:
-            detections = self._predictor.detect(image, image_id)
+            return self._select(self._predictor.detect(image, image_id), image_id)
         except InputError as error:
             raise InputError(f"{name}: {error}") from error
         except Exception as error:  # runtimes raise exceptions of all kinds, for example if memory is too small
             reason = next(iter(str(error).splitlines()), "")
             raise InputError(f"{name}: the detector failed on this image: {type(error).__name__}: {reason}") from error
+
+    def detect_batch(self, inputs: Sequence[Input]) -> Iterator[Detected | InputError]:
+        """Detect in several images, those of one size together if the detector can.
+
+        Yields:
+            The result of each image, or the reason why there is none.
+        """
+        for _, group in itertools.groupby(inputs, key=lambda one: one.image.shape):
+            yield from self._detect_size(list(group))
+
+    def _detect_size(self, inputs: list[Input]) -> Iterator[Detected | InputError]:
+        detect_batch = getattr(self._predictor, "detect_batch", None)
+        if detect_batch is not None and len(inputs) > 1:
+            with suppress(Exception):  # one image, or too little memory for all: each alone says which
+                ids = [one.image_id for one in inputs]
+                results = detect_batch([one.image for one in inputs], ids)
+                yield from [self._select(*pair) for pair in zip(results, ids)]
+                return
+        for one in inputs:
+            try:
+                yield self.detect(*one)
+            except InputError as error:
+                yield error
+
+    def _select(self, detections: ImageDetections, image_id: int) -> Detected:
         boxes, scores, labels = detections.boxes, detections.scores, detections.labels
         limits = self._thresholds[labels]
         chosen, sure = np.isfinite(limits), scores >= limits
-        # a new result, because `detections` may hold the image
-        selected = ImageDetections(image_id, boxes[sure], scores[sure], labels[sure])
+        selected = dataclasses.replace(
+            detections, image_id=image_id, boxes=boxes[sure], scores=scores[sure], labels=labels[sure], **self._fields
+        )
         if not chosen.any():
-            return selected, None
+            return Detected(selected, None)
         top = int(np.argmax(np.where(chosen, scores, -1)))
-        return selected, Best(float(scores[top]), self._names[labels[top]])
+        return Detected(selected, Best(float(scores[top]), self._names[labels[top]]))
 
     def draw(self, image: np.ndarray, detections: ImageDetections) -> Image.Image:
         """Draw detections on a copy of an image."""
