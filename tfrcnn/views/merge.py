@@ -90,13 +90,17 @@ def _objects(
     """Return box, score and label of each object; detections in the order in which they become objects."""
     regions = shown[source]
     partners = _partners(boxes, regions, source, options.iou)
-    objects = []
+    objects: list[tuple[np.ndarray, float, int]] = []
     free = np.ones(len(scores), bool)
     for first in range(len(scores)):
         if not free[first]:
             continue
         free[first] = False
-        members = partners[first][free[partners[first]]]
+        members = partners[first]
+        if not len(members) and options.merge == "nms":  # most detections: nothing to do
+            objects.append((boxes[first], float(scores[first]), int(labels[first])))
+            continue
+        members = members[free[members]]
         free[members] = False
         rows = np.append(first, members)
         while cut[first] and len(members):  # pieces: the box around them may reach into further views
@@ -140,9 +144,14 @@ def _partners(boxes: np.ndarray, regions: np.ndarray, source: np.ndarray, iou: f
         rows = by_top[start : start + CHUNK]
         top, bottom = boxes[rows[0], 0], boxes[rows, 2].max()
         near = by_top[(boxes[by_top, 0] < bottom) & (boxes[by_top, 2] > top)]
-        agreement = _agreement(boxes[rows][:, None], regions[rows][:, None], boxes[near], regions[near])
-        first, second = np.nonzero((agreement > iou) & (source[rows][:, None] != source[near]))
-        pairs.append(np.stack([rows[first], near[second]], axis=1))
+        meet = source[rows][:, None] != source[near]
+        for side in (0, 1):  # rows, columns
+            meet &= boxes[rows, side][:, None] < boxes[near, side + 2]
+            meet &= boxes[rows, side + 2][:, None] > boxes[near, side]
+        one, other = np.nonzero(meet)
+        one, other = rows[one], near[other]
+        agrees = _agreement(boxes[one], regions[one], boxes[other], regions[other]) > iou
+        pairs.append(np.stack([one[agrees], other[agrees]], axis=1))
     both = np.concatenate(pairs)
     both = both[np.lexsort((both[:, 1], both[:, 0]))]
     return np.split(both[:, 1], np.searchsorted(both[:, 0], np.arange(1, len(boxes))))
