@@ -1,5 +1,9 @@
 """Tiles, mirror images, scales and regions of interest, with a detector whose detections are known."""
 
+import subprocess
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -7,6 +11,7 @@ from tfrcnn.config import Category
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.views import Region, View, ViewPredictor, Views, read_region
+from tfrcnn.views.merge import _agreement, _partners
 
 
 class Squares:
@@ -240,3 +245,37 @@ def test_a_region_is_read_from_a_picture_or_polygons(tmp_path):
         read_region(tmp_path / "one.json").mask(5, 5)
     with pytest.raises(InputError, match="not zero somewhere"):
         Region(mask=np.zeros((3, 3)))
+
+
+def test_memory_does_not_grow_with_the_tiles_of_a_large_picture():
+    image = np.zeros((4000, 6000, 3), np.uint8)
+    none = (np.zeros((0, 4)), [], np.zeros(0, int))
+    predictor = ViewPredictor(Fixed(*[none] * 96), Views(tiles=640, whole=False))
+    tracemalloc.start()
+    predictor.detect(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6  # two tiles
+
+
+def test_many_detections_are_merged_as_each_pair_would_be():
+    """Compares small pieces of the work with all pairs at once."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 900, (700, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 60, (700, 2))], axis=1)
+    boxes[350:] = boxes[:350] + rng.normal(0, 2, (350, 4))
+    source = np.repeat([0, 1], 350)
+    regions = np.tile([0.0, 0, 1000, 1000], (700, 1))
+    agrees = _agreement(boxes[:, None], regions[:, None], boxes, regions) > 0.5
+    expected = [np.flatnonzero(row & (source != one)) for row, one in zip(agrees, source)]
+    actual = _partners(boxes, regions, source, 0.5)
+    assert sum(map(len, expected)) > 300
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_views_need_no_tensorflow():
+    code = (
+        "import sys, tfrcnn; tfrcnn.Views, tfrcnn.ViewPredictor; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

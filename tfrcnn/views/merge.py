@@ -20,6 +20,7 @@ from tfrcnn.views.plan import View, Views
 
 # A box that ends this near to the border of a view, as a share of the view's side, may go on beyond it.
 BORDER = 0.02
+CHUNK = 256  # detections that are compared with all near ones at a time, so that memory stays small
 
 
 def merge(
@@ -87,49 +88,89 @@ def _objects(
     options: Views,
 ) -> list[tuple[np.ndarray, float, int]]:
     """Return box, score and label of each object; detections in the order in which they become objects."""
-    objects = []
-    left = np.arange(len(scores))
-    while len(left):
-        first, left = left[0], left[1:]
-        box, region, members = boxes[first], shown[source[first]], [np.array([first])]
-        while len(left):
-            agrees = _agreement(box, region, boxes[left], shown[source[left]]) > options.iou
-            agrees &= ~np.isin(source[left], source[np.concatenate(members)])
-            if not agrees.any():
-                break
-            members.append(left[agrees])
-            left = left[~agrees]
-            if not cut[first]:
-                break
-            pieces = np.concatenate(members)
-            box, region = _around(boxes[pieces]), _around(shown[source[pieces]])
-        rows = np.concatenate(members)
-        whole = rows[~cut[rows]]
-        if options.merge == "fusion" and len(whole):
-            box = np.average(boxes[whole], axis=0, weights=scores[whole])
-        score = float(scores[rows].max())
-        if options.merge == "fusion":
-            best = [scores[rows[source[rows] == view]].max() for view in np.unique(source[rows])]
-            views = (shown[:, :2] <= box[:2]).all(axis=1) & (shown[:, 2:] >= box[2:]).all(axis=1)
-            score = float(np.sum(best) / max(len(best), np.count_nonzero(views)))
-        objects.append((box, score, int(labels[rows[scores[rows].argmax()]])))
+    regions = shown[source]
+    partners = _partners(boxes, regions, source, options.iou)
+    objects: list[tuple[np.ndarray, float, int]] = []
+    free = np.ones(len(scores), bool)
+    for first in range(len(scores)):
+        if not free[first]:
+            continue
+        free[first] = False
+        members = partners[first]
+        if not len(members) and options.merge == "nms":  # most detections: nothing to do
+            objects.append((boxes[first], float(scores[first]), int(labels[first])))
+            continue
+        members = members[free[members]]
+        free[members] = False
+        rows = np.append(first, members)
+        while cut[first] and len(members):  # pieces: the box around them may reach into further views
+            left = np.flatnonzero(free)
+            left = left[~np.isin(source[left], source[rows])]
+            agrees = _agreement(_around(boxes[rows]), _around(regions[rows]), boxes[left], regions[left]) > options.iou
+            members = left[agrees]
+            free[members] = False
+            rows = np.append(rows, members)
+        best = rows[scores[rows].argmax()]
+        objects.append((*_one_object(boxes, scores, source, cut, shown, rows, options), int(labels[best])))
     return objects
 
 
-def _agreement(box: np.ndarray, region: np.ndarray, boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """Return the IoU [N] of a box with boxes [N, 4], inside the region that both views show."""
-    top_left, bottom_right = np.maximum(region[:2], regions[:, :2]), np.minimum(region[2:], regions[:, 2:])
+def _one_object(
+    boxes: np.ndarray,
+    scores: np.ndarray,
+    source: np.ndarray,
+    cut: np.ndarray,
+    shown: np.ndarray,
+    rows: np.ndarray,
+    options: Views,
+) -> tuple[np.ndarray, float]:
+    """Return the box and the score of the object that these rows show, the best first."""
+    box = _around(boxes[rows]) if cut[rows[0]] else boxes[rows[0]]
+    if options.merge == "nms":
+        return box, float(scores[rows].max())
+    whole = rows[~cut[rows]]
+    if len(whole):
+        box = np.average(boxes[whole], axis=0, weights=scores[whole])
+    best = [scores[rows[source[rows] == view]].max() for view in np.unique(source[rows])]
+    views = np.all((shown[:, :2] <= box[:2]) & (shown[:, 2:] >= box[2:]), axis=1)
+    return box, float(np.sum(best) / max(len(best), np.count_nonzero(views)))
 
-    def clipped(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        first = np.maximum(values[..., :2], top_left)
-        last = np.minimum(values[..., 2:], bottom_right)
-        return first, last, np.maximum(last - first, 0).prod(axis=1)
 
-    first, last, area = clipped(box)
-    others_first, others_last, others_area = clipped(boxes)
-    shared = np.maximum(np.minimum(last, others_last) - np.maximum(first, others_first), 0).prod(axis=1)
-    union = area + others_area - shared
+def _partners(boxes: np.ndarray, regions: np.ndarray, source: np.ndarray, iou: float) -> list[np.ndarray]:
+    """Return, for each detection, the detections of other views that agree with it, in ascending order."""
+    pairs = [np.zeros((0, 2), int)]
+    by_top = np.argsort(boxes[:, 0], kind="stable")
+    for start in range(0, len(boxes), CHUNK):
+        rows = by_top[start : start + CHUNK]
+        top, bottom = boxes[rows[0], 0], boxes[rows, 2].max()
+        near = by_top[(boxes[by_top, 0] < bottom) & (boxes[by_top, 2] > top)]
+        meet = source[rows][:, None] != source[near]
+        for side in (0, 1):  # rows, columns
+            meet &= boxes[rows, side][:, None] < boxes[near, side + 2]
+            meet &= boxes[rows, side + 2][:, None] > boxes[near, side]
+        one, other = np.nonzero(meet)
+        one, other = rows[one], near[other]
+        agrees = _agreement(boxes[one], regions[one], boxes[other], regions[other]) > iou
+        pairs.append(np.stack([one[agrees], other[agrees]], axis=1))
+    both = np.concatenate(pairs)
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    return np.split(both[:, 1], np.searchsorted(both[:, 0], np.arange(1, len(boxes))))
+
+
+def _agreement(boxes: np.ndarray, regions: np.ndarray, others: np.ndarray, other_regions: np.ndarray) -> np.ndarray:
+    """Return the IoU of boxes [..., 4] with others [..., 4], inside the regions that both views show."""
+    top_left = np.maximum(regions[..., :2], other_regions[..., :2])
+    bottom_right = np.minimum(regions[..., 2:], other_regions[..., 2:])
+    first, last = np.maximum(boxes[..., :2], top_left), np.minimum(boxes[..., 2:], bottom_right)
+    other_first, other_last = np.maximum(others[..., :2], top_left), np.minimum(others[..., 2:], bottom_right)
+    shared = _area(np.maximum(first, other_first), np.minimum(last, other_last))
+    union = _area(first, last) + _area(other_first, other_last) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(union), where=union > 0))
+
+
+def _area(top_left: np.ndarray, bottom_right: np.ndarray) -> np.ndarray:
+    sides = np.maximum(bottom_right - top_left, 0)
+    return np.asarray(sides[..., 0] * sides[..., 1])
 
 
 def _around(boxes: np.ndarray) -> np.ndarray:
