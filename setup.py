@@ -91,6 +91,8 @@ setup(
             "requests",
             "uvicorn>=0.30",
         ],
+        # the COCO metric of many images in less time
+        "fast-eval": ["faster-coco-eval>=1.6"],
         "tensorboard": ["tensorboard>=2.20"],
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
@@ -108,6 +110,7 @@ setup(
             "albumentations>=2.0,<3",
             "av>=14",
             "build",
+            "faster-coco-eval>=1.6",
             "fastapi>=0.115",
             "hypothesis",
             "imagehash>=4.3",

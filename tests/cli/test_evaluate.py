@@ -120,3 +120,32 @@ def test_an_exported_file_cannot_return_what_it_leaves_out(
     result = tfrcnn("evaluate", "--model", tmp_path / "a.onnx", "--data", "no/such.json", *option)
     assert result.code == 2
     assert result.err == f"error: {option[0]}: {tmp_path / 'a.onnx'} {message}\n"
+
+
+@pytest.mark.slow
+def test_the_report_is_a_page_and_json_and_compares_with_a_model(
+    run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
+) -> None:
+    data = coco(tmp_path / "data")
+    options = ("--report", tmp_path / "errors", "--compare", run, "--score-threshold", "0.0", "--min-recall", "0.5")
+    result = tfrcnn("evaluate", "--model", run, "--data", data, *options)
+    assert (result.code, result.err) == (0, "")
+    assert f"The page of errors is {tmp_path / 'errors/evaluation.html'} (" in result.out
+    numbers = json.loads((tmp_path / "errors/evaluation.json").read_text(encoding="utf-8"))
+    assert (numbers["min_recall"], numbers["detector"]) == (0.5, str(run))
+    assert numbers["comparison"]["metrics"]["AP"]["difference"]["value"] == 0
+    assert set(numbers["score_threshold"]) == {"red", "white"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--compare", "other"), "--compare needs --report, the page of the comparison"),
+        (("--report", "a", "--proposals"), "--report cannot be combined with --proposals"),
+    ],
+)
+def test_options_of_the_report_that_do_not_fit_are_refused(
+    run: Path, tfrcnn: Callable, options: tuple[str, ...], message: str
+) -> None:
+    result = tfrcnn("evaluate", "--model", run, "--data", "no/such.json", *options)
+    assert (result.code, result.err) == (2, f"error: {message}\n")

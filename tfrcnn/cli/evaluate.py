@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -100,6 +100,13 @@ def evaluate(
             "in COCO's result format, FILE.json. Says whether the difference is more than chance.",
         ),
     ] = None,
+    engine: Annotated[
+        Literal["pycocotools", "faster-coco-eval"],
+        typer.Option(
+            help="The package that computes the COCO metric. faster-coco-eval gives the same numbers in less time; "
+            "install it with pip install 'tfrcnn[fast-eval]'."
+        ),
+    ] = "pycocotools",
     min_precision: Annotated[
         float, typer.Option(metavar="P", help="Also give each class the threshold for this precision, in (0, 1].")
     ] = 0.9,
@@ -157,7 +164,7 @@ def evaluate(
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
-    evaluation = judge(dataset, detections, metric, limits)
+    evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
     if json is not None:
         write_json(json, evaluation, {"model": str(model), "data": data})

@@ -1,4 +1,4 @@
-"""The COCO metric, computed by pycocotools.
+"""The COCO metric, computed by pycocotools, and COCO result files.
 
 Legend: T = 10 IoU thresholds, R = 101 recall thresholds, C classes, A = 4 area ranges, L = 3 limits of detections.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -28,8 +28,15 @@ from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 HEADLINE = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 
 
+Engine = Literal["pycocotools", "faster-coco-eval"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
 def evaluate_coco(
-    dataset: Dataset, detections: Sequence[ImageDetections], max_detections: int = COCO_LIMIT
+    dataset: Dataset,
+    detections: Sequence[ImageDetections],
+    max_detections: int = COCO_LIMIT,
+    engine: Engine = "pycocotools",
 ) -> Evaluation:
     """Compute the twelve numbers of the COCO challenge, and AP per class.
 
@@ -40,6 +47,7 @@ def evaluate_coco(
         dataset: images with ground truth.
         detections: at most one entry per image, in any order. An image without an entry has no detections.
         max_detections: the detections per image and class that take part, best first, at least 100. 100 is COCO's.
+        engine: the package that computes the numbers. "faster-coco-eval" computes the same numbers in less time.
 
     Returns:
         `headline` has the names of `HEADLINE`, with `max_detections` in place of 100. Each class has AP, AP50 and
@@ -47,7 +55,7 @@ def evaluate_coco(
 
     Raises:
         InputError: the detections do not fit the data set; see `tfrcnn.evaluation.inputs.align`.
-        InputError: `max_detections` is below 100.
+        InputError: `max_detections` is below 100, or the engine is unknown or not installed.
     """
     if max_detections < COCO_LIMIT:
         raise InputError(f"max_detections: expected at least {COCO_LIMIT}, found {max_detections}")
@@ -55,7 +63,14 @@ def evaluate_coco(
     image_ids = image_ranks(dataset)
     truths = _truths(dataset, image_ids)
     results = result_rows(aligned, image_ids, range(len(dataset.categories)))
-    evaluator = _evaluator(image_ids, len(dataset.categories), truths, results, max_detections)
+    coco, coco_eval = _engine(engine)
+    boxes = [result | {"area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0} for result in results]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by printing
+        indices = (_index(coco, image_ids, len(dataset.categories), entries) for entries in (truths, boxes))
+        evaluator = coco_eval(*indices, "bbox")
+        evaluator.params.maxDets = [1, 10, max_detections]
+        evaluator.evaluate()
+        evaluator.accumulate()
     crowd = sum(truth["iscrowd"] for truth in truths)
     return Evaluation(
         metric="coco",
@@ -69,22 +84,6 @@ def evaluate_coco(
             "detections": len(results),
         },
     )
-
-
-def _evaluator(
-    image_ids: list[int],
-    num_classes: int,
-    truths: list[dict[str, Any]],
-    results: list[dict[str, Any]],
-    max_detections: int,
-) -> COCOeval:
-    boxes = [result | {"area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0} for result in results]
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by printing
-        evaluator = COCOeval(_index(image_ids, num_classes, truths), _index(image_ids, num_classes, boxes), "bbox")
-        evaluator.params.maxDets = [1, 10, max_detections]
-        evaluator.evaluate()
-        evaluator.accumulate()
-    return evaluator
 
 
 def headline_names(max_detections: int) -> list[str]:
@@ -120,9 +119,22 @@ def _truths(dataset: Dataset, image_ids: Sequence[int]) -> list[dict[str, Any]]:
     ]
 
 
-def _index(image_ids: list[int], num_classes: int, annotations: list[dict[str, Any]]) -> COCO:
+def _engine(name: str) -> tuple[type[Any], type[Any]]:
+    """Return the classes of an engine: the index of annotations, and the evaluator."""
+    if name == "pycocotools":
+        return COCO, COCOeval
+    if name != "faster-coco-eval":
+        raise InputError(f"engine: expected one of {', '.join(ENGINES)}, found {name!r}")
+    try:
+        import faster_coco_eval
+    except ImportError as error:
+        raise InputError("engine: faster-coco-eval is not installed; run pip install faster-coco-eval") from error
+    return faster_coco_eval.COCO, faster_coco_eval.COCOeval_faster
+
+
+def _index(coco_type: type[Any], image_ids: list[int], num_classes: int, annotations: list[dict[str, Any]]) -> Any:
     """Build a COCO object without a file. `COCO.loadRes` would refuse an empty list of results."""
-    coco = COCO()
+    coco = coco_type()
     coco.dataset = {
         "images": [{"id": i} for i in image_ids],
         "categories": [{"id": label} for label in range(num_classes)],
@@ -134,7 +146,7 @@ def _index(image_ids: list[int], num_classes: int, annotations: list[dict[str, A
 
 
 def _per_class(
-    dataset: Dataset, evaluator: COCOeval, truths: list[dict[str, Any]], results: list[dict[str, Any]]
+    dataset: Dataset, evaluator: Any, truths: list[dict[str, Any]], results: list[dict[str, Any]]
 ) -> tuple[ClassResult, ...]:
     num_classes = len(dataset.categories)
     objects = np.bincount([t["category_id"] for t in truths if not t["iscrowd"]], minlength=num_classes)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.coco import evaluate_coco
+from tfrcnn.evaluation.coco import Engine, evaluate_coco
 from tfrcnn.evaluation.limits import applied, per_class_limit
 from tfrcnn.evaluation.result import Evaluation
 from tfrcnn.evaluation.voc import evaluate_voc
@@ -29,6 +29,7 @@ def evaluate(
     detections: Sequence[ImageDetections],
     metric: Metric = "coco",
     limits: DetectionConfig | None = None,
+    engine: Engine = "pycocotools",
 ) -> Evaluation:
     """Compare detections with the ground truth of a data set.
 
@@ -39,6 +40,7 @@ def evaluate(
             IoU 0.5, "voc07" for its mean at 11 recalls.
         limits: of the detector, `detector.config.detections`. The COCO metric judges 100 detections per image and
             class, or all that the detector returns if these are more. The result lists the limits.
+        engine: of the COCO metric; "faster-coco-eval" computes the same numbers in less time, if it is installed.
 
     Returns:
         The numbers of the metric, overall and per class.
@@ -52,7 +54,9 @@ def evaluate(
     """
     check_metric(metric)
     if metric == "coco":
-        evaluation = evaluate_coco(dataset, detections, per_class_limit(limits))
+        evaluation = evaluate_coco(dataset, detections, per_class_limit(limits), engine)
     else:
+        if engine != "pycocotools":
+            raise InputError(f"engine: {engine} computes the COCO metric only, found the metric {metric!r}")
         evaluation = evaluate_voc(dataset, detections, metric=metric)
     return replace(evaluation, limits=applied(dataset, metric, limits))
