@@ -296,4 +296,4 @@ def draw_sheet(predictor: Predictor, dataset: Dataset, path: Path, score_thresho
         example = dataset.examples[i]
         image = read_image(example.path, example.orientation)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
-    contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
+    contact_sheet(tiles, 3, path, title=f"Detections of scores above {score_threshold:g}; ground truth dashed")
