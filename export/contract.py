@@ -33,7 +33,7 @@ from .artefact import VERSION
 
 MAX_BYTES = 2**31 - 1  # of a protobuf message and of a flatbuffer
 FLOAT32_BITS = 24  # of a whole number that float32 holds exactly
-# (height, width) of the network's input, detections per image and lowest score; None keeps the detector's.
+# (height, width) of the network's input, detections per image and score threshold; None keeps the detector's.
 Limits = tuple[tuple[int, int] | None, int | None, float | None]
 
 
@@ -50,7 +50,7 @@ def prepare(
         detector: The detector.
         image_size: (height, width) of the network's input, made static (letterbox); None keeps the detector's.
         max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: The lowest score; None keeps the detector's.
+        score_threshold: Scores of detections exceed it; None keeps the detector's.
         kernels: The copy's kernels, see `tfrcnn.kernels`.
 
     Raises:

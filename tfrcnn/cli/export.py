@@ -52,7 +52,7 @@ def export(
         int | None, typer.Option(metavar="N", help="The most detections per image. Default: the detector's.")
     ] = None,
     score_threshold: Annotated[
-        float | None, typer.Option(metavar="X", help="The lowest score. Default: the detector's.")
+        float | None, typer.Option(metavar="X", help="Scores of detections exceed it. Default: the detector's.")
     ] = None,
     verify: Annotated[
         str,

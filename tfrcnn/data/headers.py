@@ -185,11 +185,12 @@ def _has_end(file: BinaryIO, pixels_from: int, end: bytes) -> bool:
 
     Not before: a JPEG's EXIF thumbnail has its own end marker. Cameras append previews, metadata and whole videos.
     """
-    file.seek(max(pixels_from, file.seek(0, os.SEEK_END) - _TAIL))
+    tail = max(pixels_from, file.seek(0, os.SEEK_END) - _TAIL)
+    file.seek(tail)
     if end in file.read():
         return True
     file.seek(pixels_from)
-    return end in file.read()
+    return end in file.read(tail - pixels_from + len(end) - 1)  # the end may reach into the tail
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -153,7 +153,7 @@ def plot_confusion(
         detections: at most one entry per image, in any order.
         path: image file to write or replace.
         iou: lowest IoU of a detection with its object, in (0, 1].
-        score: lowest score of a detection that counts.
+        score: detections of higher scores count.
 
     Raises:
         InputError: the detections do not fit the data set.

@@ -82,7 +82,7 @@ def draw_comparison(
         example: ground truth of the image.
         detections: detections in the image.
         names: category names, by label.
-        score_threshold: lowest score of a drawn detection.
+        score_threshold: detections of higher scores are drawn.
         long_side: longer side of the result in pixels. None keeps the size of `image`.
 
     Returns:
@@ -96,7 +96,7 @@ def draw_comparison(
     """
     picture, scale = _canvas(image, long_side)
     pen = Pen(picture)
-    sure = detections.scores >= score_threshold
+    sure = detections.scores > score_threshold
     boxes, labels, scores = detections.boxes[sure], detections.labels[sure], detections.scores[sure]
     entries = _entries(boxes, labels, scores, names, scale)
     truths = _entries(example.boxes, example.labels, None, names, scale)

@@ -21,7 +21,7 @@ def draw_sheet(predictor: Any, dataset: Dataset, path: Path, score_threshold: fl
         predictor: detector with a method `detect`.
         dataset: images with ground truth.
         path: picture to write.
-        score_threshold: lowest score of a detection that is drawn.
+        score_threshold: detections of scores above it are drawn.
     """
     names = [category.name for category in dataset.categories]
     tiles = []
@@ -29,4 +29,4 @@ def draw_sheet(predictor: Any, dataset: Dataset, path: Path, score_threshold: fl
         example = dataset.examples[i]
         image = read_image(example.path, example.orientation)
         tiles.append(draw_comparison(image, example, predictor.detect(image), names, score_threshold))
-    contact_sheet(tiles, 3, path, title=f"Detections of score {score_threshold:g} or more; ground truth dashed")
+    contact_sheet(tiles, 3, path, title=f"Detections of scores above {score_threshold:g}; ground truth dashed")

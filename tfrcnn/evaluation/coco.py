@@ -1,4 +1,4 @@
-"""The COCO metric, computed by pycocotools, and COCO result files.
+"""The COCO metric, computed by pycocotools or faster-coco-eval.
 
 Legend: T = 10 IoU thresholds, R = 101 recall thresholds, C classes, A = 4 area ranges, L = 3 limits of detections.
 """
