@@ -90,10 +90,10 @@ def evaluate(
         ),
     ] = "pycocotools",
     min_precision: Annotated[
-        float, typer.Option(metavar="P", min=0.01, max=1, help="Also give each class the threshold for this precision.")
+        float, typer.Option(metavar="P", help="Also give each class the threshold for this precision, in (0, 1].")
     ] = 0.9,
     min_recall: Annotated[
-        float, typer.Option(metavar="R", min=0.01, max=1, help="Also give each class the threshold for this recall.")
+        float, typer.Option(metavar="R", help="Also give each class the threshold for this recall, in (0, 1].")
     ] = 0.9,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
@@ -147,8 +147,6 @@ def evaluate(
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
-    page = None if report is None else page_path(report)  # a wrong place ends here, not after the work
-    other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
@@ -160,11 +158,13 @@ def evaluate(
         plot_confusion(dataset, detections, plots / "confusion.png")
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
-    if page is not None:
+    if report is not None:
+        other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
         names, limit = (str(model), compare or ""), per_class_limit(limits)
         evaluation_report(
-            dataset, detections, page, other, names, evaluation, min_precision, min_recall, max_detections=limit
+            dataset, detections, report, other, names, evaluation, min_precision, min_recall, max_detections=limit
         )
+        page = page_path(report)
         print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
 
 

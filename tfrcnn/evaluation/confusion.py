@@ -26,7 +26,7 @@ def confusion_matrix(
         dataset: images with ground truth.
         detections: at most one entry per image, in any order.
         iou: lowest IoU of a match, in (0, 1].
-        score: lowest score of a detection that counts, in [0, 1].
+        score: detections of higher scores count, in [0, 1).
 
     Returns:
         [C + 1, C + 1] int64: row = class of the object, column = class of the detection.
@@ -46,7 +46,7 @@ def _pairs(
     example: Example, image: ImageDetections, iou: float, score: float, background: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows and columns of the objects and false alarms of one image."""
-    chosen = np.flatnonzero(image.scores >= score)
+    chosen = np.flatnonzero(image.scores > score)
     chosen = chosen[np.argsort(-image.scores[chosen], kind="stable")]
     ignored = example.crowd | example.difficult
     target = np.full(len(chosen), -1)
