@@ -53,7 +53,7 @@ def test_a_draw_is_the_data_set_with_its_images_repeated(random_pairs):
                     copies.append(replace(by_image[number], image_id=image_id))
         expected = evaluate_coco(Dataset("draw", dataset.categories, tuple(examples)), copies)
         for entry, row in zip(_classes(dataset, detections, 100), expected.per_class):
-            values = _resampled_ap(entry, counts)[0]
+            values = _resampled_ap(entry, counts.T)[:, 0]
             assert values.shape == IOUS.shape
             if row.metrics["AP50"] is None:
                 assert np.isnan(values).all()

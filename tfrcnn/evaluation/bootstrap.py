@@ -21,7 +21,7 @@ from tfrcnn.evaluation.outcomes import MAX_DETECTIONS, match, to_ignore
 
 IOUS, RECALLS = np.linspace(0.5, 0.95, 10), np.linspace(0, 1, 101)  # pycocotools'
 RESAMPLES, LEVEL = 1000, 0.95
-CHUNK = 4_000_000  # numbers of a temporary array
+CHUNK = 30_000_000  # numbers of a temporary array
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,26 +75,26 @@ def compare_detections(
     size = len(dataset)
     random = np.random.default_rng(seed)
     draws = random.multinomial(size, np.full(size, 1 / size), resamples) if size else np.zeros([resamples, 0])
-    # The first row is the data set itself: each image once.
-    counts = np.concatenate([np.ones([1, size], np.int32), draws.astype(np.int32)])
+    # The first draw is the data set itself: each image once.
+    counts = np.ascontiguousarray(np.concatenate([np.ones([1, size]), draws]).astype(np.int32).T)
     values = [
-        np.stack([_resampled_ap(entry, counts) for entry in _classes(dataset, entries, max_detections)], axis=-1)
+        np.stack([_resampled_ap(entry, counts) for entry in _classes(dataset, entries, max_detections)])
         if classes
-        else np.full([len(counts), len(IOUS), 0], np.nan)
+        else np.full([0, len(IOUS), resamples + 1], np.nan)
         for entries in (detections, other)
     ]
-    with_objects = [place for place in range(classes) if not np.isnan(values[0][0, 0, place])]
+    with_objects = [place for place in range(classes) if not np.isnan(values[0][place, 0, 0])]
     means = [_mean(value) for value in values]
     picks = {"AP": slice(None), "AP50": slice(0, 1), "AP75": slice(5, 6)}
     return {
         "resamples": resamples,
         "level": LEVEL,
         "metrics": {
-            name: _summary(*(mean[:, pick].mean(axis=1) for mean in means)) if with_objects else None
+            name: _summary(*(mean[pick].mean(axis=0) for mean in means)) if with_objects else None
             for name, pick in picks.items()
         },
         "per_class": [
-            _summary(*(value[:, 0, place] for value in values)) if place in with_objects else None
+            _summary(*(value[place, 0] for value in values)) if place in with_objects else None
             for place in range(classes)
         ],
     }
@@ -134,53 +134,68 @@ def _resampled_ap(entry: _Class, counts: np.ndarray) -> np.ndarray:
 
     Args:
         entry: the class.
-        counts: [B, E] how often a draw has each image.
+        counts: [E, B] int32, how often a draw has each image.
 
     Returns:
-        [B, T], NaN for a draw without objects.
+        [T, B], NaN for a draw without objects.
     """
-    result = np.zeros([len(counts), len(IOUS)])
+    result = np.zeros([len(IOUS), counts.shape[1]])
     size = max(1, CHUNK // max(1, len(entry.images)))
-    for start in range(0, len(counts), size):
-        part = counts[start : start + size]
-        positives = part @ entry.objects
-        weights = part[:, entry.images]
-        total = np.cumsum(weights, axis=1)
+    owners = np.flatnonzero(entry.objects)
+    for start in range(0, counts.shape[1], size):
+        part = np.ascontiguousarray(counts[:, start : start + size])
+        positives = entry.objects[owners] @ part[owners]
+        weights = part[entry.images]
+        total = _accumulate(np.add, weights.copy())
         for place in range(len(IOUS)):
             hits = np.flatnonzero(entry.correct[place])
-            if not len(hits):
-                continue
-            seen = total[:, hits]
-            if entry.ignored[place].any():
-                seen = seen - np.cumsum(weights * entry.ignored[place], axis=1)[:, hits]
-            result[start : start + size, place] = _average(np.cumsum(weights[:, hits], axis=1), seen, positives)
-        result[start : start + size][positives == 0] = np.nan
+            if len(hits):
+                seen = total[hits] - _ignored_before(hits, np.flatnonzero(entry.ignored[place]), weights)
+                correct = _accumulate(np.add, weights[hits])
+                result[place, start : start + size] = _average(correct, seen, positives)
+        result[:, start : start + size][:, positives == 0] = np.nan
     return result
 
 
+def _ignored_before(hits: np.ndarray, ignored: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Count the ignored detections before each correct one, [K, B]."""
+    if not len(ignored):
+        return np.zeros([len(hits), 1], np.int32)
+    counts = _accumulate(np.add, weights[ignored])
+    before: np.ndarray = np.concatenate([np.zeros([1, weights.shape[1]], np.int32), counts])
+    return before[np.searchsorted(ignored, hits)]
+
+
+def _accumulate(function: np.ufunc, values: np.ndarray) -> np.ndarray:
+    """Accumulate the rows of [N, B] in place; `ufunc.accumulate` goes by columns and takes ten times as long."""
+    for row in range(1, len(values)):
+        function(values[row - 1], values[row], out=values[row])
+    return values
+
+
 def _average(hits: np.ndarray, seen: np.ndarray, positives: np.ndarray) -> np.ndarray:
-    """Compute the mean precision at 101 recalls, of each row.
+    """Compute the mean precision at 101 recalls, of each column.
 
     Args:
-        hits: [B, K] correct detections so far, at each correct one.
-        seen: [B, K] detections so far, at each correct one.
+        hits: [K, B] correct detections so far, at each correct one.
+        seen: [K, B] detections so far, at each correct one.
         positives: [B] objects.
     """
-    precision = np.divide(hits, seen, out=np.zeros(hits.shape), where=seen > 0)
-    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = hits / np.maximum(positives, 1)[:, None]
+    precision = hits / np.maximum(seen, 1)
+    precision = _accumulate(np.maximum, precision[::-1])[::-1]
+    recall = hits / np.maximum(positives, 1)
     # How many of the recalls each correct detection reaches. The division may round to either side of one.
-    reached = np.minimum((100 * recall + 1e-6).astype(np.int64), 100)
+    reached = np.minimum((100 * recall + 1e-6).astype(np.int32), 100)
     reached -= RECALLS[reached] > recall
-    steps = np.diff(reached, axis=1, prepend=-1)
-    averages: np.ndarray = np.einsum("bk,bk->b", precision, steps) / len(RECALLS)
+    steps = np.diff(reached, axis=0, prepend=-1)
+    averages: np.ndarray = np.einsum("kb,kb->b", precision, steps) / len(RECALLS)
     return averages
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Return the mean over the classes with objects, [B, T, C] to [B, T]; 0 for a draw without any object."""
+    """Return the mean over the classes with objects, [C, T, B] to [T, B]; 0 for a draw without any object."""
     defined = ~np.isnan(values)
-    mean: np.ndarray = np.where(defined, values, 0.0).sum(axis=-1) / np.maximum(defined.sum(axis=-1), 1)
+    mean: np.ndarray = np.where(defined, values, 0.0).sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
     return mean
 
 

@@ -5,7 +5,6 @@ Legend: N detections, M objects, E images, C classes.
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,6 +138,7 @@ def report_numbers(judged: Judged, evaluation: Evaluation, min_precision: float,
             "precision_at_recall": judged.pooled.precision_at_recall(),
         },
         "classes": _class_numbers(judged, evaluation, min_precision, min_recall),
+        "common_score_threshold": judged.common_threshold,
         "score_threshold": {name: float(threshold) for name, threshold in zip(names, judged.thresholds)},
         "predict_option": _option(names, judged.thresholds),
         "confusions": _confusions(judged, names),
@@ -211,8 +211,7 @@ def _option(names: Sequence[str], thresholds: np.ndarray) -> str:
 
 def _confusions(judged: Judged, names: Sequence[str]) -> dict[str, Any]:
     """Return the confusion matrix, and its most frequent confusions; the last row and column are the background."""
-    threshold = math.nextafter(judged.common_threshold, 1.0)  # the matrix counts scores from a value on
-    matrix = confusion_matrix(judged.dataset, judged.detections, IOU, threshold)
+    matrix = confusion_matrix(judged.dataset, judged.detections, IOU, judged.common_threshold)
     off = np.array(matrix[:-1, :-1])
     np.fill_diagonal(off, 0)
     rows, columns = np.nonzero(off)
