@@ -142,6 +142,7 @@ def test_the_report_is_a_page_and_json_and_compares_with_a_model(
     [
         (("--compare", "other"), "--compare needs --report, the page of the comparison"),
         (("--report", "a", "--proposals"), "--report cannot be combined with --proposals"),
+        (("--report", "a", "--min-recall", "0"), "min_recall: expected a number in (0, 1], found 0.0"),
     ],
 )
 def test_options_of_the_report_that_do_not_fit_are_refused(

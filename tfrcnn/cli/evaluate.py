@@ -145,6 +145,10 @@ def evaluate(
         raise InputError("--compare needs --report, the page of the comparison")
     if plots is not None:
         check_package("matplotlib", "--plots")
+    if report is not None:
+        from tfrcnn.report.evaluation import check_report, evaluation_report  # here: templates, which only it needs
+
+        page = check_report(report, min_precision, min_recall)
     model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
@@ -163,6 +167,7 @@ def evaluate(
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
+    other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
@@ -175,13 +180,9 @@ def evaluate(
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
     if report is not None:
-        from tfrcnn.report.evaluation import evaluation_report, page_path  # here: templates, which only the page needs
-
-        other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
         names, targets = (str(model), compare or ""), (min_precision, min_recall)
         limit = per_class_limit(limits)
         evaluation_report(dataset, detections, report, other, names, evaluation, *targets, max_detections=limit)
-        page = page_path(report)
         print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
 
 

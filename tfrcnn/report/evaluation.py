@@ -74,8 +74,7 @@ def evaluation_report(
         numbers = tfrcnn.evaluation_report(dataset, detections, "evaluation.html")
         print(numbers["score_threshold"], numbers["errors"]["types"]["loc"]["cost"])
     """
-    page = page_path(out)
-    _check(min_precision, min_recall, pictures, resamples, seed)
+    page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
     evaluation = evaluation or evaluate(dataset, detections)
     judged = Judged(names[0], dataset, detections, max_detections)
     with atomic(page) as temporary:
@@ -120,7 +119,19 @@ def page_path(out: str | Path) -> Path:
     return path / FILE
 
 
-def _check(min_precision: float, min_recall: float, pictures: int, resamples: int, seed: int) -> None:
+def check_report(
+    out: str | Path,
+    min_precision: float = 0.9,
+    min_recall: float = 0.9,
+    pictures: int = DEFAULT_PICTURES,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Path:
+    """Check the options of `evaluation_report`, before time is spent on detections; return the page.
+
+    Raises:
+        InputError: an option is out of range, or there is something else in the place of the page.
+    """
     for name, value in (("min_precision", min_precision), ("min_recall", min_recall)):
         if not 0 < value <= 1:
             raise InputError(f"{name}: expected a number in (0, 1], found {value}")
@@ -130,6 +141,7 @@ def _check(min_precision: float, min_recall: float, pictures: int, resamples: in
         raise InputError(f"resamples: expected a number in {MIN_RESAMPLES}..{MAX_RESAMPLES}, found {resamples}")
     if seed < 0:
         raise InputError(f"seed: expected a number of at least 0, found {seed}")
+    return page_path(out)
 
 
 def _filters(dataset: Dataset, errors: Sequence[Picture]) -> list[Filter]:
