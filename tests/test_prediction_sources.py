@@ -1,6 +1,7 @@
 """Detect in every kind of source, and write every kind of result."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -202,6 +203,30 @@ def test_a_video_that_breaks_off_keeps_the_frames_before(tmp_path: Path, monkeyp
     monkeypatch.undo()
     again = predict_images(predictor(), [tmp_path / "b.mp4"], tmp_path / "out", resume=True)
     assert [one.frame for one in again.done] == [3, 4]
+
+
+def test_a_full_disk_keeps_the_frames_before_and_the_run_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movie, out, calls = clip(tmp_path / "b.mp4"), tmp_path / "out", []
+
+    def fail(writer: Any, pixels: Any, seconds: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(writer, pixels, seconds)
+
+    original = video.VideoWriter.write
+    with monkeypatch.context() as patch:
+        patch.setattr(video.VideoWriter, "write", fail)
+        with pytest.raises(
+            InputError, match=r"No space left on device; 0 of 1 images are done .*continue with --resume"
+        ):
+            predict_images(predictor(), [movie], out)
+    assert [path.name for path in out.iterdir()] == ["detections.jsonl"]
+    result = predict_images(predictor(), [movie], out, resume=True)
+    assert [one.frame for one in result.done] == [2, 3, 4]
+    assert len(list(video.read_frames(out / "b.mp4"))) == COUNT
 
 
 def test_an_empty_video_leaves_no_copy(tmp_path: Path) -> None:
