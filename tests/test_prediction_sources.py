@@ -119,12 +119,16 @@ def test_patterns_and_folders_give_their_pictures_once(tmp_path: Path, monkeypat
     assert search_images(["1", 2, np.int64(3), Camera(4)]).sources[-1].content == Camera(4)
 
 
-@pytest.mark.parametrize("source", ["ftp://host/a.png", "file:///a.png", -1, "nothing.png"])
+@pytest.mark.parametrize(
+    "source",
+    ["ftp://host/a.png", "file:///a.png", "http://[", "http://", -1, "nothing.png", "x" * 300, "a\0b", "/dev/null"],
+)
 def test_a_source_that_is_none_costs_only_itself(source: Any, tmp_path: Path) -> None:
     good = picture(tmp_path / "a.png")
     result = predict_images(predictor(), [source, good], tmp_path / "out")
     assert [one.source for one in result.done] == [good]
     assert str(source).lstrip("-") in str(result.unreadable[0])
+    assert [one.source for one in predict_images(predictor(), ["", good], tmp_path / "empty").done] == [good]
 
 
 def test_videos_in_folders_are_left_out_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
