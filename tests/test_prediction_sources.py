@@ -1,6 +1,7 @@
 """Detect in every kind of source, and write every kind of result."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -118,12 +119,16 @@ def test_patterns_and_folders_give_their_pictures_once(tmp_path: Path, monkeypat
     assert search_images(["1", 2, np.int64(3), Camera(4)]).sources[-1].content == Camera(4)
 
 
-@pytest.mark.parametrize("source", ["ftp://host/a.png", "file:///a.png", -1, "nothing.png"])
+@pytest.mark.parametrize(
+    "source",
+    ["ftp://host/a.png", "file:///a.png", "http://[", "http://", -1, "nothing.png", "x" * 300, "a\0b", "/dev/null"],
+)
 def test_a_source_that_is_none_costs_only_itself(source: Any, tmp_path: Path) -> None:
     good = picture(tmp_path / "a.png")
     result = predict_images(predictor(), [source, good], tmp_path / "out")
     assert [one.source for one in result.done] == [good]
     assert str(source).lstrip("-") in str(result.unreadable[0])
+    assert [one.source for one in predict_images(predictor(), ["", good], tmp_path / "empty").done] == [good]
 
 
 def test_videos_in_folders_are_left_out_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,6 +207,30 @@ def test_a_video_that_breaks_off_keeps_the_frames_before(tmp_path: Path, monkeyp
     monkeypatch.undo()
     again = predict_images(predictor(), [tmp_path / "b.mp4"], tmp_path / "out", resume=True)
     assert [one.frame for one in again.done] == [3, 4]
+
+
+def test_a_full_disk_keeps_the_frames_before_and_the_run_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    movie, out, calls = clip(tmp_path / "b.mp4"), tmp_path / "out", []
+
+    def fail(writer: Any, pixels: Any, seconds: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(writer, pixels, seconds)
+
+    original = video.VideoWriter.write
+    with monkeypatch.context() as patch:
+        patch.setattr(video.VideoWriter, "write", fail)
+        with pytest.raises(
+            InputError, match=r"No space left on device; 0 of 1 images are done .*continue with --resume"
+        ):
+            predict_images(predictor(), [movie], out)
+    assert [path.name for path in out.iterdir()] == ["detections.jsonl"]
+    result = predict_images(predictor(), [movie], out, resume=True)
+    assert [one.frame for one in result.done] == [2, 3, 4]
+    assert len(list(video.read_frames(out / "b.mp4"))) == COUNT
 
 
 def test_an_empty_video_leaves_no_copy(tmp_path: Path) -> None:

@@ -110,7 +110,10 @@ def make_source(value: Any, number: int) -> Source:
     if isinstance(value, str) and is_address(value):
         if _scheme(value) not in SCHEMES:
             raise InputError(f"{value}: expected an address of {', '.join(SCHEMES)}, found {_scheme(value)}")
-        parts = urlsplit(value)
+        try:
+            parts = urlsplit(value)
+        except ValueError as error:
+            raise InputError(f"{value}: expected a web address: {error}") from error
         return Source(value, value, PurePosixPath(unquote(parts.path)).stem or parts.hostname or "image")
     if isinstance(value, str | os.PathLike):
         path = Path(value)

@@ -94,6 +94,8 @@ def search_images(sources: Sequence[Any], recursive: bool = False) -> ImageSearc
             search.sources += _expand(source, number, recursive, search)
         except InputError as error:
             search.errors.append(error)
+        except OSError as error:  # for example of a name that is too long
+            search.errors.append(InputError(f"{source}: expected an image or a folder of images: {error.strerror}"))
     first: dict[str, Source] = {}
     for entry in search.sources:
         first.setdefault(entry.name, entry)
@@ -130,6 +132,8 @@ def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> l
     """
     if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and is_address(source)):
         return [make_source(source, number)]
+    if not os.fspath(source):
+        raise InputError("expected an image or a folder of images, found an empty name")
     path = Path(source)
     if path.is_file():
         return [make_source(path, number)]
@@ -141,7 +145,8 @@ def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> l
     elif glob.has_magic(text):
         paths = list(_matches(text, recursive, part))
     else:
-        raise InputError(f"{path}: expected an image or a folder of images, which does not exist")
+        actual = "found a pipe or a device" if path.exists() else "which does not exist"
+        raise InputError(f"{path}: expected an image or a folder of images, {actual}")
     if not paths:
         extensions, left_out = ", ".join(sorted(_extensions())), part.left_out()
         raise InputError(f"{path}: expected images ({extensions}), found none{left_out and f', but {left_out}'}")
