@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -148,9 +149,17 @@ def _uses(graph: Any) -> dict[str, list[Any]]:
     """Return the nodes that read each tensor."""
     uses: dict[str, list[Any]] = {}
     for node in graph.node:
-        for name in node.input:
+        for name in _reads(node):
             uses.setdefault(name, []).append(node)
     return uses
+
+
+def _reads(node: Any) -> Iterator[str]:
+    """Yield the tensors that a node reads, including those that the body of a loop takes from outside."""
+    yield from node.input
+    for option in node.attribute:
+        for inner in option.g.node:
+            yield from _reads(inner)
 
 
 def _size(tensor: Any) -> int:
@@ -163,7 +172,7 @@ def _drop_unused_nodes(graph: Any) -> None:
     for node in reversed(graph.node):
         if used.intersection(node.output):
             kept.append(node)
-            used.update(node.input)
+            used.update(_reads(node))
     del graph.node[:]
     graph.node.extend(reversed(kept))
     drop_unused_weights(graph)
@@ -171,7 +180,7 @@ def _drop_unused_nodes(graph: Any) -> None:
 
 def drop_unused_weights(graph: Any) -> None:
     """Remove the initializers that no node reads, in place."""
-    used = {name for node in graph.node for name in node.input}
+    used = {name for node in graph.node for name in _reads(node)}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)

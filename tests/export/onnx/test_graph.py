@@ -148,3 +148,29 @@ def test_the_inputs_that_a_resize_does_not_use_have_no_name_and_no_weight(used):
     assert list(model.graph.node[0].input) == inputs
     assert [tensor.name for tensor in model.graph.initializer] == [used]
     np.testing.assert_array_equal(result(model), before)
+
+
+def test_what_only_the_body_of_a_loop_reads_stays():
+    """The body doubles a weight that nothing else reads, and a value that a node outside computes for it alone."""
+    value, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Add", ["outside", "nine"], ["sum"]),
+            onnx.helper.make_node("Add", ["before", "sum"], ["after"]),
+            onnx.helper.make_node("Identity", ["go"], ["go_on"]),
+        ],
+        "body",
+        [
+            value("step", onnx.TensorProto.INT64, []),
+            value("go", onnx.TensorProto.BOOL, []),
+            value("before", float32, None),
+        ],
+        [value("go_on", onnx.TensorProto.BOOL, []), value("after", float32, None)],
+    )
+    model = model_of(("Neg", "x", "outside", {}), ("Loop", "times always x", "y", {"body": body}), nine=9.0, unused=1.0)
+    for name, content in (("times", 2), ("always", True)):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(content), name))
+    before = result(model)
+    fuse_hard_swish(model)  # leaves out what nothing reads
+    assert sorted(tensor.name for tensor in model.graph.initializer) == ["always", "nine", "times"]
+    np.testing.assert_array_equal(result(model), before)
