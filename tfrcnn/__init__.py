@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
+    from tfrcnn.explanation import Explanation as Explanation
+    from tfrcnn.explanation import explain as explain
     from tfrcnn.inference import Predictor as Predictor
     from tfrcnn.models.backbones import register_backbone as register_backbone
     from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
@@ -114,6 +116,7 @@ _HOMES = {
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
+    "tfrcnn.explanation": ("Explanation", "explain"),
     "tfrcnn.inference": ("Predictor",),
     "tfrcnn.models.backbones": ("register_backbone",),
     "tfrcnn.models.backbones.spec": ("BackboneSpec",),
