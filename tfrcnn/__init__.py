@@ -63,6 +63,8 @@ if TYPE_CHECKING:
     from tfrcnn.evaluation.proposals import ProposalEvaluation as ProposalEvaluation
     from tfrcnn.evaluation.proposals import evaluate_proposals as evaluate_proposals
     from tfrcnn.evaluation.result import Evaluation as Evaluation
+    from tfrcnn.explanation import Explanation as Explanation
+    from tfrcnn.explanation import explain as explain
     from tfrcnn.models.backbones import register_backbone as register_backbone
     from tfrcnn.models.backbones.spec import BackboneSpec as BackboneSpec
     from tfrcnn.models.build import build_detector as build_detector
@@ -122,6 +124,7 @@ _HOMES = {
     "tfrcnn.evaluation.evaluate": ("evaluate",),
     "tfrcnn.evaluation.proposals": ("ProposalEvaluation", "evaluate_proposals"),
     "tfrcnn.evaluation.result": ("Evaluation",),
+    "tfrcnn.explanation": ("Explanation", "explain"),
     "tfrcnn.models.backbones": ("register_backbone",),
     "tfrcnn.models.backbones.spec": ("BackboneSpec",),
     "tfrcnn.models.build": ("build_detector", "load_detector", "save_detector"),

@@ -15,15 +15,19 @@ from starlette.requests import ClientDisconnect
 
 if __package__:
     from . import openapi, page
+    from .label_studio import LabelStudio
     from .metrics import Measured, Metrics
     from .pool import Pool
     from .protocol import echo, error_body
+    from .remote import Remote
 else:  # run as a file
     import openapi  # type: ignore[no-redef]
     import page  # type: ignore[no-redef]
+    from label_studio import LabelStudio  # type: ignore[no-redef]
     from metrics import Measured, Metrics  # type: ignore[no-redef]
     from pool import Pool  # type: ignore[no-redef]
     from protocol import echo, error_body  # type: ignore[no-redef]
+    from remote import Remote  # type: ignore[no-redef]
 
 MAX_HELD = 8  # bodies of the largest size that may be in memory at a time
 
@@ -49,9 +53,15 @@ class Choices:
 
     Attributes:
         score_threshold: The page starts with it; Label Studio gets detections of this score or more.
+        label_studio: The URL of Label Studio, for pictures that it keeps itself; "" if there are none.
+        token: Label Studio's access token, for these pictures.
+        image_hosts: Names of private hosts that Label Studio's tasks may take pictures from.
     """
 
     score_threshold: float = 0.5
+    label_studio: str = ""
+    token: str = ""
+    image_hosts: tuple[str, ...] = ()
 
 
 class Service:
@@ -183,6 +193,12 @@ def make_app(service: Service) -> FastAPI:
         app.post(f"{place}:predict", summary="Detect", **openapi.PREDICT)(service.predict)
     app.get("/", summary="A page to try the model", **openapi.PAGE)(page.answer)
     app.get("/model", summary="What the page knows of the model", **openapi.MODEL)(service.describe)
+    choices, limits = service.choices, service.pool.limits
+    hosts = frozenset(choices.image_hosts)
+    remote = Remote(limits.body, limits.seconds / 3, hosts, choices.label_studio, choices.token)
+    label_studio = LabelStudio(service, remote)
+    app.post("/setup", summary="Connect Label Studio", **openapi.SETUP)(label_studio.setup)
+    app.post("/predict", summary="Pre-label for Label Studio", **openapi.PRELABEL)(label_studio.predict)
     metrics = Metrics(service)
     app.get("/metrics", summary="Metrics for Prometheus", **openapi.METRICS)(metrics.answer)
     app.add_middleware(Measured, metrics=metrics)

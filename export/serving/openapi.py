@@ -24,6 +24,10 @@ def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
+def _body(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
 _TEXT = {"type": "string"}
 _NUMBER = {"type": "number"}
 _ERROR = _object(error=_TEXT)
@@ -56,6 +60,22 @@ _REFUSALS = {
     503: "The model is being loaded, or too many requests are waiting",
     504: "No answer within the limit",
 }
+
+_CONFIG = {"type": "string", "description": "Label Studio's labelling configuration, in XML"}
+_TASK = {"type": "object", "properties": {"id": {"type": "integer"}, "data": {"type": "object"}}, "required": ["data"]}
+_REGION = _object(
+    id=_TEXT,
+    from_name=_TEXT,
+    to_name=_TEXT,
+    type={"const": "rectanglelabels"},
+    original_height={"type": "integer"},
+    original_width={"type": "integer"},
+    value=_object(x=_NUMBER, y=_NUMBER, width=_NUMBER, height=_NUMBER, rotation=_NUMBER, rectanglelabels=_list(_TEXT)),
+    score=_NUMBER,
+)
+_PRELABELS = _object(result={"type": "array", "items": _REGION}, score=_NUMBER, model_version=_TEXT)
+
+_UNSUITABLE = {409: "The configuration, or the picture of every task, does not suit the detector"}
 
 LIVE = _answers(_object(status=_TEXT), {})
 READY = _answers(_object(status=_TEXT), _LOADING)
@@ -94,5 +114,13 @@ METRICS: dict[str, Any] = {
 }
 PREDICT = {
     **_answers(_PREDICTIONS, _REFUSALS),
-    "openapi_extra": {"requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}}},
+    "openapi_extra": _body(_REQUEST),
+}
+SETUP = {
+    **_answers(_object(model_version=_TEXT), {**_REFUSALS, **_UNSUITABLE}),
+    "openapi_extra": _body(_object(schema=_CONFIG)),
+}
+PRELABEL = {
+    **_answers(_object(results=_list(_PRELABELS)), {**_REFUSALS, **_UNSUITABLE}),
+    "openapi_extra": _body(_object(tasks=_list(_TASK), label_config=_CONFIG)),
 }

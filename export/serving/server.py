@@ -9,6 +9,7 @@
     GET  /health/live                  200 while the server runs
     GET  /health/ready, /health        200 while requests are answered; 503 while the model is loaded
     GET  /metrics                      for Prometheus
+    POST /setup, /predict              Label Studio's ML-backend protocol
     GET  /openapi.json                 all routes
 
 A version can be named: /v1/models/detector/versions/1:predict. The model runs in worker processes (worker.py), which

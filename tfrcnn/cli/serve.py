@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,18 @@ def serve(
         float,
         typer.Option(metavar="X", min=0, max=1, help="Where the page starts, and the lowest score of a pre-label."),
     ] = 0.5,
+    label_studio: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Label Studio's address, for pictures that it keeps itself; its token is read from the environment "
+            "variable LABEL_STUDIO_API_KEY.",
+        ),
+    ] = "",
+    image_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A private host that Label Studio's tasks may take pictures from."),
+    ] = None,
     grace: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="Time for requests in flight after SIGTERM.")
     ] = 8.0,
@@ -49,6 +62,7 @@ def serve(
     POST /v1/models/detector:predict TensorFlow Serving's REST protocol
     GET  /health/live, /health/ready for probes
     GET  /metrics                    for Prometheus
+    POST /setup, /predict            Label Studio's ML-backend protocol, for pre-labels
     GET  /openapi.json               all routes
 
     \b
@@ -66,11 +80,15 @@ def serve(
 
     if not name or "/" in name or ":" in name:
         raise InputError(f"--name: expected a name without / and :, found {name!r}")
+    if label_studio and not label_studio.startswith(("http://", "https://")):
+        raise InputError(f"--label-studio: expected a URL, for example http://localhost:8080, found {label_studio!r}")
+    token = os.environ.get("LABEL_STUDIO_API_KEY", "") if label_studio else ""
+    choices = Choices(score_threshold, label_studio, token, tuple(image_host or ()))
     path = check_model(model)
     limits = Limits(max_body, max_images, max_pixels, max_seconds, max_waiting)
     pool = Pool(worker_command(path, limits, threads), workers, limits)
     try:
-        failed = run(pool, name, version_of(path), host, port, grace, Choices(score_threshold))
+        failed = run(pool, name, version_of(path), host, port, grace, choices)
     except StartError as error:
         raise InputError(f"{error}: choose another with --host and --port") from error
     if failed:

@@ -3,7 +3,6 @@
 import asyncio
 import sys
 import warnings
-from types import SimpleNamespace
 
 import pytest
 
@@ -83,8 +82,7 @@ def test_the_page_knows_the_classes_of_the_model(client):
 
 def test_without_prometheus_client_the_server_runs_and_says_what_to_install(monkeypatch):
     monkeypatch.setattr(metrics, "prometheus_client", None)
-    pool = SimpleNamespace(start=lambda: None, ready=False)
-    answer = TestClient(make_app(Service(pool, "detector", "1"))).get("/metrics")
+    answer = TestClient(make_app(Service(Pool(["false"], 1, Limits()), "detector", "1"))).get("/metrics")
     assert (answer.status_code, answer.json()) == (
         501,
         {"error": "metrics need prometheus-client: pip install prometheus-client"},

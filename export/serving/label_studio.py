@@ -1,0 +1,181 @@
+"""Label Studio's ML-backend protocol: boxes of the detector as pre-labels, which people then correct.
+
+Label Studio sends `POST /setup` with a project's labelling configuration when the server is connected, and
+`POST /predict` with tasks. A task names its picture by an address, see `remote.Remote`. The answer has one result for
+each task: rectangles in percent of the picture. https://labelstud.io/guide/ml_create
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import sys
+import uuid
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from fastapi import HTTPException, Request
+
+if __package__:
+    from .protocol import echo, read_json
+    from .remote import Remote, RemoteError
+else:  # run as a file
+    from protocol import echo, read_json  # type: ignore[no-redef]
+    from remote import Remote, RemoteError  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from .app import Service
+
+ORIENTATION = 0x0112  # EXIF's tag
+UNSUITABLE = 409  # a configuration, a task or a picture that is JSON as it should be, and that the detector cannot use
+
+
+class Control(NamedTuple):
+    """The part of a labelling configuration that takes boxes.
+
+    Attributes:
+        from_name: The name of its RectangleLabels.
+        to_name: The name of the Image that they are for.
+        key: The field of a task's data that holds the picture's address.
+        labels: What a result calls a class, by the names that a configuration has for it, in lower case.
+    """
+
+    from_name: str
+    to_name: str
+    key: str
+    labels: dict[str, str]
+
+
+def read_config(text: Any) -> Control:
+    """Read a labelling configuration.
+
+    Args:
+        text: Its XML. A Label's `alias` is what results hold, and `predicted_values` names more classes that it takes.
+
+    Raises:
+        HTTPException: 409, there are no RectangleLabels of an Image in it.
+    """
+    import defusedxml.ElementTree
+
+    try:
+        root = defusedxml.ElementTree.fromstring(text if isinstance(text, str) else "")
+    except Exception as error:  # of the syntax, or something that defusedxml forbids
+        raise HTTPException(UNSUITABLE, "expected a labelling configuration in XML") from error
+    images = {image.get("name"): image.get("value", "") for image in root.iter("Image")}
+    for control in root.iter("RectangleLabels"):
+        to_name = (control.get("toName") or "").split(",")[0]
+        if to_name in images:
+            labels = {}
+            for label in control.iter("Label"):
+                name, more = label.get("value", ""), label.get("predicted_values", "").split(",")
+                for word in (name, label.get("alias", ""), *more):
+                    labels[word.strip().casefold()] = label.get("alias") or name
+            labels.pop("", None)
+            return Control(control.get("name", ""), to_name, images[to_name].lstrip("$"), labels)
+    raise HTTPException(UNSUITABLE, "expected RectangleLabels whose toName is an Image in the configuration")
+
+
+class LabelStudio:
+    """Answers Label Studio for a service."""
+
+    def __init__(self, service: Service, remote: Remote) -> None:
+        self.service, self.remote = service, remote
+        self.turns = asyncio.Semaphore(2 * service.pool.count)  # pictures that are in memory at a time
+
+    @property
+    def version(self) -> str:
+        return f"{self.service.name}-{self.service.version}"
+
+    def _match(self, control: Control) -> dict[int, str]:
+        """Return the label of each category id that has one."""
+        categories = self.service.pool.description.get("categories", [])
+        labels = {c["id"]: control.labels.get(c["name"].casefold()) for c in categories}
+        matched = {number: label for number, label in labels.items() if label is not None}
+        if not matched:
+            expected = ", ".join(category["name"] for category in categories)[:200]
+            raise HTTPException(
+                UNSUITABLE, f"no label of the configuration is a class of the detector; its classes are: {expected}"
+            )
+        return matched
+
+    async def setup(self, request: Request) -> dict[str, str]:
+        """Answer `POST /setup`: whether the labels of a project are classes of the detector."""
+        async with self.service.accept(request) as (body, _):
+            self._match(read_config(read_json(body).get("schema")))
+        return {"model_version": self.version}
+
+    async def predict(self, request: Request) -> dict[str, Any]:
+        """Answer `POST /predict`: one result for each task, in their order.
+
+        A task whose picture cannot be used gets an empty result, so that the others are answered. If there is no
+        other, the request fails.
+        """
+        async with self.service.accept(request) as (body, deadline):
+            content = read_json(body)
+            tasks, limits = content.get("tasks"), self.service.pool.limits
+            if not isinstance(tasks, list) or not tasks or not all(isinstance(task, dict) for task in tasks):
+                raise HTTPException(400, "tasks: expected a list of tasks")
+            if len(tasks) > limits.images:
+                raise HTTPException(413, f"tasks: expected at most {limits.images}, found {len(tasks)}")
+            control = read_config(content.get("label_config"))
+            labels = self._match(control)
+            work = [self._task(task, control, labels, deadline) for task in tasks]
+            results = await asyncio.gather(*work, return_exceptions=True)
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in errors:
+            if not isinstance(error, HTTPException):
+                raise error
+            print(f"error: {error.detail}", file=sys.stderr)
+        if len(errors) == len(tasks):
+            raise errors[0]
+        empty = {"result": [], "score": 0.0, "model_version": self.version}
+        return {"results": [empty if isinstance(r, BaseException) else r for r in results]}
+
+    async def _task(
+        self, task: dict[str, Any], control: Control, labels: dict[int, str], deadline: float
+    ) -> dict[str, Any]:
+        """Detect in the picture of one task."""
+        name, data = f"task {echo(task.get('id'))}", task.get("data")
+        address = data.get(control.key) if isinstance(data, dict) else None
+        if not isinstance(address, str):
+            raise HTTPException(UNSUITABLE, f"{name}: expected the address of a picture in data[{control.key!r}]")
+        async with self.turns:
+            try:
+                content = await asyncio.to_thread(self.remote.fetch, address)
+            except RemoteError as error:
+                raise HTTPException(UNSUITABLE, f"{name}: {error}") from error
+            body = {"signature_name": "encoded", "instances": [{"b64": base64.b64encode(content).decode()}]}
+            status, answer = await self.service.pool.predict(json.dumps(body).encode(), deadline)
+        outputs = json.loads(answer)
+        if status != 200:
+            raise HTTPException(UNSUITABLE if status == 400 else status, f"{name}: {outputs['error']}")
+        regions = self._regions(outputs["predictions"][0], upright_size(content), control, labels)
+        score = sum(region["score"] for region in regions) / max(len(regions), 1)
+        return {"result": regions, "score": score, "model_version": self.version}
+
+    def _regions(
+        self, row: dict[str, Any], size: tuple[int, int], control: Control, labels: dict[int, str]
+    ) -> list[dict[str, Any]]:
+        """Write detections as Label Studio's rectangles."""
+        regions = []
+        for i in range(int(row["num_detections"])):
+            label, score = labels.get(int(row["detection_classes"][i])), row["detection_scores"][i]
+            if label is None or score < self.service.choices.score_threshold:
+                continue
+            y1, x1, y2, x2 = (100 * side for side in row["detection_boxes"][i])
+            box = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "rotation": 0, "rectanglelabels": [label]}
+            region = {"id": uuid.uuid4().hex[:10], "from_name": control.from_name, "to_name": control.to_name}
+            sides = {"original_height": size[0], "original_width": size[1], "image_rotation": 0}
+            regions.append({**region, "type": "rectanglelabels", **sides, "value": box, "score": score})
+        return regions
+
+
+def upright_size(content: bytes) -> tuple[int, int]:
+    """Return (H, W) of an image file after its EXIF orientation is applied; only the header is read."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        turned = image.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height) if turned else (height, width)

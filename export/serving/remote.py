@@ -1,0 +1,158 @@
+"""Download pictures for a client, without letting the client reach what only this machine can reach.
+
+A URL may name public hosts only, and hosts that the server's owner allows. The address is checked after the name is
+resolved and before a byte is sent, at every redirect again. Files of this machine are never read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import http.client
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
+
+MAX_REDIRECTS = 3
+CHUNK = 2**16
+
+
+class RemoteError(Exception):
+    """A picture that cannot be fetched; the message says why, for the client."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where pictures may come from, and what one may cost.
+
+    Attributes:
+        max_bytes: Bytes of one picture.
+        seconds: Time for one picture.
+        hosts: Names of private hosts that are allowed, for example of a file server in a company's network.
+        base: The URL of Label Studio, which relative addresses are below; "" refuses them. Its host is allowed.
+        token: Is sent to `base` and nowhere else.
+    """
+
+    max_bytes: int
+    seconds: float = 20.0
+    hosts: frozenset[str] = field(default_factory=frozenset)
+    base: str = ""
+    token: str = ""
+
+    def fetch(self, address: str) -> bytes:
+        """Return the content of a picture.
+
+        Args:
+            address: An http or https URL, a data: URI, or a path below `base`.
+
+        Raises:
+            RemoteError: The address is not allowed, or there is no picture of at most `max_bytes` in time.
+        """
+        if address.startswith("data:"):
+            return self._decode(address)
+        if address.startswith("/") and not address.startswith("//"):
+            if not self.base:
+                raise RemoteError("a relative address needs the server's option --label-studio URL")
+            address = urljoin(self.base, address)
+        deadline = time.monotonic() + self.seconds
+        for _ in range(MAX_REDIRECTS + 1):
+            status, location, content = self._get(_split(address), deadline)
+            if status in (301, 302, 303, 307, 308) and location:
+                address = urljoin(address, location)
+                continue
+            if status != 200:
+                raise RemoteError(f"expected status 200, found {status}")
+            return content
+        raise RemoteError(f"expected at most {MAX_REDIRECTS} redirects, found more")
+
+    def _decode(self, address: str) -> bytes:
+        header, comma, content = address.partition(",")
+        if not comma or len(content) > 4 * self.max_bytes:
+            raise RemoteError(f"expected a data: URI of at most {self.max_bytes} bytes")
+        try:
+            data = unquote_to_bytes(content)
+            return base64.b64decode(data, validate=True) if header.endswith(";base64") else data
+        except binascii.Error as error:
+            raise RemoteError("expected base64 in the data: URI") from error
+
+    def _get(self, url: SplitResult, deadline: float) -> tuple[int, str | None, bytes]:
+        """Return status, location and content of one request."""
+        host, base = url.hostname or "", urlsplit(self.base)
+        home = bool(self.base) and (url.scheme, url.netloc) == (base.scheme, base.netloc)
+        try:
+            port = url.port or (443 if url.scheme == "https" else 80)
+            stream = self._connect(host, port, home or host in self.hosts, deadline)
+        except (OSError, ValueError) as error:
+            raise RemoteError(f"cannot connect to the host: {_reason(error)}") from error
+        # A host that sends a byte now and then would never time out by itself.
+        held = [stream]
+        timer = threading.Timer(max(deadline - time.monotonic(), 0), _shut, [held])
+        timer.start()
+        try:
+            if url.scheme == "https":
+                context = ssl.create_default_context()
+                stream = context.wrap_socket(stream, server_hostname=host, do_handshake_on_connect=False)
+                held[0] = stream
+                stream.do_handshake()
+            connection = http.client.HTTPConnection(host, port)
+            connection.sock = stream
+            headers = {"Accept": "image/*", "Host": url.netloc.rpartition("@")[2]}
+            if home and self.token:
+                headers["Authorization"] = f"Token {self.token}"
+            connection.request("GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers)
+            answer = connection.getresponse()
+            content = bytearray()
+            while answer.status == 200 and (chunk := answer.read(CHUNK)):
+                content += chunk
+                if len(content) > self.max_bytes:
+                    raise RemoteError(f"expected at most {self.max_bytes} bytes, found more")
+            if time.monotonic() > deadline:
+                raise RemoteError(f"expected the picture within {self.seconds:g} seconds")
+            return answer.status, answer.getheader("Location"), bytes(content)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            late = time.monotonic() > deadline
+            reason = f"expected the picture within {self.seconds:g} seconds" if late else _reason(error)
+            raise RemoteError(reason) from error
+        finally:
+            timer.cancel()
+            stream.close()
+
+    def _connect(self, host: str, port: int, allowed: bool, deadline: float) -> socket.socket:
+        """Connect to the first address of a host, which is public unless the host is allowed."""
+        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        if not allowed and not ipaddress.ip_address(place[0]).is_global:
+            raise RemoteError("the host is not public: the server's option --image-host allows it")
+        stream = socket.socket(family, kind)
+        try:
+            stream.settimeout(max(deadline - time.monotonic(), 0.01))
+            stream.connect(place)
+        except OSError:
+            stream.close()
+            raise
+        return stream
+
+
+def _split(address: str) -> SplitResult:
+    if any(ord(c) <= 32 or ord(c) > 126 for c in address):
+        raise RemoteError("expected a URL in ASCII without spaces: escape other characters with %")
+    try:
+        url = urlsplit(address)
+    except ValueError as error:
+        raise RemoteError(f"expected a URL: {error}") from error
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise RemoteError(f"expected an http, https or data: address, found {(url.scheme or 'no scheme')[:20]!r}")
+    return url
+
+
+def _shut(held: list[socket.socket]) -> None:
+    with contextlib.suppress(OSError):  # closed already
+        held[0].shutdown(socket.SHUT_RDWR)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:200]
