@@ -1,18 +1,11 @@
-"""The text inside exported files: JSON and label files, in UTF-8. Imports neither TensorFlow nor Keras."""
+"""The label files inside exported files, in UTF-8. Imports neither TensorFlow nor Keras."""
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterable
-from typing import Any
 
 from ..config import Category
-
-
-def to_json(values: Any, indent: int | None = None) -> str:
-    r"""Write JSON that UTF-8 can hold: letters as they are, lone surrogates escaped (a file's name may have them)."""
-    return _encodable(json.dumps(values, indent=indent, ensure_ascii=False, allow_nan=False))
 
 
 def label_lines(categories: Iterable[Category]) -> list[str]:

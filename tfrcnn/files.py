@@ -87,12 +87,16 @@ def is_free(folder: Path) -> bool:
     return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())
 
 
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Write JSON that UTF-8 can hold: letters as they are, lone surrogates escaped (a file's name may have them)."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON atomically, indented so that people can read it."""
     with atomic(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        # a lone surrogate, as in names of files that are not UTF-8, becomes JSON's own escape
-        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
+        temporary.write_bytes(f"{to_json(value, indent=2)}\n".encode())
 
 
 def read_json(path: str | Path) -> Any:

@@ -19,12 +19,11 @@ import tensorflow as tf
 
 from ...config import DetectorConfig
 from ...errors import InputError
-from ...files import atomic
+from ...files import atomic, to_json
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
 from ..contract import Limits, category_ids, check_size, describe, prepare, to_contract
 from ..stages import run_stages
-from ..text import to_json
 from . import graph
 from .kernels import HANDLERS, in_order, onnx_kernels, prepare_weights
 

@@ -25,13 +25,13 @@ from ... import images as image_ops
 from ...config import Category, ImageConfig
 from ...data.graph_decode import decode_image
 from ...data.orientation import jpeg_orientation
-from ...files import atomic_folder
+from ...files import atomic_folder, to_json
 from ...models import FasterRCNN
 from ..artefact import DESCRIPTION, LABELS
 from ..contract import Limits, category_ids, describe, prepare, to_contract
 from ..integrity import SHA256, sha256
 from ..stages import run_stages
-from ..text import label_lines, to_json
+from ..text import label_lines
 from .warmup import write_warmup
 
 

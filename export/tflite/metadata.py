@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import to_json
 from ..artefact import DESCRIPTION, LABELS
-from ..text import to_json
 
 NAME = "TFLITE_METADATA"  # the metadata entry that readers look for
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tfrcnn.config import Category
-from tfrcnn.export.text import label_lines, to_json
+from tfrcnn.export.text import label_lines
+from tfrcnn.files import to_json
 
 BREAKS = ("\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
 

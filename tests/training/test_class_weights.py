@@ -131,6 +131,14 @@ def test_a_run_of_a_release_without_these_fields_is_resumed(dataset, tmp_path, s
     assert setup["detector"]["head"]["class_loss"]["name"] == "cross_entropy"
 
 
+def test_a_factor_that_means_a_category_and_the_background_is_refused(dataset):
+    first, *others = dataset.categories
+    named = dataclasses.replace(dataset, categories=(dataclasses.replace(first, name="background"), *others))
+    with pytest.raises(InputError, match="'background', which is a category too: rename the category"):
+        class_weights(TrainingConfig(class_weights={"background": 2.0}), named)
+    assert class_weights(TrainingConfig(class_weights={"dark": 2.0}), named) == {"dark": 2.0}
+
+
 def test_changed_losses_are_refused_when_a_run_is_resumed(dataset, tmp_path, set_up_only):
     run, detector = tmp_path / "run", fresh_detector()
     set_up_only(detector, dataset, None, run, settings())

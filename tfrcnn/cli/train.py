@@ -100,17 +100,17 @@ def train(
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
     chosen = {name: value for name, value in fields.items() if value is not None}
     if lr_finder:
-        _find_learning_rate(out, chosen, changes, resume)
+        _find_learning_rate(out, chosen, changes, {"resume": resume, "cache": cache, "loggers": bool(loggers)})
     else:
         _train(out, chosen, changes, settings_of_run)
 
 
-def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, Any], resume: bool) -> None:
-    """Sweep the learning rate, and print the suggestion."""
+def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, Any], others: dict[str, bool]) -> None:
+    """Sweep the learning rate, and print the suggestion; none of the other options may be there."""
     from tfrcnn.training.recipe import Recipe
 
-    if resume:
-        raise InputError("--lr-finder cannot be combined with --resume")
+    for name in (name for name, is_there in others.items() if is_there):
+        raise InputError(f"--lr-finder cannot be combined with --{name}")
     if "train" not in fields:
         raise InputError("--train DATA is needed")
     sweep = Recipe(**fields, changes=changes).find_learning_rate()

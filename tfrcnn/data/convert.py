@@ -15,7 +15,7 @@ from tfrcnn.data.faults import Report
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.image_copies import ImageCopies
 from tfrcnn.data.read import read_dataset, read_validation
-from tfrcnn.data.split import as_fraction, check_no_val_images, split_dataset
+from tfrcnn.data.split import as_fraction, check_val_images, split_dataset
 from tfrcnn.data.write_tfrecord import write_tfrecord
 from tfrcnn.data.writers import Job, write_coco, write_voc, write_yolo
 from tfrcnn.errors import InputError
@@ -122,8 +122,7 @@ def _read(
 ) -> dict[str, Dataset]:
     """Read the splits; see `convert_dataset`."""
     fraction = as_fraction(val)
-    if fraction is not None:
-        check_no_val_images(val, val_images)
+    check_val_images(val, val_images)
     sets = {"train": read_dataset(data, images)}
     sets["train"][1].check()
     if fraction is None and val is not None:

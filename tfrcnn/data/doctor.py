@@ -27,6 +27,7 @@ from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
 from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset, read_validation
+from tfrcnn.data.split import check_val_images
 from tfrcnn.errors import InputError
 
 COCO_MAX_DETECTIONS = 100  # per image and class, where no detector says how many it returns
@@ -64,6 +65,7 @@ def diagnose(
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
+    check_val_images(val, val_images)
     dataset, report = read_dataset(data, images, categories)
     report = examine(dataset, report, config, strides)
     if config is not None and strides is not None and "recall_ceiling_of_anchors" in report.summary:

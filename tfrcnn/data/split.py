@@ -62,13 +62,19 @@ def as_fraction(val: float | str | None) -> float | None:
     raise InputError(f"val: expected DATA or a fraction between 0 and 1, for example 0.2, found {shown(val)}")
 
 
-def check_no_val_images(val: object, val_images: object) -> None:
-    """Check that no folder of validation images comes with a fraction, which would ignore it.
+def check_val_images(val: float | str | None, val_images: object) -> None:
+    """Check that a folder of validation images comes with the data that it is for, since it would be ignored.
+
+    Args:
+        val: the validation data, a fraction of the training data, or None.
+        val_images: the folder; None for none.
 
     Raises:
-        InputError: one does.
+        InputError: there are no validation data, or they are split off the training data.
     """
-    if val_images is not None:
+    if val_images is not None and val is None:
+        raise InputError(f"val_images {val_images} needs val, the validation data: found none")
+    if val_images is not None and as_fraction(val) is not None:
         raise InputError(f"val {val} splits the training data: leave val_images out")
 
 

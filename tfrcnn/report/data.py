@@ -18,7 +18,7 @@ from tfrcnn.data.example import Example
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
-from tfrcnn.data.split import as_fraction, check_no_val_images, split_dataset, split_report
+from tfrcnn.data.split import as_fraction, check_val_images, split_dataset, split_report
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.models.build import anchor_strides
@@ -86,6 +86,7 @@ def data_report(
     """
     out = Path(out)
     _check_arguments(out, pictures, seed)
+    check_val_images(val, val_images)
     start = preset or preset_of(DEFAULT_MODEL)
     with atomic(out) as temporary:
         temporary.touch()  # a place that cannot be written ends here, not after the work
@@ -153,7 +154,6 @@ def _read(
     parts = [("data", dataset, report)]
     shared: Pairs = []
     if fraction := as_fraction(val):
-        check_no_val_images(val, val_images)
         train, held_out = split_dataset(dataset, fraction, split_seed)
         reports = split_report(report, train, held_out)
         parts = [("data", train, reports[0]), ("val", held_out, reports[1])]

@@ -29,7 +29,7 @@ def class_weights(training: TrainingConfig, dataset: Dataset) -> dict[str, float
         Factors by category name, also of "background" if it has one; None if all are 1.
 
     Raises:
-        InputError: a name is no category of the data.
+        InputError: a name is no category of the data, or means both a category and the background.
 
     Example:
         class_weights(tfrcnn.TrainingConfig(class_weights="balanced"), data)  # {"cell": 0.6, "nucleus": 3.2}
@@ -45,6 +45,11 @@ def class_weights(training: TrainingConfig, dataset: Dataset) -> dict[str, float
                 f"TrainingConfig.class_weights: expected names of the categories {', '.join(names)} or {BACKGROUND}, "
                 f"found {name!r}"
             )
+    if BACKGROUND in weights and BACKGROUND in names:
+        raise InputError(
+            f"TrainingConfig.class_weights: expected no factor of {BACKGROUND!r}, which is a category too: rename the "
+            "category, or leave the factor out"
+        )
     return {name: float(weight) for name, weight in weights.items()}
 
 

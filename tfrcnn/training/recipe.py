@@ -109,7 +109,7 @@ class Recipe(Config):
         options.pop("augment", None)  # the name of a function, which is passed to `run`
         if set(options) != set(OPTIONS):
             raise InputError(f"the run in {folder} was started by tfrcnn.train: resume it from Python in the same way")
-        if val and options["val_images"] == val_folder(val, options["images"], None):
+        if not val or options["val_images"] == val_folder(val, options["images"], None):
             options["val_images"] = None  # it follows `images`, also to a new place
         return cls(
             train=setup["train"]["source"],

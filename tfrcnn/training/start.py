@@ -18,7 +18,7 @@ from tfrcnn.data.formats import exists, place_of
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
-from tfrcnn.data.split import SPLIT, as_fraction
+from tfrcnn.data.split import SPLIT, as_fraction, check_val_images
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detector, load_detector
 from tfrcnn.models.backbones import find_spec
@@ -118,9 +118,10 @@ def check_scheme(scheme: str, has_proposals: bool) -> None:
 
 def contradictions(recipe: Recipe) -> Iterator[str]:
     """Report settings of a recipe that exclude each other."""
-    splits = isinstance(recipe.val, float) or (recipe.val is not None and not names_data(recipe.val))
-    if recipe.val_images is not None and splits:
-        yield f"val {recipe.val} splits the training data: leave val_images out"
+    try:
+        check_val_images(recipe.val, recipe.val_images)
+    except InputError as error:
+        yield str(error)
     if recipe.proposals is not None and pending(recipe.changes):
         yield "proposals brings its anchors: leave anchors auto out"
     for name, others in (("proposals", ("model", "init")), ("init", ("model", "backbone_weights"))):
