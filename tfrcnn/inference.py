@@ -37,6 +37,7 @@ class KerasPredictor:
         self._whole = tf.function(
             lambda images: detector(images, training=False),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
+            autograph=False,  # no Python branch is over a tensor, so nothing has to be converted
         )
         self._network = self._traced(lambda images, sizes: detector.network([images, sizes], training=False))
         self._cached_proposer = lru_cache(maxsize=4)(self._make_proposer)
@@ -96,6 +97,7 @@ class KerasPredictor:
                 tf.TensorSpec([None, 2], tf.float32),
                 tf.TensorSpec([None, 2], tf.float32),
             ],
+            autograph=False,
         )
 
     def _outputs(

@@ -31,7 +31,7 @@ setup(
     package_dir=PARTS,
     package_data={
         "tfrcnn": ["py.typed"],
-        "tfrcnn.export.serving": ["README.md", "docker-compose.yml", "config/*"],
+        "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*"],
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[
@@ -50,7 +50,9 @@ setup(
         "tflite": ["ai-edge-litert>=2.3"],
         # figures, and names in pictures that are not ASCII
         "plots": ["matplotlib>=3.8"],
-        "serving": ["fastapi>=0.115", "uvicorn>=0.30"],
+        "report": ["jinja2>=3.1", "matplotlib>=3.8"],
+        "serving": ["fastapi>=0.115", "prometheus-client>=0.20", "requests", "uvicorn>=0.30"],
+        "video": ["av>=14"],
     },
     entry_points={"console_scripts": ["tfrcnn = tfrcnn.cli.main:main"]},
     classifiers=[

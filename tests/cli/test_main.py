@@ -117,6 +117,9 @@ def test_tensorflow_says_nothing() -> None:
     code = """if True:
         from tfrcnn.cli.startup import load_tensorflow
         load_tensorflow()
+        import sys
+        assert not {"matplotlib", "sklearn"} & set(sys.modules)  # Keras imports them, which takes seconds
+        import matplotlib.pyplot
         import tensorflow as tf
         import keras
         tf.transpose(tf.zeros([2, 3], tf.uint8))

@@ -14,7 +14,8 @@ import atexit
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,9 @@ NOISE = (
     "NodeDef mentions attribute use_unbounded_threadpool which is not in the op definition",  # repeatable tf.data
     "Created TensorFlow Lite XNNPACK delegate for CPU.",  # LiteRT
 )
+
+# Keras imports these packages for helpers that no command uses. They take a third of the time of importing Keras.
+UNUSED = ("matplotlib", "sklearn")
 
 _FILTER = f"""
 import signal, sys
@@ -45,10 +49,11 @@ def start_detector(model: str | Path) -> Path:
         model: a run folder, an exported file, or the name of a published detector.
 
     Returns:
-        The run folder or the file; for a published name the run folder in the cache.
+        The run folder or the file; for a published name the run folder in the cache. A path that does not exist stays,
+        for the command to report after its options.
 
     Raises:
-        InputError: the path does not exist or is not a detector; or it needs TensorFlow, which is not installed.
+        InputError: the path is not a detector; or it needs TensorFlow, which is not installed.
     """
     # here, so that --help is quick and a file that exists needs no list of published names, which imports HTTP clients
     from tfrcnn.export.runtimes import needs_tensorflow
@@ -61,6 +66,7 @@ def start_detector(model: str | Path) -> Path:
             from tfrcnn.weights.importing import published_run
 
             return published_run(str(model))
+        return Path(model)
     if needs_tensorflow(Path(model)):
         load_tensorflow(str(model))
     else:
@@ -84,7 +90,22 @@ def load_tensorflow(name: str = "this command") -> None:
     check_tensorflow(name)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides ~/.keras/keras.json
     filter_log()
-    import tensorflow  # noqa: F401
+    with _hidden(UNUSED):
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+
+
+@contextmanager
+def _hidden(packages: Iterable[str]) -> Iterator[None]:
+    """Make imports of packages fail while the block runs, as if they were not installed."""
+    names = [name for name in packages if name not in sys.modules]
+    for name in names:
+        sys.modules[name] = None  # type: ignore[assignment]  # Python's way to make an import fail
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 @cache
