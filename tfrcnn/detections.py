@@ -140,8 +140,8 @@ class ImageDetections(ImageProposals):
         """Keep the detections of some scores and classes.
 
         Args:
-            score: the lowest score, in [0, 1]; or one for each class as {name or label: score}, which keeps all
-                detections of classes that it leaves out. None keeps all scores.
+            score: keeps the scores above this number, in [0, 1]; or one number for each class as
+                {name or label: score}, which keeps all detections of classes that it leaves out. None keeps all.
             classes: names or labels to keep, one or several; None keeps all.
 
         Returns:
@@ -160,7 +160,7 @@ class ImageDetections(ImageProposals):
             chosen = self[np.isin(self.labels, labels)]
             rejected = [one for one in rejected if one.label in labels]
         if score is not None:
-            high = chosen.scores >= chosen._limits(score)
+            high = chosen.scores > chosen._limits(score)
             rejected += chosen[~high]
             chosen = chosen[high]
         return dataclasses.replace(chosen, best_rejected=max(rejected, key=lambda one: one.score, default=None))

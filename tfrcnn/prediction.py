@@ -259,6 +259,6 @@ def _write(detecting: Detecting, source: Source, name: str, image: np.ndarray, p
     """Draw an image, and describe it."""
     line: dict[str, Any] = {"name": name}
     if prediction.drawn is not None:
-        save_png(detecting.draw(image, prediction.detections), prediction.drawn)
+        save_png(detecting.draw(image, prediction.detections, readable_side(*image.shape[:2])), prediction.drawn)
         line["drawn"] = prediction.drawn.name
     return _Written(source.name, {**line, **detecting.line(image, prediction.detections)}, prediction)

@@ -59,7 +59,7 @@ def limited(detections: Sequence[ImageDetections], limits: DetectionConfig) -> l
     kept = []
     for image in detections:
         rows = np.flatnonzero(image.scores > limits.score_threshold)[: limits.max_detections]
-        kept.append(ImageDetections(image.image_id, image.boxes[rows], image.scores[rows], image.labels[rows]))
+        kept.append(image[rows])
     return kept
 
 

@@ -112,9 +112,6 @@ class Detecting:
         self._predictor = predictor
         self._names = [category.name for category in self.categories]
         self._thresholds = selection.thresholds(self._names)
-        # a result names its classes, and does not hold the image in memory
-        fields = {"categories": self.categories, "pixels": None}
-        self._fields: dict[str, Any] = {k: v for k, v in fields.items() if k in ImageDetections.__dataclass_fields__}
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
     def detect(self, image: np.ndarray, image_id: int, name: str) -> Detected:
@@ -155,21 +152,20 @@ class Detecting:
                 yield error
 
     def _select(self, detections: ImageDetections, image_id: int) -> Detected:
-        boxes, scores, labels = detections.boxes, detections.scores, detections.labels
+        scores, labels = detections.scores, detections.labels
         limits = self._thresholds[labels]
-        chosen, sure = np.isfinite(limits), scores >= limits
-        selected = dataclasses.replace(
-            detections, image_id=image_id, boxes=boxes[sure], scores=scores[sure], labels=labels[sure], **self._fields
-        )
+        chosen, sure = np.isfinite(limits), scores > limits
+        # a result names its classes, and does not hold the image in memory
+        selected = dataclasses.replace(detections[sure], image_id=image_id, categories=self.categories, pixels=None)
         if not chosen.any():
             return Detected(selected, None)
         top = int(np.argmax(np.where(chosen, scores, -1)))
         return Detected(selected, Best(float(scores[top]), self._names[labels[top]]))
 
-    def draw(self, image: np.ndarray, detections: ImageDetections) -> Image.Image:
-        """Draw detections on a copy of an image."""
+    def draw(self, image: np.ndarray, detections: ImageDetections, long_side: int | None = None) -> Image.Image:
+        """Draw detections on a copy of an image; see `draw_detections`."""
         pixels = image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
-        return draw_detections(pixels, detections.boxes, detections.labels, detections.scores, self._names)
+        return draw_detections(pixels, detections.boxes, detections.labels, detections.scores, self._names, long_side)
 
     def line(self, image: np.ndarray, detections: ImageDetections) -> dict[str, Any]:
         """Describe an image and its detections for `Results.add`."""
