@@ -83,7 +83,7 @@ MAY_IMPORT = {
     "models": {*LEAVES, "kernels", "layers", "weights.read", "weights.torch_layout"},
     "drawing": {*BASE, "data.decode", "data.example", "detections", "evaluation", "overlap"},
     "visualize": {*BASE, "drawing"},
-    "explanation": {*LEAVES, "drawing", "inference", "models"},
+    "explanation": {*LEAVES, "data.inputs", "drawing", "models"},
     "inference": {*LEAVES, "data", "layers", "models"},
     "predictor": {*LEAVES, "categories", "data", "export", "inference", "models", "weights"},
     "report": {*LEAVES, "data", "drawing", "evaluation", "models"},

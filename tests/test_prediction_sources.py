@@ -138,7 +138,7 @@ def test_videos_in_folders_are_left_out_without_pyav(tmp_path: Path, monkeypatch
     monkeypatch.setattr("tfrcnn.data.search.can_read_videos", lambda: False)
     search = search_images([tmp_path])
     assert len(search.sources) == 1
-    assert search.left_out() == "1 video (read after pip install 'tfrcnn[video]')"
+    assert search.left_out() == "1 video (read after pip install av)"
 
 
 def test_a_video_has_one_line_per_frame_and_an_annotated_copy(tmp_path: Path) -> None:

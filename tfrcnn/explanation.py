@@ -24,9 +24,9 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from tfrcnn import boxes as box_ops
+from tfrcnn.data.inputs import read_input
 from tfrcnn.drawing import draw_detections
 from tfrcnn.errors import InputError
-from tfrcnn.inference import read_input
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
 Method = Literal["grad-cam", "eigen-cam"]

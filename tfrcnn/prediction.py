@@ -31,6 +31,7 @@ from tfrcnn.data.search import ImageSearch as ImageSearch
 from tfrcnn.data.search import find_images as find_images
 from tfrcnn.data.search import search_images as search_images
 from tfrcnn.drawing import save_png
+from tfrcnn.drawing.images import readable_side
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free
 from tfrcnn.predicting.ahead import run_ahead
@@ -94,11 +95,11 @@ def predict_images(
         images: files, folders, web addresses, arrays and more, see `search_images`. Image ids are 1, 2, ... in this
             order.
         out: a new or empty folder, so that no file is overwritten.
-        score_threshold: lowest score of a detection that is drawn and written.
+        score_threshold: detections of scores above it are drawn and written.
         progress: show a progress bar.
         resume: continue in `out`: images that are done keep their results, and those that could not be read are tried
             again. Use the same detector.
-        class_thresholds: lowest scores of single classes, by name, in place of `score_threshold`.
+        class_thresholds: the thresholds of single classes, by name, in place of `score_threshold`.
         classes: names of the classes to draw and write; None takes all.
         formats: of `tfrcnn.result_formats.FORMATS`.
         pictures: draw annotated copies.

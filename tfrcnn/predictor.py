@@ -29,7 +29,7 @@ class Predictor:
 
     Attributes:
         categories: the detector's categories; the position is the label.
-        threshold: the lowest score of a result: a number, or {name or label: score}; None is the detector's own.
+        threshold: results have scores above it: a number, or {name or label: score}; None is the detector's own.
         batch: images per batch of `detect_dataset`.
         classes: the labels of the results, in ascending order; None is all.
         detector: the Keras detector; None for an exported file.
@@ -55,8 +55,9 @@ class Predictor:
         Args:
             detector: a run folder, an exported file (ONNX, TFLite, SavedModel), the name of a published detector, or a
                 detector in memory.
-            threshold: the lowest score of a result, in [0, 1]; or one for each class as {name or label: score}. None
-                is the detector's own. A run folder can take a lower one than its own; an exported file cannot.
+            threshold: results have scores above this number, in [0, 1]; or one number for each class as
+                {name or label: score}. None is the detector's own. A run folder can take a lower one than its own; an
+                exported file cannot.
             batch: images per batch of `detect_dataset`, at least 1. Exported files take one image at a time.
             classes: names or labels to keep, one or several; None keeps all.
             threads: threads of an exported file's runtime; None is the runtime's default.

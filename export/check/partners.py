@@ -13,7 +13,7 @@ import numpy as np
 
 from ...config import DetectionConfig
 from ...data.example import ImageDetections
-from ...evaluation.inputs import pairwise_iou
+from ...overlap import pairwise_iou
 
 MIN_IOU = 0.5  # of a detection and its partner
 SCORE_MARGIN = 0.05  # above the threshold: rounding decides whether a lower score passes it

@@ -52,7 +52,7 @@ class Choices:
     """What the page and pre-labelling do unless a user chooses something else.
 
     Attributes:
-        score_threshold: The page starts with it; Label Studio gets detections of this score or more.
+        score_threshold: The page starts with it; Label Studio gets detections of scores above it.
         label_studio: The URL of Label Studio, for pictures that it keeps itself; "" if there are none.
         token: Label Studio's access token, for these pictures.
         image_hosts: Names of private hosts that Label Studio's tasks may take pictures from.

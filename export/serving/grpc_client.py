@@ -50,11 +50,11 @@ def main() -> None:
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--address", default="localhost:8500")
     parser.add_argument("--model", default="detector")
-    parser.add_argument("--score", type=float, default=0.5, help="lowest score to print (default: %(default)s)")
+    parser.add_argument("--score", type=float, default=0.5, help="print scores above this (default: %(default)s)")
     options = parser.parse_args()
     detections = predict(options.address, [path.read_bytes() for path in options.images], options.model)
     for i, path in enumerate(options.images):
-        for j in np.flatnonzero(detections["detection_scores"][i] >= options.score):
+        for j in np.flatnonzero(detections["detection_scores"][i] > options.score):
             box = " ".join(f"{side:.4f}" for side in detections["detection_boxes"][i, j])
             category, score = detections["detection_classes"][i, j], detections["detection_scores"][i, j]
             print(f"{path}: category {category:.0f}, {score:.3f}, {box}")

@@ -50,12 +50,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="+", type=Path)
     parser.add_argument("--url", default="http://localhost:8501/v1/models/detector")
-    parser.add_argument("--score", type=float, default=0.5, help="lowest score to print (default: %(default)s)")
+    parser.add_argument("--score", type=float, default=0.5, help="print scores above this (default: %(default)s)")
     options = parser.parse_args()
     predictions = predict(options.url, [path.read_bytes() for path in options.images])
     for path, image in zip(options.images, predictions):
         for i in range(round(image["num_detections"])):
-            if image["detection_scores"][i] >= options.score:
+            if image["detection_scores"][i] > options.score:
                 box = " ".join(f"{side:.4f}" for side in image["detection_boxes"][i])
                 print(
                     f"{path}: category {image['detection_classes'][i]:.0f}, {image['detection_scores'][i]:.3f}, {box}"

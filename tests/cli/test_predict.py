@@ -122,7 +122,7 @@ def test_without_pyav_a_video_costs_only_itself(
     monkeypatch.setitem(sys.modules, "av", None)
     result = tfrcnn("predict", "clip.mp4", "pictures/a.png", "--model", model, "--out", "out")
     assert (result.code, names()) == (2, ["pictures/a.png"])
-    assert result.err == "error: clip.mp4: a video needs PyAV: pip install 'tfrcnn[video]'\n"
+    assert result.err == "error: clip.mp4: a video needs PyAV: pip install av\n"
 
 
 @pytest.mark.parametrize(

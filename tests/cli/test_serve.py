@@ -66,7 +66,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(tfrcnn, mo
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name))
     result = tfrcnn("serve", "--model", "x.onnx")
-    assert (result.code, result.err) == (2, "error: the server needs uvicorn: pip install 'tfrcnn[serving]'\n")
+    assert (result.code, result.err) == (2, "error: the server needs uvicorn: pip install uvicorn\n")
 
 
 def test_the_newest_version_is_served_with_the_options(tfrcnn, saved_model, monkeypatch):

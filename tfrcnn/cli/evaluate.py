@@ -104,7 +104,7 @@ def evaluate(
         Literal["pycocotools", "faster-coco-eval"],
         typer.Option(
             help="The package that computes the COCO metric. faster-coco-eval gives the same numbers in less time; "
-            "install it with pip install 'tfrcnn[fast-eval]'."
+            "install it with pip install faster-coco-eval."
         ),
     ] = "pycocotools",
     min_precision: Annotated[

@@ -72,7 +72,7 @@ def serve(
     """
     missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
     if missing:
-        raise InputError(f"the server needs {' and '.join(missing)}: pip install 'tfrcnn[serving]'")
+        raise InputError(f"the server needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     from tfrcnn.export.serving.app import Choices
     from tfrcnn.export.serving.pool import Pool, worker_command
     from tfrcnn.export.serving.protocol import Limits

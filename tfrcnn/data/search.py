@@ -52,7 +52,7 @@ class ImageSearch:
             kinds = ", ".join(f"{name} {count:,}" for name, count in counts)
             parts.append(f"{_count(self.other.total(), 'file')} of no supported type ({kinds})")
         if self.videos:
-            parts.append(f"{_count(self.videos, 'video')} (read after pip install 'tfrcnn[video]')")
+            parts.append(f"{_count(self.videos, 'video')} (read after pip install av)")
         if self.hidden:
             parts.append(_count(self.hidden, "hidden file or folder", "hidden files and folders"))
         if self.folders:

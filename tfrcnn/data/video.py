@@ -165,7 +165,7 @@ def import_av(name: str) -> Any:
     try:
         import av
     except ImportError as error:
-        raise InputError(f"{name}: a video needs PyAV: pip install 'tfrcnn[video]'") from error
+        raise InputError(f"{name}: a video needs PyAV: pip install av") from error
     return av
 
 

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.evaluation.inputs import align, image_ranks, joined, pairwise_iou
+from tfrcnn.evaluation.inputs import align, image_ranks, joined
 from tfrcnn.evaluation.outcomes import MAX_DETECTIONS, match, to_ignore
+from tfrcnn.overlap import pairwise_iou
 
 IOUS, RECALLS = np.linspace(0.5, 0.95, 10), np.linspace(0, 1, 101)  # pycocotools'
 RESAMPLES, LEVEL = 1000, 0.95

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfrcnn.data.example import Dataset, Example, ImageDetections
-from tfrcnn.evaluation.inputs import align, pairwise_iou
+from tfrcnn.evaluation.inputs import align
+from tfrcnn.overlap import pairwise_iou
 
 
 def confusion_matrix(

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from tfrcnn.evaluation.inputs import pairwise_iou
 from tfrcnn.evaluation.outcomes import Outcomes
 from tfrcnn.evaluation.tide import mean_ap
+from tfrcnn.overlap import pairwise_iou
 
 # Name of the grouping: upper limits and names of the groups. A value is in the first group whose limit it is below.
 GROUPS: dict[str, dict[str, float]] = {

@@ -14,7 +14,6 @@ import numpy as np
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.errors import InputError
-from tfrcnn.overlap import pairwise_iou as pairwise_iou
 
 Entry = TypeVar("Entry", bound=ImageProposals)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrcnn.data.example import Dataset, Example, ImageDetections
-from tfrcnn.evaluation.inputs import align, joined, pairwise_iou
+from tfrcnn.evaluation.inputs import align, joined
+from tfrcnn.overlap import pairwise_iou
 
 ERRORS = ("cls", "loc", "both", "dup", "bkg", "miss")
 MEANING = {

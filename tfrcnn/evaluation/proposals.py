@@ -14,7 +14,8 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageProposals
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align_proposals, joined, pairwise_iou
+from tfrcnn.evaluation.inputs import align_proposals, joined
+from tfrcnn.overlap import pairwise_iou
 
 # COCO's ten thresholds, whose mean is AR, and 1, where figure 4 ends
 THRESHOLDS = np.append(np.linspace(0.5, 0.95, 10), 1.0)

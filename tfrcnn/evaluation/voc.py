@@ -21,8 +21,9 @@ import numpy as np
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.inputs import align, joined, pairwise_iou
+from tfrcnn.evaluation.inputs import align, joined
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
+from tfrcnn.overlap import pairwise_iou
 
 VOCMetric = Literal["voc", "voc07"]
 

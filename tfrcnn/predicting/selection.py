@@ -19,8 +19,8 @@ class Selection:
     """The scores and classes that detections must have.
 
     Attributes:
-        score_threshold: lowest score, in [0, 1].
-        class_thresholds: lowest scores of single classes, by name.
+        score_threshold: scores above it are kept, in [0, 1].
+        class_thresholds: the thresholds of single classes, by name.
         classes: names of the classes to keep; None keeps all.
 
     Example:
@@ -32,7 +32,7 @@ class Selection:
     classes: Sequence[str] | None = None
 
     def thresholds(self, names: Sequence[str]) -> np.ndarray:
-        """Return the lowest score per class.
+        """Return the threshold per class.
 
         Args:
             names: of all classes of the detector.
