@@ -65,9 +65,9 @@ def test_an_index_gives_one_detection_and_a_slice_mask_or_list_gives_a_result():
             result[key]
 
 
-def test_a_filter_keeps_scores_at_the_limit_and_classes_by_name_or_label():
+def test_a_filter_keeps_scores_above_the_limit_and_classes_by_name_or_label():
     result = make()
-    assert result.filter(score=0.5).scores.tolist() == [pytest.approx(0.9), 0.75, 0.5]
+    assert result.filter(score=0.5).scores.tolist() == [pytest.approx(0.9), 0.75]
     assert result.filter(classes="WBC").names == result.filter(classes=1).names == ["WBC"]
     assert result.filter(classes=["WBC", 2]).names == ["Platelets", "WBC"]
     assert result.filter(0.8, "WBC").names == []
@@ -77,8 +77,13 @@ def test_a_filter_keeps_scores_at_the_limit_and_classes_by_name_or_label():
 
 
 def test_a_limit_is_compared_in_the_precision_of_the_scores():
-    result = make(scores=np.array([0.7, 0.6, 0.3, 0.1], np.float32))
-    assert len(result.filter(score=0.7)) == len(result.filter(score={"RBC": 0.7}).filter(classes="RBC")) == 1
+    result = make(scores=np.array([0.7, 0.6, 0.3, 0.1], np.float32))  # the float32 0.6 is above 0.6
+    assert len(result.filter(score=0.6)) == len(result.filter(score={"Platelets": 0.6}).filter(classes="RBC")) - 1 == 1
+
+
+def test_a_class_without_a_limit_keeps_a_score_of_0():
+    result = make(scores=np.array([0.7, 0.6, 0.3, 0.0], np.float32))
+    assert result.filter(score={"RBC": 0.5}).names == ["RBC", "Platelets", "WBC"]
 
 
 def test_a_filter_does_not_change_the_result():
@@ -142,9 +147,9 @@ def test_a_filter_keeps_exactly_what_passes_in_order(scores, limit, classes):
     boxes = np.tile(np.arange(len(scores), dtype=np.float32)[:, None], 4)
     result = tfrcnn.ImageDetections(1, boxes, scores, labels, CATEGORIES)
     kept = result.filter(limit, classes)
-    expected = [one for one in result if one.score >= limit and one.label in classes]
+    expected = [one for one in result if one.score > limit and one.label in classes]
     assert list(kept) == expected
-    low = [one.score for one in result if one.score < limit and one.label in classes]
+    low = [one.score for one in result if one.score <= limit and one.label in classes]
     assert (kept.best_rejected.score if kept.best_rejected else None) == max(low, default=None)
 
 
@@ -282,7 +287,7 @@ def test_a_long_table_ends_with_the_number_of_the_rest():
 def test_a_result_without_categories_names_its_labels():
     result = tfrcnn.ImageDetections(1, BOXES, SCORES, LABELS)
     assert result.names == ["0", "2", "0", "1"]
-    assert len(result.filter(score=0.5)) == 3
+    assert len(result.filter(score=0.5)) == 2
     assert result.plot(GREY).size == (480, 400)
     for call in (result.to_coco, lambda: result.filter(classes=0), lambda: result.filter(score={0: 0.5})):
         with pytest.raises(InputError, match="the categories are unknown"):

@@ -35,21 +35,21 @@ def find_labels(classes: Any, categories: Sequence[Category]) -> tuple[int, ...]
 
 
 def lowest_scores(score: float | Mapping[Any, float], categories: Sequence[Category]) -> list[float]:
-    """Return the lowest score of each label.
+    """Return the score threshold of each label.
 
     Args:
-        score: one number in [0, 1], or one for each class as {name or label: score}; 0 for classes that it leaves out.
+        score: one number in [0, 1], or one for each class as {name or label: score}; -1 for classes that it leaves out.
         categories: the categories; the position is the label.
 
     Raises:
         InputError: a score is out of range, or a class is unknown.
 
     Example:
-        lowest_scores({"dog": 0.6}, (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # [0.0, 0.6]
+        lowest_scores({"dog": 0.6}, (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # [-1.0, 0.6]
     """
     if not isinstance(score, Mapping):
         return [check_score(score)] * len(categories)
-    lowest = [0.0] * len(categories)
+    lowest = [-1.0] * len(categories)
     for classes, limit in score.items():
         for label in find_labels(classes, categories):
             lowest[label] = check_score(limit)

@@ -197,7 +197,7 @@ class Predictor:
             raise InputError(f"threshold: {error}") from error
         limit = self.engine.detections.score_threshold
         if isinstance(self.threshold, Mapping):
-            lowest = [score for score in lowest if score > 0]
+            lowest = [score for score in lowest if score >= 0]
         if min(lowest, default=limit) < limit:
             raise InputError(
                 f"threshold {min(lowest):g} is below the detector's own, {limit:g}, which has dropped lower scores: "

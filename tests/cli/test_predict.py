@@ -168,7 +168,7 @@ def test_classes_and_thresholds_are_chosen(
         ([], "No detection above 0.5; the best score is 0.31 (red) in pictures/a.png."),
         (["--classes", "white"], "No detection above 0.5; the best score is 0.25 (white) in pictures/a.png."),
         (["--score-threshold", "red=0.6"], "No detection above the thresholds; the best score is 0.31 (red) in"),
-        (["--score-threshold", "0.31"], ""),
+        (["--score-threshold", "0.30"], ""),
     ],
 )
 def test_the_best_score_is_named_if_none_is_good_enough(
