@@ -41,6 +41,8 @@ EACH = {
     "cutout": 0.5,
 }
 
+WARM_UP = 10  # batches: the buffers are full at first, or not yet
+
 
 def main() -> None:
     options = parse(__doc__ or "", batches=100, rounds=3, each=0, step_ms=0)
@@ -49,14 +51,15 @@ def main() -> None:
     if options.each:
         variants = {"none": PLAIN, **{name: {**PLAIN, name: value} for name, value in EACH.items()}}
         variants["all"] = {**PLAIN, **EACH}
-    iterators = {}
-    for name, changes in variants.items():
-        iterators[name] = iter(tfrcnn.training_data(dataset, detector.image, training.replace(**changes)).batches())
-        next(iterators[name])
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(options.rounds):
-        for name, batches in iterators.items():
+        for name, changes in variants.items():
+            # one at a time: an iterator that waits fills its buffers, and takes the cores from the one that is timed
+            data = tfrcnn.training_data(dataset, detector.image, training.replace(**changes))
+            batches = iter(data.batches())
+            timed(batches, WARM_UP)
             seconds[name].append(timed(batches, options.batches)[0])
+            del batches
     print(f"{options.image_size} px, batch {options.batch_size}, {len(dataset)} images")
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, batch in medians.items():
