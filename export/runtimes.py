@@ -5,7 +5,7 @@ Importing this module imports neither TensorFlow nor Keras: only a run folder an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -68,35 +68,33 @@ class ArtefactPredictor:
         Raises:
             InputError: The sizes differ, or see `Predictor.detect`.
         """
-        pixels = check_images(images)
-        outputs = run(self.runtime, pixels, self._classes)
-        sides = np.tile(np.array(pixels.shape[1:3], np.float32), 2)
-        detections = []
-        for image_id, boxes, classes, scores, count in zip(image_ids, *(outputs[name] for name in OUTPUTS)):
-            kept = slice(int(count))
-            labels = np.rint(classes[kept]).astype(int)
-            if self.runtime.description["classes"] != "labels":
-                labels = np.array([self._label_of[value] for value in labels.tolist()], int)
-            detections.append(ImageDetections(image_id, boxes[kept] * sides, scores[kept], labels.astype(np.int32)))
-        return detections
+        return self._detect(check_images(images), image_ids, images)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `Predictor.detect`."""
         pixels, image_id = read_input(image, image_id)
-        return self._detect(to_uint8(pixels), image_id, source_of(image, pixels))
+        (detections,) = self._detect(to_uint8(pixels)[None], [image_id], [source_of(image, pixels)])
+        return detections
 
     def _detect(
-        self, pixels: np.ndarray, image_id: int | str, source: np.ndarray | Callable[[], np.ndarray]
-    ) -> ImageDetections:
-        outputs = run(self.runtime, pixels[None], self._classes)
-        boxes, classes, scores, counts = (outputs[name][0] for name in OUTPUTS)
-        count = int(counts)
-        boxes = boxes[:count] * np.tile(np.array(pixels.shape[:2], np.float32), 2)
-        classes = np.rint(classes[:count]).astype(int)
-        if self.runtime.description["classes"] != "labels":
-            classes = np.array([self._label_of[value] for value in classes.tolist()], int)
-        labels, size = classes.astype(np.int32), (pixels.shape[0], pixels.shape[1])
-        return ImageDetections(image_id, boxes, scores[:count], labels, self.categories, size, source)
+        self,
+        pixels: np.ndarray,
+        image_ids: Sequence[int | str],
+        sources: Sequence[np.ndarray | Callable[[], np.ndarray]],
+    ) -> list[ImageDetections]:
+        """Detect in images [B, H, W, 3] uint8; results are drawn on their sources."""
+        outputs = run(self.runtime, pixels, self._classes)
+        size = (pixels.shape[1], pixels.shape[2])
+        results = []
+        for i, (image_id, source) in enumerate(zip(image_ids, sources)):
+            boxes, classes, scores, count = (outputs[name][i] for name in OUTPUTS)
+            kept = slice(int(count))
+            labels = np.rint(classes[kept]).astype(np.int32)
+            if self.runtime.description["classes"] != "labels":
+                labels = np.array([self._label_of[value] for value in labels.tolist()], np.int32)
+            boxes = boxes[kept] * np.tile(np.array(size, np.float32), 2)
+            results.append(ImageDetections(image_id, boxes, scores[kept], labels, self.categories, size, source))
+        return results
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect in a data set, see `Predictor.detect_dataset`; one image at a time."""
@@ -105,7 +103,7 @@ class ArtefactPredictor:
             dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
         )
         readers = ((partial(read_image, e.path, e.orientation), e.image_id) for e in examples)
-        return [self._detect(read(), image_id, read) for read, image_id in readers]
+        return [self._detect(read()[None], [image_id], [read])[0] for read, image_id in readers]
 
 
 def load(

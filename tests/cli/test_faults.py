@@ -185,7 +185,7 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
             "evaluate --model mobilenet_v2_fpn --data {data}",
             "mobilenet_v2_fpn: expected a run folder .* found nothing",
         ),
-        ("evaluate --model {folder}", "--data DATA is needed: found no training.json in"),
+        ("evaluate --model {folder}", "expected a run folder .* found something else"),
         ("evaluate --model {folder} --images {folder}", "--images needs --data"),
         ("predict {data} --model no/run --out {out}", "no/run: expected a run folder .* found nothing"),
         ("predict no.jpg --model {data} --out {out}", "no.jpg: expected an image or a folder of images"),

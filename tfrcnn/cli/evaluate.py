@@ -141,6 +141,8 @@ def evaluate(
 
     if proposals:
         _check_proposals(metric, max_detections, score_threshold, changes, views, report)
+    if data is None and images is not None:
+        raise InputError("--images needs --data")
     if compare is not None and report is None:
         raise InputError("--compare needs --report, the page of the comparison")
     if plots is not None:
@@ -152,8 +154,6 @@ def evaluate(
     model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
-    if data is None and images is not None:
-        raise InputError("--images needs --data")
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"

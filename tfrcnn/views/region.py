@@ -82,6 +82,9 @@ def read_region(path: str | Path) -> Region:
         path: a mask picture, not black where detections count; or a JSON file with a polygon [[x, y], ...] in pixels of
             the picture, or a list of polygons.
 
+    Returns:
+        The region, for `ViewPredictor`.
+
     Raises:
         InputError: the file is missing, or is neither.
 
