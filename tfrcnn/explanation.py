@@ -24,6 +24,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw
 
 from tfrcnn import boxes as box_ops
+from tfrcnn.config import DetectionConfig
 from tfrcnn.data.inputs import read_input
 from tfrcnn.drawing import draw_detections
 from tfrcnn.errors import InputError
@@ -32,6 +33,7 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 Method = Literal["grad-cam", "eigen-cam"]
 Maps = Literal["pooled", "backbone"]
 OPACITY = 0.75  # of the hottest pixel in the overlay
+SAME_BOX, SAME_SCORE = 1e-3, 1e-6  # pixels and score: rounding of the same numbers computed twice
 MIN_SIDE = 640  # of the overlay's longer side, so that a small object can be seen
 
 
@@ -149,8 +151,9 @@ def _trace(network: FasterRCNN, images: tf.Tensor, sizes: tf.Tensor, detection: 
     deltas = outputs.deltas[-1][0]
     deltas = deltas[:, min(label, deltas.shape[1] - 1)]  # one range of deltas may hold for all classes
     boxes = box_ops.clip(box_ops.decode(deltas, last["boxes"][0], stages.decoder.box_weights), sizes[0])
-    distance = tf.reduce_max(tf.abs(boxes - box), axis=-1)
-    index = int(tf.argmin(tf.where(last["valid"][0], distance, np.inf)))
+    scores = tf.add_n([stages.decoder.scores_of(logits)[0, :, label] for logits in outputs.class_logits])
+    scores /= len(outputs.class_logits)
+    index = source_of(boxes, scores, last["valid"][0], box, detections["scores"][0, detection], stages.decoder.config)
     return _Trace(
         features.pixels,
         list(features.head),
@@ -162,6 +165,33 @@ def _trace(network: FasterRCNN, images: tf.Tensor, sizes: tf.Tensor, detection: 
         float(proposals["scores"][0, index]),
         index,
     )
+
+
+def source_of(
+    boxes: tf.Tensor, scores: tf.Tensor, valid: tf.Tensor, box: tf.Tensor, score: tf.Tensor, config: DetectionConfig
+) -> int:
+    """Find the proposal that a detection came from.
+
+    Proposals at the border can have equal boxes after clipping: the one of the highest score is the detection. A fused
+    box is no proposal's box, but it has the score of its best member.
+
+    Args:
+        boxes: [P, 4], the proposals' boxes for the detection's class.
+        scores: [P], their scores for it.
+        valid: [P] bool.
+        box: [4], the detection's.
+        score: the detection's, scalar.
+        config: of the detector.
+
+    Returns:
+        A position among the proposals.
+    """
+    distance = tf.where(valid, tf.reduce_max(tf.abs(boxes - box), axis=-1), np.inf)
+    if config.nms == "weighted_fusion":
+        gap = tf.where(valid, tf.abs(scores - score), np.inf)
+        distance = tf.where(gap <= tf.reduce_min(gap) + SAME_SCORE, distance, np.inf)
+    near = distance <= tf.reduce_min(distance) + SAME_BOX
+    return int(tf.argmax(tf.where(near, scores, -1.0)))
 
 
 def _gradients(network: FasterRCNN, trace: _Trace, maps: Maps) -> tuple[float, list[tuple[np.ndarray, np.ndarray]]]:

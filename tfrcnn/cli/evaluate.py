@@ -143,20 +143,16 @@ def evaluate(
         _check_proposals(metric, max_detections, score_threshold, changes, views, report)
     if data is None and images is not None:
         raise InputError("--images needs --data")
-    if compare is not None and report is None:
-        raise InputError("--compare needs --report, the page of the comparison")
     if plots is not None:
         check_package("matplotlib", "--plots")
-    if report is not None:
-        from tfrcnn.report.evaluation import check_report, evaluation_report  # here: templates, which only it needs
-
-        page = check_report(report, min_precision, min_recall)
+    page = _check_report(report, json, compare, min_precision, min_recall)
     model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
+    _check_engine(engine, metric, proposals)
     detector, limits = _load(model, max_detections, score_threshold, changes)
     predictor = views.wrap(detector)
     if held_out is None:  # proposals have no class, so the data set may have any classes
@@ -167,7 +163,7 @@ def evaluate(
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
-    other = None if compare is None else _other(compare, dataset, max_detections, score_threshold)
+    other = None if compare is None else _other(compare, dataset, limits, max_detections, score_threshold)
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
@@ -180,9 +176,12 @@ def evaluate(
         draw_sheet(predictor, dataset, plots / "predictions.png")
         print(f"precision_recall.png, confusion.png and predictions.png are in {plots}.")
     if report is not None:
+        from tfrcnn.report.evaluation import evaluation_report  # here: templates, which only it needs
+
         names, targets = (str(model), compare or ""), (min_precision, min_recall)
         limit = per_class_limit(limits)
         evaluation_report(dataset, detections, report, other, names, evaluation, *targets, max_detections=limit)
+        assert page is not None
         print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
 
 
@@ -206,16 +205,44 @@ def _check_proposals(
             raise InputError(f"{option} cannot be combined with --proposals")
 
 
-def _other(compare: str, dataset: Dataset, max_detections: int | None, score_threshold: float | None) -> Any:
-    """Return the detections of the detector to compare with, with the labels of the data set."""
+def _check_report(
+    report: Path | None, json: Path | None, compare: str | None, min_precision: float, min_recall: float
+) -> Path | None:
+    """Check the options of the report; return its page."""
+    if report is None:
+        if compare is not None:
+            raise InputError("--compare needs --report, the page of the comparison")
+        return None
+    from tfrcnn.report.evaluation import check_report, numbers_path
+
+    page = check_report(report, min_precision, min_recall)
+    if json is not None and json.absolute() == numbers_path(page).absolute():
+        raise InputError(f"--json: expected another file than the numbers of --report, found {json}")
+    return page
+
+
+def _check_engine(engine: str, metric: str, proposals: bool) -> None:
+    from tfrcnn.installed import check_package
+
+    if engine == "pycocotools":
+        return
+    if metric != "coco" or proposals:
+        raise InputError(f"--engine {engine} computes the COCO metric of detections only")
+    check_package("faster_coco_eval", "--engine")
+
+
+def _other(
+    compare: str, dataset: Dataset, limits: DetectionConfig, max_detections: int | None, score_threshold: float | None
+) -> Any:
+    """Return the detections of the detector to compare with, within limits and with the labels of the data set."""
     from tfrcnn.evaluation.inputs import relabelled
     from tfrcnn.evaluation.limits import limited
     from tfrcnn.evaluation.read_results import read_coco_results
 
     if compare.lower().endswith(".json"):
-        return read_coco_results(compare, dataset)
-    predictor, limits = _load(start_detector(compare), max_detections, score_threshold, {})
-    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
+        return limited(read_coco_results(compare, dataset), limits)
+    predictor, its_limits = _load(start_detector(compare), max_detections, score_threshold, {})
+    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), its_limits)
     return relabelled(detections, predictor.categories, dataset.categories, compare)
 
 

@@ -42,12 +42,14 @@ class Thresholds:
         scores: [K] distinct scores, descending.
         correct: [K] correct detections of this score or more.
         total: [K] detections of this score or more.
+        floor: the detector's own threshold. Lower ones would return detections that were not measured.
     """
 
     objects: int
     scores: np.ndarray
     correct: np.ndarray
     total: np.ndarray
+    floor: float = 0.0
 
     @property
     def precision(self) -> np.ndarray:
@@ -103,11 +105,15 @@ class Thresholds:
             return None
         place = int(np.where(allowed, values, -1.0).argmax())  # of equal ones the highest threshold
         numbers = (self.precision[place], self.recall[place], self.f1[place])
-        return Point(_below(self.scores, place), *map(float, numbers))
+        return Point(_below(self.scores, place, self.floor), *map(float, numbers))
 
 
-def class_thresholds(outcomes: Outcomes) -> list[Thresholds]:
+def class_thresholds(outcomes: Outcomes, floor: float = 0.0) -> list[Thresholds]:
     """Compute the thresholds of each class, by label.
+
+    Args:
+        outcomes: of all detections.
+        floor: see `Thresholds`.
 
     Example:
         for thresholds in class_thresholds(outcomes_of(dataset, detections)):
@@ -118,16 +124,16 @@ def class_thresholds(outcomes: Outcomes) -> list[Thresholds]:
     order = order[~outcomes.ignored[order]]
     ends = np.searchsorted(outcomes.labels[order], np.arange(outcomes.num_classes + 1))
     return [
-        _thresholds(outcomes.scores[order[start:end]], outcomes.correct[order[start:end]], count)
+        _thresholds(outcomes.scores[order[start:end]], outcomes.correct[order[start:end]], count, floor)
         for start, end, count in zip(ends, ends[1:], counted.tolist())
     ]
 
 
-def pooled_thresholds(outcomes: Outcomes) -> Thresholds:
-    """Compute the thresholds of all classes together: one threshold for every class."""
+def pooled_thresholds(outcomes: Outcomes, floor: float = 0.0) -> Thresholds:
+    """Compute the thresholds of all classes together: one threshold for every class; see `class_thresholds`."""
     order = np.argsort(-outcomes.scores, kind="stable")
     order = order[~outcomes.ignored[order]]
-    return _thresholds(outcomes.scores[order], outcomes.correct[order], int(np.sum(~outcomes.objects.ignored)))
+    return _thresholds(outcomes.scores[order], outcomes.correct[order], int(np.sum(~outcomes.objects.ignored)), floor)
 
 
 def point_numbers(point: Point | None) -> dict[str, Any] | None:
@@ -137,18 +143,18 @@ def point_numbers(point: Point | None) -> dict[str, Any] | None:
     return {name: value if name == "threshold" else round(value, 4) for name, value in point._asdict().items()}
 
 
-def _thresholds(scores: np.ndarray, correct: np.ndarray, objects: int) -> Thresholds:
+def _thresholds(scores: np.ndarray, correct: np.ndarray, objects: int, floor: float) -> Thresholds:
     last = np.flatnonzero(np.diff(scores, append=-np.inf))  # equal scores are above a threshold together
-    return Thresholds(objects, scores[last], np.cumsum(correct)[last], last + 1)
+    return Thresholds(objects, scores[last], np.cumsum(correct)[last], last + 1, floor)
 
 
-def _below(scores: np.ndarray, place: int) -> float:
+def _below(scores: np.ndarray, place: int, floor: float) -> float:
     """Return a threshold between a score and the next lower one, that float32 keeps apart from both.
 
     It has as few decimals as the gap allows.
     """
     score = float(scores[place])
-    lower = float(scores[place + 1]) if place + 1 < len(scores) else 0.0
+    lower = float(scores[place + 1]) if place + 1 < len(scores) else min(floor, score)
     middle = (score + lower) / 2
     for decimals in range(2, 8):
         rounded = round(middle, decimals)

@@ -13,7 +13,7 @@ from tfrcnn.evaluation.evaluate import evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.report import MEANING as HEADLINE_MEANING
 from tfrcnn.evaluation.result import Evaluation
-from tfrcnn.files import atomic, write_json
+from tfrcnn.files import atomic, read_json, write_json
 from tfrcnn.report import evaluation_charts as charts
 from tfrcnn.report.evaluation_numbers import Judged, error_numbers, report_numbers
 from tfrcnn.report.evaluation_pictures import KINDS, SIZES, choose_errors, error_pictures, image_pictures, pairs
@@ -76,7 +76,8 @@ def evaluation_report(
     """
     page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
     evaluation = evaluation or evaluate(dataset, detections)
-    judged = Judged(names[0], dataset, detections, max_detections)
+    floor = (evaluation.limits or {}).get("score_threshold", 0.0)
+    judged = Judged(names[0], dataset, detections, max_detections, floor)
     with atomic(page) as temporary:
         temporary.touch()  # a place that cannot be written ends here, not after the work
         numbers = report_numbers(judged, evaluation, min_precision, min_recall)
@@ -103,7 +104,7 @@ def evaluation_report(
             **content,
         )
         temporary.write_text(text, encoding="utf-8")
-    write_json(page.with_suffix(".json"), numbers)
+    write_json(numbers_path(page), numbers)
     return numbers
 
 
@@ -117,6 +118,25 @@ def page_path(out: str | Path) -> Path:
     if path.is_file():
         raise InputError(f"out: expected a folder, or a file name that ends in .html, found the file {path}")
     return path / FILE
+
+
+def numbers_path(page: Path) -> Path:
+    """Return the file of a page's numbers.
+
+    Raises:
+        InputError: it would replace another file, for example the data set's or a run's own.
+    """
+    path = page.with_suffix(".json")
+    if path.exists() and not _is_report(path):
+        raise InputError(f"out: the numbers next to the page would replace {path}; choose another name for the page")
+    return path
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        return "predict_option" in read_json(path)
+    except (InputError, TypeError):  # no JSON, or a number
+        return False
 
 
 def check_report(
@@ -141,7 +161,9 @@ def check_report(
         raise InputError(f"resamples: expected a number in {MIN_RESAMPLES}..{MAX_RESAMPLES}, found {resamples}")
     if seed < 0:
         raise InputError(f"seed: expected a number of at least 0, found {seed}")
-    return page_path(out)
+    page = page_path(out)
+    numbers_path(page)
+    return page
 
 
 def _filters(dataset: Dataset, errors: Sequence[Picture]) -> list[Filter]:

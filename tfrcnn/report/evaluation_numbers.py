@@ -34,12 +34,14 @@ class Judged:
         dataset: images with ground truth.
         detections: at most one entry per image.
         max_detections: the detections per image that take part.
+        floor: the detector's own score threshold.
     """
 
     name: str
     dataset: Dataset
     detections: Sequence[ImageDetections]
     max_detections: int
+    floor: float = 0.0
 
     @cached_property
     def outcomes(self) -> Outcomes:
@@ -54,12 +56,12 @@ class Judged:
     @cached_property
     def pooled(self) -> Thresholds:
         """The thresholds of all classes together."""
-        return pooled_thresholds(self.outcomes)
+        return pooled_thresholds(self.outcomes, self.floor)
 
     @cached_property
     def per_class(self) -> list[Thresholds]:
         """The thresholds of each class."""
-        return class_thresholds(self.outcomes)
+        return class_thresholds(self.outcomes, self.floor)
 
     @cached_property
     def common_threshold(self) -> float:
@@ -205,7 +207,7 @@ def _points(thresholds: Thresholds, min_precision: float, min_recall: float) -> 
 
 def _option(names: Sequence[str], thresholds: np.ndarray) -> str:
     """Write the thresholds as an option of `tfrcnn predict`, for a shell."""
-    text = ",".join(f"{name}={threshold:g}" for name, threshold in zip(names, thresholds.tolist()))
+    text = ",".join(f"{name}={threshold:.9g}" for name, threshold in zip(names, thresholds.tolist()))
     return f"--score-threshold {shlex.quote(text)}"
 
 
