@@ -5,6 +5,7 @@ Importing this module imports neither TensorFlow nor Keras: only a run folder an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
@@ -138,9 +139,12 @@ def load(
     _check_threshold(score_threshold)
     format = format_of(path)
     if format == KERAS:
+        if runtime is not None:
+            raise InputError(f"{path}: a run folder runs in TensorFlow; expected no runtime, found {runtime!r}")
         return _load_run(path, score_threshold, detections)
     if detections:
-        settings = " ".join(f"--set {name}={value}" for name, value in detections.items())
+        values = {name: value if isinstance(value, str) else json.dumps(value) for name, value in detections.items()}
+        settings = " ".join(f"--set {name}={value}" for name, value in values.items())
         raise InputError(f"{path}: NMS is inside an exported file: export its run folder again with {settings}")
     target = TARGETS[format]
     if runtime not in (None, *target.runtimes):

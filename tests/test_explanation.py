@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfrcnn
 from tfrcnn import explanation
+from tfrcnn.config import DetectionConfig
 from tfrcnn.explanation import class_activation, resample
 
 
@@ -154,3 +155,17 @@ def test_a_wrong_option_is_named(detector, picture, options, message):
 def test_an_exported_file_is_refused_since_it_has_no_gradients(picture):
     with pytest.raises(tfrcnn.InputError, match="an exported file has no gradients"):
         tfrcnn.explain(object(), picture)
+
+
+def test_of_equal_boxes_the_proposal_of_the_highest_score_is_explained():
+    boxes = tf.constant([[0.0, 0, 9, 9], [0, 0, 9, 9], [0, 0, 5, 5], [0, 0, 9, 9]])
+    scores, valid = tf.constant([0.1, 0.9, 0.8, 0.99]), tf.constant([True, True, True, False])
+    index = explanation.source_of(boxes, scores, valid, boxes[0], tf.constant(0.9), DetectionConfig())
+    assert index == 1
+
+
+def test_a_fused_box_is_explained_by_its_best_member():
+    boxes = tf.constant([[0.0, 0, 9, 9], [0, 0, 8, 8], [0, 0, 9, 8.4]])
+    scores, fused = tf.constant([0.4, 0.9, 0.01]), tf.constant([0.0, 0, 8.5, 8.4])  # nearest to the last
+    config = DetectionConfig(nms="weighted_fusion")
+    assert explanation.source_of(boxes, scores, tf.ones(3, bool), fused, tf.constant(0.9), config) == 1

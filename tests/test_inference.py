@@ -200,6 +200,10 @@ def test_a_run_folder_is_loaded_and_may_have_a_lower_threshold(predictor, pictur
     low = tfrcnn.load(tmp_path / "run", threshold={"red": 0.01, "white": 0.3})
     assert isinstance(low, tfrcnn.Predictor)
     assert low.detector.config.detections.score_threshold == 0.01
+    one = tfrcnn.load(tmp_path / "run", threshold={"red": 0.01}).detect(picture)
+    assert (
+        min((detection.score for detection in one if detection.name == "white"), default=1) > 0.05
+    )  # the run's own threshold
     expected = predictor.detect(picture).filter({"red": 0.05, "white": 0.3})
     np.testing.assert_allclose(low.detect(picture).filter(0.05).scores[:5], expected.scores[:5], atol=1e-5)
     with pytest.raises(InputError, match=r"expected a run folder .* found nothing"):

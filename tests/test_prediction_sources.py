@@ -413,3 +413,21 @@ def test_pictures_of_one_size_are_detected_in_together(tmp_path: Path) -> None:
     assert lines(tmp_path / "batches") == lines(tmp_path / "single")
     with pytest.raises(InputError, match="batch: expected at least 1, found 0"):
         predict_images(detector, images, tmp_path / "none", batch=0)
+
+
+def test_one_path_is_one_source_and_not_its_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    assert search_images("a.png").images == search_images(Path("a.png")).images == [Path("a.png")]
+
+
+def test_a_password_in_an_address_is_not_in_its_name() -> None:
+    (source,) = search_images(["rtsp://admin:secret@10.0.0.1/live"]).sources
+    assert source.name == "rtsp://10.0.0.1/live"
+    assert source.content == "rtsp://admin:secret@10.0.0.1/live"
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", (0.0, {})), ("1", (1.0, {})), ("0.4,1=0.6", (0.4, {"1": 0.6}))])
+def test_a_threshold_is_a_number_where_classes_are_called_numbers(text: str, expected: Any) -> None:
+    assert parse_thresholds(text, ["0", "1"], 0.5) == expected

@@ -22,7 +22,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # one fixed name, so that the next process overwrites the leftovers of a killed one
-    temporary = path.with_name(f".{path.stem}{TEMPORARY}{''.join(path.suffixes)}")
+    suffixes = "".join(path.suffixes)  # Keras looks at both of .weights.h5
+    temporary = path.with_name(f".{path.name.removesuffix(suffixes)}{TEMPORARY}{suffixes}")
     try:
         with _naming(path, temporary):
             yield temporary

@@ -14,6 +14,7 @@ from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.errors import InputError
+from tfrcnn.run_description import CONFIG, read_description
 
 if TYPE_CHECKING:
     from tfrcnn.export.runtimes import ArtefactPredictor
@@ -73,7 +74,7 @@ class Predictor:
         self.categories = self.engine.categories
         self.detector: FasterRCNN | None = getattr(self.engine, "detector", None)
         self.classes = None if classes is None else find_labels(classes, self.categories)
-        self._check_threshold()
+        self._limits = self._score_limits(detector)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect objects in one image.
@@ -169,8 +170,8 @@ class Predictor:
         if isinstance(detector, str | os.PathLike):
             from tfrcnn.export.runtimes import load
 
-            path = _run_folder(detector)
-            engine: KerasPredictor | ArtefactPredictor = load(path, threads, self._run_threshold(), runtime)
+            path, lowest = _run_folder(detector), self._run_threshold()
+            engine: KerasPredictor | ArtefactPredictor = load(path, threads, lowest, runtime)
             return engine
         if (threads, runtime) != (None, None):
             raise InputError("threads and runtime belong to exported files; a detector in memory runs in TensorFlow")
@@ -188,24 +189,31 @@ class Predictor:
         numbers = [value for value in values if isinstance(value, int | float) and 0 <= value < 1]
         return min(numbers, default=None)  # `_check_threshold` refuses the rest
 
-    def _check_threshold(self) -> None:
+    def _score_limits(self, detector: FasterRCNN | str | Path) -> dict[int, float] | None:
+        """Return the threshold of each label; None keeps what the engine returns.
+
+        Raises:
+            InputError: a threshold is out of range, below an exported file's own, or for an unknown class.
+        """
         if self.threshold is None:
-            return
+            return None
         try:
             lowest = lowest_scores(self.threshold, self.categories)
         except InputError as error:
             raise InputError(f"threshold: {error}") from error
         limit = self.engine.detections.score_threshold
-        if isinstance(self.threshold, Mapping):
-            lowest = [score for score in lowest if score >= 0]
-        if min(lowest, default=limit) < limit:
+        chosen = [score for score in lowest if score >= 0]
+        if min(chosen, default=limit) < limit:
             raise InputError(
-                f"threshold {min(lowest):g} is below the detector's own, {limit:g}, which has dropped lower scores: "
+                f"threshold {min(chosen):g} is below the detector's own, {limit:g}, which has dropped lower scores: "
                 "export or load the detector with a lower score_threshold"
             )
+        # a class without a threshold keeps the detector's own, also where another class lowers the engine's
+        saved = _saved_threshold(detector, limit)
+        return {label: saved if score < 0 else score for label, score in enumerate(lowest)}
 
     def _chosen(self, detections: ImageDetections) -> ImageDetections:
-        return detections.filter(self.threshold, self.classes)
+        return detections.filter(self._limits, self.classes)
 
     def _keras(self) -> KerasPredictor:
         from tfrcnn.inference import KerasPredictor
@@ -232,6 +240,17 @@ def load(path: str | Path, **options: Any) -> Predictor:
         tfrcnn.load("cells.onnx", threshold=0.5).detect("picture.jpg").plot()
     """
     return Predictor(path, **options)
+
+
+def _saved_threshold(detector: FasterRCNN | str | Path, loaded: float) -> float:
+    """Return the threshold that a detector was saved with; `loaded` is the one that it runs with."""
+    if not isinstance(detector, str | os.PathLike):
+        return loaded
+    folder = _run_folder(detector)
+    if not (folder / CONFIG).is_file():  # an exported file
+        return loaded
+    saved: float = read_description(folder)["detector"]["detections"].get("score_threshold", loaded)
+    return saved
 
 
 def _run_folder(path: str | Path) -> Path:

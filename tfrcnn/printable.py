@@ -5,6 +5,7 @@ Names of classes and files can hold anything, for example line breaks, or sequen
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 HARMLESS = {"\u200c", "\u200d", "\u200e", "\u200f"}
 # Unicode's categories: controls, formats, lone surrogates, private, unassigned, separators of lines and paragraphs
 UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+_LOGIN = re.compile(r"^(\w+://)[^/@]*@")
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -41,3 +44,8 @@ def listing(names: Sequence[str], limit: int) -> str:
     """Join names by commas; those beyond `limit` are only counted, for example "a, b and 7 more"."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def without_login(address: str) -> str:
+    """Return a web address without its user and password, as results and messages show it."""
+    return _LOGIN.sub(r"\1", address)

@@ -194,7 +194,7 @@ def make_app(service: Service) -> FastAPI:
     app.get("/", summary="A page to try the model", **openapi.PAGE)(page.answer)
     app.get("/model", summary="What the page knows of the model", **openapi.MODEL)(service.describe)
     choices, limits = service.choices, service.pool.limits
-    hosts = frozenset(choices.image_hosts)
+    hosts = frozenset(host.lower() for host in choices.image_hosts)
     remote = Remote(limits.body, limits.seconds / 3, hosts, choices.label_studio, choices.token)
     label_studio = LabelStudio(service, remote)
     app.post("/setup", summary="Connect Label Studio", **openapi.SETUP)(label_studio.setup)

@@ -12,6 +12,7 @@ import base64
 import io
 import json
 import sys
+import time
 import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -56,8 +57,10 @@ def read_config(text: Any) -> Control:
     Raises:
         HTTPException: 409, there are no RectangleLabels of an Image in it.
     """
-    import defusedxml.ElementTree
-
+    try:
+        import defusedxml.ElementTree
+    except ImportError as error:
+        raise HTTPException(501, "pre-labels need defusedxml and pillow: pip install defusedxml pillow") from error
     try:
         root = defusedxml.ElementTree.fromstring(text if isinstance(text, str) else "")
     except Exception as error:  # of the syntax, or something that defusedxml forbids
@@ -66,11 +69,12 @@ def read_config(text: Any) -> Control:
     for control in root.iter("RectangleLabels"):
         to_name = (control.get("toName") or "").split(",")[0]
         if to_name in images:
-            labels = {}
-            for label in control.iter("Label"):
-                name, more = label.get("value", ""), label.get("predicted_values", "").split(",")
-                for word in (name, label.get("alias", ""), *more):
-                    labels[word.strip().casefold()] = label.get("alias") or name
+            labels: dict[str, str] = {}
+            for attributes in (("value", "alias"), ("predicted_values",)):  # a label of this very name comes first
+                for label in control.iter("Label"):
+                    words = ",".join(label.get(attribute, "") for attribute in attributes).split(",")
+                    for word in words:
+                        labels.setdefault(word.strip().casefold(), label.get("alias") or label.get("value", ""))
             labels.pop("", None)
             return Control(control.get("name", ""), to_name, images[to_name].lstrip("$"), labels)
     raise HTTPException(UNSUITABLE, "expected RectangleLabels whose toName is an Image in the configuration")
@@ -102,7 +106,8 @@ class LabelStudio:
     async def setup(self, request: Request) -> dict[str, str]:
         """Answer `POST /setup`: whether the labels of a project are classes of the detector."""
         async with self.service.accept(request) as (body, _):
-            self._match(read_config(read_json(body).get("schema")))
+            content = await asyncio.to_thread(read_json, body)
+            self._match(await asyncio.to_thread(read_config, content.get("schema")))
         return {"model_version": self.version}
 
     async def predict(self, request: Request) -> dict[str, Any]:
@@ -112,13 +117,13 @@ class LabelStudio:
         other, the request fails.
         """
         async with self.service.accept(request) as (body, deadline):
-            content = read_json(body)
+            content = await asyncio.to_thread(read_json, body)
             tasks, limits = content.get("tasks"), self.service.pool.limits
             if not isinstance(tasks, list) or not tasks or not all(isinstance(task, dict) for task in tasks):
                 raise HTTPException(400, "tasks: expected a list of tasks")
             if len(tasks) > limits.images:
                 raise HTTPException(413, f"tasks: expected at most {limits.images}, found {len(tasks)}")
-            control = read_config(content.get("label_config"))
+            control = await asyncio.to_thread(read_config, content.get("label_config"))
             labels = self._match(control)
             work = [self._task(task, control, labels, deadline) for task in tasks]
             results = await asyncio.gather(*work, return_exceptions=True)
@@ -141,18 +146,29 @@ class LabelStudio:
         if not isinstance(address, str):
             raise HTTPException(UNSUITABLE, f"{name}: expected the address of a picture in data[{control.key!r}]")
         async with self.turns:
+            if time.monotonic() > deadline:  # waited too long for its turn
+                raise HTTPException(504, f"{name}: no answer within {self.service.pool.limits.seconds:g} seconds")
             try:
-                content = await asyncio.to_thread(self.remote.fetch, address)
+                body, size = await asyncio.to_thread(self._fetch, address)
             except RemoteError as error:
                 raise HTTPException(UNSUITABLE, f"{name}: {error}") from error
-            body = {"signature_name": "encoded", "instances": [{"b64": base64.b64encode(content).decode()}]}
-            status, answer = await self.service.pool.predict(json.dumps(body).encode(), deadline)
+            status, answer = await self.service.pool.predict(body, deadline)
         outputs = json.loads(answer)
         if status != 200:
             raise HTTPException(UNSUITABLE if status == 400 else status, f"{name}: {outputs['error']}")
-        regions = self._regions(outputs["predictions"][0], upright_size(content), control, labels)
+        regions = self._regions(outputs["predictions"][0], size, control, labels)
         score = sum(region["score"] for region in regions) / max(len(regions), 1)
         return {"result": regions, "score": score, "model_version": self.version}
+
+    def _fetch(self, address: str) -> tuple[bytes, tuple[int, int]]:
+        """Return the request for a picture, and its upright size."""
+        content = self.remote.fetch(address)
+        try:
+            size = upright_size(content)
+        except Exception as error:  # Pillow raises many kinds for a file that it cannot read
+            raise RemoteError("expected a picture that can be read") from error
+        body = {"signature_name": "encoded", "instances": [{"b64": base64.b64encode(content).decode()}]}
+        return json.dumps(body).encode(), size
 
     def _regions(
         self, row: dict[str, Any], size: tuple[int, int], control: Control, labels: dict[int, str]
@@ -161,7 +177,7 @@ class LabelStudio:
         regions = []
         for i in range(int(row["num_detections"])):
             label, score = labels.get(int(row["detection_classes"][i])), row["detection_scores"][i]
-            if label is None or score < self.service.choices.score_threshold:
+            if label is None or score <= self.service.choices.score_threshold:
                 continue
             y1, x1, y2, x2 = (100 * side for side in row["detection_boxes"][i])
             box = {"x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1, "rotation": 0, "rectanglelabels": [label]}

@@ -22,6 +22,7 @@ except ImportError:  # the server runs without it
 if TYPE_CHECKING:
     from .app import Service
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)  # seconds
 
 
@@ -54,7 +55,7 @@ class Metrics:
         pool = self.service.pool
         names = {str(category["id"]): category["name"] for category in pool.description.get("categories", [])}
         detections = CounterMetricFamily("tfrcnn_detections", "Detections in answers.", labels=["category_id", "name"])
-        for category, count in pool.detections.items():
+        for category, count in list(pool.detections.items()):  # requests add to it meanwhile
             detections.add_metric([category, names.get(category, "")], count)
         yield detections
         yield CounterMetricFamily("tfrcnn_images", "Images that were answered.", value=pool.images)
@@ -97,6 +98,7 @@ class Measured:
         finally:
             # The route's pattern: a label of the path itself would grow with every client's mistake.
             route = getattr(scope.get("route"), "path", "none")
-            method = scope["method"] if scope.get("route") else "any"
+            is_known = scope.get("route") and scope["method"] in METHODS  # a client can send any word
+            method = scope["method"] if is_known else "any"
             self.metrics.requests.labels(method, route, status).inc()
             self.metrics.seconds.labels(route).observe(time.perf_counter() - started)

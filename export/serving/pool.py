@@ -148,6 +148,8 @@ class Pool:
             body: The request's JSON.
             deadline: When the answer is late, on the clock of `time.monotonic`.
         """
+        if time.monotonic() > deadline:  # no fault of a worker
+            return 504, error_body(f"no answer within {self.limits.seconds:g} seconds")
         workers = [worker for worker in self.workers if worker.ready]
         if not workers:
             return 503, error_body("the model is being loaded")

@@ -20,6 +20,8 @@ from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlsplit
 
 MAX_REDIRECTS = 3
 CHUNK = 2**16
+# IPv6 networks that hold IPv4 addresses: NAT64, 6to4, compatible
+TRANSLATED = [ipaddress.IPv6Network(network) for network in ("64:ff9b::/96", "2002::/16", "::/96")]
 
 
 class RemoteError(Exception):
@@ -123,18 +125,29 @@ class Remote:
             stream.close()
 
     def _connect(self, host: str, port: int, allowed: bool, deadline: float) -> socket.socket:
-        """Connect to the first address of a host, which is public unless the host is allowed."""
-        family, kind, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        if not allowed and not ipaddress.ip_address(place[0]).is_global:
+        """Connect to an address of a host; all of them are public unless the host is allowed."""
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        if not allowed and not all(is_public(address[4][0]) for address in addresses):
             raise RemoteError("the host is not public: the server's option --image-host allows it")
-        stream = socket.socket(family, kind)
-        try:
-            stream.settimeout(max(deadline - time.monotonic(), 0.01))
-            stream.connect(place)
-        except OSError:
-            stream.close()
-            raise
-        return stream
+        failure: OSError = OSError("no address")
+        for family, kind, _, _, place in addresses:  # localhost can be ::1 and 127.0.0.1, with a server at one of them
+            stream = socket.socket(family, kind)
+            try:
+                stream.settimeout(max(deadline - time.monotonic(), 0.01))
+                stream.connect(place)
+                return stream
+            except OSError as error:
+                stream.close()
+                failure = error
+        raise failure
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address is public, and hides no private one that a gateway would translate it to."""
+    ip = ipaddress.ip_address(address)
+    if not ip.is_global or ip.is_multicast:
+        return False
+    return ip.version == 4 or not (ip.is_site_local or any(ip in network for network in TRANSLATED))
 
 
 def _split(address: str) -> SplitResult:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tfrcnn.cli.detecting import ViewOptions, read_settings
+from tfrcnn.config import DetectionConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import runtimes
 from tfrcnn.views import Views
@@ -47,11 +48,12 @@ def test_no_options_leave_the_predictor_as_it_is() -> None:
 def test_the_options_become_views(tmp_path: Path) -> None:
     class Predictor:
         categories = ()
+        detections = DetectionConfig(class_agnostic_nms=True)
 
     Image.fromarray(np.ones((4, 4), np.uint8)).save(tmp_path / "mask.png")
     options = ViewOptions(640, 0.3, True, "1, 1.5", "fusion", tmp_path / "mask.png")
     wrapped = options.wrap(Predictor())
-    assert wrapped.views == Views(640, 0.3, flip=True, scales=(1.0, 1.5), merge="fusion")
+    assert wrapped.views == Views(640, 0.3, flip=True, scales=(1.0, 1.5), merge="fusion", class_agnostic=True)
     assert wrapped.region.mask(9, 9).all()
 
 
@@ -66,7 +68,7 @@ def test_the_options_become_views(tmp_path: Path) -> None:
 )
 def test_views_out_of_range_are_one_line(options: ViewOptions, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        options.wrap(type("Predictor", (), {"categories": ()})())
+        options.wrap(type("Predictor", (), {"categories": (), "detections": DetectionConfig()})())
 
 
 def test_the_nms_inside_an_exported_file_cannot_be_changed(

@@ -123,5 +123,5 @@ def test_frames_of_a_device_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_pyav_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InputError, match=r"pip install 'tfrcnn\[video\]'"):
+    with pytest.raises(InputError, match=r"pip install av"):
         list(read_frames(Path("a.mp4")))

@@ -81,3 +81,9 @@ def test_groups_divide_the_objects_and_their_recall_is_that_of_the_matches(rando
         detected = sum(row["recall"] * row["objects"] for row in rows if row["objects"])
         assert detected == pytest.approx(np.sum(objects.matches[~objects.ignored] >= 0))
     assert {row["ap"] is None for rows in result.values() for row in rows if not row["objects"]} <= {True}
+
+
+def test_a_threshold_is_not_below_the_detectors_own():
+    scores, correct, total = np.array([0.9, 0.08, 0.06]), np.array([1, 2, 3]), np.array([1, 2, 3])
+    assert Thresholds(3, scores, correct, total, floor=0.05).best().threshold >= 0.05
+    assert Thresholds(3, scores, correct, total, floor=0.05).at_recall(1.0).threshold < 0.06

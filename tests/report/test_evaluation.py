@@ -13,7 +13,7 @@ from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.read_results import read_coco_results
 from tfrcnn.printable import printable
-from tfrcnn.report.evaluation import page_path
+from tfrcnn.report.evaluation import check_report, page_path
 
 
 def test_the_page_loads_nothing_and_every_element_has_its_text(evaluated) -> None:
@@ -110,6 +110,17 @@ def test_arguments_are_checked_before_the_work(scenes, tmp_path, change: dict, m
     with pytest.raises(InputError, match=re.escape(message)):
         tfrcnn.evaluation_report(scenes[0], scenes[1], tmp_path / "a.html", **change)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_numbers_replace_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text('{"images": []}')
+    for out in ("test.html", "run"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run/evaluation.json").write_text('{"AP": 0.5}')
+        with pytest.raises(InputError, match=r"the numbers next to the page would replace .*\.json"):
+            check_report(tmp_path / out)
+    (tmp_path / "mine.json").write_text('{"predict_option": ""}')
+    assert check_report(tmp_path / "mine.html") == tmp_path / "mine.html"
 
 
 def test_a_page_is_a_file_or_in_a_folder(tmp_path: Path) -> None:

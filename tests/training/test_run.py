@@ -254,7 +254,7 @@ def test_kill_9_at_any_moment_leaves_a_folder_that_loads_and_resumes(data, finis
     """
     run = tmp_path / "run"
     # during the write of the state, during the write of the weights, and between two files
-    for after in (".training_state.tmp.npz", "last/.model-1.weights.tmp.weights.h5", "last/config.json"):
+    for after in (".training_state.tmp.npz", "last/.model-1.tmp.weights.h5", "last/config.json"):
         before = _stamp(run / after)
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while _stamp(run / after) == before and process.poll() is None:

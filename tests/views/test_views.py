@@ -6,6 +6,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import ImageDetections
@@ -279,3 +280,19 @@ def test_views_need_no_tensorflow():
         "import sys, tfrcnn; tfrcnn.Views, tfrcnn.ViewPredictor; assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("brightest", [255, 1])
+def test_a_mask_ends_where_its_brightness_is_half(tmp_path, brightest):
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 20:50] = brightest
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    assert read_region(tmp_path / "mask.png").mask(40, 60).sum() == 20 * 30
+    if brightest == 255:  # compression leaves grey around the white
+        Image.fromarray(mask).save(tmp_path / "mask.jpg", quality=60)
+        assert abs(int(read_region(tmp_path / "mask.jpg").mask(40, 60).sum()) - 20 * 30) < 20
+
+
+def test_corners_that_pillow_draws_elsewhere_are_refused():
+    with pytest.raises(InputError, match=r"each within 1,000,000 pixels"):
+        Region(polygons=[[[0, 0], [3e9, 0], [3e9, 3e9]]])

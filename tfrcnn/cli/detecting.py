@@ -87,7 +87,14 @@ class ViewOptions:
             scales = tuple(float(scale) for scale in (self.scales or "1").split(","))
         except ValueError:
             raise InputError(f"--scales: expected numbers, for example 1,1.5, found {self.scales!r}") from None
-        views = Views(self.tiles, self.overlap, flip=self.flip, scales=scales, merge=self.merge)
+        views = Views(
+            self.tiles,
+            self.overlap,
+            flip=self.flip,
+            scales=scales,
+            merge=self.merge,
+            class_agnostic=predictor.detections.class_agnostic_nms,
+        )
         return ViewPredictor(predictor, views, None if self.region is None else read_region(self.region))
 
 

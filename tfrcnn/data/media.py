@@ -15,6 +15,7 @@ import numpy as np
 from tfrcnn.data.decode import decode_bytes, read_image
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb
+from tfrcnn.printable import without_login
 
 VIDEO_EXTENSIONS = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"),
@@ -114,7 +115,7 @@ def make_source(value: Any, number: int) -> Source:
             parts = urlsplit(value)
         except ValueError as error:
             raise InputError(f"{value}: expected a web address: {error}") from error
-        return Source(value, value, PurePosixPath(unquote(parts.path)).stem or parts.hostname or "image")
+        return Source(value, without_login(value), PurePosixPath(unquote(parts.path)).stem or parts.hostname or "image")
     if isinstance(value, str | os.PathLike):
         path = Path(value)
         return Source(path, str(path), path.stem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,8 @@ def search_images(sources: Sequence[Any], recursive: bool = False) -> ImageSearc
         print(len(search.sources), search.left_out())
     """
     search = ImageSearch()
+    if isinstance(sources, str | bytes | os.PathLike) or not isinstance(sources, Iterable):
+        sources = [sources]  # one source: the letters of a path are no sources
     for number, source in enumerate(sources, 1):
         try:
             search.sources += _expand(source, number, recursive, search)

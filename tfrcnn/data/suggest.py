@@ -30,7 +30,8 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
     path = Path(data)
     if path.is_dir() and (images := _count_images(path)):
         advice = f"label them, or type the folder of the annotations, and --images {data} if they have no images"
-        return InputError(f"data: expected annotations, found {images:,} images and no other file in {data}: {advice}")
+        content = "an image" if images == 1 else f"{images:,} images"
+        return InputError(f"data: expected annotations, found {content} and no other file in {data}: {advice}")
     if path.is_dir():
         suggestions = _suggestions(path, formats)
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""

@@ -41,11 +41,12 @@ class Originals:
             return None
         original = upload[prefix.end() :]
         stem, extension = os.path.splitext(original)
-        for key in dict.fromkeys((_key(stem), _key(original))):  # VOC's names may have points but no extension
-            names = self._names.get(key, [])
-            same = [name for name in names if os.path.splitext(name)[1].lower() == extension.lower()]
-            if len(same or names) == 1:
-                return (same or names)[0]
+        names = self._names.get(_key(stem), [])
+        same = [name for name in names if os.path.splitext(name)[1].lower() == extension.lower()]
+        whole = self._names.get(_key(original), [])  # VOC's names may have points but no extension
+        for candidates in (same, whole, names):
+            if candidates:
+                return candidates[0] if len(candidates) == 1 else None
         return None
 
 

@@ -15,10 +15,12 @@ import numpy as np
 
 from tfrcnn.data.media import Camera
 from tfrcnn.errors import InputError
+from tfrcnn.printable import without_login
 
 TIMEOUT = 15.0  # seconds without an answer of a server
 _CLOCK = Fraction(1, 90_000)  # seconds; the unit of time of written videos
 _RATE = 25  # frames per second of a video without times
+_MAX_GAP = 2**30  # units of the clock between two frames, 3.3 hours; FFmpeg refuses twice as much
 _REPLACE = "replace"  # signs that are not UTF-8, in titles and other texts
 _CODECS = {"libx264": {"preset": "veryfast", "crf": "21"}, "libopenh264": {}, "mpeg4": {"qscale": "4"}}
 # FFmpeg's device and the name of camera N, by `sys.platform`; Windows has names instead of numbers
@@ -56,7 +58,7 @@ def read_frames(source: Path | str | Camera) -> Generator[Frame, None, None]:
         for frame in read_frames(Path("street.mp4")):
             print(frame.number, frame.seconds, frame.pixels.shape)
     """
-    name = f"camera {source.number}" if isinstance(source, Camera) else str(source)
+    name = f"camera {source.number}" if isinstance(source, Camera) else without_login(str(source))
     av = import_av(name)
     number, start = 0, 0.0
     try:
@@ -100,6 +102,7 @@ class VideoWriter:
         self._path = path
         self._stream: Any = None
         self._last = -1
+        self._shift = 0  # of the clock, after it has jumped
 
     def __enter__(self) -> VideoWriter:
         self._av = import_av(str(self._path))
@@ -112,7 +115,8 @@ class VideoWriter:
     ) -> None:
         with closing(self._file), closing(self._container):
             if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode(None))
+                with self._named():
+                    self._container.mux(self._stream.encode(None))
 
     def write(self, pixels: np.ndarray, seconds: float | None) -> None:
         """Add a picture.
@@ -124,8 +128,13 @@ class VideoWriter:
         Raises:
             InputError: the codec refuses the picture, for example because of its size.
         """
-        try:
+        with self._named():
             self._write(pixels, seconds)
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
         except self._av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
@@ -136,8 +145,12 @@ class VideoWriter:
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
             self._stream = self._add_stream(pixels)
-        time = self._last + round(1 / (_RATE * _CLOCK)) if seconds is None else round(seconds / _CLOCK)
-        self._last = max(time, self._last + 1)
+        step = round(1 / (_RATE * _CLOCK))
+        time = self._last + step if seconds is None else round(seconds / _CLOCK) + self._shift
+        if self._last >= 0 and not self._last < time < self._last + _MAX_GAP:  # the clock was set, or files were joined
+            self._shift += self._last + step - time
+            time = self._last + step
+        self._last = time
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
         if (frame.width, frame.height) != (self._stream.width, self._stream.height):
             frame = frame.reformat(self._stream.width, self._stream.height)

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfrcnn.data.decode import decode_bytes
 from tfrcnn.errors import InputError
+from tfrcnn.printable import without_login
 
 MAX_BYTES = 100 << 20  # per image
 TIMEOUT = 15.0  # seconds without a byte
@@ -37,39 +38,40 @@ def read_address(address: str) -> np.ndarray:
     Example:
         image = read_address("https://example.com/street.jpg")
     """
+    shown = without_login(address)
     try:
         with urlopen(Request(_quoted(address), headers=_HEADERS), timeout=TIMEOUT) as response:
-            content = _receive(address, response)
+            content = _receive(shown, response)
             kind = response.headers.get_content_type()
     except HTTPError as error:
         error.close()
-        raise InputError(f"{address}: expected an image, the server answers {error.code} {error.reason}") from error
+        raise InputError(f"{shown}: expected an image, the server answers {error.code} {error.reason}") from error
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(error, InputError):
             raise
         reason = getattr(error, "reason", error)
         reason = getattr(reason, "strerror", None) or str(reason) or type(error).__name__
-        raise InputError(f"{address}: cannot be downloaded: {reason}") from error
+        raise InputError(f"{shown}: cannot be downloaded: {reason}") from error
     try:
-        return decode_bytes(content, address)
+        return decode_bytes(content, shown)
     except InputError as error:
         sent = "" if kind.startswith("image/") else f"; the server sent {kind}"
         raise InputError(f"{error}{sent}") from error
 
 
-def _receive(address: str, response: Any) -> bytes:
+def _receive(shown: str, response: Any) -> bytes:
     limit, length = f"expected at most {MAX_BYTES >> 20} MB", response.headers["Content-Length"] or ""
     if length.isdigit() and int(length) > MAX_BYTES:
-        raise InputError(f"{address}: {limit}, found {int(length) >> 20} MB")
+        raise InputError(f"{shown}: {limit}, found {int(length) >> 20} MB")
     content, end = bytearray(), time.monotonic() + MAX_SECONDS
     while chunk := response.read1(_CHUNK):
         content += chunk
         if len(content) > MAX_BYTES:
-            raise InputError(f"{address}: {limit}, found more")
+            raise InputError(f"{shown}: {limit}, found more")
         if time.monotonic() > end:
-            raise InputError(f"{address}: expected the image within {MAX_SECONDS:.0f} seconds, found a slower server")
+            raise InputError(f"{shown}: expected the image within {MAX_SECONDS:.0f} seconds, found a slower server")
     if length.isdigit() and len(content) < int(length):
-        raise InputError(f"{address}: expected {int(length):,} bytes, the connection closed after {len(content):,}")
+        raise InputError(f"{shown}: expected {int(length):,} bytes, the connection closed after {len(content):,}")
     return bytes(content)
 
 

@@ -116,7 +116,8 @@ def parse_thresholds(text: str, names: Sequence[str] | None, default: float) -> 
     pending = ""  # start of a name that contains a comma
     for part in text.split(","):
         name, equals, value = (pending + part).rpartition("=")
-        if not equals and not pending and (names is None or part.strip() not in names) and _is_number(part):
+        is_name = any(known.startswith(f"{part.strip()},") for known in names or ())  # whose name has a comma
+        if not equals and not pending and not is_name and _is_number(part):
             default = _score(part)
         elif equals:
             score = _score(value)

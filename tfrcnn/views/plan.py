@@ -87,7 +87,7 @@ class Views(Config):
         self._require(self.tiles is None or 32 <= self.tiles <= MAX_SIDE, "tiles", "None or 32 to 100,000 pixels")
         self._require(0 <= self.overlap <= 0.9, "overlap", "in [0, 0.9]")
         self._require(1 <= len(self.scales) <= MAX_SCALES, "scales", f"1 to {MAX_SCALES} numbers")
-        self._require(all(0.1 <= scale <= 10 for scale in self.scales), "scales", "numbers in [0.1, 10]")
+        self._require(all(0.5 <= scale <= 10 for scale in self.scales), "scales", "numbers in [0.5, 10]")
         self._require(0 < self.iou < 1, "iou", "in (0, 1)")
 
     def of(self, height: int, width: int, top: int = 0, left: int = 0) -> list[View]:

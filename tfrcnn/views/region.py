@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 
+MAX_CORNER = 1_000_000  # pixels; Pillow draws larger ones elsewhere
+
 Polygon = Sequence[Sequence[float]]
 
 
@@ -79,8 +81,8 @@ def read_region(path: str | Path) -> Region:
     """Read a region of interest from a file.
 
     Args:
-        path: a mask picture, not black where detections count; or a JSON file with a polygon [[x, y], ...] in pixels of
-            the picture, or a list of polygons.
+        path: a mask picture, white where detections count and black elsewhere; or a JSON file with a polygon
+            [[x, y], ...] in pixels of the picture, or a list of polygons.
 
     Returns:
         The region, for `ViewPredictor`.
@@ -93,12 +95,14 @@ def read_region(path: str | Path) -> Region:
     """
     path = Path(path)
     if path.suffix.lower() != ".json":
-        return Region(mask=np.any(read_image(path), axis=2), name=str(path))
+        brightness = read_image(path).max(axis=2)
+        # half of the brightest value is the border: compression leaves grey around white, and some masks hold 0 and 1
+        return Region(mask=brightness > brightness.max() / 2, name=str(path))
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
         raise InputError(f"{path}: expected JSON with polygons [[x, y], ...], found other text") from error
     if isinstance(content, list) and content and _is_corner(content[0]):
         content = [content]
@@ -115,8 +119,11 @@ def _is_corner(value: Any) -> bool:
 def _corners(polygon: Any, name: str) -> np.ndarray:
     try:
         corners = np.asarray(polygon, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         corners = np.zeros(0)
-    if corners.ndim != 2 or corners.shape[1:] != (2,) or len(corners) < 3 or not np.isfinite(corners).all():
-        raise InputError(f"{name}: expected polygons of three or more corners (x, y), found {str(polygon)[:60]}")
+    if corners.ndim != 2 or corners.shape[1:] != (2,) or len(corners) < 3 or not np.all(np.abs(corners) <= MAX_CORNER):
+        raise InputError(
+            f"{name}: expected polygons of three or more corners (x, y), each within {MAX_CORNER:,} pixels, found "
+            f"{str(polygon)[:60]}"
+        )
     return corners

@@ -15,7 +15,7 @@ from PIL import Image
 from tfrcnn.export.serving import label_studio
 from tfrcnn.export.serving.app import Choices, Service, make_app
 from tfrcnn.export.serving.protocol import Limits
-from tfrcnn.export.serving.remote import Remote, RemoteError
+from tfrcnn.export.serving.remote import Remote, RemoteError, is_public
 
 with warnings.catch_warnings(action="ignore"):  # it wants a package of another name from some release on
     TestClient = pytest.importorskip("starlette.testclient", exc_type=RuntimeError).TestClient
@@ -110,7 +110,7 @@ def test_a_picture_that_cannot_be_used_does_not_hold_up_the_other_tasks(client, 
     assert [len(result["result"]) for result in answer.json()["results"]] == [0, 2, 0]
     log = capsys.readouterr().err
     assert "task 1: expected an http, https or data: address, found 'file'" in log
-    assert "task 3: cannot decode" in log
+    assert "task 3: expected a picture that can be read" in log
     alone = predict(client, "file:///etc/passwd")
     assert (alone.status_code, "task 1: expected an http" in alone.text) == (409, True)
 
@@ -243,3 +243,36 @@ def test_label_studios_package_accepts_the_answer(client):
     wrong = json.loads(json.dumps(result))
     wrong["result"][0]["from_name"] = "other"
     assert not reader.validate_prediction(wrong)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.0.0.1",
+        "::1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::",
+        "fec0::1",
+        "::7f00:1",
+        "ff0e::1",
+        "224.0.0.1",
+    ],
+)
+def test_addresses_that_lead_to_private_hosts_are_not_public(address):
+    assert not is_public(address)
+
+
+def test_public_addresses_are_public():
+    assert is_public("93.184.216.34")
+    assert is_public("2606:2800:220:1:248:1893:25c8:1946")
+
+
+def test_a_label_of_the_very_name_comes_before_the_predicted_values_of_another():
+    labels = (
+        '<Label value="Vehicle" predicted_values="car,truck"/><Label value="car"/><Label value="Bus" alias="coach"/>'
+    )
+    boxes = f'<RectangleLabels name="b" toName="i">{labels}</RectangleLabels>'
+    config = f'<View><Image name="i" value="$image"/>{boxes}</View>'
+    expected = {"vehicle": "Vehicle", "car": "car", "truck": "Vehicle", "bus": "coach", "coach": "coach"}
+    assert label_studio.read_config(config).labels == expected
