@@ -20,6 +20,7 @@ from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..data.inputs import check_dataset, read_input, source_of
 from ..errors import InputError
+from ..files import digest_of
 from ..installed import check_tensorflow
 from ..processes import check_not_forked
 from ..run_description import CONFIG, read_description
@@ -55,6 +56,11 @@ class ArtefactPredictor:
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
         labels = range(len(self.categories)) if description["classes"] == "labels" else self._label_of
         self._classes = frozenset(labels)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of the file's description, which has the graph's: the same for files that detect the same."""
+        return digest_of(self.runtime.description)
 
     def detect_batch(self, images: list[np.ndarray], image_ids: list[int]) -> list[ImageDetections]:
         """Detect in images of one size together, which takes less time than one by one.

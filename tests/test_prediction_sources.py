@@ -26,6 +26,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.selection import Selection, parse_classes, parse_thresholds
 from tfrcnn.prediction import Failure, Prediction, find_images, predict_images, predict_stream, search_images
+from tfrcnn.views import ViewPredictor, Views
 
 COUNT = 5  # frames of a video
 
@@ -431,3 +432,21 @@ def test_a_password_in_an_address_is_not_in_its_name() -> None:
 @pytest.mark.parametrize(("text", "expected"), [("0", (0.0, {})), ("1", (1.0, {})), ("0.4,1=0.6", (0.4, {"1": 0.6}))])
 def test_a_threshold_is_a_number_where_classes_are_called_numbers(text: str, expected: Any) -> None:
     assert parse_thresholds(text, ["0", "1"], 0.5) == expected
+
+
+def test_a_run_of_other_views_or_another_detector_is_not_continued(tmp_path: Path) -> None:
+    class Detector:
+        def __init__(self, digest: str) -> None:
+            self.digest, self._predictor = digest, predictor()
+            self.categories = self._predictor.categories
+
+        def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
+            return self._predictor.detect(image, image_id)
+
+    images = [picture(tmp_path / "a.png")]
+    whole, tiled = (ViewPredictor(Detector("a"), Views(tiles)) for tiles in (None, 64))
+    predict_images(whole, images, tmp_path / "out")
+    assert predict_images(ViewPredictor(Detector("a")), images, tmp_path / "out", resume=True).resumed == 1
+    for other in (tiled, ViewPredictor(Detector("b"))):
+        with pytest.raises(InputError, match=r"expected detector .*continue with the same detector and options"):
+            predict_images(other, images, tmp_path / "out", resume=True)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -114,3 +115,11 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not JSON that can be read: it is nested too deeply") from error
     except ValueError as error:  # of the syntax or the encoding, or a number of thousands of digits
         raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def digest_of(value: Any, *contents: bytes) -> str:
+    """Return a short checksum of JSON values and of bytes."""
+    checksum = zlib.crc32(json.dumps(value, sort_keys=True, default=str).encode())
+    for content in contents:
+        checksum = zlib.crc32(content, checksum)
+    return f"{checksum:08x}"

@@ -15,6 +15,7 @@ from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposal
 from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.inputs import check_dataset, check_whole_number, read_input, source_of
 from tfrcnn.data.pipeline import inference_data
+from tfrcnn.files import digest_of
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.processes import check_not_forked
@@ -44,6 +45,12 @@ class KerasPredictor:
 
     def __reduce__(self) -> tuple[type, tuple[FasterRCNN]]:
         return type(self), (self.detector,)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of configuration and weights: the same for detectors that detect the same."""
+        parts = (np.ascontiguousarray(weight.numpy()).tobytes() for weight in self.detector.weights)
+        return digest_of(self.detector.config.to_dict(), *parts)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect in one image, see `tfrcnn.Predictor.detect`."""

@@ -175,6 +175,10 @@ def predict_stream(
         raise InputError(f"batch: expected at least 1, found {batch}")
     detecting = Detecting(predictor, selection)
     setup = {"categories": [category.to_dict() for category in detecting.categories], **selection.to_dict()}
+    if digest := getattr(predictor, "digest", None):
+        setup["detector"] = (
+            digest  # another detector, or other tiles, would mix their results with those that are there
+        )
     with Results(out, setup if pictures else {**setup, "pictures": False}, formats) as results:
         names = [source.name for source in sources]
         remaining = [source for source in sources if not results.is_done(source.name)]

@@ -10,10 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.errors import InputError
+from tfrcnn.files import digest_of
 from tfrcnn.run_description import CONFIG, read_description
 
 if TYPE_CHECKING:
@@ -75,6 +78,29 @@ class Predictor:
         self.detector: FasterRCNN | None = getattr(self.engine, "detector", None)
         self.classes = None if classes is None else find_labels(classes, self.categories)
         self._limits = self._score_limits(detector)
+
+    @property
+    def digest(self) -> str:
+        """A checksum of the detector and these choices: the same for predictors that detect the same."""
+        return digest_of([self.engine.digest, self._limits, self.classes])
+
+    def detect_batch(self, images: list[np.ndarray], image_ids: list[int]) -> list[ImageDetections]:
+        """Detect objects in images of one size: together in an exported file, one by one in a Keras detector.
+
+        Args:
+            images: [H, W, 3] RGB 0..255 each, all of one size.
+            image_ids: of the results.
+
+        Returns:
+            The detections of each image.
+
+        Example:
+            predictor.detect_batch([frame, next_frame], [1, 2])
+        """
+        detect_batch = getattr(self.engine, "detect_batch", None)
+        if detect_batch is not None:
+            return [self._chosen(detections) for detections in detect_batch(images, image_ids)]
+        return [self.detect(image, image_id) for image, image_id in zip(images, image_ids)]
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect objects in one image.

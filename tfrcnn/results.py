@@ -27,7 +27,7 @@ from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_write
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
 _MAX_NAME = 200  # bytes; file systems take 255, and temporary files need some of them
-_SETUP = ("categories", "score_threshold", "class_thresholds", "classes", "pictures")
+_SETUP = ("categories", "score_threshold", "class_thresholds", "classes", "pictures", "detector")
 
 
 class _Place(NamedTuple):

@@ -127,7 +127,7 @@ class Remote:
     def _connect(self, host: str, port: int, allowed: bool, deadline: float) -> socket.socket:
         """Connect to an address of a host; all of them are public unless the host is allowed."""
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        if not allowed and not all(is_public(address[4][0]) for address in addresses):
+        if not allowed and not all(is_public(str(address[4][0])) for address in addresses):
             raise RemoteError("the host is not public: the server's option --image-host allows it")
         failure: OSError = OSError("no address")
         for family, kind, _, _, place in addresses:  # localhost can be ::1 and 127.0.0.1, with a server at one of them

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.data.inputs import read_input, source_of
+from tfrcnn.files import digest_of
 from tfrcnn.views.merge import merge
 from tfrcnn.views.plan import Views
 from tfrcnn.views.region import Region
@@ -46,6 +47,12 @@ class ViewPredictor:
         self.categories = predictor.categories
         self.views = Views() if views is None else views
         self.region = region
+
+    @property
+    def digest(self) -> str:
+        """A checksum of the detector, the views and the region: the same for predictors that detect the same."""
+        region = None if self.region is None else self.region.digest
+        return digest_of([getattr(self.predictor, "digest", None), self.views.to_dict(), region])
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
         """Detect objects in one image; arguments and result as `Predictor.detect`."""

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
+from tfrcnn.files import digest_of
 
 MAX_CORNER = 1_000_000  # pixels; Pillow draws larger ones elsewhere
 
@@ -46,6 +47,13 @@ class Region:
         if self._mask is not None and (self._mask.ndim != 2 or not self._mask.any()):
             raise InputError(f"{name}: expected a mask [H, W] that is not zero somewhere, found {self._mask.shape}")
         self._polygons = [_corners(polygon, name) for polygon in polygons]
+
+    @property
+    def digest(self) -> str:
+        """A checksum of the mask or the polygons."""
+        if self._mask is not None:
+            return digest_of(list(self._mask.shape), self._mask.tobytes())
+        return digest_of([corners.tolist() for corners in self._polygons])
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """Return where detections count in a picture of this size: bool, [height, width] or the mask's own size."""
