@@ -176,9 +176,8 @@ def predict_stream(
     detecting = Detecting(predictor, selection)
     setup = {"categories": [category.to_dict() for category in detecting.categories], **selection.to_dict()}
     if digest := getattr(predictor, "digest", None):
-        setup["detector"] = (
-            digest  # another detector, or other tiles, would mix their results with those that are there
-        )
+        # another detector, or other tiles, would mix their results with the first ones
+        setup["detector"] = digest
     with Results(out, setup if pictures else {**setup, "pictures": False}, formats) as results:
         names = [source.name for source in sources]
         remaining = [source for source in sources if not results.is_done(source.name)]
