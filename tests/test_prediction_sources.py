@@ -164,7 +164,7 @@ def test_a_video_has_one_line_per_frame_and_an_annotated_copy(tmp_path: Path) ->
     assert len(read(out / "detections.json")) == 2 * 7
     rows = list(csv.DictReader((out / "detections.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["frame"] for row in rows[::2]] == ["", *map(str, range(COUNT)), ""]
-    assert len(list((out / "labels").glob("b_00000?.txt"))) == COUNT
+    assert len(list((out / "labels/b").glob("00000?.txt"))) == COUNT
     assert sorted(path.name for path in out.iterdir() if path.name.startswith(".")) == []
 
 

@@ -2,7 +2,7 @@
 
     csv   FOLDER/detections.csv    one row per detection, with the columns of the TF Object Detection tutorial and more
     yolo  FOLDER/labels/NAME.txt   one line per detection: class x y width height score, the box's center and size as
-                                   parts of the image; FOLDER/labels/NAME_000012.txt for frame 12 of a video
+                                   parts of the image; FOLDER/labels/NAME/000012.txt for frame 12 of a video
           FOLDER/classes.txt       names; line N is class N, from 0
 
 `tfrcnn.results` writes JSON lines and COCO.
@@ -92,9 +92,12 @@ class YoloWriter:
             size = width / line["width"], height / line["height"]
             numbers = " ".join(f"{value:.6f}" for value in (*center, *size, detection["score"]))
             rows.append(f"{self._labels[detection['category_id']]} {numbers}\n")
-        frame = f"_{line['frame']:06d}" if "frame" in line else ""
         name = line.get("name") or Path(line["drawn"]).stem  # older lines have no "name"
-        (self._folder / f"{name}{frame}.txt").write_text("".join(rows), encoding="ascii")
+        path = self._folder / f"{name}.txt"
+        if "frame" in line:  # in a folder of the video: a picture may be called like its name and a number
+            path = self._folder / name / f"{line['frame']:06d}.txt"
+            path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(rows), encoding="ascii")
 
     def close(self) -> None:
         """Do nothing: no file is open."""
