@@ -8,14 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfrcnn.config import Category
+from tfrcnn.cli.predict import _check_threshold
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.video import VideoWriter, read_frames
+from tfrcnn.errors import InputError
 from tfrcnn.export import runtimes
 
 
@@ -201,3 +204,12 @@ def test_a_wrong_source_or_option_is_one_error_before_anything_is_written(
     assert (result.code, result.out) == (2, "")
     assert result.err.startswith(f"error: {message}")
     assert not Path("out").exists()
+
+
+def test_a_threshold_below_the_one_inside_a_file_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    detector = SimpleNamespace(detections=DetectionConfig(score_threshold=0.7))
+    with pytest.raises(InputError, match=r"--score-threshold: expected at least 0\.7, .* found 0\.1"):
+        _check_threshold(0.1, detector)
+    _check_threshold(0.5, detector)  # the default
+    assert capsys.readouterr().out == "The file has no detections of scores up to 0.7, the threshold inside it.\n"
+    _check_threshold(0.8, detector)

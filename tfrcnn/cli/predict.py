@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,7 +112,9 @@ def predict(
         search.check()
         raise InputError("expected pictures on stdin, found no line")
     lowest = min(default, *of_classes.values(), 1)
-    predictor = views.wrap(load(start_detector(model), score_threshold=lowest, detections=changes))
+    detector = load(start_detector(model), score_threshold=lowest, detections=changes)
+    _check_threshold(lowest, detector)
+    predictor = views.wrap(detector)
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
     stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures, batch)
     summary = _Summary(selection)
@@ -213,6 +215,17 @@ def _thresholds(text: str, names: list[str] | None = None) -> tuple[float, dict[
 
     with _named("score_threshold", "--score-threshold"):
         return parse_thresholds(text, names, DEFAULT_THRESHOLD)
+
+
+def _check_threshold(lowest: float, detector: Any) -> None:
+    """Check that the detector has not dropped scores that the options keep."""
+    limits = getattr(detector, "detections", None)
+    if limits is None or lowest >= limits.score_threshold:
+        return
+    own = f"{limits.score_threshold:g}"
+    if lowest != DEFAULT_THRESHOLD:
+        raise InputError(f"--score-threshold: expected at least {own}, the threshold inside the file, found {lowest:g}")
+    print(f"The file has no detections of scores up to {own}, the threshold inside it.")
 
 
 def _selection(threshold: str, classes: str | None, names: list[str]) -> Selection:
