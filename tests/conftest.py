@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import shutil
 import sys
 import warnings
 
@@ -12,6 +13,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from pathlib import Path
 
 import pytest
+
+# `browser` starts the first of these that is on PATH.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +36,17 @@ def _memory_is_given_back():
         gc.collect()
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return a headless Chromium of the system or of Playwright, or skip the test."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser, it is not installed")
+    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
+    with playwright.sync_playwright() as driver:
+        if installed is None and not Path(driver.chromium.executable_path).exists():
+            pytest.skip(f"no Chromium is installed: found none of {', '.join(BROWSERS)} on PATH")
+        with warnings.catch_warnings(action="ignore"):  # of the driver's event loop
+            chromium = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+            yield chromium
+            chromium.close()

@@ -1,7 +1,6 @@
 """A data set with awkward names, faults and copies, the report on it, and a reader of pages."""
 
 import json
-import shutil
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -23,7 +22,6 @@ from tfrcnn.report import page
 
 NAMES = ("<script>alert('x')</script>", "\"double\" & 'single'", "\u0639\u0631\u0628\u064a", "🦊 fox", "plain")
 HIDDEN = "hidden\u202egnp.exe\x1b[31m"  # a mark that turns the direction, and an escape sequence
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 VOID = {"meta", "link", "img", "input"}
 
 
@@ -213,19 +211,24 @@ def evaluated(
     return Written(path, numbers, {}, Page(path.read_text(encoding="utf-8")))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    """Return a headless Chromium, or skip."""
-    reason = "playwright drives the browser, it is not installed"
-    playwright = pytest.importorskip("playwright.sync_api", reason=reason)
-    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with playwright.sync_playwright() as driver:
-        if installed is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip(f"no Chromium is installed: found none of {', '.join(BROWSERS)} on PATH")
-        with warnings.catch_warnings(action="ignore"):  # of the driver's event loop
-            chromium = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-            yield chromium
-            chromium.close()
+@pytest.fixture(params=[1280, 390])  # pixels: a screen and a phone
+def opened(request: pytest.FixtureRequest, browser) -> Callable[[Path], Iterator[object]]:
+    """Return a function that opens a page, and checks afterwards that nothing was requested and nothing went wrong."""
+
+    def open_page(path: Path) -> Iterator[object]:
+        context = browser.new_context(viewport={"width": request.param, "height": 900})
+        tab = context.new_page()
+        complaints: list[str] = []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: complaints.append(f"a name was run: {dialog.message}"))
+        tab.on("request", lambda request: complaints.extend([] if request.url.startswith("data:") else [request.url]))
+        tab.goto(path.as_uri())
+        yield tab
+        context.close()
+        assert complaints == [path.as_uri()]
+
+    return open_page
 
 
 @pytest.fixture(scope="session")

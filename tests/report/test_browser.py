@@ -12,23 +12,11 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-WIDTHS = (1280, 390)  # a screen and a phone
 
-
-@pytest.fixture(params=WIDTHS)
-def page(request: pytest.FixtureRequest, browser, written) -> Iterator[object]:
-    """Open the report, and check afterwards that nothing was requested and nothing went wrong."""
-    context = browser.new_context(viewport={"width": request.param, "height": 900})
-    tab = context.new_page()
-    complaints: list[str] = []
-    tab.on("console", lambda message: complaints.append(message.text))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("dialog", lambda dialog: complaints.append(f"a name was run: {dialog.message}"))
-    tab.on("request", lambda request: complaints.extend([] if request.url.startswith("data:") else [request.url]))
-    tab.goto(written.path.as_uri())
-    yield tab
-    context.close()
-    assert complaints == [written.path.as_uri()]
+@pytest.fixture
+def page(opened, written) -> Iterator[object]:
+    """Open the report."""
+    yield from opened(written.path)
 
 
 def shown(page) -> int:

@@ -9,20 +9,10 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=[1280, 390])
-def page(request: pytest.FixtureRequest, browser, evaluated) -> Iterator[object]:
-    """Open the report, and check afterwards that nothing was requested and nothing went wrong."""
-    context = browser.new_context(viewport={"width": request.param, "height": 900})
-    tab = context.new_page()
-    complaints: list[str] = []
-    tab.on("console", lambda message: complaints.append(message.text))
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("dialog", lambda dialog: complaints.append(f"a name was run: {dialog.message}"))
-    tab.on("request", lambda request: complaints.extend([] if request.url.startswith("data:") else [request.url]))
-    tab.goto(evaluated.path.as_uri())
-    yield tab
-    context.close()
-    assert complaints == [evaluated.path.as_uri()]
+@pytest.fixture
+def page(opened, evaluated) -> Iterator[object]:
+    """Open the report."""
+    yield from opened(evaluated.path)
 
 
 def test_the_filters_the_curves_the_tables_and_the_pictures_work(page, tmp_path: Path) -> None:

@@ -2,13 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
-import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
@@ -20,7 +17,6 @@ from tfrcnn.export.onnx import to_onnx
 from tfrcnn.models import build_detector, preset
 
 NAMES = ("<img src=x onerror=alert('x')>", "\"double\" & 'single'\n\u202egnp", "🦊 fox", "{{plain}}")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 
 
 class Served(NamedTuple):
@@ -66,17 +62,3 @@ def served(onnx_path):
         finally:
             process.kill()
             process.stderr.close()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium of the system or of Playwright, or skip."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser, it is not installed")
-    installed = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with playwright.sync_playwright() as driver:
-        if installed is None and not Path(driver.chromium.executable_path).exists():
-            pytest.skip(f"no Chromium is installed: found none of {', '.join(BROWSERS)} on PATH")
-        with warnings.catch_warnings(action="ignore"):  # of the driver's event loop
-            chromium = driver.chromium.launch(executable_path=installed, args=["--no-sandbox"])
-            yield chromium
-            chromium.close()
