@@ -20,7 +20,7 @@ from tfrcnn.models import build_detector, preset
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCKS = re.findall(r"```python\n(.*?)```", (DOCS / "deployment.md").read_text(encoding="utf-8"), re.DOTALL)
 
-LIBRARIES = ["tfrcnn.export", "onnxruntime", "openvino", "ai_edge_litert", "tensorflow"]
+LIBRARIES = ["tfrcnn.export", "tfrcnn.runtime", "onnxruntime", "openvino", "ai_edge_litert", "tensorflow"]
 
 pytestmark = pytest.mark.slow
 
