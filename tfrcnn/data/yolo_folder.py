@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -142,10 +143,10 @@ def _split(split: str, config: Config, file: Path) -> YoloSet:
             images.append(path)
             continue
         tried = places(text, file, config.root)
-        absent += [place for place in tried if any(folder.is_dir() for folder in label_folders(place))][:1]
+        absent += [place for place in tried if any(map(os.path.isdir, label_folders(place)))][:1]
         message = f"expected a folder of images or a list of them, found nothing at {text} in {file.parent}"
         message += f" (tried {listing([*map(str, tried)], 4)})" if len(tried) > 1 else ""
-        is_wrong = config.root is not None and not (file.parent / config.root).is_dir()
+        is_wrong = config.root is not None and not os.path.isdir(file.parent / config.root)
         reason = f"; path is {config.root}, which does not exist" if is_wrong else ""
         advice = "; set the folder of the images if they are elsewhere: --images DIR" if absent else ""
         field = f"path, {split}" if is_wrong else split
