@@ -12,6 +12,7 @@ from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.layouts import is_split_name
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 # A format's key is its prefix in DATA: "coco:PATH".
 FORMATS: dict[str, DataFormat] = {
@@ -24,6 +25,7 @@ FORMATS: dict[str, DataFormat] = {
     "tfds": tfds.Tfds(),
 }
 _MAX_CHOICES = 8  # splits to list in a message
+_MAX_NAME = 200  # letters of a path in a message
 # Tools name the validation split differently: Roboflow's folder is `valid`, its data.yaml says `val`.
 _SYNONYMS = ({"val", "valid", "validation"}, {"train", "training"}, {"test", "testing"})
 
@@ -94,7 +96,11 @@ def choose(data: str) -> Parse:
         InputError: there is none, or several formats or splits are there. The message lists what to type.
     """
     place = place_of(data)
-    matches = find_sets(place)
+    try:
+        matches = find_sets(place)
+    except OSError as error:  # for example of a name that is too long
+        name = shorten(str(error.filename or place.path), _MAX_NAME)
+        raise InputError(f"data: {name} cannot be read: {error.strerror or error}") from error
     if not matches:
         formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else FORMATS
         raise not_understood(place.path, formats)
