@@ -188,5 +188,5 @@ def test_a_folder_is_listed_without_a_call_per_file(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("data", ["a" * 300, "yolo:" + "a" * 300, "a" * 300 + "@train"])
 def test_a_name_that_is_too_long_is_one_clear_error(data: str) -> None:
-    with pytest.raises(InputError, match=r"^data: a{100,}.* cannot be read: File name too long$"):
+    with pytest.raises(InputError, match=r"^data: (yolo:)?a{100,}.* cannot be read: File name too long$"):
         choose(data)

@@ -95,11 +95,11 @@ def choose(data: str) -> Parse:
     Raises:
         InputError: there is none, or several formats or splits are there. The message lists what to type.
     """
-    place = place_of(data)
     try:
+        place = place_of(data)
         matches = find_sets(place)
     except OSError as error:  # for example of a name that is too long
-        name = shorten(str(error.filename or place.path), _MAX_NAME)
+        name = shorten(str(error.filename or data), _MAX_NAME)
         raise InputError(f"data: {name} cannot be read: {error.strerror or error}") from error
     if not matches:
         formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else FORMATS
