@@ -222,10 +222,10 @@ def _check_threshold(lowest: float, detector: Any) -> None:
     limits = getattr(detector, "detections", None)
     if limits is None or lowest >= limits.score_threshold:
         return
-    inside = f"{limits.score_threshold:g}"
+    limit = f"{limits.score_threshold:g}"
     if lowest != DEFAULT_THRESHOLD:
-        raise InputError(f"--score-threshold: expected at least {inside}, the threshold inside the file, found {lowest:g}")
-    print(f"The file has no detections of scores up to {inside}, the threshold inside it.")
+        raise InputError(f"--score-threshold: expected at least {limit}, the threshold inside it, found {lowest:g}")
+    print(f"The file has no detections of scores up to {limit}, the threshold inside it.")
 
 
 def _selection(threshold: str, classes: str | None, names: list[str]) -> Selection:
