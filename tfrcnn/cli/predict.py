@@ -224,7 +224,7 @@ def _check_threshold(lowest: float, detector: Any) -> None:
         return
     limit = f"{limits.score_threshold:g}"
     if lowest != DEFAULT_THRESHOLD:
-        raise InputError(f"--score-threshold: expected at least {limit}, the threshold inside it, found {lowest:g}")
+        raise InputError(f"--score-threshold: expected at least {limit}, the file's own, found {lowest:g}")
     print(f"The file has no detections of scores up to {limit}, the threshold inside it.")
 
 
