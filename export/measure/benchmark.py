@@ -116,7 +116,7 @@ def serve(path: str, runtime: str, threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.run_functions_eagerly(runtime == EAGER)
     started = time.perf_counter()
-    predictor = load(path, threads, runtime=runtime)
+    predictor = load(path, threads, runtime=None if format_of(Path(path)) == KERAS else runtime)
     _say({"load_ms": 1000 * (time.perf_counter() - started)})
     for line in sys.stdin:
         question = json.loads(line)
