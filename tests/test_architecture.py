@@ -88,7 +88,7 @@ MAY_IMPORT = {
     "predictor": {*LEAVES, "categories", "data", "export", "inference", "models", "weights"},
     "report": {*LEAVES, "data", "drawing", "evaluation", "models"},
     "prediction": {*LEAVES, "data", "inference", "drawing", "predicting", "results", "result_formats"},
-    "predicting": {*LEAVES, "data", "inference", "drawing", "results"},
+    "predicting": {*LEAVES, "categories", "data", "inference", "drawing", "results"},
     "results": {*BASE, "result_formats"},
     "result_formats": BASE,
     "views": {*BASE, "data.decode", "data.example", "data.inputs"},

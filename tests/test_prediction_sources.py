@@ -318,9 +318,9 @@ def test_detections_are_chosen_by_class_and_score(options: Any, scores: list[flo
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": ["lefd"]}, "classes: expected a class of the detector, found 'lefd': did you mean 'left'"),
+        ({"classes": ["lefd"]}, "classes: no category has the name 'lefd'; the nearest: 'left'"),
         ({"classes": "left"}, "classes: expected a list of names, found the text 'left'"),
-        ({"class_thresholds": {"x": 0.5}}, "score_threshold: expected a class of the detector, found 'x'"),
+        ({"class_thresholds": {"x": 0.5}}, "score_threshold: no category has the name 'x'; the nearest: "),
         ({"class_thresholds": {"left": 1.5}}, r"score_threshold: expected a number in \[0, 1\], found 1.5"),
         ({"score_threshold": float("nan")}, r"score_threshold: expected a number in \[0, 1\], found nan"),
     ],
@@ -342,9 +342,15 @@ def test_names_of_classes_may_contain_signs() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "much", "1.5", "red=", "red=2", "0.5,", "=0.5", "nan", "red=0.5 white=0.4"])
+@pytest.mark.parametrize("text", ["", "much", "1.5", "red=", "red=2", "0.5,", "nan"])
 def test_a_threshold_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="score_threshold: expected"):
+        parse_thresholds(text, ["red"], 0.5)
+
+
+@pytest.mark.parametrize(("text", "name"), [("=0.5", "''"), ("red=0.5 white=0.4", "'red=0.5 white'")])
+def test_a_threshold_of_no_class_names_what_was_read(text: str, name: str) -> None:
+    with pytest.raises(InputError, match=f"^score_threshold: no category has the name {name}; the nearest: 'red'$"):
         parse_thresholds(text, ["red"], 0.5)
 
 

@@ -74,15 +74,16 @@ def _find(one: Any, categories: Sequence[Category]) -> list[int]:
     names = [category.name for category in categories]
     labels = [label for label, name in enumerate(names) if name == one]
     if not labels:
-        raise InputError(f"classes: no category has the name {one!r}; {_nearest(one, names)}")
+        raise InputError(f"classes: {no_category(one, names)}")
     return labels
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
-    """Name the categories whose spelling is nearest, in any case of letters."""
+def no_category(name: str, names: Sequence[str]) -> str:
+    """Say that no category has a name, and which ones are spelled nearest to it in any case of letters."""
     by_folded: dict[str, list[str]] = {}
     for candidate in dict.fromkeys(names):
         by_folded.setdefault(candidate.casefold(), []).append(candidate)
     folded = difflib.get_close_matches(name.casefold(), by_folded, MAX_NEAREST, cutoff=0.0)
     nearest = [candidate for key in folded for candidate in by_folded[key]][:MAX_NEAREST]
-    return f"the nearest: {', '.join(map(repr, nearest))}" if nearest else "there are no categories"
+    advice = f"the nearest: {', '.join(map(repr, nearest))}" if nearest else "there are no categories"
+    return f"no category has the name {name!r}; {advice}"

@@ -185,9 +185,9 @@ def test_the_best_score_is_named_if_none_is_good_enough(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("pictures --classes blue", "--classes: expected a class of the detector, found 'blue': the detector has red"),
-        ("pictures --classes Red", "--classes: expected a class of the detector, found 'Red': did you mean 'red'?"),
-        ("pictures --score-threshold blue=0.5", "--score-threshold: expected a class of the detector, found 'blue'"),
+        ("pictures --classes blue", "--classes: no category has the name 'blue'; the nearest: 're"),
+        ("pictures --classes Red", "--classes: no category has the name 'Red'; the nearest: 'red'"),
+        ("pictures --score-threshold blue=0.5", "--score-threshold: no category has the name 'blue'"),
         ("pictures --score-threshold much", "--score-threshold: expected a number or CLASS=NUMBER, found 'much'"),
         ("pictures --score-threshold red=7", "--score-threshold: expected a number in 0..1, found '7'"),
         ("pictures --format xml", "--format: expected some of coco, jsonl, csv, yolo, found 'xml'"),

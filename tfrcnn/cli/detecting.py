@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from tfrcnn.cli.options import parse_setting
 from tfrcnn.errors import InputError
 
 DetectionSettings = Annotated[
@@ -106,15 +106,7 @@ def read_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     """
     from tfrcnn.config import DetectionConfig
 
-    changes = {}
-    for text in settings or ():
-        name, equals, value = text.partition("=")
-        name = name.removeprefix("detector.").removeprefix("detections.")  # as in tfrcnn train
-        if not equals:
-            raise InputError(f"--set: expected FIELD=VALUE, found {text!r}")
-        try:
-            changes[name] = json.loads(value)
-        except (ValueError, RecursionError):  # text, or a number or nesting that no field takes
-            changes[name] = value
+    parsed = map(parse_setting, settings or ())
+    changes = {name.removeprefix("detector.").removeprefix("detections."): value for name, value in parsed}
     DetectionConfig.from_dict(changes)  # names a field that does not exist or is out of range
     return changes

@@ -17,6 +17,7 @@ from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.media import Source
 from tfrcnn.drawing import draw_detections
 from tfrcnn.errors import InputError
+from tfrcnn.pixels import to_uint8
 from tfrcnn.predicting.selection import Selection
 
 if TYPE_CHECKING:
@@ -140,10 +141,12 @@ class Detecting:
     def _detect_size(self, inputs: list[Input]) -> Iterator[Detected | InputError]:
         detect_batch = getattr(self._predictor, "detect_batch", None)
         if detect_batch is not None and len(inputs) > 1:
+            ids = [one.image_id for one in inputs]
+            results = None
             with suppress(Exception):  # one image, or too little memory for all: each alone says which
-                ids = [one.image_id for one in inputs]
                 results = detect_batch([one.image for one in inputs], ids)
-                yield from [self._select(*pair) for pair in zip(results, ids)]
+            if results is not None:
+                yield from (self._select(*pair) for pair in zip(results, ids))
                 return
         for one in inputs:
             try:
@@ -164,18 +167,13 @@ class Detecting:
 
     def draw(self, image: np.ndarray, detections: ImageDetections, long_side: int | None = None) -> Image.Image:
         """Draw detections on a copy of an image; see `draw_detections`."""
-        pixels = image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
-        return draw_detections(pixels, detections.boxes, detections.labels, detections.scores, self._names, long_side)
+        return draw_detections(
+            to_uint8(image), detections.boxes, detections.labels, detections.scores, self._names, long_side
+        )
 
     def line(self, image: np.ndarray, detections: ImageDetections) -> dict[str, Any]:
         """Describe an image and its detections for `Results.add`."""
-        y1, x1, y2, x2 = detections.boxes.astype(np.float64).T  # so that x + width is exactly x2
-        boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
-        rows = [
-            {"image_id": detections.image_id, "category_id": self.categories[label].id, "bbox": box, "score": score}
-            for label, box, score in zip(detections.labels.tolist(), boxes, detections.scores.tolist())
-        ]
-        return {"width": image.shape[1], "height": image.shape[0], "detections": rows}
+        return {"width": image.shape[1], "height": image.shape[0], "detections": detections.to_coco()}
 
     def read_line(self, line: dict[str, Any]) -> ImageDetections:
         """Return the detections of a line of `Results`."""
@@ -186,6 +184,7 @@ class Detecting:
             np.stack([y, x, y + height, x + width], axis=-1).astype(np.float32),
             np.array([row["score"] for row in rows], np.float32),
             np.array([self._label_of[row["category_id"]] for row in rows], np.int32),
+            self.categories,
         )
 
 

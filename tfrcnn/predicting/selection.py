@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+from tfrcnn.categories import no_category
 from tfrcnn.errors import InputError
-
-_MAX_NAMES = 20  # in an error message
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Selection:
         for option, chosen in (("classes", self.classes or ()), ("score_threshold", self.class_thresholds)):
             for name in chosen:
                 if name not in names:
-                    raise InputError(f"{option}: {_no_class(name, names)}")
+                    raise InputError(f"{option}: {no_category(name, names)}")
         for value in (self.score_threshold, *self.class_thresholds.values()):
             if not 0 <= value <= 1:
                 raise InputError(f"score_threshold: expected a number in [0, 1], found {value!r}")
@@ -89,7 +87,7 @@ def parse_classes(text: str, names: Sequence[str]) -> tuple[str, ...]:
             if (name := ",".join(parts[:count]).strip()) in names:
                 break
         else:
-            raise InputError(f"classes: {_no_class(parts[0].strip(), names)}")
+            raise InputError(f"classes: {no_category(parts[0].strip(), names)}")
         chosen.append(name)
         del parts[:count]
     return tuple(dict.fromkeys(chosen))
@@ -122,7 +120,7 @@ def parse_thresholds(text: str, names: Sequence[str] | None, default: float) -> 
         elif equals:
             score = _score(value)
             if names is not None and name.strip() not in names:
-                raise InputError(f"score_threshold: {_no_class(name.strip(), names)}")
+                raise InputError(f"score_threshold: {no_category(name.strip(), names)}")
             thresholds[name.strip()] = score
             pending = ""
         else:
@@ -144,11 +142,3 @@ def _score(text: str) -> float:
     if not _is_number(text) or not 0 <= float(text) <= 1:
         raise InputError(f"score_threshold: expected a number in 0..1, found {text.strip()!r}")
     return float(text)
-
-
-def _no_class(name: str, names: Sequence[str]) -> str:
-    """Name a class that the detector has not, and those that it has."""
-    close = get_close_matches(name, names, n=1)
-    listed = ", ".join(names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
-    hint = f"did you mean {close[0]!r}?" if close else f"the detector has {listed}"
-    return f"expected a class of the detector, found {name!r}: {hint}"
