@@ -6,7 +6,8 @@ Importing this module imports neither TensorFlow nor Keras; of the detectors, ON
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,12 +212,12 @@ class Predictor:
 
     def _run_threshold(self) -> float | None:
         """Return the lowest of the thresholds, which a run folder's detector must not exceed."""
-        values = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
-        numbers = [value for value in values if isinstance(value, int | float) and 0 <= value < 1]
-        return min(numbers, default=None)  # `_check_threshold` refuses the rest
+        values: Iterable[Any] = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
+        numbers = [float(value) for value in values if isinstance(value, Real) and 0 <= value < 1]
+        return min(numbers, default=None)  # `_score_limits` refuses the rest
 
-    def _score_limits(self, detector: FasterRCNN | str | Path) -> dict[int, float] | None:
-        """Return the threshold of each label; None keeps what the engine returns.
+    def _score_limits(self, detector: FasterRCNN | str | Path) -> dict[int, float] | float | None:
+        """Return one threshold, or one per label; None keeps what the engine returns.
 
         Raises:
             InputError: a threshold is out of range, below an exported file's own, or for an unknown class.
@@ -234,6 +235,8 @@ class Predictor:
                 f"threshold {min(chosen):g} is below the detector's own, {limit:g}, which has dropped lower scores: "
                 "export or load the detector with a lower score_threshold"
             )
+        if not isinstance(self.threshold, Mapping):
+            return self.threshold
         # a class without a threshold keeps the detector's own, also where another class lowers the engine's
         saved = _saved_threshold(detector, limit)
         return {label: saved if score < 0 else score for label, score in enumerate(lowest)}
