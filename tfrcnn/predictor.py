@@ -213,8 +213,8 @@ class Predictor:
     def _run_threshold(self) -> float | None:
         """Return the lowest of the thresholds, which a run folder's detector must not exceed."""
         values: Iterable[Any] = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
-        numbers = [float(value) for value in values if isinstance(value, Real) and 0 <= value < 1]
-        return min(numbers, default=None)  # `_score_limits` refuses the rest
+        numbers = [float(value) for value in values if isinstance(value, Real)]
+        return min((number for number in numbers if 0 <= number < 1), default=None)  # `_score_limits` refuses the rest
 
     def _score_limits(self, detector: FasterRCNN | str | Path) -> dict[int, float] | float | None:
         """Return one threshold, or one per label; None keeps what the engine returns.
