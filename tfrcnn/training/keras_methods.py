@@ -31,6 +31,8 @@ class TrainingMethods(keras.Model):
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
         """Choose the optimizer, as `keras.Model.compile`.
 
+        Batch norms that are trained take their statistics over all replicas of a `tf.distribute` strategy.
+
         Raises:
             InputError: loss, loss_weights, metrics or weighted_metrics is given; the detector has its own.
         """
@@ -40,6 +42,9 @@ class TrainingMethods(keras.Model):
         if isinstance(sgd, SGD):
             networks = (self.detector.backbone, self.detector.rpn_backbone)
             sgd.set_backbone(variable for network in networks if network for variable in network.trainable_variables)
+        for layer in self.detector._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = self.distribute_strategy.num_replicas_in_sync > 1
         self._compiled_for = self._trained()
         # Keras would do this in the first step, and TensorFlow traces a step that makes variables twice
         with self.distribute_strategy.scope():
