@@ -12,6 +12,7 @@ from tfrcnn.models import FasterRCNN
 from tfrcnn.models.keras_methods import check_file_name
 from tfrcnn.training.arguments import check_arguments, weights_of
 from tfrcnn.training.optimizer import SGD
+from tfrcnn.training.workers import position
 
 
 class TrainingMethods(keras.Model):
@@ -24,6 +25,14 @@ class TrainingMethods(keras.Model):
     detector: FasterRCNN
     _class_weights: list[float] | None = None
     _compiled_for: list[int] | None = None
+
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: Keras would reduce a batch over the replicas, which several workers cannot."""
+
+    def train_step(self, data: Any) -> Any:
+        results = super().train_step(data)
+        # Keras takes the mean of several workers' results along an axis
+        return results if position().workers == 1 else {name: value[None] for name, value in results.items()}
 
     def build(self, input_shape: Any) -> None:
         """Do nothing: the detector's layers are built already."""
