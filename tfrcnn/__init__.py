@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
     from tfrcnn.training.schemes import freeze as freeze
+    from tfrcnn.training.strategy import make_strategy as make_strategy
     from tfrcnn.views.plan import Views as Views
     from tfrcnn.views.predictor import ViewPredictor as ViewPredictor
     from tfrcnn.views.region import Region as Region
@@ -141,6 +142,7 @@ _HOMES = {
     "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),
     "tfrcnn.training.schemes": ("freeze",),
+    "tfrcnn.training.strategy": ("make_strategy",),
     "tfrcnn.views.plan": ("Views",),
     "tfrcnn.views.predictor": ("ViewPredictor",),
     "tfrcnn.views.region": ("Region", "read_region"),

@@ -30,6 +30,7 @@ IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]
 TargetFormat = Literal["coco", "voc", "yolo", "tfrecord"]
+StrategyName = Literal["auto", "none", "mirrored", "multi-worker"]
 Scheme = Literal["joint", "alternating", "rpn-only", "fast-rcnn-only", "unshared"]
 
 DATA_HELP = (

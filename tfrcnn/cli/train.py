@@ -45,6 +45,7 @@ def train(
     cache: opt.Cache = False,
     resume: opt.Resume = False,
     lr_finder: opt.LRFinder = False,
+    strategy: opt.Strategy = "auto",
 ) -> None:
     """Train a detector on your boxes, measure it after every epoch, and keep the best.
 
@@ -64,6 +65,10 @@ def train(
       tfrcnn train --out runs/cells --resume --epochs 80
     """
     load_tensorflow()
+    from tfrcnn.training.strategy import make_strategy
+    from tfrcnn.training.workers import run_folder
+
+    devices = make_strategy(strategy)  # first: TensorFlow joins several machines before it runs anything
     fields = {
         "train": train,
         "val": val,
@@ -99,10 +104,12 @@ def train(
     changes.update(opt.parse_setting(text) for text in settings or ())
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
     chosen = {name: value for name, value in fields.items() if value is not None}
-    if lr_finder:
-        _find_learning_rate(out, chosen, changes, {"resume": resume, "cache": cache, "loggers": bool(loggers)})
-    else:
-        _train(out, chosen, changes, settings_of_run)
+    with devices.scope():
+        if lr_finder:
+            _find_learning_rate(out, chosen, changes, {"resume": resume, "cache": cache, "loggers": bool(loggers)})
+            return
+        with run_folder(out, resume) as folder:
+            _train(folder, chosen, changes, settings_of_run)
 
 
 def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, Any], others: dict[str, bool]) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, DEFAULT_EMA, DEFAULT_MODEL, IMAGES_HELP, PRESETS
+from tfrcnn.cli.options import DATA_HELP, DEFAULT_EMA, DEFAULT_MODEL, IMAGES_HELP, PRESETS, StrategyName
 from tfrcnn.cli.options import ImageSize as ImageSize
 from tfrcnn.cli.options import Metric as MetricName
 from tfrcnn.cli.options import Scheme as SchemeName
@@ -186,5 +186,12 @@ LRFinder = Annotated[
         "--lr-finder",
         help="Train nothing: raise the learning rate over 100 updates, draw the loss in RUN-lr-finder/, and suggest "
         "a rate (Smith, arXiv 1506.01186).",
+    ),
+]
+Strategy = Annotated[
+    StrategyName,
+    typer.Option(
+        help="Devices: mirrored (all GPUs of this machine), multi-worker (several machines, which TF_CONFIG or Slurm "
+        "lists), none (one). auto takes those that there are. --batch-size is of all devices together."
     ),
 ]

@@ -14,6 +14,7 @@ data set. `image_errors` makes an `InputError` of TensorFlow's error.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -75,6 +76,20 @@ def training_data(
     return TrainingData(dataset, image, training, cache, augment)
 
 
+class Share(NamedTuple):
+    """The part of each batch that one of several machines makes.
+
+    Attributes:
+        worker: which machine, from 0.
+        workers: how many machines; each makes as many rows, those of machine 0 first.
+        replicas: the devices of all machines; a machine's rows come as one batch per device.
+    """
+
+    worker: int = 0
+    workers: int = 1
+    replicas: int = 1
+
+
 class TrainingData:
     """An endless sequence of batches that can start at any step; `training_data` makes it.
 
@@ -103,13 +118,14 @@ class TrainingData:
         custom = augment and custom_step(augment, len(dataset.categories))
         self._augmentations = augmentations(training, image, self._sample, len(dataset), custom)
 
-    def batches(self, start_step: int = 0) -> tf.data.Dataset:
+    def batches(self, start_step: int = 0, share: Share | None = None) -> tf.data.Dataset:
         """Return the batches of steps start_step, start_step + 1, ... without end.
 
         No image of an earlier step is read.
 
         Args:
             start_step: at least 0.
+            share: the part of each batch to make; None makes all.
 
         Returns:
             Batches of the same element_spec for all data:
@@ -123,10 +139,14 @@ class TrainingData:
         epoch, skipped = divmod(start_step, self.steps_per_epoch)
         order = tf.data.Dataset.counter(epoch).flat_map(self._epoch).skip(skipped)
         steps = tf.data.Dataset.counter(start_step)
-        examples = tf.data.Dataset.zip(order, steps).map(self._seeded).unbatch()
+        share = share or Share()
+        rows = self._training.batch_size // share.workers
+        part = slice(share.worker * rows, (share.worker + 1) * rows)
+        examples = tf.data.Dataset.zip(order, steps).map(lambda *step: _rows(self._seeded(*step), part)).unbatch()
         examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         padding = {"images": 0.0, "image_sizes": 0.0, "boxes": 0.0, "labels": -1, "image_index": 0}
-        batches = examples.padded_batch(self._training.batch_size, padding_values=padding, drop_remainder=True)
+        size = self._training.batch_size // share.replicas
+        batches = examples.padded_batch(size, padding_values=padding, drop_remainder=True)
         batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
         return batches.prefetch(_PREFETCH).with_options(repeatable())
 
@@ -247,6 +267,11 @@ class _Targets:
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         start, end = self._splits[index], self._splits[index + 1]
         return self._boxes[start:end], self._labels[start:end]
+
+
+def _rows(values: Any, rows: slice) -> Any:
+    """Return these rows of nested tensors."""
+    return tf.nest.map_structure(lambda value: value[rows], values)
 
 
 def _framed(image: tf.Tensor, config: ImageConfig) -> dict[str, tf.Tensor]:

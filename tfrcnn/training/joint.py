@@ -20,6 +20,7 @@ from tfrcnn.training.class_losses import class_loss
 from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.keras_methods import TrainingMethods
 from tfrcnn.training.losses import box_loss, head_losses, rpn_losses
+from tfrcnn.training.replicas import replica_count, uniform_rows
 from tfrcnn.training.schemes import BOTH, HEAD, RPN
 from tfrcnn.training.targets import refined_roi_targets, roi_targets, rpn_targets
 
@@ -143,8 +144,7 @@ class TrainingModel(TrainingMethods):
         for metric in self.loss_metrics:
             metric.update_state(losses[metric.name])
         total = tf.add_n([*losses.values(), *(tf.cast(extra, tf.float32) for extra in self.losses)])
-        # tf.distribute sums gradients over replicas; the optimizer needs their mean
-        total = total / tf.distribute.get_strategy().num_replicas_in_sync
+        total = total / replica_count()  # tf.distribute sums gradients over replicas; the optimizer needs their mean
         return self._counted(total) if training else total
 
     def _counted(self, loss: tf.Tensor) -> tf.Tensor:
@@ -222,8 +222,7 @@ class TrainingModel(TrainingMethods):
     def _draw(self, stream: str, shape: Any, training: bool | None) -> tf.Tensor:
         """Draw this step's uniform numbers of a named stream."""
         step = tf.cast(self._step(), tf.int32) if training else tf.zeros([], tf.int32)
-        # Philox on every device; by default TensorFlow chooses a generator per device. XLA still draws other numbers.
-        return tf.random.stateless_uniform(shape, seed=[stream_seed(self.seed, stream), step], alg="philox")
+        return uniform_rows(shape, [stream_seed(self.seed, stream), step])
 
     def _step(self) -> tf.Tensor:
         """Count the steps of training; those of the optimizer count too, for files that lack the model's own count."""

@@ -12,6 +12,7 @@ from tfrcnn.models import FasterRCNN
 from tfrcnn.models.keras_methods import check_file_name
 from tfrcnn.training.arguments import check_arguments, weights_of
 from tfrcnn.training.optimizer import SGD
+from tfrcnn.training.workers import position
 
 
 class TrainingMethods(keras.Model):
@@ -25,11 +26,21 @@ class TrainingMethods(keras.Model):
     _class_weights: list[float] | None = None
     _compiled_for: list[int] | None = None
 
+    def _maybe_symbolic_build(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: Keras would reduce a batch over the replicas, which several workers cannot."""
+
+    def train_step(self, data: Any) -> Any:
+        results = super().train_step(data)
+        # Keras takes the mean of several workers' results along an axis
+        return results if position().workers == 1 else {name: value[None] for name, value in results.items()}
+
     def build(self, input_shape: Any) -> None:
         """Do nothing: the detector's layers are built already."""
 
     def compile(self, optimizer: Any = "rmsprop", *args: Any, **kwargs: Any) -> None:
         """Choose the optimizer, as `keras.Model.compile`.
+
+        Batch norms that are trained take their statistics over all replicas of a `tf.distribute` strategy.
 
         Raises:
             InputError: loss, loss_weights, metrics or weighted_metrics is given; the detector has its own.
@@ -40,6 +51,9 @@ class TrainingMethods(keras.Model):
         if isinstance(sgd, SGD):
             networks = (self.detector.backbone, self.detector.rpn_backbone)
             sgd.set_backbone(variable for network in networks if network for variable in network.trainable_variables)
+        for layer in self.detector._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = self.distribute_strategy.num_replicas_in_sync > 1
         self._compiled_for = self._trained()
         # Keras would do this in the first step, and TensorFlow traces a step that makes variables twice
         with self.distribute_strategy.scope():

@@ -3,7 +3,8 @@
 Legend: B batch, A anchors, S samples, C classes.
 
 Each loss is a sum over the batch's samples divided by their number (positive and negative), as in py-faster-rcnn and
-torchvision. The paper's equation (1) divides the RPN's box loss differently,
+torchvision. The replicas of a `tf.distribute` strategy count the samples of the whole batch. The paper's equation (1)
+divides the RPN's box loss differently,
 
     L = 1 / N_cls  sum_i L_cls(p_i, p_i*)  +  lambda / N_reg  sum_i p_i* L_reg(t_i, t_i*),
 
@@ -31,6 +32,7 @@ from tfrcnn.config import BoxLossConfig, ClassLossConfig, DetectorConfig
 from tfrcnn.errors import InputError, InputErrors
 from tfrcnn.training.class_losses import ClassLoss, class_loss, cross_entropy_loss
 from tfrcnn.training.iou_losses import IOU_OF_PAIRS, decode_both
+from tfrcnn.training.replicas import mean_over_replicas, replica_count
 from tfrcnn.training.targets import RoITargets, RPNTargets
 
 # (predicted deltas, target deltas, boxes that the deltas are relative to), each [B, S, 4] -> loss per box [B, S]
@@ -101,6 +103,11 @@ def check_losses(config: DetectorConfig) -> None:
     errors.check()
 
 
+def _sample_count(valid: tf.Tensor) -> tf.Tensor:
+    """Count the samples of a replica, the same for all replicas of a batch, so that each sample has the same weight."""
+    return tf.maximum(mean_over_replicas(tf.reduce_sum(valid)), 1.0 / replica_count())
+
+
 def rpn_losses(
     logits: tf.Tensor, deltas: tf.Tensor, targets: RPNTargets, loss: BoxLoss, box_weight: float = 1.0
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -120,7 +127,7 @@ def rpn_losses(
     samples = targets.samples
     valid = tf.cast(samples.valid, tf.float32)
     positive = tf.cast(samples.positive, tf.float32)
-    count = tf.maximum(tf.reduce_sum(valid), 1.0)
+    count = _sample_count(valid)
     sampled = tf.gather(logits, samples.index, batch_dims=1)
     objectness = tf.nn.sigmoid_cross_entropy_with_logits(positive, sampled) * valid
     box = loss(tf.gather(deltas, samples.index, batch_dims=1), targets.deltas, targets.boxes) * positive
@@ -155,7 +162,7 @@ def head_losses(
     """
     valid = tf.cast(targets.samples.valid, tf.float32)
     positive = tf.cast(targets.samples.positive, tf.float32)
-    count = tf.maximum(tf.reduce_sum(valid), 1.0)
+    count = _sample_count(valid)
     classification = classification or cross_entropy_loss(ClassLossConfig())
     classifier = classification(class_logits, targets.labels) * valid
     if class_weights is not None:

@@ -6,6 +6,7 @@ A measure is any function of a training model that returns a `Judgement`; `train
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -20,6 +21,7 @@ from tfrcnn.evaluation.proposals import evaluate_proposals
 from tfrcnn.inference import Predictor
 from tfrcnn.training.joint import LOSSES_OF, TrainingModel
 from tfrcnn.training.schemes import HEAD, RPN, SCHEMES, Phase
+from tfrcnn.training.workers import divide
 
 
 class Judgement(NamedTuple):
@@ -88,7 +90,8 @@ class DetectionMeasure(_PredictorMeasure):
         self.validation, self.metric = validation, metric
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        detections = self.predictor(model).detect_dataset(self.validation)
+        predictor, whole = self.predictor(model), self.validation
+        detections = divide(lambda part: predictor.detect_dataset(replace(whole, examples=tuple(part))), whole.examples)
         evaluation = evaluate(self.validation, detections, self.metric, model.detector.config.detections)
         return Judgement(evaluation.headline, report=evaluation.to_dict())
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers.base import register
+from tfrcnn.training.replicas import replica_count
 
 REFERENCE_BATCH = 16  # images per step that TrainingConfig.learning_rate is for
 
@@ -157,6 +158,17 @@ class SGD(keras.optimizers.SGD):
         rate = tf.convert_to_tensor(self._set_rate)
         return tf.where(tf.math.is_nan(rate), scheduled, rate * factor)
 
+    def _clip_gradients(self, grads: Any) -> Any:
+        # a replica's gradients are a part of the batch's, which are clipped once they are summed
+        return grads if replica_count() > 1 else super()._clip_gradients(grads)
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        summed = super()._all_reduce_sum_gradients(grads_and_vars)
+        if replica_count() == 1:
+            return summed
+        gradients, variables = zip(*summed)
+        return list(zip(super()._clip_gradients(gradients), variables))
+
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         super()._backend_update_step(grads, trainable_variables, self.current_rate)
 
@@ -238,8 +250,7 @@ def check_accumulation(training: TrainingConfig) -> None:
 def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
     """Make the optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging.
 
-    Under `tf.distribute`, call it in the scope of the strategy. Keras clips the gradients of each replica before it
-    adds them, so each replica gets its share of the norm.
+    Under `tf.distribute`, call it in the scope of the strategy.
 
     Args:
         training: the configuration of the run.
@@ -256,7 +267,6 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
     """
     check_accumulation(training)
-    replicas = tf.distribute.get_strategy().num_replicas_in_sync
     accumulated = training.accumulation_steps
     total_steps = max(training.epochs * steps_per_epoch // accumulated, 1)
     schedule = WarmupSchedule(
@@ -269,7 +279,7 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
     return SGD(
         schedule,
         momentum=training.momentum,
-        global_clipnorm=training.gradient_clip_norm and training.gradient_clip_norm / replicas,
+        global_clipnorm=training.gradient_clip_norm,
         coupled_weight_decay=training.weight_decay,
         bias_learning_rate_scale=training.bias_learning_rate_scale,
         backbone_learning_rate_scale=training.backbone_learning_rate_scale,

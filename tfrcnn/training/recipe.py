@@ -36,6 +36,7 @@ from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
 from tfrcnn.training.resolve import OPTIONS, resolved
 from tfrcnn.training.run import Run, load_run, train
 from tfrcnn.training.start import Log
+from tfrcnn.training.workers import run_folder
 
 _LOG: Log = partial(print, flush=True)
 
@@ -178,8 +179,7 @@ class Recipe(Config):
 
         Args:
             out: the run folder, new or empty unless `resume`.
-            resume: continue the run in `out`, which must have been started with the same recipe. Its data and files may
-                have moved, and `training.epochs` may differ, see `tfrcnn.train`.
+            resume: continue the run in `out`, which must have been started with the same recipe, see `tfrcnn.train`.
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
             log: is called with the report on each data set and with what is about to be trained; prints by default.
@@ -192,31 +192,31 @@ class Recipe(Config):
         Raises:
             InputError: with all faults together, or as `tfrcnn.train`.
         """
-        out = Path(out)
-        check_unlocked(out)
         check_loggers(loggers)
-        if resume:
-            recipe = resolved(self, (out / STATE).is_file())
-            recipe._check_resumable(out, augment)
-            if is_complete(out, recipe._training.epochs, recipe._training.patience):
-                log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
-                return load_run(out)
-        recipe, detector, train_data, validation = self._checked(log, out, resume)
-        log(starting.announcement(detector, train_data, validation, recipe._training, out))
-        return train(
-            detector,
-            train_data,
-            validation,
-            out,
-            recipe._training,
-            recipe.metric,
-            resume,
-            cache,
-            callbacks,
-            recipe._options(),
-            augment=augment,
-            loggers=loggers,
-        )
+        with run_folder(Path(out), resume) as out:
+            check_unlocked(out)
+            if resume:
+                recipe = resolved(self, (out / STATE).is_file())
+                recipe._check_resumable(out, augment)
+                if is_complete(out, recipe._training.epochs, recipe._training.patience):
+                    log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
+                    return load_run(out)
+            recipe, detector, train_data, validation = self._checked(log, out, resume)
+            log(starting.announcement(detector, train_data, validation, recipe._training, out))
+            return train(
+                detector,
+                train_data,
+                validation,
+                out,
+                recipe._training,
+                recipe.metric,
+                resume,
+                cache,
+                callbacks,
+                recipe._options(),
+                augment=augment,
+                loggers=loggers,
+            )
 
     def find_learning_rate(
         self, steps: int = 100, log: Log = _LOG, augment: Augmentation | None = None
@@ -231,8 +231,8 @@ class Recipe(Config):
         Raises:
             InputError: with all faults together.
         """
-        recipe, detector, train_data, _ = self._checked(log)
-        return find_learning_rate(detector, train_data, recipe._training, steps, augment=augment)
+        recipe, detector, data, _ = self._checked(log)
+        return find_learning_rate(detector, data, recipe._training, steps, augment=augment)
 
     def _options(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in OPTIONS}

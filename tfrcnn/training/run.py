@@ -59,6 +59,7 @@ from tfrcnn.training.progress import Progress
 from tfrcnn.training.schemes import SCHEMES, Phase, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 from tfrcnn.training.trouble import Trouble
+from tfrcnn.training.workers import batches_of_worker, position, run_folder
 
 _ADVICE = "; restore the file, then continue the run with resume=True"
 
@@ -108,7 +109,9 @@ def train(
     The schemes are the paper's, see `tfrcnn.training.schemes`. "fast-rcnn-only" and "unshared" take a detector whose
     RPN has separate features (`unshare`); "fast-rcnn-only" learns from the proposals of that RPN.
 
-    Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`.
+    Under a `tf.distribute` strategy, build the detector and call this within `strategy.scope()`, see
+    `tfrcnn.make_strategy`. The replicas share `training.batch_size`. Of several workers each reads its part of the
+    batches and judges its part of the validation data; the chief writes `out` and prints.
 
     On a CPU, operators repeat to the bit while this runs, for the whole process. The caller's setting and generators of
     random numbers are restored.
@@ -147,52 +150,52 @@ def train(
         detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
         run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
     """
-    out = Path(out)
-    check_metric(metric)
-    check_arguments(detector, train_data, validation, training, measure is not None)
-    names = reported_names(training, metric if validation else None, detector.config.detections)
-    check_callbacks(callbacks, None if measure else names)
-    check_loggers(loggers)
-    check_unlocked(out)  # first: a folder that another process fills is not empty
-    check_folder(out, resume)
-    setup = {
-        "train": data_identity(train_data),
-        "validation": data_identity(validation) if validation else None,
-        "metric": metric,
-        "training": training.to_dict(),
-        "detector": detector.config.to_dict(),
-        "class_weights": class_weights(training, train_data),
-        "options": {**(options or {}), **named(augment)},
-    }
-    data = training_data(train_data, detector.config.image, training, cache, augment)
-    with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
-        prepare_folder(out, setup, resume)
-        if validation is not None:
-            record_split(out, train_data, validation, training.seed)
-        if not (resume and (out / STATE).is_file()):
-            warn_of_frozen_random_weights(detector, training)
+    with run_folder(Path(out), resume) as out:
+        check_metric(metric)
+        check_arguments(detector, train_data, validation, training, measure is not None)
+        names = reported_names(training, metric if validation else None, detector.config.detections)
+        check_callbacks(callbacks, None if measure else names)
+        check_loggers(loggers)
+        check_unlocked(out)  # first: a folder that another process fills is not empty
+        check_folder(out, resume)
+        setup = {
+            "train": data_identity(train_data),
+            "validation": data_identity(validation) if validation else None,
+            "metric": metric,
+            "training": training.to_dict(),
+            "detector": detector.config.to_dict(),
+            "class_weights": class_weights(training, train_data),
+            "options": {**(options or {}), **named(augment)},
+        }
+        data = training_data(train_data, detector.config.image, training, cache, augment)
+        with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
+            prepare_folder(out, setup, resume)
+            if validation is not None:
+                record_split(out, train_data, validation, training.seed)
+            if not (resume and (out / STATE).is_file()):
+                warn_of_frozen_random_weights(detector, training)
 
-        def judge_of(phase: Phase) -> Measure | None:
-            if measure is not None or validation is None:
-                return measure
-            return measure_of(phase, validation, metric, training)
+            def judge_of(phase: Phase) -> Measure | None:
+                if measure is not None or validation is None:
+                    return measure
+                return measure_of(phase, validation, metric, training)
 
-        config = {"data": train_data.source, "preset": detector.config.preset, **training.to_dict()}
-        with open_logs(out, loggers, config) as logs:
-            options_of_fit = {
-                "class_weight": label_weights(training, train_data),
-                "callbacks": [logs, *(callbacks or [])],
-            }
-            history = _train_phases(
-                detector, train_data, data, training, lock, judge_of, {"metric": metric}, options_of_fit
-            )
-        best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
-        plot_curves(history, out / "curves.png")
-        if validation is not None and has_head(training.scheme):
-            draw_sheet(Predictor(best), validation, out / "predictions.png")
-            if measure is None and (note := explain_collapse(out, history, training, metric)):
-                print(note, flush=True)
-    return Run(out, best, history, validation)
+            config = {"data": train_data.source, "preset": detector.config.preset, **training.to_dict()}
+            with open_logs(out, loggers if position().worker == 0 else (), config) as logs:
+                options_of_fit = {
+                    "class_weight": label_weights(training, train_data),
+                    "callbacks": [logs, *(callbacks or [])],
+                }
+                history = _train_phases(
+                    detector, train_data, data, training, lock, judge_of, {"metric": metric}, options_of_fit
+                )
+            best = load_detector(out, kernels=detector.kernels, backbone=detector.backbone_spec)
+            plot_curves(history, out / "curves.png")
+            if validation is not None and has_head(training.scheme):
+                draw_sheet(Predictor(best), validation, out / "predictions.png")
+                if measure is None and (note := explain_collapse(out, history, training, metric)):
+                    print(note, flush=True)
+        return Run(out, best, history, validation)
 
 
 def _train_phases(
@@ -238,7 +241,7 @@ def _train_phases(
         )
         try:
             model.fit(
-                data.batches(epoch * data.steps_per_epoch),
+                batches_of_worker(data, epoch * data.steps_per_epoch),
                 epochs=epochs,
                 initial_epoch=epoch,
                 steps_per_epoch=data.steps_per_epoch,

@@ -1,0 +1,78 @@
+"""Choose the devices of a run by name."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Literal, get_args
+
+import tensorflow as tf
+
+from tfrcnn.errors import InputError
+
+StrategyName = Literal["auto", "none", "mirrored", "multi-worker"]
+
+
+def make_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
+    """Make the `tf.distribute` strategy of a run. Call it first: TensorFlow must not have run anything.
+
+    "none" is one device, "mirrored" all GPUs of this machine (`tf.distribute.MirroredStrategy`), "multi-worker" several
+    machines (`tf.distribute.MultiWorkerMirroredStrategy`), which `TF_CONFIG` lists, or Slurm in a job step of `srun`.
+    "auto" is "multi-worker" if `TF_CONFIG` lists several workers, "mirrored" if there are several GPUs, or else "none".
+
+    Args:
+        name: "auto", "none", "mirrored" or "multi-worker".
+
+    Returns:
+        The strategy; build the detector and train within its `scope()`.
+
+    Raises:
+        InputError: there is no strategy of that name, or nothing lists the workers.
+
+    Example:
+        with tfrcnn.make_strategy("mirrored").scope():
+            run = tfrcnn.Recipe("cells/VOC@train", "cells/VOC@val").run("runs/cells")
+    """
+    if name not in get_args(StrategyName):
+        raise InputError(f"the strategy must be one of {', '.join(get_args(StrategyName))}, found {name!r}")
+    workers = _workers()
+    if name == "auto":
+        several_gpus = len(tf.config.list_physical_devices("GPU")) > 1
+        name = "multi-worker" if workers > 1 else "mirrored" if several_gpus else "none"
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if workers:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if "SLURM_STEP_NUM_TASKS" in os.environ:
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    raise InputError(
+        'the strategy "multi-worker" needs the addresses of the workers: expected TF_CONFIG, for example '
+        '\'{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}\' on host1, '
+        "or a job step of Slurm (srun), found neither"
+    )
+
+
+def _workers() -> int:
+    """Count the workers that TF_CONFIG lists.
+
+    Raises:
+        InputError: it is not as TensorFlow expects it.
+    """
+    text = os.environ.get("TF_CONFIG", "")
+    if not text.strip():
+        return 0
+    try:
+        config = json.loads(text)
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        tasks = {name: list(cluster.get(name, ())) for name in ("chief", "worker")}
+        if cluster and not 0 <= int(task["index"]) < len(tasks[task["type"]]):
+            raise IndexError(task["index"])
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(
+            'TF_CONFIG must be JSON with "cluster" (lists of host:port by "chief" and "worker") and "task" (the "type" '
+            f'and "index" of this worker in them), found {text!r}'
+        ) from error
+    return sum(map(len, tasks.values()))
