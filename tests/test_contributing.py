@@ -115,6 +115,7 @@ def test_a_path_or_name_that_is_gone_is_found():
     assert missing(" ".join(f"`{word}`" for word in words)) == words[:4]
 
 
+@pytest.mark.slow
 def test_a_backbone_is_a_spec_and_a_line(tmp_path, monkeypatch):
     stages = ("stem", "out1", "out2", "out3")
     spec = tfrcnn.BackboneSpec(lambda config: small_network(), taps=stages[1:], stages=stages)
@@ -131,6 +132,7 @@ def test_a_backbone_is_a_spec_and_a_line(tmp_path, monkeypatch):
         assert names[-1] == last
 
 
+@pytest.mark.slow
 def test_a_box_loss_is_a_function_and_a_line(monkeypatch):
     def doubled(config, box_weights):
         loss = smooth_l1_loss(config, box_weights)

@@ -195,6 +195,7 @@ def test_anything_but_a_path_or_a_detector_is_refused(detector):
         Predictor(detector)
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_loaded_and_may_have_a_lower_threshold(predictor, picture, tmp_path):
     save_detector(predictor.detector, tmp_path / "run")
     assert tfrcnn.load(tmp_path / "run", threshold=np.float32(0.01)).engine.detections.score_threshold < 0.02

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -242,6 +243,15 @@ def test_an_empty_video_leaves_no_copy(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".json", ".jsonl"]
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C raises `KeyboardInterrupt`, also in a process that was started with SIGINT ignored, as nohup does."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_camera_and_keeps_its_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("av")
     monkeypatch.setitem(video._DEVICES, sys.platform, ("lavfi", "testsrc=rate=30:size=64x48"))  # without end

@@ -54,6 +54,7 @@ def test_version_is_that_of_the_installed_package() -> None:
     assert tfrcnn.__version__ == installed
 
 
+@pytest.mark.slow
 def test_keras_loads_a_saved_detector_without_custom_objects(tmp_path: Path) -> None:
     path = tmp_path / "detector.keras"
     preset = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(7, "cell"),))

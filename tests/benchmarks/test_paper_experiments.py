@@ -194,6 +194,7 @@ def test_the_total_of_table_5_is_of_the_papers_columns(program, monkeypatch, cap
     assert "| zf, here | 100 | 10 | 3 | 4 | 17 |" in printed
 
 
+@pytest.mark.slow
 def test_all_windows_are_measured(program, arguments, tmp_path):
     options = program("experiment").parse("", arguments)
     experiment = program("experiment").Experiment(options)

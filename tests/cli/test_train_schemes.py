@@ -89,6 +89,7 @@ def test_an_rpn_alone_is_told_apart_from_a_detector(proposing: Path, tfrcnn: Cal
     assert f"tfrcnn train --scheme fast-rcnn-only --proposals {proposing} --train " in resumed.out
 
 
+@pytest.mark.soak
 def test_a_detector_on_the_proposals_of_a_run(proposing: Path, data: Path, tmp_path: Path, tfrcnn: Callable) -> None:
     run = tmp_path / "run"
     result = tfrcnn(*arguments(data, run), "--scheme", "fast-rcnn-only", "--proposals", proposing)

@@ -42,7 +42,7 @@ def sigmoid_detector(tmp_path_factory):
     return detector
 
 
-@pytest.mark.parametrize("format", ["onnx", "tflite"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("tflite", marks=pytest.mark.soak)])
 def test_a_head_of_sigmoids_detects_the_same_in_other_runtimes(format, sigmoid_detector, tmp_path):
     report = export(sigmoid_detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()

@@ -101,6 +101,7 @@ def test_listing_the_formats_imports_no_library_of_theirs():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_new_format_is_exported_verified_and_loaded(toy, detector, tmp_path):
     report = export(detector, tmp_path / "a.toy", ExportOptions("toy", image_size=(64, 96)))
     assert report.passed, report.faults
@@ -113,6 +114,7 @@ def test_a_new_format_is_exported_verified_and_loaded(toy, detector, tmp_path):
         load(tmp_path / "a.toy", runtime="LiteRT")
 
 
+@pytest.mark.slow
 def test_a_new_format_that_fails_is_not_given_its_name(toy, detector, tmp_path, monkeypatch):
     toy_write = TARGETS["toy"].write
 

@@ -43,7 +43,7 @@ def test_its_replays_are_what_it_detects(detector):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["tflite", "onnx"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("tflite", marks=pytest.mark.soak)])
 def test_its_file_detects_what_keras_does_and_no_stage_diverges(format, detector, tmp_path):
     options = ExportOptions(format)
     report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", options)

@@ -84,6 +84,7 @@ def test_efficientnet_is_a_backbone_by_configuration_alone():
     assert detector(np.zeros((1, 64, 64, 3), np.float32))["boxes"].shape == (1, 100, 4)
 
 
+@pytest.mark.slow
 def test_weights_of_a_file_are_those_of_the_network(tmp_path):
     source = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(None, None, 3))
     path = tmp_path / "a.weights.h5"

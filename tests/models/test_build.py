@@ -10,7 +10,9 @@ from tfrcnn.models import build_blank_detector
 from tfrcnn.models.build import _zeros
 
 
-@pytest.mark.parametrize("preset", ["tiny_fpn", "zf", "fasterrcnn_mobilenet_v3_large_320_fpn"])
+@pytest.mark.parametrize(
+    "preset", ["tiny_fpn", "zf", pytest.param("fasterrcnn_mobilenet_v3_large_320_fpn", marks=pytest.mark.slow)]
+)
 def test_a_blank_detector_has_the_same_weights_all_zero(preset):
     config = tfrcnn.preset(preset, (tfrcnn.Category(1, "cell"),)).detector
     made, blank = tfrcnn.build_detector(config), build_blank_detector(config)

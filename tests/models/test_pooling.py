@@ -57,6 +57,7 @@ def test_boxes_are_pooled_by_it(detector):
     detector.roi_pooling.factor.assign(3.0)
 
 
+@pytest.mark.slow
 def test_folders_and_keras_files_keep_it_with_its_weights(detector, tmp_path):
     save_detector(detector, tmp_path / "run")
     detector.save(tmp_path / "a.keras")

@@ -100,6 +100,7 @@ class TestUnsharing:
         for expected, actual in zip(other.extract_features(*self.inputs()), again.extract_rpn_features(*self.inputs())):
             np.testing.assert_array_equal(actual, expected)
 
+    @pytest.mark.slow
     def test_both_networks_are_saved_and_loaded_and_given_other_categories(self, two, tmp_path):
         both = two[2]
         save_detector(both, tmp_path)

@@ -65,9 +65,10 @@ with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
     except InputError as error:
         assert "accumulation_steps must be 1 under a strategy of 2 replicas" in str(error)
     assert not (folder / "odd").exists()
-    whole = train(fresh_detector(), *data, folder / "run", settings())
-    assert [row["step"] for row in whole.history] == [3, 6, 9]
-    again = train(fresh_detector(), *data, folder / "run", settings(), resume=True)
+    once = settings().replace(epochs=1)
+    whole = train(fresh_detector(), *data, folder / "run", once)
+    assert [row["step"] for row in whole.history] == [3]
+    again = train(fresh_detector(), *data, folder / "run", once, resume=True)
     assert again.history == whole.history
 load_detector(folder / "run")
 """

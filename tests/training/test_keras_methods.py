@@ -83,6 +83,7 @@ def test_a_layer_that_is_frozen_after_compile_is_refused_until_it_is_called_agai
     model.make_train_function()
 
 
+@pytest.mark.slow
 def test_a_loop_of_your_own_draws_other_samples_in_every_step_and_goes_on_where_it_stopped(batch, tmp_path):
     def draws(model, steps):
         drawn = []

@@ -355,6 +355,7 @@ class TestWhatARunStartsFrom:
         with pytest.raises(InputError, match="proposals is needed"):
             resolved(model=str(tmp_path / "mine.json"), backbone_weights="none")
 
+    @pytest.mark.slow
     def test_a_change_that_the_weights_do_not_fit_is_refused(self, imported: str, data: dict[str, str]) -> None:
         recipe = Recipe(**data, init=imported, changes={"detector.fpn.channels": 8})
         with pytest.raises(InputError, match=r"the weights of .* do not fit the changed detector"):
@@ -371,6 +372,7 @@ class TestWhatARunStartsFrom:
         Recipe(**data, model="vgg16").build()
         assert capsys.readouterr().out == "fc6 and fc7 start\n"
 
+    @pytest.mark.slow
     def test_the_seed_decides_the_weights_that_training_starts_from(self, data: dict[str, str]) -> None:
         def kernel(seed: int) -> np.ndarray:
             recipe = Recipe(**data, model="tiny_fpn", changes={"training.seed": seed})

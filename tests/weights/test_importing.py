@@ -199,7 +199,7 @@ class TestDetectron2:
         assert detectron2.num_classes(kept) == 80
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("name", ["resnet50_fpn", "resnet101_fpn"])
+    @pytest.mark.parametrize("name", ["resnet50_fpn", pytest.param("resnet101_fpn", marks=pytest.mark.soak)])
     def test_a_checkpoint_is_imported_with_its_configuration(self, name, tmp_path):
         detector = build_detector(detectron2.adapted(preset(name, coco_categories()).detector))
         state = state_of(detector, "detectron2")

@@ -97,7 +97,7 @@ def test_kernels_that_no_format_has_are_found_out(detector, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["saved_model", "onnx"])
+@pytest.mark.parametrize("format", ["onnx", pytest.param("saved_model", marks=pytest.mark.soak)])
 def test_a_head_with_other_weights_is_found_out_in_every_format(format, detector, tmp_path, monkeypatch):
     def spoilt(*args, **kwargs):
         copy = prepare(*args, **kwargs)

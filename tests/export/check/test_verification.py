@@ -133,6 +133,7 @@ def test_replays_are_repeatable(blind):
         np.testing.assert_array_equal(a.boxes, b.boxes)
 
 
+@pytest.mark.slow
 def test_replays_are_what_the_detector_finds_where_nothing_is_a_tie():
     detector = make_detector()
     expected = Predictor(detector).detect(make_image()[0])

@@ -51,6 +51,7 @@ def test_operators_between_layers_count_to_the_one_before():
     assert sum(outputs.values()) == 15.0
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*experimental_preserve_all_tensors.*:UserWarning")
 def test_a_truncated_model_computes_what_is_wanted_and_what_that_needs(models):
     from ai_edge_litert.interpreter import Interpreter
@@ -75,6 +76,7 @@ def test_a_truncated_model_computes_what_is_wanted_and_what_that_needs(models):
     np.testing.assert_array_equal(*values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "runtime"),
     [("run", "Keras"), ("a.tflite", "LiteRT"), *(("a.onnx", runtime) for runtime in TARGETS["onnx"].runtimes)],
@@ -88,6 +90,7 @@ def test_every_runtime_says_where_its_time_goes(name, runtime, models):
     assert all(milliseconds >= 0 for milliseconds in outputs.values())
 
 
+@pytest.mark.slow
 def test_a_call_of_the_graph_is_no_operator_of_tensorflows(models):
     predictor = load(models / "run")
     predictor.detect(edge_cases()[-1])
@@ -97,6 +100,7 @@ def test_a_call_of_the_graph_is_no_operator_of_tensorflows(models):
     assert not any("Eager" in name for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runtime", TARGETS["onnx"].runtimes[1:])
 def test_openvino_detects_what_onnx_runtime_detects(runtime, models):
     detectors = [load(models / "a.onnx", runtime=name) for name in ("ONNX Runtime", runtime)]
@@ -107,6 +111,7 @@ def test_openvino_detects_what_onnx_runtime_detects(runtime, models):
         np.testing.assert_allclose(one.boxes, other.boxes, atol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_runtime_of_another_form_is_refused(models):
     with pytest.raises(InputError, match="runtime must be one of LiteRT, found 'OpenVINO'"):
         load(models / "a.tflite", runtime="OpenVINO")
@@ -124,6 +129,7 @@ def test_tables_have_a_row_for_each(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 def test_all_runtimes_are_measured_side_by_side(models, tmp_path):
     np.save(tmp_path / "0.npy", edge_cases()[-1])

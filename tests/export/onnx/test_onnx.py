@@ -115,7 +115,7 @@ def test_every_kind_of_head_takes_the_crops_in_its_own_order(tmp_path, head):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("divisor", "cut"), [(32, False), (16, False), (4, True)])
+@pytest.mark.parametrize(("divisor", "cut"), [(32, False), pytest.param(16, False, marks=pytest.mark.soak), (4, True)])
 def test_a_coarse_map_is_cut_only_where_maps_are_rounded(tmp_path, divisor, cut):
     """Strides 4, 8 and 16: of 100 x 132 pixels, in multiples of 4, maps of 25 x 33, 13 x 17 and 7 x 9."""
     image = ImageConfig(100, 256, divisor=divisor)

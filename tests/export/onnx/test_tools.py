@@ -92,6 +92,7 @@ def test_onnx_runtimes_own_format_is_loaded(path, expected, tmp_path):
         tfrcnn.export.load(tmp_path / "a.ort", runtime="OpenVINO")
 
 
+@pytest.mark.slow
 def test_openvinos_own_format_is_loaded(path, expected, tmp_path):
     openvino = pytest.importorskip("openvino")
     openvino.save_model(openvino.convert_model(path), tmp_path / "a.xml", compress_to_fp16=False)

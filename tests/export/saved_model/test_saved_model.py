@@ -193,6 +193,7 @@ def test_a_request_of_no_file_is_refused(runtime):
         runtime.run_encoded([])
 
 
+@pytest.mark.slow
 def test_an_image_without_detections_gives_zeros_and_a_count_of_zero(detector, tmp_path):
     runtime = SavedModelRuntime(to_saved_model(detector, tmp_path / "m", max_detections=4, score_threshold=0.999))
     for outputs in (runtime.run(pixels(1, 60, 80, 3)), runtime.run_encoded([encode(pixels(60, 80, 3))])):
@@ -282,6 +283,7 @@ def test_a_size_the_network_cannot_have_is_refused_before_anything_is_written(de
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_nothing(detector, tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt

@@ -100,6 +100,7 @@ def test_an_image_stretched_over_the_input_needs_no_padding(detector, runtime):
     np.testing.assert_allclose(boxes, expected["boxes"][0, :count], atol=1e-2)
 
 
+@pytest.mark.slow
 def test_an_image_in_which_nothing_is_found_gives_zeros(tmp_path):
     detector = make_detector(score_threshold=0.5)
     detector.box_head.classifier.bias.assign([0.0, 0.0, 1e4])  # all background
