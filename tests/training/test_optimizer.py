@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
-from tfrcnn.training.optimizer import SGD, WarmupSchedule, make_optimizer
+from tfrcnn.training.optimizer import SGD, WarmupSchedule
+from tfrcnn.training.run_optimizer import make_optimizer
 
 
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
