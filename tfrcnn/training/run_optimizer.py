@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import keras
@@ -61,17 +62,24 @@ class GroupedOptimizer(SGD):
             groups.setdefault((self._multiple(variable), decay), []).append(variable)
         for i, ((multiple, decay), members) in enumerate(groups.items()):
             optimizer = self._make(multiple, decay)
-            optimizer.build(members)
+            # tensorflow-addons has the interface of Keras before 2.11: other names, and methods for properties
+            build = optimizer.build if hasattr(optimizer, "build") else optimizer._create_all_weights
+            build(members)
             self._groups.append(optimizer)
             self._group_of.update({str(self._var_key(variable)): i for variable in members})
 
     def _make(self, multiple: float, decay: float) -> Any:
-        make = optimizer_class(self.kind)
-        return make(learning_rate=_GroupValue(self, multiple), weight_decay=decay, **self.options)
+        kind, arguments = optimizer_class(self.kind), dict(self.options)
+        if parameter := inspect.signature(kind).parameters.get("weight_decay"):
+            # two classes of tensorflow-addons need a decay, and do not multiply it by the rate
+            is_absolute = parameter.default is parameter.empty
+            arguments["weight_decay"] = _GroupValue(self, multiple * decay) if is_absolute else decay
+        return kind(learning_rate=_GroupValue(self, multiple), **arguments)
 
     @property
     def variables(self) -> list[Any]:
-        return [*super().variables, *(variable for optimizer in self._groups for variable in optimizer.variables)]
+        lists = [optimizer.variables for optimizer in self._groups]
+        return [*super().variables, *(v for each in lists for v in (each() if callable(each) else each))]
 
     def _backend_update_step(self, grads: Any, trainable_variables: Any, learning_rate: Any) -> None:
         steps: list[list[Any]] = [[] for _ in self._groups]
@@ -80,6 +88,11 @@ class GroupedOptimizer(SGD):
         for optimizer, step in zip(self._groups, steps):
             if step:
                 optimizer.apply_gradients(step)
+
+    def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
+        # Keras 2 calls this where Keras 3 calls `_backend_update_step`
+        self._backend_update_step(*zip(*grads_and_vars), self.current_rate)
+        return self.iterations.assign_add(1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind, "options": self.options, "decay": self.decay}
