@@ -23,6 +23,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..compat import path_of
 from ..config import DetectorConfig
 from ..errors import InputError
 from ..kernels import Kernels
@@ -84,10 +85,10 @@ def check_surroundings() -> None:
     if tf.distribute.has_strategy():
         strategy = type(tf.distribute.get_strategy()).__name__
         raise InputError(f"exports run on one device: call them outside strategy.scope(), found {strategy}")
-    if keras.config.image_data_format() != "channels_last":
+    if keras.backend.image_data_format() != "channels_last":
         raise InputError(
             "exports need Keras' data format 'channels_last', found "
-            f"{keras.config.image_data_format()!r}: call keras.config.set_image_data_format('channels_last')"
+            f"{keras.backend.image_data_format()!r}: call keras.backend.set_image_data_format('channels_last')"
         )
 
 
@@ -102,8 +103,8 @@ def check_weights(detector: FasterRCNN) -> None:
         if values.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(values)):
             count = int(tf.reduce_sum(tf.cast(~tf.math.is_finite(values), tf.int32)))
             raise InputError(
-                f"weight {weight.path}: expected finite numbers, found {count} NaN or infinite of {tf.size(values)}: "
-                "the training diverged; use a detector from before that"
+                f"weight {path_of(weight)}: expected finite numbers, found {count} NaN or infinite of "
+                f"{tf.size(values)}: the training diverged; use a detector from before that"
             )
 
 

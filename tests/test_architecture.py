@@ -25,7 +25,7 @@ BASE = {
     "locks",
     "printable",
 }
-LEAVES = {*BASE, "boxes", "images", "installed", "overlap", "pixels", "processes", "run_description", "seeds"}
+LEAVES = {*BASE, "boxes", "compat", "images", "installed", "overlap", "pixels", "processes", "run_description", "seeds"}
 LIBRARY = {
     *LEAVES,
     "data",
@@ -62,6 +62,7 @@ MAY_IMPORT = {
     "categories": {"config", "errors"},
     "detections": {"categories", "config", "errors", "pixels", "drawing.html", "drawing.images"},
     "backend": {"errors", "installed"},
+    "compat": {"errors"},
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},

@@ -22,6 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 from ... import images as image_ops
+from ...compat import tensorflow_variable
 from ...config import Category, ImageConfig
 from ...data.graph_decode import decode_image
 from ...data.orientation import jpeg_orientation
@@ -64,7 +65,7 @@ def stage_outputs(detector: FasterRCNN, picture: np.ndarray) -> dict[str, np.nda
         return run_stages(copy, prepared["images"], prepared["image_sizes"])
 
     module = tf.Module()
-    module.weights = [variable.value for variable in copy.weights]
+    module.weights = [tensorflow_variable(variable) for variable in copy.weights]
     module.serve = tf.function(serve, [tf.TensorSpec([None, None, None, 3], tf.uint8)], autograph=False)
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder)
@@ -83,7 +84,7 @@ class Served(tf.Module):
         super().__init__(name="tfrcnn")
         config = detector.config
         classes = category_ids(config)
-        self.weights = [variable.value for variable in detector.weights]
+        self.weights = [tensorflow_variable(variable) for variable in detector.weights]
         self.assets = [tf.saved_model.Asset(str(path)) for path in assets]
 
         def detect(images: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -74,25 +74,25 @@ def test_an_export_where_it_cannot_run_is_one_clear_line(detector, tmp_path, wri
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope(), pytest.raises(InputError, match=r"outside strategy\.scope\(\), found MirroredStrategy"):
         write(detector, path)
-    keras.config.set_image_data_format("channels_first")
+    keras.backend.set_image_data_format("channels_first")
     try:
-        with pytest.raises(InputError, match=r"found 'channels_first': call keras.config.set_image_data_format"):
+        with pytest.raises(InputError, match=r"found 'channels_first': call keras.backend.set_image_data_format"):
             write(detector, path)
     finally:
-        keras.config.set_image_data_format("channels_last")
+        keras.backend.set_image_data_format("channels_last")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_copy_is_float32_under_a_callers_policy_and_leaves_the_policy(detector):
-    keras.config.set_dtype_policy("mixed_float16")
-    keras.config.set_floatx("float64")
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.backend.set_floatx("float64")
     try:
         copy = prepare(detector, kernels="tensorflow")
-        assert keras.config.dtype_policy().name == "mixed_float16"
-        assert keras.config.floatx() == "float64"
+        assert keras.mixed_precision.global_policy().name == "mixed_float16"
+        assert keras.backend.floatx() == "float64"
     finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
+        keras.backend.set_floatx("float32")
+        keras.mixed_precision.set_global_policy("float32")
     assert {weight.dtype for weight in copy.weights} == {"float32"}
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 80, 3)).astype(np.float32)
     for name, value in detector(image).items():

@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import pytest
-from keras import tree
+import tensorflow as tf
 
 from tfrcnn import images as image_ops
+from tfrcnn.compat import KERAS_2
 from tfrcnn.config import BackboneConfig, Category, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
@@ -13,6 +14,8 @@ from tfrcnn.models.backbones import BACKBONES, build_backbone
 from tfrcnn.models.backbones.keras_model import find_taps
 from tfrcnn.models.backbones.mobilenet_v3 import mobilenet_v3_large
 from tfrcnn.weights.torch_layout import body_assignments, classifier_module
+
+FILE_UTILS = "data_utils" if KERAS_2 else "file_utils"
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,7 @@ from tfrcnn.weights.torch_layout import body_assignments, classifier_module
 def test_feature_maps_have_the_documented_strides_and_channels(name, strides, channels):
     backbone = build_backbone(BackboneConfig(name))
     assert backbone.strides == strides
-    maps = tree.flatten(backbone.model(np.zeros((1, 64, 96, 3), np.float32)))
+    maps = tf.nest.flatten(backbone.model(np.zeros((1, 64, 96, 3), np.float32)))
     assert [tuple(m.shape) for m in maps] == [(1, 64 // s, 96 // s, c) for s, c in zip(strides, channels)]
     names = [layer.name for layer in backbone.model.layers]
     assert [n for n in names if n in backbone.stages] == [n for n in backbone.stages if n in names]
@@ -167,8 +170,8 @@ def test_a_failed_download_says_what_to_do_instead(monkeypatch):
     def no_network(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", no_network)
-    monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", no_network)
+    monkeypatch.setattr(f"keras.src.utils.{FILE_UTILS}.get_file", no_network)
+    monkeypatch.setattr(f"keras.src.applications.mobilenet_v2.{FILE_UTILS}.get_file", no_network)
     with pytest.raises(InputError, match=r"could not be downloaded .*--backbone-weights FILE"):
         build_backbone(BackboneConfig("MobileNetV2"), "imagenet")
 
@@ -182,7 +185,7 @@ def test_pretrained_efficientnet_is_keras_own_on_the_same_pixels(tmp_path, monke
     statistics = next(layer for layer in source.layers if isinstance(layer, keras.layers.Normalization))
     statistics.adapt_mean.assign([0.485, 0.456, 0.406])
     source.save_weights(path)
-    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: str(path))
+    monkeypatch.setattr(f"keras.src.applications.efficientnet.{FILE_UTILS}.get_file", lambda *_, **__: str(path))
     reference = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(None, None, 3))
     backbone = build_backbone(BackboneConfig("EfficientNetB0"), "imagenet")
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)

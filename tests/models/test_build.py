@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfrcnn
+from tfrcnn.compat import KERAS_2, path_of
 from tfrcnn.models import build_blank_detector
 from tfrcnn.models.build import _zeros
 
@@ -14,7 +15,7 @@ from tfrcnn.models.build import _zeros
 def test_a_blank_detector_has_the_same_weights_all_zero(preset):
     config = tfrcnn.preset(preset, (tfrcnn.Category(1, "cell"),)).detector
     made, blank = tfrcnn.build_detector(config), build_blank_detector(config)
-    assert [each.path for each in blank.weights] == [each.path for each in made.weights]
+    assert [path_of(each) for each in blank.weights] == [path_of(each) for each in made.weights]
     assert [each.shape for each in blank.weights] == [each.shape for each in made.weights]
     assert [each.trainable for each in blank.weights] == [each.trainable for each in made.weights]
     assert not any(np.any(value) for value in blank.get_weights())
@@ -38,6 +39,7 @@ def test_no_initial_value_of_a_blank_detector_is_computed(monkeypatch):
     assert eager[-1]  # shows that this test can fail
 
 
+@pytest.mark.skipif(KERAS_2, reason="Keras 2 has no seed generator")
 def test_a_blank_detector_keeps_what_is_no_weight():
     class Noise(keras.layers.Layer):
         def __init__(self):

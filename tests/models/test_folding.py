@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.compat import name_of
 from tfrcnn.config import BackboneConfig
 from tfrcnn.models.backbones import build_backbone
 from tfrcnn.models.backbones.folding import FoldedModel, can_fold, convolve_and_normalize
@@ -38,7 +39,7 @@ def pair(make_conv, channels=4, **options):
 
 def _ranges(norm):
     ranges = {"gamma": (0.5, 2), "beta": (-1, 1), "moving_mean": (-1, 1), "moving_variance": (0.2, 3)}
-    return zip(*(ranges[weight.name] for weight in norm.weights))
+    return zip(*(ranges[name_of(weight)] for weight in norm.weights))
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def added_to_what_was_normalised(x):
 
 def gated_by_what_was_normalised(x):
     y = conv()(x)
-    return [layers.BatchNormalization()(y) * keras.ops.sigmoid(y)]
+    return [layers.BatchNormalization()(y) * layers.Activation("sigmoid")(y)]
 
 
 def penalised(x):

@@ -6,14 +6,19 @@ import keras
 import numpy as np
 import pytest
 from h5py import File
-from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
+from tfrcnn.compat import KERAS_2
 from tfrcnn.config import BackboneConfig, Category, HeadConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import BoxHead
 from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones import build_backbone, vgg16
 from tfrcnn.models.backbones.vgg16 import load_classifier
+
+if KERAS_2:
+    from keras.src.saving.legacy.hdf5_format import save_weights_to_hdf5_group
+else:
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 UNITS = (8, 6)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.compat import KERAS_2, Variable
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import preset
@@ -36,7 +37,7 @@ def stepped(optimizer, variables, gradients=GRADIENTS):
 
 
 def kernel():
-    return keras.Variable(START, name="kernel")
+    return Variable(START, name="kernel")
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_options_reach_the_optimizer():
 
 def test_each_group_learns_at_its_own_rate_and_only_kernels_decay():
     def variables():
-        return [kernel(), keras.Variable(START[:, 0], name="bias"), kernel()]
+        return [kernel(), Variable(START[:, 0], name="bias"), kernel()]
 
     training = CONSTANT.replace(
         optimizer="adamw", weight_decay=0.1, bias_learning_rate_scale=2.0, backbone_learning_rate_scale=0.5
@@ -101,6 +102,7 @@ def test_averages_are_those_of_sgd():
     np.testing.assert_allclose(variable.numpy(), np.mean(weights[2:], axis=0), rtol=1e-6)
 
 
+@pytest.mark.skipif(KERAS_2, reason="Keras 2 does not accumulate gradients")
 def test_accumulated_gradients_make_the_updates_of_their_means():
     training = CONSTANT.replace(optimizer="adamw", gradient_clip_norm=1.0)
     means = GRADIENTS[:4].reshape(2, 2, 4, 3).mean(1)
@@ -118,7 +120,7 @@ def test_float16_scales_the_loss_around_it():
     optimizer, variable = make_optimizer(CONSTANT.replace(optimizer="adamw"), 100), kernel()
     scaled = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
     scaled.build([variable])
-    tf.function(scaled.apply)([tf.constant(2.0 * GRADIENTS[0])])
+    tf.function(lambda gradient: scaled.apply_gradients([(gradient, variable)]))(tf.constant(2.0 * GRADIENTS[0]))
     (expected,) = stepped(make_optimizer(CONSTANT.replace(optimizer="adamw"), 100), [kernel()], GRADIENTS[:1])
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
 

@@ -35,28 +35,30 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
 
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
         channels = self.config.channels or features_shape[0][-1]
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.convs = [
             keras.layers.Conv2D(
                 channels,
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer=initializer,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
                 dtype=self.dtype_policy,
                 name=f"conv{i}",
             )
             for i in range(self.config.convs)
         ]
         # these logits rank thousands of anchors, and 16 bits make too many of them equal
-        options = {"kernel_initializer": initializer, "dtype": "float32"}
-        self.objectness = keras.layers.Conv2D(self.anchors_per_cell, 1, name="objectness", **options)
-        self.deltas = keras.layers.Conv2D(4 * self.anchors_per_cell, 1, name="deltas", **options)
+        self.objectness = self._output(self.anchors_per_cell, "objectness")
+        self.deltas = self._output(4 * self.anchors_per_cell, "deltas")
         hidden = (*features_shape[0][:-1], channels)
         for i, conv in enumerate(self.convs):
             conv.build(hidden if i else features_shape[0])
         self.objectness.build(hidden)
         self.deltas.build(hidden)
+
+    def _output(self, channels: int, name: str) -> keras.layers.Layer:
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
+        return keras.layers.Conv2D(channels, 1, kernel_initializer=initializer, dtype="float32", name=name)
 
     def call(self, features: list[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.compat import KerasTensor, no_autocast
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
@@ -93,7 +94,7 @@ class FasterRCNN(DetectorMethods):
             InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
                 ImageNet weights, anchors that do not fit the levels, a pooling that `make_pooling` refuses.
         """
-        if isinstance(config, keras.KerasTensor):
+        if isinstance(config, KerasTensor):
             self.__init__(**description_in(config, backbone_weights), **kwargs)  # type: ignore[misc]  # the usual way
             return
         if isinstance(config, dict):
@@ -119,18 +120,18 @@ class FasterRCNN(DetectorMethods):
         # === Functional model ===
         images = keras.Input((*(config.image.static_size or (None, None)), 3), name="images", dtype="float32")
         image_sizes = keras.Input((2,), name="image_sizes", dtype="float32")
-        # autocast=False: sizes must not be rounded to the 8 bits of bfloat16 on their way in
-        detections = stages.detect(images, image_sizes)
-        network = keras.Model([images, image_sizes], detections, name="network", autocast=False)
+        # without autocast: sizes must not be rounded to the 8 bits of bfloat16 on their way in
+        network = no_autocast(keras.Model([images, image_sizes], stages.detect(images, image_sizes), name="network"))
 
         raw = keras.Input((None, None, 3), name="images", dtype="float32")
         prepared = Preprocessor(config.image, name="preprocessor")(raw)
         detections = network([prepared["images"], prepared["image_sizes"]])
-        precision = keras.mixed_precision.dtype_policy().name
+        precision = keras.mixed_precision.global_policy().name
         description = {"config": config.to_dict(), "kernels": kernels.name, "precision": precision}
         rescaler = DescribedRescaler(description, name="rescaler")
         detections = rescaler(detections, prepared["image_sizes"], prepared["original_sizes"])
-        super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", "autocast": False, **kwargs})
+        super().__init__(inputs=raw, outputs=detections, **{"name": "faster_rcnn", **kwargs})
+        no_autocast(self)
 
         # === Config ===
         self.config, self.kernels = config, kernels
@@ -190,7 +191,7 @@ class FasterRCNN(DetectorMethods):
         images, image_sizes = self.network.inputs
         layer = ProposalLayer(config, self.kernels, name="proposals")
         proposals = self.stages.first_stage(images, image_sizes, layer)
-        return keras.Model([images, image_sizes], proposals, name="proposer", autocast=False)
+        return no_autocast(keras.Model([images, image_sizes], proposals, name="proposer"))
 
     def get_config(self) -> dict[str, Any]:
         return {

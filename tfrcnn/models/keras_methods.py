@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.compat import PortableModel
 from tfrcnn.errors import InputError
 from tfrcnn.layers import DetectionRescaler
 from tfrcnn.layers.base import register
@@ -20,7 +21,7 @@ _INSTEAD = (
 )
 
 
-class DetectorMethods(keras.Model):
+class DetectorMethods(PortableModel):
     """The base of a detector: methods of Keras that would not work."""
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
@@ -85,11 +86,11 @@ def check_file_name(path: str | Path) -> None:
 @contextmanager
 def layer_defaults(precision: str) -> Iterator[None]:
     """Layers made within, keras.applications' too, get this policy and channels last, not the caller's defaults."""
-    policy, data_format = keras.mixed_precision.dtype_policy(), keras.config.image_data_format()
-    keras.mixed_precision.set_dtype_policy(precision)
-    keras.config.set_image_data_format("channels_last")
+    policy, data_format = keras.mixed_precision.global_policy(), keras.backend.image_data_format()
+    keras.mixed_precision.set_global_policy(precision)
+    keras.backend.set_image_data_format("channels_last")
     try:
         yield
     finally:
-        keras.mixed_precision.set_dtype_policy(policy)
-        keras.config.set_image_data_format(data_format)
+        keras.mixed_precision.set_global_policy(policy)
+        keras.backend.set_image_data_format(data_format)

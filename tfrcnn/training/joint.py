@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.compat import ONLY_FIRST_REPLICA
 from tfrcnn.errors import InputError
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
@@ -78,7 +79,12 @@ class TrainingModel(TrainingMethods):
         self.loss_metrics = [keras.metrics.Mean(name, "float32") for stage in self.active for name in LOSSES_OF[stage]]
         # in every replica of tf.distribute the same value
         self.steps = self.add_weight(
-            (), "zeros", "int64", trainable=False, aggregation="only_first_replica", name="steps"
+            shape=(),
+            initializer="zeros",
+            dtype="int64",
+            trainable=False,
+            aggregation=ONLY_FIRST_REPLICA,
+            name="steps",
         )
         self.foreground = ForegroundCounts()
         self.built = True  # the detector's layers are

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfrcnn.compat import TrainedModel
 from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.keras_methods import check_file_name
@@ -14,7 +15,7 @@ from tfrcnn.training.arguments import check_arguments, weights_of
 from tfrcnn.training.optimizer import SGD
 
 
-class TrainingMethods(keras.Model):
+class TrainingMethods(TrainedModel):
     """The base of `TrainingModel`: methods of Keras with checked arguments.
 
     Attributes:
@@ -83,11 +84,12 @@ class TrainingMethods(keras.Model):
         return super().train_on_batch(**values)
 
     def _weigh(self, class_weight: dict[int, float] | None) -> None:
+        self._check_trained()  # not only below: Keras 2 trains what it compiled
         weights = weights_of(class_weight, self.detector.config.num_classes)
         if weights != self._class_weights:
             self._class_weights, self.train_function = weights, None  # the traced step has the former weights
 
-    def predict_step(self, data: Any) -> Any:
+    def make_predict_function(self, force: bool = False) -> Any:
         raise InputError("a TrainingModel does not predict: use model.detector, or tfrcnn.Predictor(model.detector)")
 
     def export(self, *args: Any, **kwargs: Any) -> None:
@@ -106,6 +108,9 @@ class TrainingMethods(keras.Model):
         return [id(variable) for variable in self.trainable_variables]
 
     def make_train_function(self, force: bool = False) -> Any:
-        if self._trained() != self._compiled_for:
-            raise InputError("layers were frozen or unfrozen after TrainingModel.compile: call compile again")
+        self._check_trained()
         return super().make_train_function(force)
+
+    def _check_trained(self) -> None:
+        if self._compiled_for not in (None, self._trained()):
+            raise InputError("layers were frozen or unfrozen after TrainingModel.compile: call compile again")

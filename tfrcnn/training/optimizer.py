@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn import compat
+from tfrcnn.compat import ONLY_FIRST_REPLICA, name_of, tensorflow_variable
 from tfrcnn.layers.base import register
 
 REFERENCE_BATCH = 16  # images per step that TrainingConfig.learning_rate is for
@@ -73,7 +75,7 @@ def _unset(shape: Any, dtype: Any = None) -> tf.Tensor:
 
 
 @register
-class SGD(keras.optimizers.SGD):
+class SGD(compat.SGD):
     """Momentum SGD whose weight decay is part of the gradient, on convolution and dense kernels only.
 
     v = momentum v - rate (gradient + decay w); w = w + v, after clipping the gradient. Caffe and torch.optim.SGD do
@@ -111,10 +113,10 @@ class SGD(keras.optimizers.SGD):
         self.swa_start = swa_start
         self._averaged = None
         if swa_start is not None:
-            self._averaged = self.add_variable((), "zeros", "int64", "only_first_replica", name="averaged_updates")
+            self._averaged = self.add_variable((), "zeros", "int64", ONLY_FIRST_REPLICA, name="averaged_updates")
         self._backbone: frozenset[int] = frozenset()
         self._set_rate = None
-        if not isinstance(self._learning_rate, keras.Variable):
+        if callable(self._learning_rate):
             self._set_rate = self.add_variable((), _unset, "float32", name="set_learning_rate")
 
     def set_backbone(self, variables: Iterable[keras.Variable]) -> None:
@@ -164,12 +166,14 @@ class SGD(keras.optimizers.SGD):
         decay = self.coupled_weight_decay if len(variable.shape) > 1 else 0.0  # biases and norms are vectors
         learning_rate = learning_rate * self._multiple(self._trainable_variables[index])
         if not self.momentum or self.nesterov:
-            super().update_step(gradient + decay * tf.convert_to_tensor(variable), variable, learning_rate)
-            return
+            gradient, decay = gradient + decay * tf.convert_to_tensor(variable), 0.0
         # Two operators in place: v = v - (rate decay / momentum) w, then v = momentum v - rate gradient, w = w + v.
         # Keras' operators copy the largest kernel several times, a tenth of the memory of a step of ResNet-50.
         rate, momentum = (tf.cast(value, variable.dtype) for value in (learning_rate, self.momentum))
-        velocity = self.momentums[index].value.handle
+        if not self.momentum:
+            variable.assign_sub(rate * tf.cast(gradient, variable.dtype))
+            return
+        velocity = tensorflow_variable(self.momentums[index]).handle
         if decay:
             tf.raw_ops.ResourceApplyGradientDescent(
                 var=velocity, alpha=rate * decay / momentum, delta=tf.convert_to_tensor(variable)
@@ -180,11 +184,12 @@ class SGD(keras.optimizers.SGD):
             lr=rate,
             grad=tf.cast(gradient, variable.dtype),
             momentum=momentum,
+            use_nesterov=self.nesterov,
         )
 
     def _multiple(self, variable: keras.Variable) -> float:
         """Return the multiple of the rate that a variable learns at."""
-        multiple = self.bias_learning_rate_scale if variable.name == "bias" else 1.0
+        multiple = self.bias_learning_rate_scale if name_of(variable) == "bias" else 1.0
         return multiple * (self.backbone_learning_rate_scale if id(variable) in self._backbone else 1.0)
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:

@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tfrcnn.compat import name_of
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones.loading import all_layers
@@ -173,7 +174,7 @@ def _set_trained(part: keras.layers.Layer, is_trained: bool, frozen: Collection[
     layers = list(part._flatten_layers())  # parents first; a parent sets its children
     not_trained = {id(layer) for layer in frozen}
     by_user = {id(layer) for layer in layers if not layer.trainable and not getattr(layer, _MARK, False)}
-    for layer in sorted(layers, key=lambda layer: not layer._layers):
+    for layer in sorted(layers, key=lambda layer: not list(layer._flatten_layers(recursive=False, include_self=False))):
         layer.trainable = is_trained and id(layer) not in not_trained | by_user
         setattr(layer, _MARK, id(layer) not in by_user and not layer.trainable)
 
@@ -195,8 +196,8 @@ def warn_of_frozen_random_weights(detector: FasterRCNN, training: TrainingConfig
 
 
 def _is_untrained(layers: list[keras.layers.Layer]) -> bool:
-    weights = [weight for layer in layers for weight in layer.weights if weight.name in _INITIAL]
-    return bool(weights) and all(np.all(weight.numpy() == _INITIAL[weight.name]) for weight in weights)
+    weights = [weight for layer in layers for weight in layer.weights if name_of(weight) in _INITIAL]
+    return bool(weights) and all(np.all(weight.numpy() == _INITIAL[name_of(weight)]) for weight in weights)
 
 
 def _frozen_parts(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from tfrcnn.compat import path_of
 from tfrcnn.errors import InputError
 
 Converter = Callable[[np.ndarray], np.ndarray]
@@ -153,7 +154,7 @@ def assign(
     """
     assignments = list(assignments)
     times = Counter(id(each.variable) for each in assignments)
-    wrong = [variable.path for variable in variables if times[id(variable)] != 1]
+    wrong = [path_of(variable) for variable in variables if times[id(variable)] != 1]
     wrong += [key for key, count in Counter(each.key for each in assignments).items() if count > 1]
     if wrong:
         raise ValueError(f"expected each weight and each key to be assigned exactly once, not so: {wrong}")
@@ -174,7 +175,9 @@ def _converted(assignment: Assignment, array: np.ndarray) -> np.ndarray:
     except ValueError:  # the array has another rank
         value = None
     if value is None or value.shape != expected:
-        raise InputError(f"{assignment.key} of shape {array.shape} does not fit {assignment.variable.path} {expected}")
+        raise InputError(
+            f"{assignment.key} of shape {array.shape} does not fit {path_of(assignment.variable)} {expected}"
+        )
     return value
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfrcnn.config import BackboneConfig, ImageConfig
 from tfrcnn.errors import InputError
@@ -150,7 +151,7 @@ def find_spec(name: str, backbone: BackboneSpec | keras.Model | None = None) -> 
 def output_strides(extractor: keras.Model) -> tuple[int, ...]:
     """Return the pixels of the input per cell of each output, from the shapes for a 256 x 256 image."""
     side = 256
-    maps = keras.tree.flatten(extractor(keras.Input((side, side, 3))))  # Keras unpacks a list of one map
+    maps = tf.nest.flatten(extractor(keras.Input((side, side, 3))))  # Keras unpacks a list of one map
     return tuple(round(side / feature.shape[1]) for feature in maps)
 
 

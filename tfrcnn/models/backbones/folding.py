@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.compat import calls_of
 from tfrcnn.layers.base import register
 
 
@@ -125,17 +126,16 @@ def _folded(model: keras.Model) -> keras.Model:
 
 def _foldable(model: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """Return the batch norm to fold into a convolution, by the convolution's name."""
-    # The calls of layers and operations that make up the model. Keras has no public list of them.
-    calls = [call for depth in model._nodes_by_depth.values() for call in depth]
-    called = Counter(id(call.operation) for call in calls)
-    uses = Counter(id(tensor) for call in calls for tensor in call.input_tensors)
+    calls = calls_of(model)
+    called = Counter(id(layer) for layer, _, _ in calls)
+    uses = Counter(id(tensor) for _, inputs, _ in calls for tensor in inputs)
     uses.update(id(tensor) for tensor in model.outputs)
-    makers = {id(tensor): call.operation for call in calls for tensor in call.output_tensors}
+    makers = {id(tensor): layer for layer, _, outputs in calls for tensor in outputs}
     norms: dict[str, keras.layers.BatchNormalization] = {}
-    for call in calls:
-        if not call.input_tensors:  # the model's input
+    for norm, inputs, _ in calls:
+        if not inputs:  # the model's input
             continue
-        norm, x = call.operation, call.input_tensors[0]
+        x = inputs[0]
         conv = makers[id(x)]
         if can_fold(conv, norm) and called[id(conv)] == called[id(norm)] == uses[id(x)] == 1:
             norms[conv.name] = norm

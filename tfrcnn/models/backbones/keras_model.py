@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfrcnn.compat import calls_of
 from tfrcnn.config import BackboneConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones.loading import finalize_normalization
@@ -81,5 +82,4 @@ def _layer_outputs(model: keras.Model) -> dict[str, Any]:
 
     `layer.output` would be the wrong tensor for a model within the model: the one that it was built with.
     """
-    by_depth = keras.Model(model.inputs, model.outputs)._nodes_by_depth  # Keras has no public list of the calls
-    return {node.operation.name: node.output_tensors[0] for depth in sorted(by_depth) for node in by_depth[depth]}
+    return {layer.name: outputs[0] for layer, _, outputs in calls_of(keras.Model(model.inputs, model.outputs))}
