@@ -16,7 +16,11 @@ CHOICES = ("tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]")
 if TENSORFLOW not in CHOICES:
     raise SystemExit(f"TFRCNN_TENSORFLOW must be one of {', '.join(CHOICES)}, found {TENSORFLOW!r}")
 
+# Lower bounds are the first release without a known vulnerability, or the first with what is used. An upper bound says
+# what breaks. docs/compatibility.md has both lists.
+
 # The site of `make docs`; latex2mathml renders its equations, so that no page needs a script from another host.
+# MkDocs 2 has no plugins, and mkdocs-material does not run on it.
 DOCS = ["latex2mathml>=3.78", "mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
 
 FONTS = ["manimgx-fonts>=2026.9", "noto-cjk-sans-jp-regular>=0.0.1"]
@@ -64,31 +68,37 @@ setup(
         "keras>=3.12,<4",
         "numpy",
         "pycocotools>=2.0.7",
-        "pillow>=10.1",
+        "pillow>=12.1.1",
         "defusedxml",
-        "jinja2>=3.1",
+        "jinja2>=3.1.6",
         "pyyaml>=6",
         "matplotlib>=3.8",
-        "tqdm>=4.66",
+        "tqdm>=4.66.3",
         "typer>=0.19",
     ],
     extras_require={
+        # End of life. It imports next to TensorFlow 2.15 and Keras 2 only, and has wheels up to Python 3.11.
+        "addons": [
+            f"{TENSORFLOW}>=2.15,<2.16; python_version < '3.12'",
+            "tensorflow-addons>=0.23; python_version < '3.12'",
+        ],
         # MIT; its successor albumentationsx is AGPL
-        "albumentations": ["albumentations>=2.0,<3"],
+        "albumentations": ["albumentations>=2.0"],
         "docs": DOCS,
         # Noto fonts for names in other scripts than Latin, Greek, Cyrillic, Arabic and Hebrew, in pictures and figures
         "fonts": FONTS,
-        "demo": ["scikit-learn>=1.4"],
-        "notebooks": ["jupyterlab>=4", "scikit-learn>=1.4"],
+        "demo": ["scikit-learn>=1.5"],
+        "notebooks": ["jupyterlab>=4.4.8", "scikit-learn>=1.5"],
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
         "serving": [
             "defusedxml",
-            "fastapi>=0.115",
-            "pillow>=10.1",
+            "fastapi>=0.120.1",
+            "pillow>=12.1.1",
             "prometheus-client>=0.20",
-            "requests",
+            "requests>=2.32.4",
+            "starlette>=0.49.1",  # below fastapi
             "uvicorn>=0.30",
         ],
         # the COCO metric of many images in less time
@@ -97,7 +107,7 @@ setup(
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
         # MLflow without its server and scikit-learn; the other two write its file mlflow.db
-        "mlflow": ["mlflow-skinny>=3", "alembic", "sqlalchemy"],
+        "mlflow": ["mlflow-skinny>=3.1", "alembic", "sqlalchemy"],
         "tune": ["optuna>=4"],
         "weights": ["safetensors>=0.4"],
         "tfds": ["tensorflow-datasets>=4.9"],
@@ -107,15 +117,15 @@ setup(
             *FONTS,
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
-            "albumentations>=2.0,<3",
+            "albumentations>=2.0",
             "av>=14",
             "build",
             "faster-coco-eval>=1.6",
-            "fastapi>=0.115",
+            "fastapi>=0.120.1",
             "hypothesis",
             "imagehash>=4.3",
             "ipykernel>=6.29",
-            "mlflow-skinny>=3",
+            "mlflow-skinny>=3.1",
             "mypy",
             "nbclient>=0.10",
             "nbformat>=5.10",
@@ -130,10 +140,10 @@ setup(
             "prometheus-client>=0.20",
             "pytest",
             "pytest-xdist",
-            "requests",
+            "requests>=2.32.4",
             "ruff",
             "safetensors>=0.4",
-            "scikit-learn>=1.4",
+            "scikit-learn>=1.5",
             "supervision>=0.26",
             "sympy>=1.12",
             "tensorboard>=2.20",

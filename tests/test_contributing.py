@@ -33,7 +33,7 @@ from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.models.presets import with_changes
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.losses import BOX_LOSSES, smooth_l1_loss
-from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import freeze
 
 from .cli.conftest import write_coco

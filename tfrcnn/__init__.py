@@ -83,10 +83,10 @@ if TYPE_CHECKING:
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
     from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
-    from tfrcnn.training.optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.recipe import Recipe as Recipe
     from tfrcnn.training.run import Run as Run
     from tfrcnn.training.run import train as train
+    from tfrcnn.training.run_optimizer import make_optimizer as make_optimizer
     from tfrcnn.training.schemes import freeze as freeze
     from tfrcnn.training.strategy import make_strategy as make_strategy
     from tfrcnn.views.plan import Views as Views
@@ -138,7 +138,7 @@ _HOMES = {
     "tfrcnn.report.evaluation": ("evaluation_report",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
-    "tfrcnn.training.optimizer": ("make_optimizer",),
+    "tfrcnn.training.run_optimizer": ("make_optimizer",),
     "tfrcnn.training.recipe": ("Recipe",),
     "tfrcnn.training.run": ("Run", "train"),
     "tfrcnn.training.schemes": ("freeze",),

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tfrcnn.errors import InputError
 
 KERAS_2 = keras.__version__.startswith("2.")
+SUMS_BEFORE_CLIPPING = KERAS_2  # the gradients of the replicas of `tf.distribute`
 KerasTensor = keras.__internal__.KerasTensor if KERAS_2 else keras.KerasTensor
 Variable = tf.Variable if KERAS_2 else keras.Variable
 ONLY_FIRST_REPLICA = tf.VariableAggregation.ONLY_FIRST_REPLICA if KERAS_2 else "only_first_replica"
@@ -89,7 +90,7 @@ else:
         def train_step(self, data: Any) -> dict[str, Any]:
             with tf.GradientTape() as tape:
                 loss = self._loss(data, training=True)
-            self.optimizer.minimize(loss, self.trainable_variables, tape)
+            self.optimizer.minimize(loss, self.trainable_variables, tape=tape)
             return self.get_metrics_result()  # type: ignore[no-any-return]  # Keras is untyped
 
         def test_step(self, data: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tfrcnn.config_base import Config
 
@@ -24,12 +24,15 @@ class TrainingConfig(Config):
         batch_size: images per step.
         accumulation_steps: steps whose mean gradient makes one update of the weights, as one batch would of
             batch_size * accumulation_steps images, apart from batch norms that are trained: they see one step's images.
+        optimizer: "sgd", "adam", "adamw", "nadam", "rmsprop", "adafactor", "lion", "lamb", or "tfa:CLASS" for a class
+            of tensorflow-addons. Set `learning_rate` with it: the presets' is for SGD.
+        optimizer_options: its further arguments, for example {"beta_2": 0.95}; None takes its defaults.
         learning_rate: for 16 images per update; it is scaled by batch_size * accumulation_steps / 16 (Goyal et al.,
             arXiv 1706.02677).
         bias_learning_rate_scale: biases learn at this multiple of the learning rate.
         backbone_learning_rate_scale: the backbone learns at this multiple of the learning rate, for example 0.1.
-        momentum: of SGD, in [0, 1).
-        weight_decay: of convolution and dense kernels.
+        momentum: of SGD, in [0, 1); other optimizers have `optimizer_options`.
+        weight_decay: of convolution and dense kernels; part of the gradient in SGD, next to the step in the others.
         schedule: "step" multiplies the rate by 0.1 at each milestone; "cosine" lets it fall to zero.
         milestones: fractions of the run, in (0, 1).
         warmup_steps: updates over which the rate rises linearly; at most a quarter of the run.
@@ -72,6 +75,8 @@ class TrainingConfig(Config):
     epochs: int = 12
     batch_size: int = 2
     accumulation_steps: int = 1
+    optimizer: str = "sgd"
+    optimizer_options: dict[str, Any] | None = None
     learning_rate: float = 0.02
     bias_learning_rate_scale: float = 1.0
     backbone_learning_rate_scale: float = 1.0

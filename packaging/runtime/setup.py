@@ -36,8 +36,8 @@ setup(
     },
     install_requires=[
         "numpy",
-        "pillow>=10.1",
-        "tqdm>=4.66",
+        "pillow>=12.1.1",
+        "tqdm>=4.66.3",
         "typer>=0.19",
         # data sets and metrics, for `tfrcnn evaluate`; each takes less than 1 MB
         "defusedxml",
@@ -50,8 +50,14 @@ setup(
         "tflite": ["ai-edge-litert>=2.3"],
         # figures, and names in pictures that are not ASCII
         "plots": ["matplotlib>=3.8"],
-        "report": ["jinja2>=3.1", "matplotlib>=3.8"],
-        "serving": ["fastapi>=0.115", "prometheus-client>=0.20", "requests", "uvicorn>=0.30"],
+        "report": ["jinja2>=3.1.6", "matplotlib>=3.8"],
+        "serving": [
+            "fastapi>=0.120.1",
+            "prometheus-client>=0.20",
+            "requests>=2.32.4",
+            "starlette>=0.49.1",  # below fastapi
+            "uvicorn>=0.30",
+        ],
         "video": ["av>=14"],
     },
     entry_points={"console_scripts": ["tfrcnn = tfrcnn.cli.main:main"]},

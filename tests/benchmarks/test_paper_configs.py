@@ -6,8 +6,8 @@ import pytest
 
 from tfrcnn.data.sampler import steps_per_epoch
 from tfrcnn.models import preset
-from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.recipe import Recipe
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import SCHEMES
 
 CONFIGS = Path(__file__).resolve().parents[2] / "benchmarks" / "paper" / "configs"

@@ -14,6 +14,7 @@ from tfrcnn.cli import options, startup
 from tfrcnn.data.convert import WRITERS
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
+from tfrcnn.training.optimizer_names import KERAS
 from tfrcnn.training.recipe import DEFAULT_MODEL
 from tfrcnn.training.resolve import DEFAULT_EMA
 from tfrcnn.training.schemes import SCHEMES
@@ -79,6 +80,7 @@ def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     assert set(get_args(options.Scheme)) == set(SCHEMES)
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
+    assert tuple(KERAS) == options.OPTIMIZERS
     assert set(get_args(options.TargetFormat)) == set(WRITERS)
 
 

@@ -14,7 +14,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training import joint
 from tfrcnn.training.joint import LOSSES, TrainingModel
-from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import freeze
 
 CATEGORIES = (Category(3, "a"), Category(90, "b"))

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, load_detector, preset, save_detector
 from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.run_optimizer import make_optimizer
 
 from .test_joint import CATEGORIES, TRAINING, make_batch, make_model
 

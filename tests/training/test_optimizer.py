@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from tfrcnn.compat import KERAS_2, Variable, name_of
 from tfrcnn.config import TrainingConfig
-from tfrcnn.training.optimizer import SGD, WarmupSchedule, make_optimizer
+from tfrcnn.training.optimizer import SGD, WarmupSchedule
+from tfrcnn.training.run_optimizer import make_optimizer
 
 unlike_keras_2 = pytest.mark.skipif(KERAS_2, reason="needs Keras 3")
 

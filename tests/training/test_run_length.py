@@ -17,8 +17,8 @@ from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.loggers import HistoryLogs
 from tfrcnn.training.measures import Judgement
-from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.run import train
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import JOINT, SCHEMES, freeze
 
 from .test_joint import make_batch

@@ -7,7 +7,7 @@ from tfrcnn.config import BackboneConfig, Category, TrainingConfig
 from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.optimizer import make_optimizer
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.state import read_meta, restore_state, save_state
 
 

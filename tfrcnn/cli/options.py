@@ -26,6 +26,7 @@ PRESETS = (
 )
 DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_EMA = 0.998
+OPTIMIZERS = ("sgd", "adam", "adamw", "nadam", "rmsprop", "adafactor", "lion", "lamb")
 IMPORT_SOURCES = ("torchvision", "detectron2")
 Metric = Literal["coco", "voc", "voc07"]
 FetchedDataset = Literal["voc2007", "voc2012", "coco2017"]

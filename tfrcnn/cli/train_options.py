@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, DEFAULT_EMA, DEFAULT_MODEL, IMAGES_HELP, PRESETS, StrategyName
+from tfrcnn.cli.options import (
+    DATA_HELP,
+    DEFAULT_EMA,
+    DEFAULT_MODEL,
+    IMAGES_HELP,
+    OPTIMIZERS,
+    PRESETS,
+    StrategyName,
+)
 from tfrcnn.cli.options import ImageSize as ImageSize
 from tfrcnn.cli.options import Metric as MetricName
 from tfrcnn.cli.options import Scheme as SchemeName
@@ -95,6 +103,15 @@ LearningRate = Annotated[
     typer.Option(
         metavar="X",
         help="For 16 images per step; the run takes X * batch size / 16. Default: the preset's.",
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)}, or tfa:CLASS for a class of tensorflow-addons, for example tfa:LAMB. --set "
+        "training.optimizer_options={...} sets its arguments. Without --learning-rate, another than sgd takes a part "
+        "of the preset's rate. Default: the preset's.",
     ),
 ]
 AccumulationSteps = Annotated[

@@ -11,7 +11,8 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
 from tfrcnn.training.class_weights import class_weights
 from tfrcnn.training.losses import check_losses
-from tfrcnn.training.optimizer import check_accumulation
+from tfrcnn.training.optimizer_names import check_optimizer
+from tfrcnn.training.run_optimizer import check_accumulation
 from tfrcnn.training.schemes import SCHEMES, check_network, freeze
 
 
@@ -26,9 +27,9 @@ def check_arguments(
 
     Raises:
         InputError: categories differ; no box can be learned from; the detector does not suit the scheme, the precision
-            or the frozen stages, or names an unknown loss or class; the batch size does not suit the devices;
-            gradients are accumulated over replicas, or over more steps than there are; there is no score for
-            `patience`.
+            or the frozen stages, or names an unknown loss or class; the optimizer is unknown, or one of its options;
+            the batch size does not suit the devices; gradients are accumulated over replicas, or over more steps than
+            there are; there is no score for `patience`.
     """
     if not any((~example.crowd & ~example.difficult).any() for example in train_data.examples):
         raise InputError(
@@ -42,6 +43,7 @@ def check_arguments(
             raise InputError(f"the categories of the {name} data {dataset.source} are not the detector's")
     check_network(detector, training.scheme)
     check_accumulation(training)
+    check_optimizer(training)
     _check_updates(train_data, training)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if training.batch_size % replicas:

@@ -58,7 +58,8 @@ class TrainingMethods(TrainedModel):
         self._compiled_for = self._trained()
         # Keras would do this in the first step, and TensorFlow traces a step that makes variables twice
         with self.distribute_strategy.scope():
-            self.optimizer.build(self.trainable_variables)
+            if hasattr(self.optimizer, "build"):  # an optimizer of tensorflow-addons has none
+                self.optimizer.build(self.trainable_variables)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras does not do this for a model with its own `compile`

@@ -30,8 +30,9 @@ from tfrcnn.models.transfer import renew_statistics
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import label_weights
 from tfrcnn.training.joint import TrainingModel
-from tfrcnn.training.optimizer import REFERENCE_BATCH, make_optimizer
+from tfrcnn.training.optimizer import REFERENCE_BATCH
 from tfrcnn.training.process import kept_generators
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import JOINT, SCHEMES, freeze
 from tfrcnn.training.state import seed_dropout
 

@@ -11,8 +11,6 @@ import tensorflow as tf
 
 from tfrcnn import compat
 from tfrcnn.compat import ONLY_FIRST_REPLICA, name_of, tensorflow_variable
-from tfrcnn.config import TrainingConfig
-from tfrcnn.errors import InputError
 from tfrcnn.layers.base import register
 from tfrcnn.training.replicas import replica_count
 
@@ -162,7 +160,8 @@ class SGD(compat.SGD):
 
     def _clip_gradients(self, grads: Any) -> Any:
         # a replica's gradients are a part of the batch's, which are clipped once they are summed
-        return grads if replica_count() > 1 else super()._clip_gradients(grads)
+        is_part = replica_count() > 1 and not compat.SUMS_BEFORE_CLIPPING
+        return grads if is_part else super()._clip_gradients(grads)
 
     def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
         summed = super()._all_reduce_sum_gradients(grads_and_vars)
@@ -178,10 +177,7 @@ class SGD(compat.SGD):
         # look variables up by index: Keras passes TensorFlow's variables, whose names it has changed
         index = self._get_variable_index(variable)
         decay = self.coupled_weight_decay if len(variable.shape) > 1 else 0.0  # biases and norms are vectors
-        if name_of(self._trainable_variables[index]) == "bias":
-            learning_rate = learning_rate * self.bias_learning_rate_scale
-        if id(self._trainable_variables[index]) in self._backbone:
-            learning_rate = learning_rate * self.backbone_learning_rate_scale
+        learning_rate = learning_rate * self._multiple(self._trainable_variables[index])
         if not self.momentum or self.nesterov:
             gradient, decay = gradient + decay * tf.convert_to_tensor(variable), 0.0
         # Two operators in place: v = v - (rate decay / momentum) w, then v = momentum v - rate gradient, w = w + v.
@@ -203,6 +199,11 @@ class SGD(compat.SGD):
             momentum=momentum,
             use_nesterov=self.nesterov,
         )
+
+    def _multiple(self, variable: keras.Variable) -> float:
+        """Return the multiple of the rate that a variable learns at."""
+        multiple = self.bias_learning_rate_scale if name_of(variable) == "bias" else 1.0
+        return multiple * (self.backbone_learning_rate_scale if id(variable) in self._backbone else 1.0)
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:
         if not self.use_ema:
@@ -236,60 +237,3 @@ class SGD(compat.SGD):
     def get_config(self) -> dict[str, Any]:
         names = ("coupled_weight_decay", "bias_learning_rate_scale", "backbone_learning_rate_scale", "swa_start")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def check_accumulation(training: TrainingConfig) -> None:
-    """Check that gradients are not accumulated over steps and replicas at once.
-
-    Raises:
-        InputError: they are.
-    """
-    replicas, accumulated = tf.distribute.get_strategy().num_replicas_in_sync, training.accumulation_steps
-    if replicas > 1 and accumulated > 1:
-        raise InputError(
-            f"TrainingConfig.accumulation_steps must be 1 under a strategy of {replicas} replicas, found "
-            f"{accumulated}: raise batch_size instead, which the replicas share"
-        )
-
-
-def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
-    """Make the optimizer of a run: rate scaled by batch size, warm-up and schedule, decay, clipping, averaging.
-
-    Under `tf.distribute`, call it in the scope of the strategy.
-
-    Args:
-        training: the configuration of the run.
-        steps_per_epoch: whole batches per epoch.
-
-    Returns:
-        The optimizer, for `model.compile`.
-
-    Raises:
-        InputError: gradients are to be accumulated over steps and replicas at once.
-
-    Example:
-        data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
-        model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
-    """
-    check_accumulation(training)
-    accumulated = training.accumulation_steps
-    total_steps = max(training.epochs * steps_per_epoch // accumulated, 1)
-    schedule = WarmupSchedule(
-        training.learning_rate * training.batch_size * accumulated / REFERENCE_BATCH,
-        total_steps,
-        min(training.warmup_steps, total_steps // 4),  # a short run warms up for a quarter of it at most
-        training.schedule,
-        training.milestones,
-    )
-    return SGD(
-        schedule,
-        momentum=training.momentum,
-        global_clipnorm=training.gradient_clip_norm,
-        coupled_weight_decay=training.weight_decay,
-        bias_learning_rate_scale=training.bias_learning_rate_scale,
-        backbone_learning_rate_scale=training.backbone_learning_rate_scale,
-        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
-        use_ema=training.ema is not None or training.swa is not None,
-        ema_momentum=training.ema or 0.0,  # without `ema` the averages are the weights until `swa` begins
-        swa_start=None if training.swa is None else int(training.swa * total_steps),
-    )

@@ -16,6 +16,7 @@ from tfrcnn.models.presets import preset_of_run, with_changes, with_image_size
 from tfrcnn.training import start as starting
 from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.losses import check_losses
+from tfrcnn.training.optimizer_names import check_optimizer, usual_rate
 
 if TYPE_CHECKING:
     from tfrcnn.training.recipe import Recipe
@@ -55,6 +56,8 @@ def resolved(recipe: Recipe, has_state: bool = False) -> Recipe:
             starting.check_unfrozen(start.training)
     with errors.collect():
         check_losses(start.detector)
+    with errors.collect():
+        check_optimizer(start.training)
     errors.check()
     if not recipe.init:  # `proposals` may be a detector of two networks; the scheme decides how many a run has
         start = replace(start, detector=start.detector.replace(shared_features=True))
@@ -98,11 +101,22 @@ def changed(start: Preset, changes: dict[str, Any]) -> Preset:
         for path, value in changes.items()
         if path not in pending(changes)
     }
+    fields, rate = _set_training(values), start.training.learning_rate
+    is_other = start.training.optimizer == "sgd" != fields.get("optimizer", "sgd")
+    if is_other and isinstance(fields["optimizer"], str) and "learning_rate" not in fields:
+        values["training.learning_rate"] = usual_rate(fields["optimizer"], rate)
     try:
         return with_changes(start, values)
     except InputError:
         _report_changes(start, values)
         raise  # each is right alone, but not together
+
+
+def _set_training(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the training that changes set, by path or as an object."""
+    whole = values.get("training")
+    fields = {path.removeprefix("training."): value for path, value in values.items()}
+    return {**whole, **fields} if isinstance(whole, dict) else fields
 
 
 def _report_changes(start: Preset, values: dict[str, Any]) -> None:

@@ -53,9 +53,9 @@ from tfrcnn.training.folder import (
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.loggers import HistoryLogs, check_loggers, open_logs
 from tfrcnn.training.measures import Measure, measure_of, reported_names
-from tfrcnn.training.optimizer import make_optimizer
 from tfrcnn.training.process import kept_generators, repeatable_operators
 from tfrcnn.training.progress import Progress
+from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import SCHEMES, Phase, freeze, warn_of_frozen_random_weights
 from tfrcnn.training.state import read_meta, restore_state, seed_dropout
 from tfrcnn.training.trouble import Trouble

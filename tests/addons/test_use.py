@@ -1,0 +1,99 @@
+"""What users do with tensorflow-addons: its optimizers and callbacks under `fit`, its image operators, a whole run."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tfrcnn
+from tfrcnn.cli.main import main
+from tfrcnn.config import Category
+from tfrcnn.models import build_detector, preset
+from tfrcnn.training.joint import TrainingModel
+
+CATEGORIES = (Category(1, "bright"), Category(2, "dark"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Write eight pictures with a bright and a dark rectangle, and return their COCO file."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    images, annotations = [], []
+    for i in range(8):
+        pixels = np.full((64, 64, 3), 128, np.uint8)
+        for category, grey in ((1, 255), (2, 0)):
+            x, y = rng.integers(0, 8, 2).tolist()
+            x += 30 * (category - 1)
+            pixels[y : y + 28, x : x + 24] = grey
+            box = {"bbox": [x, y, 24, 28], "area": 672, "iscrowd": 0}
+            annotations.append({"id": len(annotations) + 1, "image_id": i, "category_id": category, **box})
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 64})
+    categories = [{"id": c.id, "name": c.name} for c in CATEGORIES]
+    file = folder / "instances.json"
+    file.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    return file
+
+
+def batches(data, augment=None):
+    training = preset("tiny_fpn").training.replace(batch_size=2)
+    dataset = tfrcnn.read_dataset(str(data))
+    return tfrcnn.training_data(dataset, preset("tiny_fpn", image_size=64).detector.image, training, augment=augment)
+
+
+def make_model():
+    keras.utils.set_random_seed(0)
+    return TrainingModel(build_detector(preset("tiny_fpn", CATEGORIES, 64).detector))
+
+
+def test_image_operators_in_an_augmentation_of_your_own(tfa, data):
+    def augment(image, boxes, labels, seed):
+        sharp = tfa.image.sharpness(image, 2.0)
+        return tfa.image.translate(sharp, [4.0, 2.0]), boxes + tf.constant([2.0, 4.0, 2.0, 4.0]), labels
+
+    plain, augmented = (next(iter(batches(data, function).batches())) for function in (None, augment))
+    for batch in (plain, augmented):
+        assert batch["images"].shape == (2, 64, 64, 3)
+    is_object = plain["labels"][..., None] >= 0
+    moved = tf.reduce_max(tf.where(is_object, tf.abs(augmented["boxes"] - plain["boxes"]), 0.0))
+    assert 2.0 < moved < 6.0
+
+
+@pytest.mark.slow
+def test_lookahead_and_an_average_of_the_weights_under_fit(tfa, data, tmp_path):
+    model, batch = make_model(), next(iter(batches(data).batches()))
+    steps = tf.data.Dataset.from_tensors(batch).repeat(4)
+    model.compile(optimizer=tfa.optimizers.Lookahead(keras.optimizers.legacy.SGD(0.01), sync_period=2))
+    losses = [model.fit(steps, verbose=0).history["loss"][0] for _ in range(3)]
+    assert losses[-1] < losses[0]
+
+    average = tfa.optimizers.MovingAverage(keras.optimizers.legacy.SGD(0.01), average_decay=0.5)
+    model.compile(optimizer=average)
+    file = tmp_path / "average.h5"
+    checkpoint = tfa.callbacks.AverageModelCheckpoint(True, str(file), save_weights_only=True)
+    model.fit(steps, verbose=0, callbacks=[checkpoint])
+    averaged = [weight.numpy() for weight in model.detector.trainable_variables]
+    assert file.is_file()
+    for variable, value in zip(model.detector.trainable_variables, averaged):
+        np.testing.assert_array_equal(average.get_slot(variable, "average").numpy(), value)
+
+
+@pytest.mark.slow
+def test_a_run_with_lamb_is_resumed_evaluated_and_exported(tfa, data, tmp_path, capsys):
+    run, end = tmp_path / "run", ("--train", str(data), "--val", str(data))
+    options = ("--model", "tiny_fpn", "--image-size", "64", "--batch-size", "4", "--optimizer", "tfa:LAMB")
+    assert main(["train", *end, "--out", str(run), *options, "--epochs", "1"]) == 0
+    assert main(["train", "--out", str(run), "--resume", "--epochs", "2"]) == 0
+    training = json.loads((run / "training.json").read_text())["training"]
+    assert training["optimizer"] == "tfa:LAMB"
+    assert training["learning_rate"] == pytest.approx(preset("tiny_fpn").training.learning_rate / 20)
+    assert main(["evaluate", "--model", str(run), "--data", str(data)]) == 0
+    exported = tmp_path / "model"
+    assert (
+        main(["export", "--model", str(run), "--format", "saved_model", "--out", str(exported), "--verify", str(data)])
+        == 0
+    )
+    assert "AP50" in capsys.readouterr().out
