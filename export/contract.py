@@ -51,7 +51,7 @@ def prepare(
         detector: The detector.
         image_size: (height, width) of the network's input, made static (letterbox); None keeps the detector's.
         max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: Scores of detections exceed it; None keeps the detector's.
+        score_threshold: Scores of all classes exceed it; None keeps the detector's thresholds.
         kernels: The copy's kernels, see `tfrcnn.kernels`.
 
     Raises:
@@ -60,14 +60,28 @@ def prepare(
     """
     check_surroundings()
     check_weights(detector)
-    config = detector.config
+    return copy_with(detector, config_of_export(detector.config, image_size, max_detections, score_threshold), kernels)
+
+
+def config_of_export(
+    config: DetectorConfig,
+    image_size: tuple[int, int] | None,
+    max_detections: int | None,
+    score_threshold: float | None,
+) -> DetectorConfig:
+    """Return a detector's configuration with the options of an export, see `prepare`."""
     if image_size is not None:
         if any(side < 1 or side % config.image.divisor for side in image_size):
             raise InputError(f"image size must be positive multiples of {config.image.divisor}, found {image_size}")
         config = config.replace(image=config.image.replace(static_size=tuple(image_size)))
-    changes = {"max_detections": max_detections, "score_threshold": score_threshold}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    config = config.replace(detections=config.detections.replace(**changes))
+    limits = config.detections.with_thresholds(score_threshold, {})
+    if max_detections is not None:
+        limits = limits.replace(max_detections=max_detections)
+    return config.replace(detections=limits)
+
+
+def copy_with(detector: FasterRCNN, config: DetectorConfig, kernels: Kernels | str) -> FasterRCNN:
+    """Copy a detector in float32, with another configuration of the same weights."""
     copy = build_blank_detector(config, kernels=kernels, backbone=detector.backbone_spec)
     copy_weights(detector, copy)
     return copy

@@ -26,7 +26,8 @@ class ExportOptions:
         precision: One of the format's `precisions`; "float32" in all of them.
         image_size: (height, width) of the network's input in pixels; makes it static.
         max_detections: The most detections per image.
-        score_threshold: Scores of detections exceed it; in [0, 1).
+        score_threshold: Scores of all classes exceed it, in [0, 1). `DetectionConfig.class_score_thresholds` of the
+            detector has thresholds of single classes.
         representative: Images [H, W, 3], RGB 0..255, on which int8 measures the ranges of activations. A hundred are
             plenty. By default, a file of any precision is compared on the first of them.
 

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ..config import Category, DetectionConfig
+from ..categories import lowest_scores
+from ..config import Category, DetectionConfig, DetectorConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..data.inputs import check_dataset, read_input, source_of
-from ..errors import InputError
+from ..errors import InputError, renamed_arguments
 from ..files import digest_of
 from ..installed import check_tensorflow
 from ..processes import check_not_forked
@@ -116,7 +117,7 @@ class ArtefactPredictor:
 def load(
     path: str | Path,
     threads: int | None = None,
-    score_threshold: float | None = None,
+    score_threshold: float | Mapping[Any, float] | None = None,
     runtime: str | None = None,
     detections: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -126,7 +127,8 @@ def load(
         path: A run folder (of `tfrcnn train` or `import-weights`) or an exported file.
         threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
             folder takes TensorFlow's setting.
-        score_threshold: Lower the detector's own threshold to this; exported files keep theirs.
+        score_threshold: Lower the detector's own thresholds to this, or those of single classes as
+            {name or label: threshold}; exported files keep theirs.
         runtime: One of the format's `Target.runtimes`; None is the first that is installed.
         detections: Fields of a run folder's `DetectionConfig` to change, for example {"nms": "soft_gaussian"}.
 
@@ -142,7 +144,8 @@ def load(
     """
     path = Path(path)
     check_threads(threads)
-    _check_threshold(score_threshold)
+    if not isinstance(score_threshold, Mapping):
+        _check_threshold(score_threshold)
     format = format_of(path)
     if format == KERAS:
         if runtime is not None:
@@ -160,7 +163,9 @@ def load(
     return ArtefactPredictor(loaded)
 
 
-def _load_run(path: Path, score_threshold: float | None, detections: Mapping[str, Any] | None) -> Any:
+def _load_run(
+    path: Path, score_threshold: float | Mapping[Any, float] | None, detections: Mapping[str, Any] | None
+) -> Any:
     check_tensorflow(f"{path}: a run folder")
     # here, so that an exported file runs without TensorFlow
     from ..inference import KerasPredictor
@@ -169,10 +174,28 @@ def _load_run(path: Path, score_threshold: float | None, detections: Mapping[str
     check_not_forked()
     changes: dict[str, Any] = {}
     if score_threshold is not None or detections:
-        config = DetectionConfig.from_dict(read_description(path)["detector"]["detections"])
-        lowest = config.score_threshold if score_threshold is None else min(score_threshold, config.score_threshold)
-        changes["detections"] = config.replace(**{"score_threshold": lowest, **(detections or {})})
+        config = DetectorConfig.from_dict(read_description(path)["detector"])
+        limits = config.detections.replace(**(detections or {}))
+        changes["detections"] = _lowered(limits, config.categories, score_threshold)
     return KerasPredictor(load_detector(path, **changes))
+
+
+def _lowered(
+    limits: DetectionConfig, categories: Sequence[Category], thresholds: float | Mapping[Any, float] | None
+) -> DetectionConfig:
+    """Lower the thresholds that are above these, see `load`."""
+    if thresholds is None:
+        return limits
+    names = [category.name for category in categories]
+    with renamed_arguments(classes="score_threshold", score="score_threshold"):
+        lowest = lowest_scores(thresholds, categories)  # -1 for a class without one
+    pairs = zip(names, lowest, limits.score_thresholds(names))
+    lowered = {name: new for name, new, limit in pairs if 0 <= new < limit}
+    if isinstance(thresholds, Mapping):
+        return limits.with_thresholds(None, lowered)
+    of_classes = {name: min(thresholds, value) for name, value in (limits.class_score_thresholds or {}).items()}
+    common = min(thresholds, limits.score_threshold)
+    return limits.replace(score_threshold=common, class_score_thresholds=of_classes or None)
 
 
 def _check_threshold(value: float | None) -> None:

@@ -69,6 +69,17 @@ def test_every_preset_survives_json(name):
         (lambda: HeadConfig(sampling_ratio=10**6), "HeadConfig.sampling_ratio must be at most 64"),
         (lambda: DetectionConfig(max_detections=10**9), "DetectionConfig.max_detections must be at most 100,000"),
         (lambda: DetectionConfig(min_size=float("nan")), "DetectionConfig.min_size must be at most 100,000, found nan"),
+        (lambda: DetectionConfig(class_score_thresholds={"a": 1}), "category names with numbers in [0, 1), found {'a'"),
+        (lambda: DetectionConfig(class_score_thresholds={"a": float("nan")}), "category names with numbers in [0, 1)"),
+        (lambda: DetectionConfig(class_score_thresholds={"a": True}), "category names with numbers in [0, 1)"),
+        (lambda: DetectionConfig(class_score_thresholds={1: 0.5}), "category names with numbers in [0, 1)"),
+        (lambda: DetectionConfig(class_score_thresholds=0.5), "class_score_thresholds must be dict, found 0.5"),
+        (
+            lambda: preset("tiny_fpn", (Category(1, "a"),)).detector.replace(
+                detections=DetectionConfig(class_score_thresholds={"b": 0.5})
+            ),
+            "class_score_thresholds: expected names of the detector's categories ('a'), found 'b'",
+        ),
         (lambda: ImageConfig(mean=(10**400, 0, 0)), "ImageConfig.mean must be at most"),
         (lambda: ImageConfig(mean=(float("nan"), 0, 0)), "ImageConfig.mean must be"),
         (lambda: ImageConfig(std=(1e-300, 1, 1)), "ImageConfig.std must be at least"),

@@ -201,7 +201,7 @@ def test_a_run_folder_is_loaded_and_may_have_a_lower_threshold(predictor, pictur
     assert tfrcnn.load(tmp_path / "run", threshold=np.float32(0.01)).engine.detections.score_threshold < 0.02
     low = tfrcnn.load(tmp_path / "run", threshold={"red": 0.01, "white": 0.3})
     assert isinstance(low, tfrcnn.Predictor)
-    assert low.detector.config.detections.score_threshold == 0.01
+    assert low.detector.config.detections.score_thresholds(["red", "white"]) == [0.01, 0.05]
     one = tfrcnn.load(tmp_path / "run", threshold={"red": 0.01}).detect(picture)
     assert (
         min((detection.score for detection in one if detection.name == "white"), default=1) > 0.05

@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tfrcnn.config import BackboneConfig as BackboneConfig
     from tfrcnn.config import Category as Category
-    from tfrcnn.config import DetectionConfig as DetectionConfig
     from tfrcnn.config import DetectorConfig as DetectorConfig
     from tfrcnn.config import FPNConfig as FPNConfig
     from tfrcnn.config import HeadConfig as HeadConfig
     from tfrcnn.config import ImageConfig as ImageConfig
     from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
+    from tfrcnn.config_detections import DetectionConfig as DetectionConfig
     from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
     from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
     from tfrcnn.config_rpn import AnchorConfig as AnchorConfig
@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from tfrcnn.predictor import load as load
     from tfrcnn.report.data import data_report as data_report
     from tfrcnn.report.evaluation import evaluation_report as evaluation_report
+    from tfrcnn.run_description import write_thresholds as write_thresholds
     from tfrcnn.training.joint import TrainingModel as TrainingModel
     from tfrcnn.training.lr_finder import LearningRateSweep as LearningRateSweep
     from tfrcnn.training.lr_finder import find_learning_rate as find_learning_rate
@@ -102,13 +103,13 @@ _HOMES = {
     "tfrcnn.config": (
         "BackboneConfig",
         "Category",
-        "DetectionConfig",
         "DetectorConfig",
         "FPNConfig",
         "HeadConfig",
         "ImageConfig",
     ),
     "tfrcnn.config_cascade": ("CascadeConfig",),
+    "tfrcnn.config_detections": ("DetectionConfig",),
     "tfrcnn.config_losses": ("BoxLossConfig", "ClassLossConfig"),
     "tfrcnn.config_rpn": ("AnchorConfig", "MatchConfig", "ProposalConfig", "RPNConfig"),
     "tfrcnn.config_training": ("TrainingConfig",),
@@ -136,6 +137,7 @@ _HOMES = {
     "tfrcnn.predictor": ("Predictor", "load"),
     "tfrcnn.report.data": ("data_report",),
     "tfrcnn.report.evaluation": ("evaluation_report",),
+    "tfrcnn.run_description": ("write_thresholds",),
     "tfrcnn.training.joint": ("TrainingModel",),
     "tfrcnn.training.lr_finder": ("LearningRateSweep", "find_learning_rate"),
     "tfrcnn.training.run_optimizer": ("make_optimizer",),

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from tfrcnn.config import Category
+import numpy as np
+
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
 
 MAX_NEAREST = 3  # names that an error suggests
@@ -54,6 +56,24 @@ def lowest_scores(score: float | Mapping[Any, float], categories: Sequence[Categ
         for label in find_labels(classes, categories):
             lowest[label] = check_score(limit)
     return lowest
+
+
+def score_limits(labels: np.ndarray, limits: DetectionConfig, categories: Sequence[Category]) -> np.ndarray:
+    """Return the score threshold of each detection.
+
+    Args:
+        labels: [N] int, of the detections.
+        limits: the thresholds.
+        categories: the position is the label; not needed if no class has its own threshold.
+
+    Returns:
+        [N] float32: the detector compares scores in float32 too.
+    """
+    if not limits.class_score_thresholds:
+        return np.full(len(labels), limits.score_threshold, np.float32)
+    per_class = np.array(limits.score_thresholds([category.name for category in categories]), np.float32)
+    per_detection: np.ndarray = per_class[labels]
+    return per_detection
 
 
 def check_score(value: Any) -> float:

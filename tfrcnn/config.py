@@ -16,6 +16,7 @@ from typing import Literal
 from tfrcnn.config_base import Config
 from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
 from tfrcnn.config_cascade import CascadedConfig
+from tfrcnn.config_detections import DetectionConfig as DetectionConfig
 from tfrcnn.config_losses import BoxLossConfig as BoxLossConfig
 from tfrcnn.config_losses import ClassLossConfig as ClassLossConfig
 from tfrcnn.config_rpn import MAX_CHANNELS, MAX_LENGTH
@@ -26,7 +27,6 @@ from tfrcnn.config_rpn import RPNConfig as RPNConfig
 from tfrcnn.config_training import TrainingConfig as TrainingConfig
 
 # Far above any use, as in `config_rpn`.
-MAX_DETECTIONS = 100_000  # per image
 MAX_CATEGORIES = 100_000
 MAX_DENSE_WEIGHTS = 10**9  # of the head's first dense layer; VGG-16 has a tenth
 
@@ -200,40 +200,6 @@ class HeadConfig(CascadedConfig):
 
 
 @dataclass(frozen=True)
-class DetectionConfig(Config):
-    """From head outputs to detections.
-
-    Attributes:
-        score_threshold: detections of lower or equal score are dropped, in [0, 1).
-        nms_iou: the IoU above which two boxes compete; "soft_gaussian" does not use it.
-        max_detections: detections kept per image, best first.
-        min_size: boxes with a shorter side are dropped, in pixels.
-        nms: what happens to a box that overlaps a better one, see `tfrcnn.layers.suppression`. "hard" drops it,
-            "soft_linear" and "soft_gaussian" lower its score, "weighted_fusion" averages both.
-        class_agnostic_nms: True lets boxes of different classes compete; False lets those of one class.
-        nms_sigma: of "soft_gaussian", whose scores fall by exp(-IoU^2 / sigma).
-
-    Example:
-        tfrcnn.DetectionConfig(score_threshold=0.3, max_detections=20, class_agnostic_nms=True)
-    """
-
-    score_threshold: float = 0.05
-    nms_iou: float = 0.5
-    max_detections: int = 100
-    min_size: float = 1e-2
-    nms: Literal["hard", "soft_linear", "soft_gaussian", "weighted_fusion"] = "hard"
-    class_agnostic_nms: bool = False
-    nms_sigma: float = 0.5
-
-    def _check_ranges(self) -> None:
-        self._require(0 <= self.score_threshold < 1, "score_threshold", "in [0, 1)")
-        self._require(0 < self.nms_iou <= 1, "nms_iou", "in (0, 1]")
-        self._require(self.max_detections >= 1, "max_detections", "at least 1")
-        self._require(self.nms_sigma > 0, "nms_sigma", "above 0")
-        self._require_at_most(max_detections=MAX_DETECTIONS, min_size=MAX_LENGTH, nms_sigma=1e6)
-
-
-@dataclass(frozen=True)
 class DetectorConfig(Config):
     """A whole Faster R-CNN.
 
@@ -274,6 +240,8 @@ class DetectorConfig(Config):
         for values, what in (([c.id for c in self.categories], "ids"), ([c.name for c in self.categories], "names")):
             self._require(len(set(values)) == len(values), "categories", f"free of repeated {what}")
         self._require(len(self.categories) <= MAX_CATEGORIES, "categories", f"at most {MAX_CATEGORIES:,}")
+        if self.categories:  # a preset has none
+            self.detections.check_names(self.names)
         # Each bound alone still lets the first dense layer of the head grow beyond any memory.
         channels = self.head.convs[-1] if self.head.convs else self.fpn.channels if self.fpn else 512
         inputs, heads = channels * self.head.pool_size**2, len(self.head.stages)
@@ -286,3 +254,8 @@ class DetectorConfig(Config):
     def num_classes(self) -> int:
         """C: categories without the background."""
         return len(self.categories)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the categories, by label."""
+        return [category.name for category in self.categories]

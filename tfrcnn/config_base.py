@@ -99,7 +99,7 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
-    return value
+    return dict(value) if isinstance(value, dict) else value
 
 
 def _build(kind: Any, value: Any, where: str) -> Any:

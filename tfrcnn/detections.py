@@ -19,6 +19,7 @@ import numpy as np
 from tfrcnn.categories import check_score, find_labels, lowest_scores
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
+from tfrcnn.overlap import to_xywh
 from tfrcnn.pixels import to_rgb, to_uint8
 
 if TYPE_CHECKING:
@@ -206,11 +207,9 @@ class ImageDetections(ImageProposals):
             json.dumps([row for detections in results for row in detections.to_coco()])
         """
         ids = [category.id for category in self._require_categories("to_coco")]
-        y1, x1, y2, x2 = self.boxes.astype(np.float64).T  # in float64, x + width is exactly x2
-        boxes = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
         return [
             {"image_id": _plain(self.image_id), "category_id": ids[label], "bbox": box, "score": score}
-            for box, label, score in zip(boxes, self.labels.tolist(), self.scores.tolist())
+            for box, label, score in zip(to_xywh(self.boxes), self.labels.tolist(), self.scores.tolist())
         ]
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""Intersection over union in NumPy, for metrics and pictures; `tfrcnn.boxes` has it in TensorFlow.
+"""Boxes in NumPy, for metrics, pictures and files of results; `tfrcnn.boxes` has them in TensorFlow.
 
 Legend: N detections and M objects of one image.
 """
@@ -6,6 +6,17 @@ Legend: N detections and M objects of one image.
 from __future__ import annotations
 
 import numpy as np
+
+
+def to_xywh(boxes: np.ndarray) -> list[list[float]]:
+    """Convert boxes to COCO's [x, y, width, height], in float64 so that x + width is exactly x2.
+
+    Args:
+        boxes: [N, 4] yxyx.
+    """
+    y1, x1, y2, x2 = boxes.astype(np.float64).T
+    rows: list[list[float]] = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
+    return rows
 
 
 def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ Importing this module imports neither TensorFlow nor Keras; of the detectors, ON
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,8 @@ import numpy as np
 from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.inputs import check_whole_number
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.files import digest_of
-from tfrcnn.run_description import CONFIG, read_description
 
 if TYPE_CHECKING:
     from tfrcnn.export.runtimes import ArtefactPredictor
@@ -60,9 +59,9 @@ class Predictor:
         Args:
             detector: a run folder, an exported file (ONNX, TFLite, SavedModel), the name of a published detector, or a
                 detector in memory.
-            threshold: results have scores above this number, in [0, 1]; or one number for each class as
-                {name or label: score}. None is the detector's own. A run folder can take a lower one than its own; an
-                exported file cannot.
+            threshold: results have scores above this number, in [0, 1], in all classes; or one number for each class as
+                {name or label: score}, and the detector's own for classes that it leaves out. None is the detector's
+                own. A run folder can take a lower one than its own; an exported file cannot.
             batch: images per batch of `detect_dataset`, at least 1. Exported files take one image at a time.
             classes: names or labels to keep, one or several; None keeps all.
             threads: threads of an exported file's runtime; None is the runtime's default.
@@ -78,7 +77,7 @@ class Predictor:
         self.categories = self.engine.categories
         self.detector: FasterRCNN | None = getattr(self.engine, "detector", None)
         self.classes = None if classes is None else find_labels(classes, self.categories)
-        self._limits = self._score_limits(detector)
+        self._limits = self._score_limits()
 
     @property
     def digest(self) -> str:
@@ -198,7 +197,8 @@ class Predictor:
             from tfrcnn.export.runtimes import load
 
             path, lowest = _run_folder(detector), self._run_threshold()
-            engine: KerasPredictor | ArtefactPredictor = load(path, threads, lowest, runtime)
+            with renamed_arguments(score_threshold="threshold"):
+                engine: KerasPredictor | ArtefactPredictor = load(path, threads, lowest, runtime)
             return engine
         if (threads, runtime) != (None, None):
             raise InputError("threads and runtime belong to exported files; a detector in memory runs in TensorFlow")
@@ -210,13 +210,13 @@ class Predictor:
             raise InputError(f"detector must be a path or a detector of tfrcnn.build_detector, found {kind}")
         return KerasPredictor(detector)
 
-    def _run_threshold(self) -> float | None:
-        """Return the lowest of the thresholds, which a run folder's detector must not exceed."""
-        values: Iterable[Any] = self.threshold.values() if isinstance(self.threshold, Mapping) else [self.threshold]
-        numbers = [float(value) for value in values if isinstance(value, Real)]
-        return min((number for number in numbers if 0 <= number < 1), default=None)  # `_score_limits` refuses the rest
+    def _run_threshold(self) -> float | dict[Any, float] | None:
+        """Return the thresholds that a run folder's detector must not exceed; `_score_limits` refuses wrong ones."""
+        if isinstance(self.threshold, Mapping):
+            return {one: float(score) for one, score in self.threshold.items() if _is_threshold(score)}
+        return float(self.threshold) if _is_threshold(self.threshold) else None
 
-    def _score_limits(self, detector: FasterRCNN | str | Path) -> dict[int, float] | float | None:
+    def _score_limits(self) -> dict[int, float] | float | None:
         """Return one threshold, or one per label; None keeps what the engine returns.
 
         Raises:
@@ -228,18 +228,17 @@ class Predictor:
             lowest = lowest_scores(self.threshold, self.categories)
         except InputError as error:
             raise InputError(f"threshold: {error}") from error
-        limit = self.engine.detections.score_threshold
-        chosen = [score for score in lowest if score >= 0]
-        if min(chosen, default=limit) < limit:
-            raise InputError(
-                f"threshold {min(chosen):g} is below the detector's own, {limit:g}, which has dropped lower scores: "
-                "export or load the detector with a lower score_threshold"
-            )
+        names = [category.name for category in self.categories]
+        for name, score, limit in zip(names, lowest, self.engine.detections.score_thresholds(names)):
+            if 0 <= score < limit:
+                of_class = f" for {name!r}" if self.engine.detections.class_score_thresholds else ""
+                raise InputError(
+                    f"threshold {score:g} is below the detector's own{of_class}, {limit:g}, which has dropped lower "
+                    "scores: export or load the detector with a lower score_threshold"
+                )
         if not isinstance(self.threshold, Mapping):
             return self.threshold
-        # a class without a threshold keeps the detector's own, also where another class lowers the engine's
-        saved = _saved_threshold(detector, limit)
-        return {label: saved if score < 0 else score for label, score in enumerate(lowest)}
+        return {label: score for label, score in enumerate(lowest) if score >= 0}
 
     def _chosen(self, detections: ImageDetections) -> ImageDetections:
         return detections.filter(self._limits, self.classes)
@@ -271,15 +270,8 @@ def load(path: str | Path, **options: Any) -> Predictor:
     return Predictor(path, **options)
 
 
-def _saved_threshold(detector: FasterRCNN | str | Path, loaded: float) -> float:
-    """Return the threshold that a detector was saved with; `loaded` is the one that it runs with."""
-    if not isinstance(detector, str | os.PathLike):
-        return loaded
-    folder = _run_folder(detector)
-    if not (folder / CONFIG).is_file():  # an exported file
-        return loaded
-    saved: float = read_description(folder)["detector"]["detections"].get("score_threshold", loaded)
-    return saved
+def _is_threshold(value: Any) -> bool:
+    return isinstance(value, Real) and 0 <= value < 1
 
 
 def _run_folder(path: str | Path) -> Path:

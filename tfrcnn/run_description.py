@@ -1,14 +1,15 @@
-"""Read the description of a saved detector, `config.json` in its folder. Imports neither TensorFlow nor Keras."""
+"""The description of a saved detector, `config.json` in its folder. Imports neither TensorFlow nor Keras."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json
+from tfrcnn.files import read_json, write_json
 
 CONFIG = "config.json"
 FORMAT = 2  # in 1, weights files do not name the `FoldedModel` of a MobileNet
@@ -41,6 +42,29 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return description
+
+
+def write_thresholds(folder: str | Path, thresholds: Mapping[str, float] | None) -> None:
+    """Write score thresholds of single classes into a saved detector.
+
+    Everything that loads the folder uses them: prediction, evaluation and exports.
+
+    Args:
+        folder: the detector's folder, as written by `tfrcnn.train`.
+        thresholds: by category name, for example "score_threshold" of `tfrcnn.evaluation_report`; None removes them.
+
+    Raises:
+        InputError: there is no detector in the folder, it has no category of a name, or a number is not in [0, 1).
+
+    Example:
+        numbers = tfrcnn.evaluation_report(dataset, detections, "evaluation.html")
+        tfrcnn.write_thresholds("runs/cells", numbers["score_threshold"])
+    """
+    description = read_description(folder)
+    config = DetectorConfig.from_dict(description["detector"])
+    limits = config.detections.replace(class_score_thresholds=None if thresholds is None else dict(thresholds))
+    description["detector"] = config.replace(detections=limits).to_dict()
+    write_json(Path(folder) / CONFIG, description)
 
 
 def _check_weights(path: Path, name: Any) -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...categories import score_limits
 from ...config import DetectionConfig
 from ...data.example import ImageDetections
 from ...overlap import pairwise_iou
@@ -45,12 +46,13 @@ def count_partners(
         candidates: Detections of the file in each picture.
         references: Detections of the Keras model in each picture.
         pictures: [H, W, 3] each.
-        limits: The score threshold and the most detections per image. Detections below `lowest_score` need no partner.
+        limits: The score thresholds and the most detections per image. Detections below `lowest_scores` need no
+            partner.
     """
     needed = partnered = 0
     for candidate, reference, picture in zip(candidates, references, pictures):
         if np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).any():
-            floor = lowest_score(candidate, reference, limits, SCORE_MARGIN)
+            floors, candidate_floors = lowest_scores(reference, candidate, limits, SCORE_MARGIN)
             free = np.ones(len(candidate.scores), bool)
             overlaps = pairwise_iou(reference.boxes, candidate.boxes)
             possible = (overlaps >= MIN_IOU) & (reference.labels[:, None] == candidate.labels[None])
@@ -58,24 +60,29 @@ def count_partners(
                 partners = np.flatnonzero(possible[i] & free)
                 if len(partners):
                     free[partners[np.argmax(overlaps[i, partners])]] = False
-                if reference.scores[i] > floor:
+                if reference.scores[i] > floors[i]:
                     needed, partnered = needed + 1, partnered + bool(len(partners))
-            needed += int(np.sum(candidate.scores > floor))
-            partnered += int(np.sum((candidate.scores > floor) & ~free))
+            needed += int(np.sum(candidate.scores > candidate_floors))
+            partnered += int(np.sum((candidate.scores > candidate_floors) & ~free))
     return Partners(partnered / needed if needed else None, needed)
 
 
-def lowest_score(
-    candidate: ImageDetections, reference: ImageDetections, limits: DetectionConfig, margin: float
-) -> float:
-    """Return the score up to which a detection needs no partner.
+def lowest_scores(
+    one: ImageDetections, other: ImageDetections, limits: DetectionConfig, margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the scores up to which detections need no partner.
 
     Args:
-        candidate: Detections of the file in one image.
-        reference: Detections of the Keras model in the same image.
-        limits: The score threshold and the most detections per image.
+        one: Detections of one side in an image.
+        other: Detections of the other side in the same image.
+        limits: The score thresholds and the most detections per image.
         margin: Detections within this of the threshold, or of the lowest score of a full list, need no partner:
             round-off decides whether they exist.
+
+    Returns:
+        one: [N] for its detections.
+        other: [M] for its detections.
     """
-    full = [float(d.scores[-1]) for d in (candidate, reference) if len(d.scores) == limits.max_detections]
-    return max([limits.score_threshold, *full]) + margin
+    full = max([0.0, *(float(d.scores[-1]) for d in (one, other) if len(d.scores) == limits.max_detections)])
+    floors = (np.maximum(score_limits(d.labels, limits, d.categories), full) + margin for d in (one, other))
+    return next(floors), next(floors)

@@ -18,7 +18,7 @@ from .. import TARGETS
 from ..artefact import size_bytes
 from ..contract import check_weights
 from .edge_cases import edge_cases as edge_cases
-from .partners import count_partners, lowest_score
+from .partners import count_partners, lowest_scores
 from .report import TOLERANCES, Report
 from .ties import replays
 
@@ -56,6 +56,18 @@ def verify(
         report = verify(Predictor(detector), load("cells.onnx"), Path("cells.onnx"), dataset)
     """
     check_weights(reference.detector)
+    return compare(reference, artefact, path, images, metric, pictures)
+
+
+def compare(
+    reference: Any,
+    artefact: Any,
+    path: Path,
+    images: Dataset | None = None,
+    metric: Metric = "coco",
+    pictures: Sequence[np.ndarray] | None = None,
+) -> Report:
+    """Compare as `verify`, for a caller that has checked the weights."""
     if images:
         pictures, ids = (
             [read_image(e.path, e.orientation) for e in images.examples],
@@ -130,8 +142,8 @@ def match(
         candidate: Detections of the file.
         reference: Detections of the Keras model.
         longer_side: The image's longer side in pixels.
-        limits: The score threshold and the most detections per image.
-        score_tolerance: The margin of `lowest_score`: detections below it need no partner.
+        limits: The score thresholds and the most detections per image.
+        score_tolerance: The margin of `lowest_scores`: detections below it need no partner.
 
     Returns:
         The largest score error, the largest box error (pixels at 640), and the positions of candidates and of
@@ -150,9 +162,9 @@ def match(
         best = int(np.flatnonzero(possible)[np.argmin(errors[possible] + scores[possible])])
         free[best] = False
         score_error, box_error = max(score_error, float(scores[best])), max(box_error, float(errors[best]))
-    floor = lowest_score(candidate, reference, limits, score_tolerance)
-    candidate_alone = [i for i in np.flatnonzero(free).tolist() if candidate.scores[i] > floor]
-    return score_error, box_error, candidate_alone, [i for i in alone if reference.scores[i] > floor]
+    floors, reference_floors = lowest_scores(candidate, reference, limits, score_tolerance)
+    candidate_alone = [i for i in np.flatnonzero(free).tolist() if candidate.scores[i] > floors[i]]
+    return score_error, box_error, candidate_alone, [i for i in alone if reference.scores[i] > reference_floors[i]]
 
 
 def count_ties(

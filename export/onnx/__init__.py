@@ -98,7 +98,7 @@ def to_onnx(
         image_size: (height, width) of the network's input, letterboxed inside the graph; None keeps the detector's.
             Batch, height and width of the file's input are dynamic either way.
         max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: Scores of detections exceed it; None keeps the detector's.
+        score_threshold: Scores of all classes exceed it; None keeps the detector's thresholds.
         precision: "float32"; "float16" for convolutions and fully connected layers; "int8" for the same in 8 bits.
         representative: Images [H, W, 3] or [B, H, W, 3], uint8, on which int8 measures ranges; a hundred are plenty.
         opset: ONNX's operator set: 16, 17 or 18.

@@ -128,6 +128,22 @@ def count_in_64_bits(model: Any) -> None:
     _drop_unused_nodes(graph)
 
 
+def name_loop_outputs(model: Any) -> None:
+    """Give an output of a loop's body that is also its input a name of its own, by an Identity, in place.
+
+    OpenVINO 2026.4 counts such an output as a further input and refuses the file. ONNX Runtime drops the Identity.
+    """
+    from onnx import helper
+
+    for body in [option.g for node in model.graph.node if node.op_type == "Loop" for option in node.attribute]:
+        inputs = {value.name for value in body.input}
+        for output in body.output:
+            if output.name in inputs:
+                new = f"{output.name}/output"
+                body.node.append(helper.make_node("Identity", [output.name], [new], name=new))
+                output.name = new
+
+
 def leave_out_empty_inputs(model: Any) -> None:
     """Leave out the inputs of a Resize that hold no value, in place.
 

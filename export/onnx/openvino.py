@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...printable import shorten
 from ..artefact import check_exists, check_images, check_threads, parse_description
 from ..sharing import LoadedFile, make_lock
+
+MAX_REASON = 400  # characters of OpenVINO's error
 
 
 class OpenVinoRuntime(LoadedFile):
@@ -78,4 +81,11 @@ class OpenVinoRuntime(LoadedFile):
             raise self._unusable(error) from error
 
     def _unusable(self, error: RuntimeError) -> InputError:
-        return InputError(f"{self._path}: not an ONNX model that OpenVINO can run: {str(error).splitlines()[-1]}")
+        return InputError(f"{self._path}: not an ONNX model that OpenVINO can run: {reason(error)}")
+
+
+def reason(error: RuntimeError) -> str:
+    """Return what OpenVINO's error says, in one line without the places in its source code."""
+    places = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return shorten(" ".join(line for line in lines if line and not line.startswith(places)), MAX_REASON)

@@ -106,6 +106,7 @@ def _convert(
     graph.fuse_hard_swish(model)
     graph.fold_pads(model)
     graph.count_in_64_bits(model)
+    graph.name_loop_outputs(model)
     graph.leave_out_empty_inputs(model)
     if precision == "float16":
         from .precision import to_float16

@@ -73,7 +73,7 @@ def to_saved_model(
         path: The folder to write. TensorFlow Serving expects a number as its name, the version.
         image_size: (height, width) of the network's input; None keeps the detector's.
         max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: Scores of detections exceed it; None keeps the detector's.
+        score_threshold: Scores of all classes exceed it; None keeps the detector's thresholds.
 
     Returns:
         `path`.

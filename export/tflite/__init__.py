@@ -76,7 +76,7 @@ def to_tflite(
         image_size: (height, width) of the input. None is the detector's static size, or a square of its `min_size`,
             rounded up to its divisor.
         max_detections: The most detections per image; None keeps the detector's.
-        score_threshold: Scores of detections exceed it; None keeps the detector's.
+        score_threshold: Scores of all classes exceed it; None keeps the detector's thresholds.
         precision: "float32"; "float16" and "dynamic" store weights in 16 and 8 bits; "int8" computes the backbone,
             the RPN and the head in 8 bits, boxes and NMS in float32.
         representative: Images [H, W, 3], RGB 0..255, on which int8 measures ranges; a hundred are plenty.

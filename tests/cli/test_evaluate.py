@@ -1,6 +1,7 @@
 """`tfrcnn evaluate --proposals`: its output, its files and its errors."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from PIL import Image
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.export import runtimes
 from tfrcnn.models import build_detector, preset, save_detector
+from tfrcnn.run_description import read_description
 
 
 @pytest.fixture(scope="module")
@@ -126,21 +128,26 @@ def test_an_exported_file_cannot_return_what_it_leaves_out(
 def test_the_report_is_a_page_and_json_and_compares_with_a_model(
     run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
 ) -> None:
-    data = coco(tmp_path / "data")
+    data, model = coco(tmp_path / "data"), tmp_path / "run"
+    shutil.copytree(run, model)
     options = ("--report", tmp_path / "errors", "--compare", run, "--score-threshold", "0.0", "--min-recall", "0.5")
-    result = tfrcnn("evaluate", "--model", run, "--data", data, *options)
+    result = tfrcnn("evaluate", "--model", model, "--data", data, *options, "--write-thresholds")
     assert (result.code, result.err) == (0, "")
     assert f"The page of errors is {tmp_path / 'errors/evaluation.html'} (" in result.out
     numbers = json.loads((tmp_path / "errors/evaluation.json").read_text(encoding="utf-8"))
-    assert (numbers["min_recall"], numbers["detector"]) == (0.5, str(run))
+    assert (numbers["min_recall"], numbers["detector"]) == (0.5, str(model))
     assert numbers["comparison"]["metrics"]["AP"]["difference"]["value"] == 0
     assert set(numbers["score_threshold"]) == {"red", "white"}
+    limits = read_description(model)["detector"]["detections"]
+    assert limits["class_score_thresholds"] == numbers["score_threshold"]
+    assert f"{model} detects with the thresholds red " in result.out
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (("--compare", "other"), "--compare needs --report, the page of the comparison"),
+        (("--write-thresholds",), "--write-thresholds needs --report, which finds them"),
         (("--report", "a", "--proposals"), "--report cannot be combined with --proposals"),
         (("--report", "a", "--min-recall", "0"), "min_recall: expected a number in (0, 1], found 0.0"),
     ],

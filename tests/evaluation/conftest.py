@@ -8,34 +8,11 @@ import numpy as np
 import pytest
 
 from tfrcnn.config import Category
-from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.example import Dataset, ImageDetections
+
+from .examples import detected, example
 
 Pair = tuple[Dataset, list[ImageDetections]]
-
-
-def example(
-    image_id: int | str, boxes: np.ndarray, labels: np.ndarray, crowd: object = None, difficult: object = None
-) -> Example:
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    flags = np.zeros(len(boxes), bool)
-    return Example(
-        image_id=image_id,
-        path=Path(f"{image_id}.png"),
-        height=100,
-        width=100,
-        boxes=boxes,
-        labels=np.asarray(labels, np.int32),
-        crowd=flags if crowd is None else np.asarray(crowd, bool),
-        difficult=flags if difficult is None else np.asarray(difficult, bool),
-        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
-        orientation=1,
-        annotation_ids=np.arange(len(boxes)),
-    )
-
-
-def detected(image_id: int | str, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> ImageDetections:
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    return ImageDetections(image_id, boxes, np.asarray(scores, np.float32), np.asarray(labels, np.int32))
 
 
 def random_pair(seed: int, images: int = 12, classes: int = 3, difficult: bool = False) -> Pair:

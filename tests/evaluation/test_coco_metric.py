@@ -1,12 +1,11 @@
 """The COCO metric against hand-counted cases, published figures and pycocotools on its own.
 
-Boxes in `example` and `found` are [y1, x1, y2, x2].
+Boxes are [y1, x1, y2, x2].
 """
 
 import contextlib
 import io
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,41 +13,16 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import HEADLINE, evaluate_coco, to_coco_results, write_coco_results
 from tfrcnn.evaluation.evaluate import evaluate
 from tfrcnn.evaluation.limits import limited
 from tfrcnn.evaluation.report import render
 
+from .examples import detected, example
+
 CATEGORIES = (Category(70, "cat"), Category(7, "dog"))  # descending ids: sorting them would swap the labels
-
-
-def example(image_id, boxes, labels, crowd=None, area=None):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    flags = np.zeros(len(boxes), bool)
-    return Example(
-        image_id=image_id,
-        path=Path(f"{image_id}.png"),
-        height=100,
-        width=100,
-        boxes=boxes,
-        labels=np.array(labels, np.int32),
-        crowd=flags if crowd is None else np.array(crowd, bool),
-        difficult=flags,
-        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) if area is None else np.array(area, np.float32),
-        orientation=1,
-        annotation_ids=np.arange(len(boxes)),
-    )
-
-
-def found(image_id, boxes, scores, labels):
-    return ImageDetections(
-        image_id,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array(labels, np.int32),
-    )
 
 
 BOX = [10, 20, 30, 50]  # 20 high, 30 wide
@@ -56,7 +30,7 @@ DATASET = Dataset("hand", CATEGORIES, (example(5, [BOX], [0]), example("b", [], 
 
 
 def test_perfect_detection_has_average_precision_one():
-    evaluation = evaluate_coco(DATASET, [found(5, [BOX], [0.9], [0])])
+    evaluation = evaluate_coco(DATASET, [detected(5, [BOX], [0.9], [0])])
     assert evaluation.headline["AP"] == pytest.approx(1.0)
     assert evaluation.primary == evaluation.headline["AP"]
     assert list(evaluation.headline) == list(HEADLINE)
@@ -64,14 +38,14 @@ def test_perfect_detection_has_average_precision_one():
 
 
 def test_metric_without_objects_is_none_not_minus_one():
-    headline = evaluate_coco(DATASET, [found(5, [BOX], [0.9], [0])]).headline
+    headline = evaluate_coco(DATASET, [detected(5, [BOX], [0.9], [0])]).headline
     assert headline["APs"] == pytest.approx(1.0)  # 20 * 30 = 600 < 32^2
     assert headline["APm"] is None
     assert headline["ARl"] is None
 
 
 def test_class_without_objects_has_no_curve_and_counts_its_detections():
-    dog = evaluate_coco(DATASET, [found(5, [BOX, BOX], [0.9, 0.8], [0, 1])]).per_class[1]
+    dog = evaluate_coco(DATASET, [detected(5, [BOX, BOX], [0.9, 0.8], [0, 1])]).per_class[1]
     assert dog.category.name == "dog"
     assert dog.metrics == {"AP": None, "AP50": None, "AP75": None}
     assert (dog.ground_truth, dog.detections, dog.curve) == (0, 1, None)
@@ -79,13 +53,13 @@ def test_class_without_objects_has_no_curve_and_counts_its_detections():
 
 def test_iou_of_two_thirds_counts_at_four_of_ten_thresholds():
     shifted = [10, 26, 30, 56]  # intersection 24 of 30 wide: IoU 24 / 36 = 0.667, over .50, .55, .60 and .65
-    cat = evaluate_coco(DATASET, [found(5, [shifted], [0.9], [0])]).per_class[0]
+    cat = evaluate_coco(DATASET, [detected(5, [shifted], [0.9], [0])]).per_class[0]
     assert cat.metrics == pytest.approx({"AP": 0.4, "AP50": 1.0, "AP75": 0.0})
 
 
 def test_curve_of_half_found_class_falls_to_zero_at_half_recall():
     dataset = Dataset("hand", CATEGORIES, (example(1, [BOX, [50, 50, 90, 90]], [0, 0]),))
-    curve = evaluate_coco(dataset, [found(1, [BOX], [0.75], [0])]).per_class[0].curve
+    curve = evaluate_coco(dataset, [detected(1, [BOX], [0.75], [0])]).per_class[0].curve
     assert curve.recall.shape == curve.precision.shape == curve.score.shape == (101,)
     np.testing.assert_allclose(curve.precision, np.where(curve.recall <= 0.5, 1.0, 0.0))
     np.testing.assert_allclose(curve.score, np.where(curve.recall <= 0.5, 0.75, 0.0))
@@ -106,36 +80,36 @@ def test_images_without_objects_give_none_everywhere():
 def test_detection_in_crowd_is_neither_right_nor_wrong():
     dataset = Dataset("crowd", CATEGORIES, (example(1, [BOX, [0, 50, 100, 100]], [0, 0], crowd=[False, True]),))
     boxes, scores = [[40, 60, 60, 80], BOX], [0.9, 0.8]
-    evaluation = evaluate_coco(dataset, [found(1, boxes, scores, [0, 0])])
+    evaluation = evaluate_coco(dataset, [detected(1, boxes, scores, [0, 0])])
     assert evaluation.headline["AP"] == pytest.approx(1.0)
     assert (evaluation.counts["ground_truth"], evaluation.counts["ignored"]) == (1, 1)
 
 
 def test_size_class_goes_by_the_area_of_the_example():
     dataset = Dataset("area", CATEGORIES, (example(1, [BOX], [0], area=[40.0**2]),))
-    headline = evaluate_coco(dataset, [found(1, [BOX], [0.9], [0])]).headline
+    headline = evaluate_coco(dataset, [detected(1, [BOX], [0.9], [0])]).headline
     assert headline["APs"] is None
     assert headline["APm"] == pytest.approx(1.0)
 
 
 def test_order_of_images_in_detections_does_not_matter():
     dataset = Dataset("two", CATEGORIES, (example("b", [BOX], [0]), example("a", [BOX], [0])))
-    detections = [found("a", [BOX], [0.5], [0]), found("b", [[0, 0, 5, 5]], [0.9], [0])]
+    detections = [detected("a", [BOX], [0.5], [0]), detected("b", [[0, 0, 5, 5]], [0.9], [0])]
     assert evaluate_coco(dataset, detections).headline == evaluate_coco(dataset, detections[::-1]).headline
 
 
 def test_results_carry_the_data_sets_own_ids_and_xywh():
-    assert to_coco_results(DATASET, [found(5, [BOX], [0.5], [1])]) == [
+    assert to_coco_results(DATASET, [detected(5, [BOX], [0.5], [1])]) == [
         {"image_id": 5, "category_id": 7, "bbox": [20.0, 10.0, 30.0, 20.0], "score": 0.5}
     ]
 
 
 def test_failed_write_leaves_the_old_results(tmp_path):
     path = tmp_path / "new" / "results.json"
-    write_coco_results(path, DATASET, [found(5, [BOX], [0.5], [1])])
+    write_coco_results(path, DATASET, [detected(5, [BOX], [0.5], [1])])
     before = path.read_text()
     with pytest.raises(InputError):
-        write_coco_results(path, DATASET, [found(6, [BOX], [0.5], [1])])
+        write_coco_results(path, DATASET, [detected(6, [BOX], [0.5], [1])])
     assert path.read_text() == before
     assert [p.name for p in path.parent.iterdir()] == ["results.json"]
 
@@ -148,14 +122,14 @@ def test_nothing_is_printed(capsys):
 @pytest.mark.parametrize(
     ("detections", "message"),
     [
-        ([found(6, [BOX], [0.5], [0])], "hand: image_id 6: .* no such image"),
-        ([found(5, [], [], []), found(5, [], [], [])], "image_id 5: .* found two"),
-        ([found(5, [BOX], [np.nan], [0])], r"scores\[0\]: expected finite numbers, found nan"),
-        ([found(5, [BOX, [0, 0, np.inf, 1]], [0.5, 0.4], [0, 0])], r"boxes\[1\]: expected finite numbers"),
-        ([found(5, [[5, 5, 4, 6]], [0.5], [0])], r"boxes\[0\]: expected \[y1, x1, y2, x2\]"),
-        ([found(5, [BOX], [0.5], [2])], r"labels\[0\]: expected labels in 0..1, found 2"),
-        ([found(5, [BOX], [0.5], [-1])], r"labels\[0\]: expected labels in 0..1, found -1"),
-        ([found(5, [BOX], [0.5, 0.4], [0])], r"found \[1, 4\] and \[2\] and \[1\]"),
+        ([detected(6, [BOX], [0.5], [0])], "hand: image_id 6: .* no such image"),
+        ([detected(5, [], [], []), detected(5, [], [], [])], "image_id 5: .* found two"),
+        ([detected(5, [BOX], [np.nan], [0])], r"scores\[0\]: expected finite numbers, found nan"),
+        ([detected(5, [BOX, [0, 0, np.inf, 1]], [0.5, 0.4], [0, 0])], r"boxes\[1\]: expected finite numbers"),
+        ([detected(5, [[5, 5, 4, 6]], [0.5], [0])], r"boxes\[0\]: expected \[y1, x1, y2, x2\]"),
+        ([detected(5, [BOX], [0.5], [2])], r"labels\[0\]: expected labels in 0..1, found 2"),
+        ([detected(5, [BOX], [0.5], [-1])], r"labels\[0\]: expected labels in 0..1, found -1"),
+        ([detected(5, [BOX], [0.5, 0.4], [0])], r"found \[1, 4\] and \[2\] and \[1\]"),
     ],
 )
 def test_detections_that_do_not_fit_are_refused(detections, message):
@@ -177,7 +151,7 @@ def from_coco(truth):
                 yxyx,
                 [labels[a["category_id"]] for a in objects],
                 [a["iscrowd"] for a in objects],
-                [a["area"] for a in objects],
+                area=[a["area"] for a in objects],
             )
         )
     return Dataset("coco", tuple(Category(c["id"], c["name"]) for c in truth["categories"]), tuple(examples))
@@ -193,7 +167,7 @@ def from_results(dataset, results):
         x, y, w, h = np.array([r["bbox"] for r in group], np.float64).T
         boxes = np.stack([y, x, y + h, x + w], axis=1)
         detections.append(
-            found(image_id, boxes, [r["score"] for r in group], [labels[r["category_id"]] for r in group])
+            detected(image_id, boxes, [r["score"] for r in group], [labels[r["category_id"]] for r in group])
         )
     return detections
 
@@ -225,7 +199,7 @@ def test_equals_pycocotools_run_on_the_files(data_root, tmp_path):
         wrong = rng.random(len(labels)) < 0.2
         labels[wrong] = rng.integers(0, len(dataset.categories), wrong.sum())
         scores = np.sort(rng.integers(1, 20, len(labels)) / 20)[::-1]  # coarse: many ties
-        detections.append(found(image.image_id, boxes, scores, labels))
+        detections.append(detected(image.image_id, boxes, scores, labels))
     write_coco_results(tmp_path / "results.json", dataset, detections)
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(path)
@@ -262,7 +236,7 @@ def test_both_forms_of_the_toy_example_agree(data_root):
             rows = np.array([line.split()[1:] for line in lines if line], np.float64).reshape(-1, 5)
             score, x, y, *end = rows.T
             x2, y2 = end if corners else (x + end[0], y + end[1])
-            detections.append(found(image_id, np.stack([y, x, y2, x2], axis=1), score, np.zeros(len(rows))))
+            detections.append(detected(image_id, np.stack([y, x, y2, x2], axis=1), score, np.zeros(len(rows))))
         return evaluate_coco(dataset, detections).to_dict()
 
     assert from_json["headline"]["AP"] > 0.3
@@ -276,7 +250,7 @@ MANY = np.array([[y * 16, x * 16, y * 16 + 12, x * 16 + 12] for y in range(15) f
 def many(count=150):
     """An image with 150 objects of one class, and `count` perfect detections."""
     dataset = Dataset("many", CATEGORIES, (example(5, MANY, np.zeros(len(MANY), int)),))
-    return dataset, [found(5, MANY[:count], np.linspace(0.99, 0.5, count), np.zeros(count, int))]
+    return dataset, [detected(5, MANY[:count], np.linspace(0.99, 0.5, count), np.zeros(count, int))]
 
 
 def test_the_table_says_that_100_detections_are_judged_and_what_they_leave_out():
@@ -313,7 +287,7 @@ def test_a_detector_that_returns_fewer_than_the_objects_is_mentioned_by_every_me
 
 
 def test_limits_within_reach_are_only_named():
-    evaluation = evaluate(DATASET, [found(5, [BOX], [0.9], [0])])
+    evaluation = evaluate(DATASET, [detected(5, [BOX], [0.9], [0])])
     assert render(evaluation).endswith("\nLimits: at most 100 detections per image and class are judged.\n")
 
 
@@ -323,7 +297,7 @@ def test_fewer_detections_than_coco_s_are_no_limit_of_the_metric():
 
 
 def test_detections_are_limited_as_by_a_detector_with_these_limits():
-    detections = [found(5, [BOX] * 4, [0.9, 0.8, 0.5, 0.3], [0, 1, 0, 1])]
+    detections = [detected(5, [BOX] * 4, [0.9, 0.8, 0.5, 0.3], [0, 1, 0, 1])]
     assert limited(detections, DetectionConfig(max_detections=2))[0].scores == pytest.approx([0.9, 0.8])
     kept = limited(detections, DetectionConfig(score_threshold=0.5))[0]
     assert (kept.image_id, kept.labels.tolist(), kept.boxes.shape) == (5, [0, 1], (2, 4))

@@ -5,7 +5,6 @@ Boxes are [y1, x1, y2, x2].
 
 import contextlib
 import io
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,33 +13,17 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category
-from tfrcnn.data.example import Dataset, Example, ImageProposals
+from tfrcnn.data.example import Dataset, ImageProposals
 from tfrcnn.drawing import plot_recall
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.proposals import THRESHOLDS, evaluate_proposals
 from tfrcnn.evaluation.report import render_proposals, write_json
 
+from .examples import example
+
 BOX = [0, 0, 100, 100]
 SHIFTED = [0, 25, 100, 125]  # IoU with BOX is 75 / 125 = 0.6
 HALF = [0, 0, 50, 100]  # IoU with BOX is 0.5
-
-
-def example(image_id, boxes, crowd=None, difficult=None, area=None):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    flags = np.zeros(len(boxes), bool)
-    return Example(
-        image_id=image_id,
-        path=Path(f"{image_id}.png"),
-        height=200,
-        width=200,
-        boxes=boxes,
-        labels=np.zeros(len(boxes), np.int32),
-        crowd=flags if crowd is None else np.array(crowd, bool),
-        difficult=flags if difficult is None else np.array(difficult, bool),
-        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) if area is None else np.array(area, np.float32),
-        orientation=1,
-        annotation_ids=np.arange(len(boxes)),
-    )
 
 
 def dataset(*examples):

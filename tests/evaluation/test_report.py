@@ -1,42 +1,20 @@
 """Tables and JSON of evaluations, and the confusion matrix."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfrcnn.config import Category
-from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.example import Dataset
 from tfrcnn.evaluation.confusion import confusion_matrix
 from tfrcnn.evaluation.report import render, write_json
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 
+from .examples import detected, example
+
 CAT, DOG = Category(70, "cat"), Category(7, "dog")
 A, B, C = [0, 0, 10, 10], [0, 20, 10, 30], [0, 40, 10, 50]
-
-
-def example(boxes, labels, difficult=None):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    flags = np.zeros(len(boxes), bool)
-    return Example(
-        image_id=1,
-        path=Path("1.png"),
-        height=100,
-        width=100,
-        boxes=boxes,
-        labels=np.array(labels, np.int32),
-        crowd=flags,
-        difficult=flags if difficult is None else np.array(difficult, bool),
-        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
-        orientation=1,
-        annotation_ids=np.arange(len(boxes)),
-    )
-
-
-def detected(boxes, scores, labels):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    return [ImageDetections(1, boxes, np.array(scores, np.float32), np.array(labels, np.int32))]
 
 
 def evaluation_of(num_classes=2, headline=None):
@@ -83,21 +61,21 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path):
 
 
 def test_confusion_of_right_wrong_missed_and_false_alarm():
-    dataset = Dataset("hand", (CAT, DOG), (example([A, B, C], [0, 0, 1]),))
-    detections = detected([A, B, [50, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 1])
+    dataset = Dataset("hand", (CAT, DOG), (example(1, [A, B, C], [0, 0, 1]),))
+    detections = [detected(1, [A, B, [50, 50, 60, 60]], [0.9, 0.8, 0.7], [0, 1, 1])]
     # rows: cat, dog, background; A is right, B taken for a dog, C missed, the third detection is a false alarm
     assert confusion_matrix(dataset, detections).tolist() == [[1, 1, 0], [0, 0, 1], [0, 1, 0]]
 
 
 def test_object_is_taken_by_the_highest_score_and_others_are_false_alarms():
-    dataset = Dataset("hand", (CAT, DOG), (example([A], [0]),))
-    detections = detected([A, A], [0.6, 0.9], [0, 1])
+    dataset = Dataset("hand", (CAT, DOG), (example(1, [A], [0]),))
+    detections = [detected(1, [A, A], [0.6, 0.9], [0, 1])]
     assert confusion_matrix(dataset, detections).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
 
 
 def test_scores_below_the_threshold_and_difficult_objects_are_left_out():
-    dataset = Dataset("hand", (CAT, DOG), (example([A, B], [0, 1], [True, False]),))
-    detections = detected([A, A, B], [0.9, 0.8, 0.4], [0, 0, 1])
+    dataset = Dataset("hand", (CAT, DOG), (example(1, [A, B], [0, 1], difficult=[True, False]),))
+    detections = [detected(1, [A, A, B], [0.9, 0.8, 0.4], [0, 0, 1])]
     assert confusion_matrix(dataset, detections).tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
 
 
@@ -108,8 +86,8 @@ def test_confusion_counts_every_object_and_every_detection_once():
         corner = rng.uniform(0, 60, (count, 2))
         return np.concatenate([corner, corner + rng.uniform(5, 30, (count, 2))], axis=1)
 
-    dataset = Dataset("random", (CAT, DOG), (example(boxes(40), rng.integers(0, 2, 40)),))
-    detections = detected(boxes(50), np.linspace(1, 0.6, 50), rng.integers(0, 2, 50))
+    dataset = Dataset("random", (CAT, DOG), (example(1, boxes(40), rng.integers(0, 2, 40)),))
+    detections = [detected(1, boxes(50), np.linspace(1, 0.6, 50), rng.integers(0, 2, 50))]
     matrix = confusion_matrix(dataset, detections, iou=0.3)
     assert matrix[:2].sum() == 40
     assert matrix[:, :2].sum() == 50

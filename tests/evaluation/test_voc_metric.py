@@ -13,36 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrcnn.config import Category
-from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.voc import average_precision, evaluate_voc
 
-
-def example(image_id, boxes, labels, difficult=None, crowd=None):
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    flags = np.zeros(len(boxes), bool)
-    return Example(
-        image_id=image_id,
-        path=Path(f"{image_id}.jpg"),
-        height=1000,
-        width=1000,
-        boxes=boxes,
-        labels=np.array(labels, np.int32),
-        crowd=flags if crowd is None else np.array(crowd, bool),
-        difficult=flags if difficult is None else np.array(difficult, bool),
-        area=np.prod(boxes[:, 2:] - boxes[:, :2], axis=1),
-        orientation=1,
-        annotation_ids=np.arange(len(boxes)),
-    )
-
-
-def found(image_id, boxes, scores, labels=None):
-    return ImageDetections(
-        image_id,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.array(scores, np.float32),
-        np.array([0] * len(scores) if labels is None else labels, np.int32),
-    )
+from .examples import detected, example
 
 
 def one_class(*examples):
@@ -60,7 +35,7 @@ A, B, C = [0, 0, 10, 10], [0, 20, 10, 30], [0, 40, 10, 50]
 
 def test_precision_and_recall_of_right_wrong_right():
     dataset = one_class(example("i", [A, B, C], [0, 0, 0]))
-    row = evaluate_voc(dataset, [found("i", [A, [50, 50, 60, 60], B], [0.9, 0.8, 0.7])]).per_class[0]
+    row = evaluate_voc(dataset, [detected("i", [A, [50, 50, 60, 60], B], [0.9, 0.8, 0.7])]).per_class[0]
     np.testing.assert_allclose(row.curve.recall, [1 / 3, 1 / 3, 2 / 3])
     np.testing.assert_allclose(row.curve.precision, [1, 1 / 2, 2 / 3])
     np.testing.assert_allclose(row.curve.score, [0.9, 0.8, 0.7], rtol=1e-6)
@@ -69,7 +44,7 @@ def test_precision_and_recall_of_right_wrong_right():
 
 def test_eleven_points_of_right_wrong_right():
     dataset = one_class(example("i", [A, B, C], [0, 0, 0]))
-    detections = [found("i", [A, [50, 50, 60, 60], B], [0.9, 0.8, 0.7])]
+    detections = [detected("i", [A, [50, 50, 60, 60], B], [0.9, 0.8, 0.7])]
     # 0, .1, .2, .3 are reached with precision 1; .4, .5, .6 with 2/3; the rest is not
     assert evaluate_voc(dataset, detections, metric="voc07").primary == pytest.approx((4 + 3 * 2 / 3) / 11)
 
@@ -81,26 +56,26 @@ def test_recall_of_exactly_three_tenths_reaches_the_point_three_tenths():
 
 def test_second_detection_of_an_object_is_wrong_whatever_its_iou():
     dataset = one_class(example("i", [A], [0]))
-    curve = evaluate_voc(dataset, [found("i", [[0, 0, 10, 9], A], [0.9, 0.8])]).per_class[0].curve
+    curve = evaluate_voc(dataset, [detected("i", [[0, 0, 10, 9], A], [0.9, 0.8])]).per_class[0].curve
     np.testing.assert_allclose(curve.precision, [1, 1 / 2])
 
 
 def test_duplicate_does_not_fall_back_to_the_next_object():
     dataset = one_class(example("i", [A, [0, 2, 10, 12]], [0, 0]))  # IoU of the two objects: 8 / 12
-    curve = evaluate_voc(dataset, [found("i", [A, A], [0.9, 0.8])]).per_class[0].curve
+    curve = evaluate_voc(dataset, [detected("i", [A, A], [0.9, 0.8])]).per_class[0].curve
     np.testing.assert_allclose(curve.recall, [1 / 2, 1 / 2])
 
 
 def test_iou_equal_to_the_threshold_is_enough():
     dataset = one_class(example("i", [A], [0]))
-    assert evaluate_voc(dataset, [found("i", [[0, 0, 10, 5]], [0.9])]).primary == 1.0
-    assert evaluate_voc(dataset, [found("i", [[0, 0, 10, 4.99]], [0.9])]).primary == 0.0
+    assert evaluate_voc(dataset, [detected("i", [[0, 0, 10, 5]], [0.9])]).primary == 1.0
+    assert evaluate_voc(dataset, [detected("i", [[0, 0, 10, 4.99]], [0.9])]).primary == 0.0
 
 
 @pytest.mark.parametrize("kind", ["difficult", "crowd"])
 def test_ignored_object_is_not_to_be_found_and_its_detections_do_not_count(kind):
     dataset = one_class(example("i", [A, B], [0, 0], **{kind: [True, False]}))
-    evaluation = evaluate_voc(dataset, [found("i", [A, A, B], [0.9, 0.8, 0.7])])
+    evaluation = evaluate_voc(dataset, [detected("i", [A, A, B], [0.9, 0.8, 0.7])])
     assert evaluation.per_class[0].curve.precision.tolist() == [1.0]
     assert evaluation.per_class[0].ground_truth == 1
     assert evaluation.counts == {"images": 1, "ground_truth": 1, "ignored": 1, "detections": 3}
@@ -109,7 +84,7 @@ def test_ignored_object_is_not_to_be_found_and_its_detections_do_not_count(kind)
 def test_class_with_difficult_objects_only_is_not_in_the_mean():
     categories = (Category(1, "a"), Category(2, "b"))
     dataset = Dataset("hand", categories, (example("i", [A, B], [0, 1], difficult=[False, True]),))
-    evaluation = evaluate_voc(dataset, [found("i", [A, C], [0.9, 0.8], [0, 1])])
+    evaluation = evaluate_voc(dataset, [detected("i", [A, C], [0.9, 0.8], [0, 1])])
     assert evaluation.primary == 1.0
     assert evaluation.per_class[1].metrics == {"AP": None, "recall": None}
     assert evaluation.per_class[1].detections == 1
@@ -117,7 +92,7 @@ def test_class_with_difficult_objects_only_is_not_in_the_mean():
 
 def test_detection_of_another_class_is_wrong():
     dataset = Dataset("hand", (Category(1, "a"), Category(2, "b")), (example("i", [A], [1]),))
-    assert evaluate_voc(dataset, [found("i", [A], [0.9], [0])]).primary == 0.0
+    assert evaluate_voc(dataset, [detected("i", [A], [0.9], [0])]).primary == 0.0
 
 
 def test_no_detections_and_no_objects():
@@ -206,8 +181,10 @@ detection = st.lists(st.tuples(box, st.integers(0, 1), st.integers(0, 4)), max_s
 def test_equals_the_devkits_loop(images, threshold, metric):
     examples, detections = [], []
     for number, (objects, boxes) in enumerate(images):
-        examples.append(example(number, *([o[i] for o in objects] for i in range(3))))
-        detections.append(found(number, [b[0] for b in boxes], [b[2] / 4 for b in boxes], [b[1] for b in boxes]))
+        examples.append(
+            example(number, *([o[i] for o in objects] for i in range(2)), difficult=[o[2] for o in objects])
+        )
+        detections.append(detected(number, [b[0] for b in boxes], [b[2] / 4 for b in boxes], [b[1] for b in boxes]))
     compare(Dataset("random", (Category(1, "a"), Category(2, "b")), tuple(examples)), detections, threshold, metric)
 
 
@@ -226,7 +203,7 @@ def padillas_case(data_root):
         boxes = from_inclusive(rows(path, 4))
         examples.append(example(path.stem, boxes, [0] * len(boxes)))
         lines = rows(folder / "dets" / path.name, 5)
-        detections.append(found(path.stem, from_inclusive(lines[:, 1:]), lines[:, 0]))
+        detections.append(detected(path.stem, from_inclusive(lines[:, 1:]), lines[:, 0]))
     return one_class(*examples), detections
 
 
@@ -255,10 +232,10 @@ def test_equals_the_devkits_loop_on_eighty_five_images_of_many_classes(data_root
     for image, rows in sorted(lines["ground-truth"].items()):
         boxes = from_inclusive([row[1:5] for row in rows])
         difficult = np.arange(len(rows)) % 7 == 3  # the files mark none as difficult; mark some to test the rule
-        examples.append(example(image, boxes, [names.index(row[0]) for row in rows], difficult))
+        examples.append(example(image, boxes, [names.index(row[0]) for row in rows], difficult=difficult))
         rows = lines["detection-results"].get(image, [])
         boxes, scores = from_inclusive([row[2:6] for row in rows]), [float(row[1]) for row in rows]
-        detections.append(found(image, boxes, scores, [names.index(row[0]) for row in rows]))
+        detections.append(detected(image, boxes, scores, [names.index(row[0]) for row in rows]))
     categories = tuple(Category(number, name) for number, name in enumerate(names))
     evaluation = compare(Dataset("cartucho", categories, tuple(examples)), detections, 0.5, metric)
     assert len(examples) == 85
@@ -282,7 +259,7 @@ def test_toy_example_gives_the_same_from_voc_and_coco_ground_truth(data_root):
         from_voc.append(example(stem, corners, [0] * len(corners)))
         rows = (folder / "dets_classname_abs_xyx2y2" / f"{stem}.txt").read_text().split("\n")
         values = np.array([row.split()[1:] for row in rows if row], np.float64).reshape(-1, 5)
-        detections.append(found(stem, values[:, [2, 1, 4, 3]], values[:, 0]))
+        detections.append(detected(stem, values[:, [2, 1, 4, 3]], values[:, 0]))
     for threshold in (0.3, 0.5, 0.75):
         one = compare(one_class(*from_coco), detections, threshold, "voc")
         other = compare(one_class(*from_voc), detections, threshold, "voc")

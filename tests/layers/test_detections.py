@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn.config import DetectionConfig
+from tfrcnn.errors import InputError
 from tfrcnn.layers import DetectionDecoder, DetectionRescaler
 
 WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -64,6 +65,42 @@ def test_a_detection_whose_score_equals_the_threshold_is_not_shown():
     layer = DetectionDecoder(DetectionConfig(score_threshold=0.5), WEIGHTS)
     detections = layer(tf.zeros([1, 3, 2]), tf.zeros([1, 3, 1, 4]), PROPOSALS, ALL, SIZE)
     assert detections["num_detections"].numpy().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"class_agnostic_nms": True},
+        {"nms": "soft_linear"},
+        {"nms": "soft_gaussian", "class_agnostic_nms": True},
+        {"nms": "weighted_fusion"},
+    ],
+)
+def test_each_class_has_its_own_threshold_in_every_kind_of_nms(kind):
+    # far apart, so that no box competes; the scores are exact in float32
+    proposals = tf.constant([[[10.0, 10, 20, 20], [40, 10, 50, 20], [70, 10, 80, 20], [10, 50, 20, 60]]])
+    probabilities = tf.constant([[[0.5, 0.25, 0], [0.2, 0.5, 0], [0.75, 0.125, 0], [0.0, 0.375, 0]]])
+    config = DetectionConfig(score_threshold=0.25, class_score_thresholds={"dog": 0.5}, **kind)
+
+    def labels_and_scores(names):
+        layer = DetectionDecoder(config, WEIGHTS, names=names)
+        layer = DetectionDecoder.from_config(layer.get_config())  # a file keeps the names
+        every = tf.ones([1, 4], tf.bool)
+        detections = layer(probabilities, tf.zeros([1, 4, 2, 4]), proposals, every, SIZE, from_logits=False)
+        count = int(detections["num_detections"][0])
+        return list(
+            zip(detections["labels"][0, :count].numpy().tolist(), detections["scores"][0, :count].numpy().tolist())
+        )
+
+    # scores equal to their threshold are out: 0.25 of the second class, 0.5 of "dog"
+    assert labels_and_scores(["dog", "cat"]) == [(0, 0.75), (1, 0.5), (1, 0.375)]
+    assert labels_and_scores(["cat", "dog"]) == [(0, 0.75), (0, 0.5)]
+
+
+def test_a_threshold_of_no_class_is_refused():
+    with pytest.raises(InputError, match="expected names of the detector's categories"):
+        DetectionDecoder(DetectionConfig(class_score_thresholds={"dog": 0.5}), WEIGHTS, names=["cat"])
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,14 @@ def test_a_score_that_falls_to_the_threshold_is_dropped():
     np.testing.assert_allclose(kept, [[0.9, ABSENT, 0.5, 0.3]], rtol=1e-6)
 
 
+def test_a_score_that_falls_to_the_threshold_of_its_class_lowers_no_other_and_takes_no_place():
+    # The first box lowers the second to 0.32, below its 0.4; the third keeps its 0.5, above its 0.1.
+    limits = tf.constant([[0.1, 0.4, 0.1, 0.1]])
+    config = DetectionConfig(nms="soft_linear", nms_iou=0.3, max_detections=3)
+    kept = soft_nms(tf.constant(BOXES), tf.constant([[0.9, 0.8, 0.3, 0.2]]), tf.constant(ONE_CLASS), config, limits)
+    np.testing.assert_allclose(kept, [[0.9, ABSENT, 0.3, 0.2]], rtol=1e-6)
+
+
 def test_soft_nms_keeps_no_more_than_the_most_detections():
     np.testing.assert_allclose(soft(nms="soft_gaussian", max_detections=1), [[0.9, ABSENT, ABSENT, ABSENT]])
 

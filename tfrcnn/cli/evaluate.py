@@ -17,8 +17,10 @@ from tfrcnn.cli.detecting import (
     TileOverlap,
     Tiles,
     ViewOptions,
+    load_limited,
     read_settings,
 )
+from tfrcnn.cli.evaluate_checks import check_engine, check_exported, check_page, check_proposals
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
 from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
@@ -60,11 +62,11 @@ def evaluate(
         ),
     ] = None,
     score_threshold: Annotated[
-        float | None,
+        str | None,
         typer.Option(
             metavar="S",
-            help="Leave out detections of this score or less, instead of the detector's threshold. An exported file "
-            "can only have a higher one than its own.",
+            help="Leave out detections of this score or less, instead of the detector's thresholds; CLASS=S for single "
+            "classes, for example 0.1,red=0.6. An exported file can only have higher ones than its own.",
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write numbers and curves as JSON.")] = None,
@@ -92,6 +94,14 @@ def evaluate(
             "next to it as JSON.",
         ),
     ] = None,
+    write_thresholds: Annotated[
+        bool,
+        typer.Option(
+            "--write-thresholds",
+            help="With --report: write the best threshold of each class into the run folder. predict, evaluate and "
+            "export then use them. The page is computed without the ones from before.",
+        ),
+    ] = False,
     compare: Annotated[
         str | None,
         typer.Option(
@@ -126,6 +136,7 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --data cells/VOC@test --proposals
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
       tfrcnn evaluate --model runs/cells --report runs/cells/errors --compare runs/earlier
+      tfrcnn evaluate --model runs/cells --report runs/cells/errors --write-thresholds
     """
     changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     from tfrcnn.data.read import load_dataset
@@ -140,20 +151,22 @@ def evaluate(
     from tfrcnn.training.held_out import validation_of_run
 
     if proposals:
-        _check_proposals(metric, max_detections, score_threshold, changes, views, report)
+        check_proposals(metric, max_detections, score_threshold, changes, views, report)
     if data is None and images is not None:
         raise InputError("--images needs --data")
     if plots is not None:
         check_package("matplotlib", "--plots")
-    page = _check_report(report, json, compare, min_precision, min_recall)
+    page = check_page(report, json, compare, min_precision, min_recall, write_thresholds)
     model = start_detector(model)
-    if proposals and format_of(model) != KERAS:
-        raise InputError(f"--proposals needs a run folder; {model} gives detections only")
+    if format_of(model) != KERAS:
+        check_exported(model, proposals, write_thresholds)
+    if write_thresholds:  # found among detections of all scores
+        changes = {"class_score_thresholds": None, **changes}
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
-    _check_engine(engine, metric, proposals)
-    detector, limits = _load(model, max_detections, score_threshold, changes)
+    check_engine(engine, metric, proposals)
+    detector, limits = load_limited(model, max_detections, score_threshold, changes)
     predictor = views.wrap(detector)
     if held_out is None:  # proposals have no class, so the data set may have any classes
         dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
@@ -164,7 +177,7 @@ def evaluate(
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
     other = None if compare is None else _other(compare, dataset, limits, max_detections, score_threshold)
-    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
+    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits, predictor.categories)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
     if json is not None:
@@ -180,59 +193,26 @@ def evaluate(
 
         names, targets = (str(model), compare or ""), (min_precision, min_recall)
         limit = per_class_limit(limits)
-        evaluation_report(dataset, detections, report, other, names, evaluation, *targets, max_detections=limit)
-        assert page is not None
-        print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
+        numbers = evaluation_report(
+            dataset, detections, report, other, names, evaluation, *targets, max_detections=limit
+        )
+        _finish_report(page, model, numbers["score_threshold"] if write_thresholds else None)
 
 
-def _check_proposals(
-    metric: str | None,
-    max_detections: int | None,
-    score_threshold: float | None,
-    changes: dict[str, Any],
-    views: ViewOptions,
-    report: Path | None,
-) -> None:
-    """Raise InputError if an option is set that has no meaning for proposals."""
-    options = {
-        "--metric": metric is not None,
-        "--max-detections and --score-threshold": (max_detections, score_threshold) != (None, None),
-        "--set and the options of views": bool(changes) or views != ViewOptions(),
-        "--report": report is not None,
-    }
-    for option, is_set in options.items():
-        if is_set:
-            raise InputError(f"{option} cannot be combined with --proposals")
+def _finish_report(page: Path | None, model: Path, thresholds: dict[str, float] | None) -> None:
+    """Say where the page is, and write thresholds into the run folder, if there are any."""
+    from tfrcnn.run_description import write_thresholds
 
-
-def _check_report(
-    report: Path | None, json: Path | None, compare: str | None, min_precision: float, min_recall: float
-) -> Path | None:
-    """Check the options of the report; return its page."""
-    if report is None:
-        if compare is not None:
-            raise InputError("--compare needs --report, the page of the comparison")
-        return None
-    from tfrcnn.report.evaluation import check_report, numbers_path
-
-    page = check_report(report, min_precision, min_recall)
-    if json is not None and json.absolute() == numbers_path(page).absolute():
-        raise InputError(f"--json: expected another file than the numbers of --report, found {json}")
-    return page
-
-
-def _check_engine(engine: str, metric: str, proposals: bool) -> None:
-    from tfrcnn.installed import check_package
-
-    if engine == "pycocotools":
-        return
-    if metric != "coco" or proposals:
-        raise InputError(f"--engine {engine} computes the COCO metric of detections only")
-    check_package("faster_coco_eval", "--engine")
+    assert page is not None
+    print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
+    if thresholds is not None:
+        write_thresholds(model, thresholds)
+        chosen = ", ".join(f"{name} {score:g}" for name, score in thresholds.items())
+        print(f"{model} detects with the thresholds {chosen}.")
 
 
 def _other(
-    compare: str, dataset: Dataset, limits: DetectionConfig, max_detections: int | None, score_threshold: float | None
+    compare: str, dataset: Dataset, limits: DetectionConfig, max_detections: int | None, score_threshold: str | None
 ) -> Any:
     """Return the detections of the detector to compare with, within limits and with the labels of the data set."""
     from tfrcnn.evaluation.inputs import relabelled
@@ -240,43 +220,12 @@ def _other(
     from tfrcnn.evaluation.read_results import read_coco_results
 
     if compare.lower().endswith(".json"):
-        return limited(read_coco_results(compare, dataset), limits)
-    predictor, its_limits = _load(start_detector(compare), max_detections, score_threshold, {})
-    detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), its_limits)
+        return limited(read_coco_results(compare, dataset), limits, dataset.categories)
+    predictor, its_limits = load_limited(start_detector(compare), max_detections, score_threshold, {})
+    detections = limited(
+        predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), its_limits, predictor.categories
+    )
     return relabelled(detections, predictor.categories, dataset.categories, compare)
-
-
-def _load(
-    model: Path, max_detections: int | None, score_threshold: float | None, settings: dict[str, Any]
-) -> tuple[Any, DetectionConfig]:
-    """Load a detector with other limits; return it and its limits."""
-    from tfrcnn.config import DetectorConfig
-    from tfrcnn.export.runtimes import KERAS, format_of, load
-    from tfrcnn.run_description import read_description
-
-    options = {"max_detections": max_detections, "score_threshold": score_threshold}
-    changes = settings | {name: value for name, value in options.items() if value is not None}
-    if format_of(model) == KERAS:
-        # here, so that an exported file runs without TensorFlow
-        from tfrcnn.inference import Predictor
-        from tfrcnn.models import load_detector
-
-        limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
-        return Predictor(load_detector(model, detections=limits)), limits
-    predictor = load(model, detections=settings) if settings else load(model)
-    built_in: DetectionConfig = predictor.detections
-    limits = built_in.replace(**changes)
-    if limits.max_detections > built_in.max_detections:
-        raise InputError(
-            f"--max-detections: {model} returns at most {built_in.max_detections} per image, found {max_detections}; "
-            "export it again with more"
-        )
-    if limits.score_threshold < built_in.score_threshold:
-        raise InputError(
-            f"--score-threshold: {model} returns scores above {built_in.score_threshold:g} only, found "
-            f"{score_threshold:g}; export it again with a lower threshold"
-        )
-    return predictor, limits
 
 
 def _evaluate_proposals(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
-from tfrcnn.cli.detecting import DetectionSettings, read_settings
+from tfrcnn.cli.detecting import DetectionSettings, read_limits, read_settings
 from tfrcnn.cli.options import IMAGES_HELP, RunFolder
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError, renamed_arguments
@@ -52,7 +52,12 @@ def export(
         int | None, typer.Option(metavar="N", help="The most detections per image. Default: the detector's.")
     ] = None,
     score_threshold: Annotated[
-        float | None, typer.Option(metavar="X", help="Scores of detections exceed it. Default: the detector's.")
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Scores of detections exceed it; CLASS=X for single classes, for example 0.4,red=0.6. Default: the "
+            "detector's.",
+        ),
     ] = None,
     verify: Annotated[
         str,
@@ -80,22 +85,19 @@ def export(
     """
     from tfrcnn.export.options import ExportOptions
 
-    options = ExportOptions(format, precision, parse_size(image_size), max_detections, score_threshold)
+    options = ExportOptions(format, precision, parse_size(image_size), max_detections)
     options.check(out, has_representative=representative is not None)
     changes = read_settings(settings)
     load_tensorflow()
-    from tfrcnn.config import DetectorConfig
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
     from tfrcnn.export.check.report import NOT_JUDGED
     from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
-    from tfrcnn.models.build import read_description
     from tfrcnn.weights.importing import run_folder
 
     model = run_folder(model)
-    limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
-    detector = load_detector(model, detections=limits)
+    detector = load_detector(model, detections=read_limits(model, changes, score_threshold))
     categories = detector.config.categories
     with renamed_arguments(data="verify"):
         data = load_dataset(verify, images, categories) if verify not in ("", "none") else None

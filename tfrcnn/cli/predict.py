@@ -46,12 +46,13 @@ def predict(
     model: Model,
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the results.")],
     score_threshold: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="X",
-            help="Drop detections of lower scores; CLASS=X for single classes, for example 0.4,red=0.6.",
+            help="Drop detections of lower scores; CLASS=X for single classes, for example 0.4,red=0.6. Default: "
+            f"{DEFAULT_THRESHOLD}, or the detector's own threshold of a class.",
         ),
-    ] = str(DEFAULT_THRESHOLD),
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Keep only these classes. Default: all.")
     ] = None,
@@ -99,7 +100,7 @@ def predict(
       find . -name "*.jpg" | tfrcnn predict --model cells.onnx - --out predictions --no-pictures --format csv
       tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
     """
-    default, of_classes = _thresholds(score_threshold)  # before anything slow
+    common, of_classes = _thresholds(score_threshold)  # before anything slow
     file_formats = _formats(formats)
     changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     from tfrcnn.export.runtimes import load
@@ -111,11 +112,15 @@ def predict(
     if not search.sources:
         search.check()
         raise InputError("expected pictures on stdin, found no line")
-    lowest = min(default, *of_classes.values(), 1)
-    detector = load(start_detector(model), score_threshold=lowest, detections=changes)
-    _check_threshold(lowest, detector)
+    lowered = of_classes if common is None else min(common, *of_classes.values(), 0.99)
+    with _named("score_threshold", "--score-threshold"):
+        detector = load(start_detector(model), score_threshold=lowered, detections=changes)
+    built_in = _class_thresholds(detector)
+    _check_class_thresholds(common, of_classes, built_in)
+    others = [score for name, score in of_classes.items() if name not in built_in]
+    _check_threshold(min(DEFAULT_THRESHOLD if common is None else common, *others, 1), detector)
     predictor = views.wrap(detector)
-    selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
+    selection = _selection(score_threshold, built_in, classes, [category.name for category in predictor.categories])
     stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures, batch)
     summary = _Summary(selection)
     try:
@@ -209,12 +214,14 @@ def _with_stdin(sources: list[str]) -> Iterator[str]:
                 yield name
 
 
-def _thresholds(text: str, names: list[str] | None = None) -> tuple[float, dict[str, float]]:
+def _thresholds(text: str | None, names: list[str] | None = None) -> tuple[float | None, dict[str, float]]:
     """Read --score-threshold; `names` are the detector's classes, None if they are not known yet."""
+    if text is None:
+        return None, {}
     from tfrcnn.predicting.selection import parse_thresholds
 
     with _named("score_threshold", "--score-threshold"):
-        return parse_thresholds(text, names, DEFAULT_THRESHOLD)
+        return parse_thresholds(text, names, None)
 
 
 def _check_threshold(lowest: float, detector: Any) -> None:
@@ -228,13 +235,31 @@ def _check_threshold(lowest: float, detector: Any) -> None:
     print(f"The file has no detections of scores up to {limit}, the threshold inside it.")
 
 
-def _selection(threshold: str, classes: str | None, names: list[str]) -> Selection:
-    """Read --score-threshold and --classes with the detector's classes."""
+def _class_thresholds(detector: Any) -> dict[str, float]:
+    """Return the detector's own thresholds of single classes."""
+    limits = getattr(detector, "detections", None)
+    return (limits and limits.class_score_thresholds) or {}
+
+
+def _check_class_thresholds(common: float | None, of_classes: dict[str, float], built_in: dict[str, float]) -> None:
+    """Check that the detector has not dropped scores that the options keep, by its thresholds of single classes."""
+    for name, limit in built_in.items():
+        score = of_classes.get(name, common)
+        if score is not None and score < limit:
+            raise InputError(
+                f"--score-threshold: expected at least {limit:g} for {name}, the file's own, found {score:g}"
+            )
+
+
+def _selection(threshold: str | None, built_in: dict[str, float], classes: str | None, names: list[str]) -> Selection:
+    """Read --score-threshold and --classes with the detector's classes and its own thresholds of single ones."""
     from tfrcnn.predicting.selection import Selection, parse_classes
 
-    score, of_classes = _thresholds(threshold, names)
+    common, of_classes = _thresholds(threshold, names)
+    if common is None:
+        common, of_classes = DEFAULT_THRESHOLD, {**built_in, **of_classes}
     with _named("classes", "--classes"):
-        return Selection(score, of_classes, None if classes is None else parse_classes(classes, names))
+        return Selection(common, of_classes, None if classes is None else parse_classes(classes, names))
 
 
 def _formats(text: str) -> tuple[str, ...]:

@@ -16,12 +16,13 @@ from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.coco_results import result_rows, to_xywh
+from tfrcnn.evaluation.coco_results import result_rows
 from tfrcnn.evaluation.coco_results import to_coco_results as to_coco_results
 from tfrcnn.evaluation.coco_results import write_coco_results as write_coco_results
 from tfrcnn.evaluation.inputs import align, image_ranks
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
+from tfrcnn.overlap import to_xywh
 
 # pycocotools' twelve numbers, in its order. AP and AR are means over IoU .5:.05:.95, unless the name has an IoU.
 # s, m, l: area < 32^2 <= area < 96^2 <= area. AR1, AR10, AR100: detections per image.

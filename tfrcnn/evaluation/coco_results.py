@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.evaluation.inputs import align
 from tfrcnn.files import atomic
+from tfrcnn.overlap import to_xywh
 
 
 def to_coco_results(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[dict[str, Any]]:
@@ -59,10 +58,3 @@ def result_rows(
         for image_id, image in zip(image_ids, detections)
         for box, score, label in zip(to_xywh(image.boxes), image.scores.tolist(), image.labels.tolist())
     ]
-
-
-def to_xywh(boxes: np.ndarray) -> list[list[float]]:
-    """Convert [N, 4] yxyx to xywh, in float64 so that x + width is exactly x2."""
-    y1, x1, y2, x2 = boxes.astype(np.float64).T
-    rows: list[list[float]] = np.stack([x1, y1, x2 - x1, y2 - y1], axis=-1).tolist()
-    return rows

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tfrcnn.config import DetectionConfig
+from tfrcnn.categories import score_limits
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
 
 COCO_LIMIT = 100  # detections per image and class
@@ -31,8 +32,9 @@ def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> 
         detector: limits of the detector; None if they are unknown.
 
     Returns:
-        "detections_per_image_and_class" of the COCO metric; "detections_per_image" and "score_threshold" of the
-        detector; "objects_out_of_reach", how many objects the limits leave undetected at best. Each only if it applies.
+        "detections_per_image_and_class" of the COCO metric; "detections_per_image", "score_threshold" and
+        "class_score_thresholds" of the detector; "objects_out_of_reach", how many objects the limits leave undetected
+        at best. Each only if it applies.
     """
     limits: dict[str, Any] = {}
     if metric == "coco":
@@ -40,6 +42,8 @@ def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> 
     if detector is not None:
         limits["detections_per_image"] = detector.max_detections
         limits["score_threshold"] = detector.score_threshold
+        if detector.class_score_thresholds:
+            limits["class_score_thresholds"] = dict(detector.class_score_thresholds)
     count = 0
     for example in dataset.examples:
         ignored = example.crowd if metric == "coco" else example.crowd | example.difficult
@@ -49,16 +53,20 @@ def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> 
     return {**limits, "objects_out_of_reach": count} if count else limits
 
 
-def limited(detections: Sequence[ImageDetections], limits: DetectionConfig) -> list[ImageDetections]:
+def limited(
+    detections: Sequence[ImageDetections], limits: DetectionConfig, categories: Sequence[Category] = ()
+) -> list[ImageDetections]:
     """Keep the detections of scores above the threshold, and the best of these, as a detector with these limits does.
 
     Args:
         detections: per image, best first.
-        limits: the score threshold and the number per image.
+        limits: the score thresholds and the number per image.
+        categories: whose positions the labels are, for thresholds of single classes.
     """
     kept = []
     for image in detections:
-        rows = np.flatnonzero(image.scores > limits.score_threshold)[: limits.max_detections]
+        lowest = score_limits(image.labels, limits, categories)
+        rows = np.flatnonzero(image.scores > lowest)[: limits.max_detections]
         kept.append(image[rows])
     return kept
 
@@ -71,7 +79,9 @@ def describe(limits: Mapping[str, Any]) -> str:
     if (count := limits.get("detections_per_image")) is not None:
         parts.append(f"the detector returns at most {count:,} per image")
     if (score := limits.get("score_threshold")) is not None:
-        parts.append(f"of scores above {score:g}")
+        of_classes = limits.get("class_score_thresholds", {}).items()
+        of_classes = ", ".join(f"{name} {limit:g}" for name, limit in of_classes)
+        parts.append(f"of scores above {score:g}" + (f" ({of_classes})" if of_classes else ""))
     text = f"Limits: {', '.join(parts)}.\n" if parts else ""
     if count := limits.get("objects_out_of_reach"):
         text += f"These limits leave {count:,} objects undetected at best: raise --max-detections.\n"

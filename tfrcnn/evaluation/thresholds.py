@@ -7,6 +7,7 @@ Legend: N detections of a class, K distinct scores of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -108,12 +109,12 @@ class Thresholds:
         return Point(_below(self.scores, place, self.floor), *map(float, numbers))
 
 
-def class_thresholds(outcomes: Outcomes, floor: float = 0.0) -> list[Thresholds]:
+def class_thresholds(outcomes: Outcomes, floor: float | Sequence[float] = 0.0) -> list[Thresholds]:
     """Compute the thresholds of each class, by label.
 
     Args:
         outcomes: of all detections.
-        floor: see `Thresholds`.
+        floor: see `Thresholds`; one for all classes, or one per class.
 
     Example:
         for thresholds in class_thresholds(outcomes_of(dataset, detections)):
@@ -123,9 +124,10 @@ def class_thresholds(outcomes: Outcomes, floor: float = 0.0) -> list[Thresholds]
     order = np.lexsort((-outcomes.scores, outcomes.labels))
     order = order[~outcomes.ignored[order]]
     ends = np.searchsorted(outcomes.labels[order], np.arange(outcomes.num_classes + 1))
+    floors = np.broadcast_to(floor, outcomes.num_classes).tolist()
     return [
-        _thresholds(outcomes.scores[order[start:end]], outcomes.correct[order[start:end]], count, floor)
-        for start, end, count in zip(ends, ends[1:], counted.tolist())
+        _thresholds(outcomes.scores[order[start:end]], outcomes.correct[order[start:end]], count, lowest)
+        for start, end, count, lowest in zip(ends, ends[1:], counted.tolist(), floors)
     ]
 
 

@@ -65,5 +65,8 @@ def find_kernels(kernels: Kernels | str, stacklevel: int = 4) -> Kernels:
     name = RENAMED.get(kernels, kernels)
     if name not in _BY_NAME:
         expected = ", ".join(_BY_NAME)
-        raise InputError(f"kernels must be one of {expected} or a tfrcnn.kernels.Kernels, found {name!r}")
+        raise InputError(
+            f"kernels must be one of {expected} or a tfrcnn.kernels.Kernels, found {name!r}; for a .keras file of a "
+            "detector with kernels of your own, call build_detector(config, kernels=...) and its load_weights(file)"
+        )
     return _BY_NAME[name]

@@ -78,7 +78,8 @@ class Kernels:
     numbers, up to the order of float32 sums.
 
     Exports use the sets of their formats. A set with other numbers, for example of a soft NMS, therefore fails the
-    verification of an export. A `.keras` file of such a detector does not load.
+    verification of an export. A `.keras` file of such a detector has only the set's name: build the detector with the
+    set, and call its `load_weights(file)`.
 
     Attributes:
         name: what `get_config` stores; `find_kernels` knows the names of tfrcnn's sets.

@@ -44,6 +44,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         box_weights: tuple[float, ...] | list[float],
         kernels: Kernels | str = "tensorflow",
         scores: str = "softmax",
+        names: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         """
@@ -52,13 +53,16 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
             box_weights: (y, x, h, w), the factors in the head's deltas.
             kernels: a set of kernels or its name, see `tfrcnn.kernels`.
             scores: "softmax" or "sigmoid", see `ClassLossConfig.scores`.
+            names: of the C classes, for `config.class_score_thresholds`; not needed without these.
 
         Raises:
-            InputError: no set of kernels has this name.
+            InputError: no set of kernels has this name, or no class has the name of a threshold.
         """
         super().__init__(config, kernels, **kwargs)
         self.box_weights = tuple(box_weights)
         self.scores = scores
+        self.names = tuple(names)
+        self.config.check_names(self.names)
 
     def call(
         self,
@@ -88,7 +92,7 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         """
         stages = [self.scores_of(x) if from_logits else x for x in tf.nest.flatten(class_logits)]
         scores = (stages[0] if len(stages) == 1 else tf.add_n(stages) / len(stages))[..., :-1]
-        scores = tf.where(valid[..., None] & (scores > self.config.score_threshold), scores, ABSENT)
+        scores = tf.where(valid[..., None] & (scores > self._thresholds()), scores, ABSENT)
         hard = self.config.nms == "hard" and not self.config.class_agnostic_nms
         select = self._best_of_classes if hard else self._best_of_image
         boxes, scores, labels = select(scores, deltas, proposals, image_sizes)
@@ -145,12 +149,19 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         if config.nms == "weighted_fusion":
             boxes, scores = weighted_fusion(boxes, scores, groups, config.nms_iou)
         else:
-            scores = soft_nms(boxes, scores, groups, config)
+            limits = tf.gather(self._thresholds(), labels) if config.class_score_thresholds else None
+            scores = soft_nms(boxes, scores, groups, config, limits)
         missing = tf.maximum(limit - tf.shape(scores)[1], 0)
         scores = tf.pad(scores, [[0, 0], [0, missing]], constant_values=ABSENT)
         scores, best = tf.math.top_k(scores, k=limit)
         best = tf.where(scores > ABSENT, best, 0)
         return tf.gather(boxes, best, batch_dims=1), scores, tf.gather(labels, best, batch_dims=1)
+
+    def _thresholds(self) -> tf.Tensor | float:
+        """The score threshold, or [C] with one per class."""
+        if self.config.class_score_thresholds:
+            return tf.constant(self.config.score_thresholds(self.names), tf.float32)
+        return self.config.score_threshold
 
     def _large(self, boxes: tf.Tensor) -> tf.Tensor:
         return tf.reduce_all(boxes[..., 2:] - boxes[..., :2] >= self.config.min_size, axis=-1)
@@ -186,7 +197,8 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
         return box_ops.clip(box_ops.decode(deltas, anchors, self.box_weights), image_sizes)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "box_weights": list(self.box_weights), "scores": self.scores}
+        options = {"box_weights": list(self.box_weights), "scores": self.scores, "names": list(self.names)}
+        return {**super().get_config(), **options}
 
 
 @register

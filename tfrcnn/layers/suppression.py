@@ -14,7 +14,13 @@ from tfrcnn.config import DetectionConfig
 from tfrcnn.kernels import ABSENT
 
 
-def soft_nms(boxes: tf.Tensor, scores: tf.Tensor, groups: tf.Tensor, config: DetectionConfig) -> tf.Tensor:
+def soft_nms(
+    boxes: tf.Tensor,
+    scores: tf.Tensor,
+    groups: tf.Tensor,
+    config: DetectionConfig,
+    thresholds: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Lower the scores of boxes that overlap better ones (Bodla et al., arXiv 1704.04503).
 
     Takes the best box, multiplies the scores of the others by a factor f of their IoU with it, and starts again:
@@ -26,7 +32,9 @@ def soft_nms(boxes: tf.Tensor, scores: tf.Tensor, groups: tf.Tensor, config: Det
         boxes: [B, M, 4] yxyx pixels.
         scores: [B, M] in (0, 1); `ABSENT` if the box takes no part.
         groups: [B, M] int32; a box lowers the scores of its own group only.
-        config: nms, nms_iou, nms_sigma, max_detections and score_threshold, which the lowered scores must exceed.
+        config: nms, nms_iou, nms_sigma, max_detections and score_threshold, which the lowered scores must exceed. A box
+            whose score falls to the threshold is dropped at once.
+        thresholds: [B, M] in place of `config.score_threshold`; None is that for all.
 
     Returns:
         [B, M] the lowered scores of the boxes that are kept, at most max_detections per image; `ABSENT` elsewhere.
@@ -35,9 +43,10 @@ def soft_nms(boxes: tf.Tensor, scores: tf.Tensor, groups: tf.Tensor, config: Det
         soft_nms(boxes, scores, labels, tfrcnn.DetectionConfig(nms="soft_gaussian"))
     """
     positions = tf.range(tf.shape(scores)[1])[None]
+    limits = config.score_threshold if thresholds is None else thresholds
 
     def unfinished(step: tf.Tensor, left: tf.Tensor, kept: tf.Tensor) -> tf.Tensor:
-        return (step < config.max_detections) & tf.reduce_any(left > config.score_threshold)
+        return (step < config.max_detections) & tf.reduce_any(left > ABSENT)
 
     def keep_one(step: tf.Tensor, left: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         best = tf.argmax(left, axis=1, output_type=tf.int32)[:, None]
@@ -47,12 +56,13 @@ def soft_nms(boxes: tf.Tensor, scores: tf.Tensor, groups: tf.Tensor, config: Det
             factors = tf.where(overlap > config.nms_iou, 1.0 - overlap, 1.0)
         else:
             factors = tf.exp(-overlap * overlap / config.nms_sigma)
-        competes = (groups == tf.gather(groups, best, batch_dims=1)) & (left > ABSENT)
-        kept = tf.where(chosen & (left > config.score_threshold), left, kept)
-        left = tf.where(chosen, ABSENT, tf.where(competes, left * factors, left))
-        return step + 1, left, kept
+        present = left > ABSENT
+        competes = (groups == tf.gather(groups, best, batch_dims=1)) & present
+        kept = tf.where(chosen & present, left, kept)
+        left = tf.where(competes, left * factors, left)
+        return step + 1, tf.where(chosen | (left <= limits), ABSENT, left), kept
 
-    start = (tf.constant(0), scores, tf.fill(tf.shape(scores), ABSENT))
+    start = (tf.constant(0), tf.where(scores > limits, scores, ABSENT), tf.fill(tf.shape(scores), ABSENT))
     return tf.while_loop(unfinished, keep_one, start)[2]
 
 

@@ -231,7 +231,7 @@ def _stages(
     kernels: Kernels,
 ) -> tuple[Stages, tuple[int, ...]]:
     """Make the layers behind a backbone of these strides; return the strides of the anchors' levels too."""
-    head = config.head
+    head, names = config.head, config.names
     level_strides = (*strides, 2 * strides[-1]) if config.fpn else strides[-1:]
     if len(config.anchors.sizes) != len(level_strides):
         expected = f"one entry for each of the {len(level_strides)} levels of {config.backbone.name}"
@@ -249,7 +249,7 @@ def _stages(
         box_head=BoxHead(head, config.num_classes, name="box_head"),
         box_refiner=BoxRefiner(head, name="box_refiner"),
         decoder=DetectionDecoder(
-            config.detections, head.stages[-1].box_weights, kernels, head.class_loss.scores, name="decoder"
+            config.detections, head.stages[-1].box_weights, kernels, head.class_loss.scores, names, name="decoder"
         ),
         cascade=CascadeHeads(head, config.num_classes, name="cascade") if head.cascade else None,
     )

@@ -65,13 +65,15 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
 def preset_of_run(folder: str | Path) -> Preset:
     """Return the detector in a run folder with the training of the preset that it was made from.
 
-    If that preset was a file, which may be gone, the training is the run's own.
+    If that preset was a file, which may be gone, the training is the run's own. Score thresholds of single classes are
+    left out: they belong to the scores before the training.
 
     Raises:
         InputError: there is no detector in the folder.
     """
     description = read_description(folder)
     detector = DetectorConfig.from_dict(description["detector"])
+    detector = detector.replace(detections=detector.detections.for_names(()))
     if detector.preset in PRESETS:
         training = PRESETS[detector.preset].training
     else:  # import-weights writes no training

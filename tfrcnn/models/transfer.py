@@ -28,8 +28,8 @@ def with_categories(
     """Make a detector for other categories, with the weights of this one.
 
     Backbone, pyramid, RPN and the hidden layers of the box head are copied. The outputs for the background, and for
-    each category of the same name, are copied too. The outputs for new categories are random, as in a new detector. So
-    are the RPN's outputs if the number of anchors at each position changes.
+    each category of the same name, are copied too, with the category's score threshold. The outputs for new categories
+    are random, as in a new detector. So are the RPN's outputs if the number of anchors at each position changes.
 
     A stage of a cascade that this detector lacks starts from the last that it has, with random box outputs: at first
     it hardly moves the boxes of the stage before. If the new detector is class-agnostic and this one is not, its box
@@ -55,6 +55,7 @@ def with_categories(
     Example:
         detector, kept = tfrcnn.with_categories(tfrcnn.load_detector("runs/coco"), dataset.categories)
     """
+    changes = {"detections": detector.config.detections.for_names([c.name for c in categories]), **changes}
     config = detector.config.replace(categories=categories, image=image or detector.config.image, **changes)
     new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)
     for name in ("backbone", "fpn", "rpn_backbone", "rpn_fpn", "roi_pooling"):

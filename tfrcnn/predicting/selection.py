@@ -93,7 +93,9 @@ def parse_classes(text: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def parse_thresholds(text: str, names: Sequence[str] | None, default: float) -> tuple[float, dict[str, float]]:
+def parse_thresholds(
+    text: str, names: Sequence[str] | None, default: float | None
+) -> tuple[float | None, dict[str, float]]:
     """Read a threshold, thresholds of single classes, or both, separated by commas.
 
     Args:
@@ -102,7 +104,7 @@ def parse_thresholds(text: str, names: Sequence[str] | None, default: float) -> 
         default: threshold of the other classes, if the text has none.
 
     Returns:
-        The threshold of all other classes, and the thresholds by name.
+        The threshold of all other classes, or `default`; and the thresholds by name.
 
     Raises:
         InputError: a number is outside 0..1, or a class has another name.

@@ -76,8 +76,9 @@ def evaluation_report(
     """
     page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
     evaluation = evaluation or evaluate(dataset, detections)
-    floor = (evaluation.limits or {}).get("score_threshold", 0.0)
-    judged = Judged(names[0], dataset, detections, max_detections, floor)
+    limits = evaluation.limits or {}
+    floors = limits.get("score_threshold", 0.0), limits.get("class_score_thresholds", {})
+    judged = Judged(names[0], dataset, detections, max_detections, *floors)
     with atomic(page) as temporary:
         temporary.touch()  # a place that cannot be written ends here, not after the work
         numbers = report_numbers(judged, evaluation, min_precision, min_recall)

@@ -6,8 +6,8 @@ Legend: N detections, M objects, E images, C classes.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,7 @@ class Judged:
         detections: at most one entry per image.
         max_detections: the detections per image that take part.
         floor: the detector's own score threshold.
+        class_floors: its own thresholds of single classes, by name.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Judged:
     detections: Sequence[ImageDetections]
     max_detections: int
     floor: float = 0.0
+    class_floors: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def outcomes(self) -> Outcomes:
@@ -61,7 +63,8 @@ class Judged:
     @cached_property
     def per_class(self) -> list[Thresholds]:
         """The thresholds of each class."""
-        return class_thresholds(self.outcomes, self.floor)
+        floors = [self.class_floors.get(category.name, self.floor) for category in self.dataset.categories]
+        return class_thresholds(self.outcomes, floors)
 
     @cached_property
     def common_threshold(self) -> float:

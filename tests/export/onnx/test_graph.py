@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from tfrcnn.export.onnx.graph import count_in_64_bits, fold_pads, fuse_hard_swish, leave_out_empty_inputs
+from tfrcnn.export.onnx.graph import (
+    count_in_64_bits,
+    fold_pads,
+    fuse_hard_swish,
+    leave_out_empty_inputs,
+    name_loop_outputs,
+)
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -174,3 +180,30 @@ def test_what_only_the_body_of_a_loop_reads_stays():
     fuse_hard_swish(model)  # leaves out what nothing reads
     assert sorted(tensor.name for tensor in model.graph.initializer) == ["always", "nine", "times"]
     np.testing.assert_array_equal(result(model), before)
+
+
+def test_a_loop_hands_a_tensor_on_under_another_name_which_openvino_needs():
+    """y = 3 x: the loop adds `x`, which it only hands on, three times to a sum that begins at zero."""
+    value, tensor = onnx.helper.make_tensor_value_info, onnx.numpy_helper.from_array
+    floats, booleans = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL
+    body = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Add", ["sum", "same"], ["added"]),
+            onnx.helper.make_node("Identity", ["go"], ["goes"]),
+        ],
+        "body",
+        [value("step", onnx.TensorProto.INT64, []), value("go", booleans, [])]
+        + [value(name, floats, [1, 2, 3, 3]) for name in ("sum", "same")],
+        [value("goes", booleans, [])] + [value(name, floats, [1, 2, 3, 3]) for name in ("added", "same")],
+    )
+    model = model_of(("Loop", "times yes zeros x", "y unused", {"body": body}), zeros=np.zeros((1, 2, 3, 3)))
+    model.graph.initializer.append(tensor(np.array(3), "times"))
+    model.graph.initializer.append(tensor(np.array(True), "yes"))
+    name_loop_outputs(model)
+    loop = model.graph.node[0].attribute[0].g
+    assert [output.name for output in loop.output] == ["goes", "added", "same/output"]
+    expected = 3 * np.arange(18, dtype=np.float32).reshape(1, 2, 3, 3)
+    np.testing.assert_array_equal(result(model), expected)
+    openvino = pytest.importorskip("openvino")
+    compiled = openvino.Core().compile_model(openvino.Core().read_model(model.SerializeToString()), "CPU")
+    np.testing.assert_array_equal(compiled(expected / 3)[0], expected)
