@@ -19,13 +19,14 @@ import tensorflow as tf
 
 from ...config import ImageConfig
 from ...files import atomic
-from ...kernels import PORTABLE, PORTABLE_MATMUL, Kernels
+from ...kernels import PORTABLE_MATMUL, Kernels
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
 from ..contract import Limits, check_size, describe, prepare, to_contract
 from ..stages import run_stages
 from ..text import label_lines
 from . import flatbuffer
+from .kernels import LITERT
 from .quantize import quantize
 from .runtime import letterbox
 
@@ -61,7 +62,7 @@ def _kernels(detector: FasterRCNN, size: tuple[int, int]) -> Kernels:
     """Choose the kernels whose RoIAlign is faster in LiteRT, by the cells that boxes are pooled from."""
     strides = detector.level_strides[: detector.stages.pooled_levels]
     cells = sum(math.ceil(size[0] / stride) * math.ceil(size[1] / stride) for stride in strides)
-    return PORTABLE_MATMUL if cells <= MAX_CELLS else PORTABLE
+    return PORTABLE_MATMUL if cells <= MAX_CELLS else LITERT
 
 
 def stage_outputs(

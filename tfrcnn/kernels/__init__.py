@@ -6,7 +6,7 @@
     "portable"         RoIAlign by gathers and NMS V4: static shapes, for XLA and TFLite
     "portable_matmul"  the same with RoIAlign by matrix products: faster where feature maps are small
 
-`tfrcnn.export` has one more, for ONNX.
+`tfrcnn.export` has two more, for ONNX and LiteRT.
 """
 
 from __future__ import annotations

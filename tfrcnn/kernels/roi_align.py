@@ -13,6 +13,8 @@ from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
 from tfrcnn.kernels.interface import Crops
 
+Corners = tuple[tuple[tf.Tensor, tf.Tensor], ...]  # (index, weight) of the lower and of the higher side
+
 
 def crop_and_resize(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], config: HeadConfig) -> tf.Tensor:
     """Pool by `tf.image.crop_and_resize`: fast on CPU and GPU; XLA has no kernel for it.
@@ -79,6 +81,35 @@ def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
 
     Arguments and result as `crop_and_resize`.
     """
+    flat, rows, columns = corners(features, crops, strides, config)
+    total = tf.zeros([], tf.float32)
+    for row, y_weight in rows:
+        for column, x_weight in columns:
+            cell = row[:, :, None] + column[:, None]  # [R, n, n]
+            weight = y_weight[:, :, None] * x_weight[:, None]
+            total += tf.gather(flat, cell, name="cells") * weight[..., None]
+    ratio = config.sampling_ratio
+    return tf.nn.avg_pool2d(total, ratio, ratio, "VALID") if ratio > 1 else total
+
+
+def corners(
+    features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], config: HeadConfig
+) -> tuple[tf.Tensor, Corners, Corners]:
+    """Find the four cells around each sample, and their weights: a sample is the weighted sum of its cells.
+
+    A cell's index into `cells` is the sum of its row's and its column's. Its weight is the product of theirs.
+
+    Args:
+        features: per level [B, H, W, C] float32.
+        crops: the boxes with their images and levels.
+        strides: pixels per cell of each level.
+        config: pool_size, sampling_ratio and aligned.
+
+    Returns:
+        cells: [N, C], the cells of all levels and images.
+        rows: (index [R, n] int32, weight [R, n] float32) of the row above each sample, and of the row below it.
+        columns: The same for the column on the left, and for the column on the right.
+    """
     channels = features[0].shape[-1]
     sizes = tf.stack([tf.shape(feature)[1:3] for feature in features])
     cells = tf.reduce_prod(sizes, axis=1)
@@ -99,15 +130,10 @@ def gather(features: list[tf.Tensor], crops: Crops, strides: tuple[int, ...], co
     high = tf.minimum(low + 1, size - 1)
 
     start = crops.images * per_image + tf.gather(tf.cumsum(cells, exclusive=True), crops.levels)
-    total = tf.zeros([], tf.float32)
-    for y, y_weight in ((low, low_weight), (high, high_weight)):
-        rows = start[:, None] + y[..., 0] * size[..., 1]  # [R, n]
-        for x, x_weight in ((low, low_weight), (high, high_weight)):
-            cell = rows[:, :, None] + x[:, None, :, 1]  # [R, n, n]
-            weight = y_weight[:, :, None, 0] * x_weight[:, None, :, 1]
-            total += tf.gather(flat, cell, name="cells") * weight[..., None]
-    ratio = config.sampling_ratio
-    return tf.nn.avg_pool2d(total, ratio, ratio, "VALID") if ratio > 1 else total
+    pairs = ((low, low_weight), (high, high_weight))
+    rows = tuple((start[:, None] + y[..., 0] * size[..., 1], weight[..., 0]) for y, weight in pairs)
+    columns = tuple((x[..., 1], weight[..., 1]) for x, weight in pairs)
+    return flat, rows, columns
 
 
 def _flatten_cells(feature: tf.Tensor) -> tf.Tensor:
