@@ -45,7 +45,7 @@ class OpenVinoRuntime(LoadedFile):
         super().__init__(path.absolute(), threads, False, one_size)
         check_exists(path)
         check_threads(threads)
-        self._path, self._core = path, openvino.Core()
+        self._core = openvino.Core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": profile}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -78,4 +78,4 @@ class OpenVinoRuntime(LoadedFile):
             raise self._unusable(error) from error
 
     def _unusable(self, error: RuntimeError) -> InputError:
-        return InputError(f"{self._path}: not an ONNX model that OpenVINO can run: {str(error).splitlines()[-1]}")
+        return InputError(f"{self.path}: not an ONNX model that OpenVINO can run: {str(error).splitlines()[-1]}")
