@@ -49,7 +49,7 @@ def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
         raise InputError(f"{path}: not exported by tfrcnn, or truncated: it holds no description")
     try:
         description = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its description is not JSON: {error}") from error
     version = description.get("tfrcnn_export") if isinstance(description, dict) else None
     if version != VERSION:

@@ -89,10 +89,10 @@ def run(runtime: Runtime, images: np.ndarray, ids: frozenset[int]) -> dict[str, 
         raise
     except Exception as error:  # the runtimes' exceptions have no common base
         message = " ".join(str(error).split())[:200]
-        raise InputError(f"the exported file cannot be run, it is damaged or was changed: {message}") from error
+        raise InputError(f"{runtime.path}: cannot be run, it is damaged or was changed: {message}") from error
     problem = _problem(outputs, len(images), ids)
     if problem:
-        raise InputError(f"the exported file is damaged or was changed: {problem}")
+        raise InputError(f"{runtime.path}: damaged or changed since tfrcnn wrote it: {problem}")
     return outputs
 
 

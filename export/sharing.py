@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from pathlib import Path
 from typing import Any
 
 _adding = threading.RLock()
@@ -15,15 +16,21 @@ _held: list[Any] = []  # of `_locks`; read and written by the thread that holds 
 class LoadedFile:
     """The base of a runtime. It is pickled as the arguments of its constructor: another process loads the file again.
 
-    Args:
-        arguments: The constructor's, with an absolute path.
+    Attributes:
+        path: The file, absolute.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, path: Path, *arguments: Any) -> None:
+        """
+        Args:
+            path: The first argument of the constructor, absolute.
+            arguments: The others.
+        """
+        self.path = path
         self._arguments = arguments
 
     def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
-        return type(self), self._arguments
+        return type(self), (self.path, *self._arguments)
 
 
 def make_lock() -> Any:

@@ -24,9 +24,11 @@ class Runtime(Protocol):
 
     Attributes:
         description: The file's description, see `contract.describe`.
+        path: The file, absolute.
     """
 
     description: dict[str, Any]
+    path: Path
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect.

@@ -91,7 +91,12 @@ def test_without_locks_of_the_kernel_the_number_of_the_process_decides(pid, is_t
             check_unlocked(tmp_path / "run")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff"])
+HOLDER = b'{"host": "a", "pid": %s, "since": "", "boot": null}'
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"host": 1}', b"\xff", HOLDER % b'"1"', HOLDER % b"1e9", HOLDER % (b"9" * 20)]
+)
 def test_a_damaged_lock_file_is_taken_over(content, tmp_path, monkeypatch):
     monkeypatch.setattr("tfrcnn.locks._PATIENCE", 0.0)
     (tmp_path / LOCK).write_bytes(content)

@@ -310,3 +310,19 @@ def test_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
         predict_images(PREDICTOR, [image], tmp_path)
     assert image.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "../a"), ("width", 0), ("detections", [{}]), ("file_name", 5), ("id", "1"), ("id", float("inf"))],
+)
+def test_a_changed_line_of_an_interrupted_run_is_named_and_writes_nothing_elsewhere(
+    field: str, value: object, tmp_path: Path
+) -> None:
+    image, log = picture(tmp_path / "a.png"), tmp_path / "out/detections.jsonl"
+    predict_images(PREDICTOR, [image], tmp_path / "out", formats=("yolo",))
+    setup, line = log.read_text().splitlines()
+    log.write_text(f"{setup}\n{json.dumps({**json.loads(line), field: value})}\n")
+    with pytest.raises(InputError, match=r"detections\.jsonl, line 2: expected a result.*delete the line"):
+        predict_images(PREDICTOR, [image], tmp_path / "out", formats=("yolo",), resume=True)
+    assert not list(tmp_path.glob("out/*.txt")) or [path.name for path in tmp_path.glob("out/*.txt")] == ["classes.txt"]

@@ -51,7 +51,9 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
     for split, path in paths.items():
         if split in missing:
             continue
-        count = len(read_json(path)["images"])
+        content = read_json(path)
+        images = content.get("images") if isinstance(content, dict) else None
+        count = len(images) if isinstance(images, list) else 0
         if count != scenes[split]:
             raise InputError(
                 f"{path}: expected {scenes[split]} scenes, found {count}: remove it, or choose another folder"

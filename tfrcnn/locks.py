@@ -164,9 +164,9 @@ def _read(path: Path, wait: bool = False) -> dict[str, Any] | None:
             holder = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except ValueError:
+        except (ValueError, RecursionError):
             holder = None
-        if isinstance(holder, dict) and {"host", "pid", "since", "boot"} <= set(holder):
+        if isinstance(holder, dict) and {"host", "pid", "since", "boot"} <= set(holder) and _is_process(holder):
             return holder
         if not wait or time.monotonic() > end:
             return None
@@ -184,6 +184,11 @@ def _is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
     if holder["host"] != here["host"] and (not here["boot"] or holder["boot"] != here["boot"]):
         return False  # the lock of another host; its processes cannot be seen from here
     return by_kernel or holder["boot"] != here["boot"] or not _is_alive(holder["pid"])
+
+
+def _is_process(holder: dict[str, Any]) -> bool:
+    texts = all(isinstance(holder[name], str) for name in ("host", "since"))
+    return texts and isinstance(holder["pid"], int) and 0 < holder["pid"] < 2**31
 
 
 def _is_alive(pid: int) -> bool:

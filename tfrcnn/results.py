@@ -14,6 +14,7 @@ counts. A line with `frames` ends a video. `tfrcnn.result_formats` writes other 
 from __future__ import annotations
 
 import json
+import math
 import os
 from array import array
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_write
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
 _MAX_NAME = 200  # bytes; file systems take 255, and temporary files need some of them
+_MAX_COUNT = 2**31  # of ids, frames and pixels
 _SETUP = ("categories", "score_threshold", "class_thresholds", "classes", "pictures", "detector")
 
 
@@ -182,15 +184,21 @@ class Results:
 
     def _read(self) -> None:
         """Read the lines of an interrupted run; drop the last one if it is incomplete."""
-        end = 0
+        end, category_ids = 0, {category["id"] for category in self._setup["categories"]}
         with open(self.folder / LOG, "rb") as file:
             for number, raw in enumerate(file, 1):
                 if not raw.endswith(b"\n"):
                     break
                 try:
                     line = json.loads(raw)
-                    self._keep(line, end) if end else self._check(line)
-                except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+                    if end:
+                        _check_line(line, category_ids)
+                        self._keep(line, end)
+                    else:
+                        self._check(line)
+                except InputError:  # a ValueError too
+                    raise
+                except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
                     place = f"{self.folder / LOG}, line {number}"
                     raise InputError(f"{place}: expected a result, found something else: delete the line") from error
                 end += len(raw)
@@ -230,3 +238,32 @@ class Results:
         self._file.close()
         for writer in self._writers:
             writer.close()
+
+
+def _check_line(line: dict[str, Any], category_ids: set[int]) -> None:
+    """Check the fields that are read again: ids, and what formats and drawing take from an image with detections.
+
+    Raises:
+        KeyError: a field is missing.
+        TypeError: a field has another type.
+        ValueError: a field has another value.
+        OverflowError: a number is too large.
+    """
+    os.fsencode(line["file_name"])
+    if "frames" in line:
+        return
+    counts, name, rows = [line["id"], line.get("frame", 0)], "a", []
+    if "detections" in line or "frame" in line:
+        counts += [line["width"] - 1, line["height"] - 1]
+        name, rows = line.get("name") or line["drawn"], line["detections"]
+    numbers = [line.get("seconds", 0), *(number for row in rows for number in (*row["bbox"], row["score"]))]
+    if not (
+        Path(name).name == name  # it is the name of a file in the folder
+        and "\0" not in name
+        and len(os.fsencode(name)) < 255
+        and all(isinstance(count, int) and 0 <= count <= _MAX_COUNT for count in counts)
+        and all(math.isfinite(number) for number in numbers)
+        and all(len(row["bbox"]) == 4 and row["image_id"] == line["id"] for row in rows)
+        and all(row["category_id"] in category_ids for row in rows)
+    ):
+        raise ValueError("expected the result of an image")

@@ -10,6 +10,7 @@ takes about 20 minutes on 2 CPU cores. To add a row, write a function with the d
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -65,6 +66,12 @@ def disk(place: Place, options: str) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
+WRITERS = (
+    *("train", "predict", "predict, a video", "evaluate", "evaluate --report", "export", "benchmark", "import-weights"),
+    *("doctor --json", "data", "convert", "demo", "fetch"),
+)
+
+
 def writers(place: Place, target: Path) -> dict[str, list[str]]:
     """Return the words of each command that writes, to a path below `target`."""
     run, data, names = str(place.run), str(place.data), ("--categories", str(place.data))
@@ -79,24 +86,18 @@ def writers(place: Place, target: Path) -> dict[str, list[str]]:
         "demo": ["demo", "--out", str(target / "demo")],
         "import-weights": [*imported, "--out", str(target / "imported")],
         "benchmark": [*measured, "--out", str(target / "latency")],
+        "fetch": ["fetch", "voc2007", "--out", str(target / "voc")],
+        "data": ["data", "--data", data, "--out", str(target / "page.html")],
+        "convert": ["convert", "--data", data, "--to", "yolo", "--out", str(target / "yolo")],
+        "evaluate --report": ["evaluate", "--model", run, "--data", data, "--report", str(target / "errors")],
+        "predict, a video": ["predict", "--model", run, str(place.video), "--out", str(target / "frames")],
     }
 
 
 def add_rows_of_disks() -> None:
     """Add a row for each command that writes and each disk that does not take it."""
     disks = {"full disk": "size=8k", "read-only disk": "ro"}
-    commands = (
-        "train",
-        "predict",
-        "evaluate",
-        "export",
-        "doctor --json",
-        "demo",
-        "import-weights",
-        "benchmark",
-        "fetch",
-    )
-    for command in commands:
+    for command in WRITERS:
         for kind, options in disks.items():
 
             @fault(f"{command}, {kind}")
@@ -133,7 +134,7 @@ def pipe_to_head(place: Place) -> tuple[str, str]:
 
 for variables in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
     text = " ".join(f"{name}={value}" for name, value in variables.items())
-    for command in ("doctor", "train", "evaluate", "predict"):
+    for command in ("doctor", "data", "convert", "train", "evaluate", "evaluate --report", "predict"):
 
         @fault(f"{command}, {text}, names in Hangul and with escape sequences")
         def in_locale(
@@ -145,7 +146,7 @@ for variables in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "
 
 
 def add_rows_of_signals() -> None:
-    """Add a row for each signal that ends a training, which is then resumed."""
+    """Add rows for each signal that ends a training or a prediction, which is then resumed."""
     for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
 
         @fault(f"train, {number.name} after the first epoch")
@@ -159,6 +160,20 @@ def add_rows_of_signals() -> None:
             rows = len((out / "history.csv").read_text().splitlines()) - 1
             resumed = f"ended with {process.returncode}; --resume: {outcome(done, out)}, {rows} epochs"
             return f"kill -{number.name[3:]} PID; tfrcnn train --resume --out run", resumed
+
+        @fault(f"predict, {number.name} after some pictures")
+        def stopped_in_predict(place: Place, number: signal.Signals = number) -> tuple[str, str]:
+            pictures, out = place.many_pictures, Path(tempfile.mkdtemp(dir=place.folder)) / "out"
+            words = ["predict", "--model", str(place.run), str(pictures), "--out", str(out)]
+            process = place.start(*words)
+            wait_for(out / "detections.jsonl", lines=20)
+            os.killpg(process.pid, number)
+            process.communicate()
+            before = len((out / "detections.jsonl").read_text().splitlines()) - 1
+            done = place.tfrcnn(*words, "--resume")
+            rows = len(json.loads((out / "images.json").read_text())["images"])
+            resumed = f"ended with {process.returncode} after {before} pictures; --resume: {outcome(done, out)}"
+            return f"kill -{number.name[3:]} PID; tfrcnn predict --resume", f"{resumed}, {rows} pictures"
 
 
 @fault("train, two writers of one folder")
@@ -196,10 +211,10 @@ def deleted_images(place: Place) -> tuple[str, str]:
     return "rm data/*.png", outcome(subprocess.CompletedProcess([], process.returncode, text, ""), out)
 
 
-def wait_for(path: Path, seconds: float = 300.0) -> None:
-    """Wait until a file is there."""
+def wait_for(path: Path, seconds: float = 300.0, lines: int = 0) -> None:
+    """Wait until a file is there and has a number of lines."""
     limit = time.monotonic() + seconds
-    while not path.exists():
+    while not path.exists() or (lines and len(path.read_bytes().splitlines()) < lines):
         if time.monotonic() > limit:
             raise SystemExit(f"{path} did not appear within {seconds:g} s")
         time.sleep(0.05)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tfrcnn.config import Category
+from tfrcnn.data.video import VideoWriter
 from tfrcnn.models import build_detector, preset
 from tfrcnn.weights.torchvision import assignments
 
@@ -49,6 +50,28 @@ class Place:
         if not path.exists():
             write_checkpoint(path)
         return path
+
+    @property
+    def video(self) -> Path:
+        """A short video."""
+        path = self.folder / "video.mp4"
+        if not path.exists():
+            pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+            with VideoWriter(path) as writer:
+                for number in range(12):
+                    writer.write(pixels, number / 10)
+        return path
+
+    @property
+    def many_pictures(self) -> Path:
+        """A folder with the same picture many times."""
+        folder = self.folder / "pictures"
+        if not folder.exists():
+            folder.mkdir()
+            picture = next(self.data.parent.glob("*.png")).read_bytes()
+            for number in range(1500):
+                (folder / f"{number}.png").write_bytes(picture)
+        return folder
 
     def train(self, out: Path, epochs: int = 1) -> list[str]:
         """Return the words of a short training."""

@@ -64,6 +64,8 @@ import tensorflow as tf
 signature = tf.saved_model.load(path).signatures["serving_default"]
 outputs = {name: value.numpy() for name, value in signature(images=tf.constant(inputs["images"])).items()}
 """
+# MediaPipe cuts the fractions off a box's corner and off its height and width: each is up to 1 px smaller, and the far
+# corner up to 2 px.
 MEDIAPIPE = """
 import mediapipe
 from mediapipe.tasks.python import BaseOptions, vision
@@ -128,7 +130,7 @@ RUNTIMES = {
     "TFLite runtime": Runtime("tflite-runtime", "tflite", (2, 14), TFLITE),
     "LiteRT": Runtime("ai-edge-litert", "tflite", (1, 0), TFLITE),
     "TensorFlow": Runtime("tensorflow-cpu", "saved_model", (2, 16), TENSORFLOW),
-    "MediaPipe": Runtime("mediapipe", "tflite", (0, 10), MEDIAPIPE, pixels=1.5, pads=False),  # rounds boxes
+    "MediaPipe": Runtime("mediapipe", "tflite", (0, 10), MEDIAPIPE, pixels=2.0, pads=False),
 }
 
 

@@ -48,7 +48,7 @@ class OpenVinoRuntime(LoadedFile):
         super().__init__(path.absolute(), threads, False, one_size)
         check_exists(path)
         check_threads(threads)
-        self._path, self._core = path, openvino.Core()
+        self._core = openvino.Core()
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": profile}
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
@@ -81,7 +81,7 @@ class OpenVinoRuntime(LoadedFile):
             raise self._unusable(error) from error
 
     def _unusable(self, error: RuntimeError) -> InputError:
-        return InputError(f"{self._path}: not an ONNX model that OpenVINO can run: {reason(error)}")
+        return InputError(f"{self.path}: not an ONNX model that OpenVINO can run: {reason(error)}")
 
 
 def reason(error: RuntimeError) -> str:

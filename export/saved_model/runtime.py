@@ -38,8 +38,7 @@ class SavedModelRuntime(LoadedFile):
             InputError: No such folder, not a SavedModel of tfrcnn, or a damaged one; or it is too late for `threads`.
         """
         check_not_forked()
-        self.path = Path(path)
-        super().__init__(self.path.absolute(), threads)
+        super().__init__(Path(path).absolute(), threads)
         check_exists(self.path)
         description = self.path / "assets" / DESCRIPTION
         text = description.read_bytes() if description.is_file() else None

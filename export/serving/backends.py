@@ -87,7 +87,8 @@ class SavedModelBackend:
         except Exception as error:  # protobuf, TensorFlow and the file system raise several kinds
             raise ValueError(f"{path}: the SavedModel cannot be loaded: {str(error).splitlines()[0]}") from error
         self.description: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):  # a SavedModel of another program has no description
+        # a SavedModel of another program has no description
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             self.description = dict(json.loads((path / "assets" / "tfrcnn.json").read_bytes()))
         self.batch = MAX_GPU_BATCH if tf.config.list_physical_devices("GPU") else 1
 

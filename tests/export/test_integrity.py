@@ -1,6 +1,7 @@
 """Damaged and changed files: one clear line, before a runtime sees them where it would crash."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,8 @@ def test_a_description_without_a_field_is_refused(tmp_path, field):
 class Damaged:
     """A runtime that returns other outputs than the contract's, or raises."""
 
+    path = Path("cells.onnx")
+
     def __init__(self, outputs):
         self.outputs = outputs
 
@@ -110,10 +113,11 @@ def outputs(**changes):
         (InputError("images: one line"), "^images: one line$"),
     ],
 )
-def test_a_graph_that_answers_something_else_is_one_clear_line(wrong, message):
+def test_a_graph_that_answers_something_else_is_one_clear_line_with_the_file(wrong, message):
     with pytest.raises(InputError, match=message) as caught:
         run(Damaged(wrong), np.zeros((1, 4, 4, 3), np.uint8), frozenset({3, 90}))
     assert "\n" not in str(caught.value)
+    assert isinstance(wrong, InputError) or str(caught.value).startswith("cells.onnx: ")
 
 
 def test_a_sound_graphs_outputs_are_returned():

@@ -129,3 +129,13 @@ def test_wandb_writes_the_numbers_of_the_history_offline_under_one_identity(tmp_
     for name, value in (("loss", "2.5"), ("loss", "1.5"), ("val_AP", "0.25")):
         assert name.encode() in content
         assert value.encode() in content
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"rows": 3}', '{"loggers": ["x"]}', '{"identity": 1}', '{"rows": {"csv": "a"}}']
+)
+def test_a_changed_record_of_the_loggers_is_one_line_with_the_file(tmp_path, content):
+    (tmp_path / "loggers.json").write_text(content)
+    message = r"loggers\.json: expected the record of a run's loggers"
+    with pytest.raises(InputError, match=message), open_logs(tmp_path, None, CONFIG):
+        pass

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from tfrcnn.config import BackboneConfig, Category, TrainingConfig
+from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.run_optimizer import make_optimizer
-from tfrcnn.training.state import read_meta, restore_state, save_state
+from tfrcnn.training.state import META, read_meta, restore_state, save_state
 
 
 def efficientnet_in_training():
@@ -34,3 +35,20 @@ def test_a_network_that_normalizes_by_itself_is_restored_with_its_statistics(tmp
     restore_state(tmp_path / "state.npz", other)
     assert read_meta(tmp_path / "state.npz") == {"epoch": 3}
     np.testing.assert_array_equal(other.detector.backbone(images)[0], expected)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other", "array", "empty"])
+def test_a_damaged_state_is_one_line_that_names_the_file_and_the_way_out(tmp_path, damage):
+    path = tmp_path / "state.npz"
+    np.savez(path, **{META: np.frombuffer(b'{"epoch": 3}', np.uint8)})
+    data = path.read_bytes()
+    with open(path, "wb") as file:
+        if damage == "array":
+            np.save(file, np.zeros(3))
+        else:
+            file.write({"cut": data[:-9], "other": data.replace(b"epoch", b"ep\0ch"), "empty": b""}[damage])
+    with pytest.raises(
+        InputError, match=r"state\.npz: expected the state of a run, found a damaged file.*init="
+    ) as caught:
+        read_meta(path)
+    assert "\n" not in str(caught.value)

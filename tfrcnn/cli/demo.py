@@ -94,7 +94,9 @@ def _claim(out: Path) -> None:
         write_json(out / STATUS, {"finished": False})
     elif not (out / STATUS).is_file():
         raise InputError(f"{out} exists and is no demo's folder: choose another --out")
-    elif read_json(out / STATUS).get("finished"):
+    elif not isinstance(status := read_json(out / STATUS), dict):
+        raise InputError(f"{out / STATUS}: expected the state of a demo, found something else: choose another --out")
+    elif status.get("finished"):
         raise InputError(f"the demo in {out} is finished: look at it, remove it, or choose another --out")
     else:
         print(f"Going on with the demo in {out}.")

@@ -43,6 +43,9 @@ class RecordedSplit(Config):
     train: tuple[int | str, ...]
     val: tuple[int | str, ...]
 
+    def _check_ranges(self) -> None:
+        self._require(0 < self.fraction < 1, "fraction", "in (0, 1)")
+
 
 def as_fraction(val: float | str | None) -> float | None:
     """Return the fraction that a VAL argument names; None if it names data.
@@ -221,7 +224,9 @@ def recorded_split(folder: Path, dataset: Dataset, fraction: float) -> tuple[Dat
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if recorded.fraction != fraction:
-        raise InputError(f"cannot resume {folder} with val {fraction}: its data were split with {recorded.fraction}")
+        raise InputError(
+            f"cannot resume {folder} with val {fraction}: its data were split with {recorded.fraction} ({SPLIT})"
+        )
     ids: list[int | str] = [example.image_id for example in dataset.examples]
     sides: dict[int | str, bool] = {**dict.fromkeys(recorded.train, False), **dict.fromkeys(recorded.val, True)}
     for portable in (_without_place, _name):  # the data may have moved

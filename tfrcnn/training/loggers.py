@@ -168,9 +168,9 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
         config: JSON values that describe the run.
 
     Raises:
-        InputError: as `check_loggers`.
+        InputError: as `check_loggers`, or the record of the run's loggers is damaged.
     """
-    record = read_json(out / RECORD) if (out / RECORD).is_file() else {}
+    record = _read_record(out / RECORD)
     if names is None:
         default = ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
         names = record.get("loggers", default)
@@ -183,6 +183,22 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
                 log = logs[name] = _open(name, out, record["identity"], config)
                 stack.push(_closing(log))
         yield HistoryLogs(out, record, logs)
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    """Read which loggers a run has and how many rows each has; nothing if there is no file."""
+    record = read_json(path) if path.is_file() else {}
+    entries = {"identity": "", "rows": {}, "loggers": [], **record} if isinstance(record, dict) else {}
+    rows, names = entries.get("rows"), entries.get("loggers")
+    if not (
+        isinstance(entries.get("identity"), str)
+        and isinstance(rows, dict)
+        and all(isinstance(count, int) and count >= 0 for count in rows.values())
+        and isinstance(names, list)
+        and all(name in LOGGERS for name in names)
+    ):
+        raise InputError(f"{path}: expected the record of a run's loggers, found something else: remove the file")
+    return {name: record[name] for name in ("identity", "rows", "loggers") if name in record}
 
 
 def _open(name: str, out: Path, identity: str, config: dict[str, Any]) -> Log:

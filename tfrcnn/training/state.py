@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +36,31 @@ def read_meta(path: Path) -> dict[str, Any]:
     """Read the JSON values of a state file.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it is damaged.
     """
     with _open(path) as archive:
-        meta: dict[str, Any] = json.loads(archive[META].tobytes())
-        return meta
+        meta: dict[str, Any] = dict(json.loads(archive[META].tobytes()))
+    return meta
 
 
 def restore_state(path: Path, model: TrainingModel) -> None:
     """Set all variables from a state file.
 
     Raises:
-        InputError: the file is of another model; the message names the first variable that does not fit.
+        InputError: the file is damaged, or of another model; the message names the first variable that does not fit.
     """
+    variables = _variables(model)
     with _open(path) as archive:
-        variables = _variables(model)
-        stored = set(archive.files) - {META}
-        for key in sorted(stored ^ set(variables)):
-            where = "the file only" if key in stored else "the model only"
-            raise InputError(f"{path} is the state of another model: variable {key} is in {where}")
-        values = {key: archive[key] for key in variables}
-        for key, variable in variables.items():
-            if values[key].shape != tuple(variable.shape):
-                raise InputError(
-                    f"{path} is the state of another model: {key} must be {tuple(variable.shape)}, "
-                    f"found {values[key].shape}"
-                )
-        for key, variable in variables.items():
-            variable.assign(values[key])
+        values = {key: np.asarray(archive[key]) for key in archive.files if key != META}
+    for key in sorted(set(values) ^ set(variables)):
+        where = "the file only" if key in values else "the model only"
+        raise InputError(f"{path} is the state of another model: variable {key} is in {where}")
+    for key, variable in variables.items():
+        if values[key].shape != tuple(variable.shape):
+            shapes = f"{key} must be {tuple(variable.shape)}, found {values[key].shape}"
+            raise InputError(f"{path} is the state of another model: {shapes}")
+    for key, variable in variables.items():
+        variable.assign(values[key])
     renew_statistics(model.detector)
 
 
@@ -71,10 +71,23 @@ def seed_dropout(model: keras.Model, *seed: int) -> None:
         state.assign(np.random.SeedSequence([*seed, i]).generate_state(2) % 2**31)
 
 
-def _open(path: Path) -> Any:
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file, so there is nothing to resume from")
-    return np.load(path, allow_pickle=False)
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            yield archive
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile, zlib, numpy and json have no common base
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # this one is of a position before the start
+            raise
+        cause = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise InputError(
+            f"{path}: expected the state of a run, found a damaged file ({cause}): restore it from a copy, or start a "
+            f"new run from the detector next to it (init={path.parent})"
+        ) from error
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:

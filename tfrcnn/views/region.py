@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
 from tfrcnn.files import digest_of
@@ -132,6 +133,6 @@ def _corners(polygon: Any, name: str) -> np.ndarray:
     if corners.ndim != 2 or corners.shape[1:] != (2,) or len(corners) < 3 or not np.all(np.abs(corners) <= MAX_CORNER):
         raise InputError(
             f"{name}: expected polygons of three or more corners (x, y), each within {MAX_CORNER:,} pixels, found "
-            f"{str(polygon)[:60]}"
+            f"{shown(polygon)}"
         )
     return corners
