@@ -41,6 +41,7 @@ def executed(path: Path, folder: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     environment = {name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "TFRCNN_TEST_DATA")}
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(FOLDER), environment.get("PYTHONPATH")]))  # exercises
     client = nbclient.NotebookClient(
         notebook,
         timeout=TIMEOUT,

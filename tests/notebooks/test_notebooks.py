@@ -69,7 +69,7 @@ def private_names(source):
 
 def test_there_are_notebooks_and_they_are_numbered():
     assert PATHS
-    assert [path.name[:3] for path in PATHS] == [f"0{number}_" for number in range(1, len(PATHS) + 1)]
+    assert [path.name[:3] for path in PATHS] == [f"{number:02}_" for number in range(len(PATHS))]
 
 
 def test_the_table_of_contents_lists_every_notebook_in_both_languages():
