@@ -29,7 +29,7 @@ def interrupted_then_finished(tmp_path_factory):
     return trained_on_digits(folder, SCENES, epochs=2)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_an_interrupted_run_continues_and_a_complete_one_is_loaded(interrupted_then_finished, capsys):
     run = interrupted_then_finished
     assert [row["epoch"] for row in run.history] == [1, 2]
@@ -42,7 +42,7 @@ def test_an_interrupted_run_continues_and_a_complete_one_is_loaded(interrupted_t
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_folder_made_with_other_arguments_is_refused(interrupted_then_finished):
     folder = interrupted_then_finished.folder.parent
     with pytest.raises(InputError, match=r"expected .*epochs=3, .* found .*epochs=2, "):

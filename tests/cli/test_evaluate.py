@@ -60,6 +60,7 @@ def test_an_exported_file_has_no_proposals_to_judge(tmp_path: Path, tfrcnn: Call
     assert result.err.startswith("error: --proposals needs a run folder; ")
 
 
+@pytest.mark.slow
 def test_proposals_are_judged_on_objects_of_any_class(
     run: Path, tmp_path: Path, coco: Callable, tfrcnn: Callable
 ) -> None:

@@ -244,6 +244,7 @@ def test_doctor_ends_with_1_on_data_it_refuses_and_writes_every_fault(
     assert [fault["kind"] for fault in faults[:4]] == ["truncated-image"] * 4
 
 
+@pytest.mark.slow
 def test_detector_of_other_classes_is_told_which_ones_it_knows(
     tmp_path: Path, tfrcnn: Callable, coco: Callable
 ) -> None:

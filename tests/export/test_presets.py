@@ -9,6 +9,8 @@ from tfrcnn.models import load_detector, preset, save_detector
 from .random_detectors import CATEGORIES, make_detector
 
 PRESETS = ("mobilenet_v2_fpn", *(pytest.param(name, marks=pytest.mark.soak) for name in ("resnet50_fpn", "vgg16")))
+# a SavedModel has the operators of the Keras model, so its row differs least
+FORMATS = [pytest.param(name, marks=pytest.mark.soak) if name == "saved_model" else name for name in TARGETS]
 SIZE = (256, 256)
 
 pytestmark = pytest.mark.slow
@@ -24,7 +26,7 @@ def detector(request):
     return make_detector(request.param, SIZE, **changes)
 
 
-@pytest.mark.parametrize("format", TARGETS)
+@pytest.mark.parametrize("format", FORMATS)
 def test_a_preset_detects_the_same_in_every_format(format, detector, tmp_path):
     report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()

@@ -56,6 +56,7 @@ def test_anything_else_is_one_clear_error(name, message, tmp_path):
         load(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_path):
     save_detector(detector, tmp_path / "run")
     assert load(tmp_path / "run").detector.config.detections.score_threshold == 0.05

@@ -19,6 +19,8 @@ from .random_detectors import make_detector, make_image
 
 SIZE = (96, 128)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def detector():
@@ -42,7 +44,6 @@ def test_its_replays_are_what_it_detects(detector):
     assert match(replay, expected, 150, detector.config.detections, 1e-3)[2:] == ([], [])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", pytest.param("tflite", marks=pytest.mark.soak)])
 def test_its_file_detects_what_keras_does_and_no_stage_diverges(format, detector, tmp_path):
     options = ExportOptions(format)
@@ -53,7 +54,6 @@ def test_its_file_detects_what_keras_does_and_no_stage_diverges(format, detector
     assert first_divergent(outputs, "float32") is None, outputs
 
 
-@pytest.mark.slow
 def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(detector, tmp_path):
     images = [make_image(seed=seed)[0] for seed in range(4)]
     path = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=images)
@@ -65,7 +65,6 @@ def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(de
     assert 1e-5 < outputs["backbone"] < 0.1
 
 
-@pytest.mark.slow
 def test_both_its_stems_are_float32_in_an_onnx_file_of_8_bits(detector, tmp_path):
     import onnx
 

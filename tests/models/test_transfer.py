@@ -60,6 +60,7 @@ def test_another_number_of_anchors_starts_the_outputs_of_the_rpn_anew(pair):
     np.testing.assert_array_equal(old.box_head.classifier.kernel, new.box_head.classifier.kernel)
 
 
+@pytest.mark.slow
 class TestUnsharing:
     @pytest.fixture(scope="class")
     @staticmethod
@@ -100,7 +101,6 @@ class TestUnsharing:
         for expected, actual in zip(other.extract_features(*self.inputs()), again.extract_rpn_features(*self.inputs())):
             np.testing.assert_array_equal(actual, expected)
 
-    @pytest.mark.slow
     def test_both_networks_are_saved_and_loaded_and_given_other_categories(self, two, tmp_path):
         both = two[2]
         save_detector(both, tmp_path)

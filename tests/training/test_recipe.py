@@ -404,6 +404,7 @@ class TestChecks:
         assert len(re.findall("recall ceiling", logged[-1])) == 2
         assert "val.json" in logged[-1]
 
+    @pytest.mark.slow
     def test_more_frozen_stages_than_there_are_is_found_before_training(
         self, data: dict[str, str], tmp_path: Path
     ) -> None:
