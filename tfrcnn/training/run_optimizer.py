@@ -91,7 +91,8 @@ class GroupedOptimizer(SGD):
 
     def _internal_apply_gradients(self, grads_and_vars: Any) -> Any:
         # Keras 2 calls this where Keras 3 calls `_backend_update_step`
-        self._backend_update_step(*zip(*grads_and_vars), self.current_rate)
+        gradients, variables = zip(*grads_and_vars)
+        self._backend_update_step(gradients, variables, self.current_rate)
         return self.iterations.assign_add(1)
 
     def get_config(self) -> dict[str, Any]:
