@@ -1,0 +1,77 @@
+"""Install each extra alone into a new environment, and import what it brings.
+
+    python packaging/check_extras.py                  # each extra of setup.py, then all but addons together
+    python packaging/check_extras.py tune weights     # some
+    python3.13 packaging/check_extras.py onnx         # with another Python
+
+Prints one line per extra. Each environment has its own TensorFlow: 2 GB and minutes each, one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+OTHER_TENSORFLOW = {"addons"}  # cannot be together with the rest
+
+# Runs in the new environment: imports tfrcnn, then the modules of each package that the extra names.
+IMPORTS = """
+import importlib, sys, warnings
+from importlib.metadata import packages_distributions, requires
+from pip._vendor.packaging.requirements import Requirement
+warnings.simplefilter("ignore")
+import tfrcnn
+tfrcnn.Recipe
+requirements = [Requirement(line) for line in requires("tfrcnn")]
+extras = sys.argv[1].split(",")
+names = {r.name.lower() for r in requirements for e in extras if r.marker and r.marker.evaluate({"extra": e})}
+modules = sorted(m for m, ds in packages_distributions().items() if names & {d.lower() for d in ds} and m[0] != "_")
+for module in modules:
+    importlib.import_module(module)
+print(len(modules), "modules:", *modules)
+"""
+
+
+def check(extra: str) -> bool:
+    """Install an extra, or several with commas between them, and print what became of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        venv.create(folder, with_pip=True)
+        python = Path(folder, "bin", "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}[{extra}]"]
+        for command in (pip, [python, "-c", IMPORTS, extra]):
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                last = done.stderr.strip().splitlines()[-1:]
+                print(f"{extra}: failed: {''.join(last)}", flush=True)
+                return False
+    print(f"{extra}: {done.stdout.strip()}", flush=True)
+    return True
+
+
+def names() -> list[str]:
+    """List the extras of setup.py, without the one of developers."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "setup.py", "-q", "egg_info", "-e", folder], cwd=ROOT, check=True)
+        text = next(Path(folder).glob("*.egg-info/requires.txt")).read_text(encoding="utf-8")
+    sections = {line[1:-1].partition(":")[0] for line in text.splitlines() if line.startswith("[")}
+    return sorted(sections - {"", "dev"})
+
+
+def main() -> int:
+    """Check the extras that the command line names, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("extras", nargs="*", help="Default: each of setup.py, then all together.")
+    extras = parser.parse_args().extras
+    if not extras:
+        extras = names()
+        extras.append(",".join(extra for extra in extras if extra not in OTHER_TENSORFLOW))
+    return 1 - min([check(extra) for extra in extras])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
