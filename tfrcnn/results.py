@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, write_json
+from tfrcnn.files import atomic, parse_json, write_json
 from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
@@ -188,9 +188,11 @@ class Results:
                 if not raw.endswith(b"\n"):
                     break
                 try:
-                    line = json.loads(raw)
+                    line = parse_json(raw)
                     self._keep(line, end) if end else self._check(line)
-                except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+                except InputError:
+                    raise
+                except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
                     place = f"{self.folder / LOG}, line {number}"
                     raise InputError(f"{place}: expected a result, found something else: delete the line") from error
                 end += len(raw)

@@ -26,6 +26,8 @@ def test_a_description_is_returned_as_it_was_written(tmp_path):
         (None, "a.onnx: not exported by tfrcnn, or truncated: it holds no description"),
         ("{", "a.onnx: its description is not JSON"),
         (b"\xff", "a.onnx: its description is not JSON"),
+        ('{"tfrcnn_export": 1, "input": 1e400}', "not JSON: expected finite numbers up to 1.8e308, found 1e400"),
+        (b"[" * 200_000, "a.onnx: its description is not JSON"),
         ("[]", "a.onnx: expected tfrcnn_export 1 in its description, found None"),
         ('{"tfrcnn_export": 2}', "a.onnx: expected tfrcnn_export 1 in its description, found 2"),
     ],

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json, write_json
+from tfrcnn.files import read_object, write_json
 
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")  # "csv" is history.csv, which every run has
 RECORD = "loggers.json"
@@ -170,7 +170,7 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
     Raises:
         InputError: as `check_loggers`.
     """
-    record = read_json(out / RECORD) if (out / RECORD).is_file() else {}
+    record = read_object(out / RECORD) if (out / RECORD).is_file() else {}
     if names is None:
         default = ["tensorboard"] if importlib.util.find_spec("tensorboard") else []
         names = record.get("loggers", default)
