@@ -224,10 +224,7 @@ class Predictor:
         """
         if self.threshold is None:
             return None
-        try:
-            lowest = lowest_scores(self.threshold, self.categories)
-        except InputError as error:
-            raise InputError(f"threshold: {error}") from error
+        lowest = lowest_scores(self.threshold, self.categories, "threshold")
         limit = self.engine.detections.score_threshold
         chosen = [score for score in lowest if score >= 0]
         if min(chosen, default=limit) < limit:
