@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from tfrcnn.cli.options import parse_setting
 from tfrcnn.errors import InputError
 
+if TYPE_CHECKING:
+    from tfrcnn.config import DetectionConfig
+
+DEFAULT_OVERLAP = 0.2
 DetectionSettings = Annotated[
     list[str] | None,
     typer.Option(
@@ -27,7 +31,8 @@ Tiles = Annotated[
     typer.Option(metavar="N", help="Also detect in overlapping tiles of N x N pixels, for small objects."),
 ]
 TileOverlap = Annotated[
-    float, typer.Option(metavar="X", help="Share of a tile's side that the next tile covers too, for --tiles.")
+    float | None,
+    typer.Option(metavar="X", help="Share of a tile's side that the next tile covers too. Default: 0.2."),
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Also detect in the mirror image.")]
 Scales = Annotated[
@@ -37,10 +42,10 @@ Scales = Annotated[
     ),
 ]
 Merge = Annotated[
-    Literal["nms", "fusion"],
+    Literal["nms", "fusion"] | None,
     typer.Option(
-        help="How to merge the detections of --tiles, --flip and --scales: nms keeps the best box of an object, fusion "
-        "averages its boxes and scores."
+        help="How to merge the detections of --tiles, --flip and --scales: nms (default) keeps the best box of an "
+        "object, fusion averages its boxes and scores."
     ),
 ]
 RegionFile = Annotated[
@@ -67,11 +72,23 @@ class ViewOptions:
     """
 
     tiles: int | None = None
-    overlap: float = 0.2
+    overlap: float | None = None
     flip: bool = False
     scales: str | None = None
-    merge: Literal["nms", "fusion"] = "nms"
+    merge: Literal["nms", "fusion"] | None = None
     region: Path | None = None
+
+    def check(self) -> None:
+        """Refuse options that would change nothing.
+
+        Raises:
+            InputError: an option needs another one, or --scales are not numbers.
+        """
+        scales = self._scales()
+        if self.overlap is not None and self.tiles is None and max(scales) <= 1:
+            raise InputError("--tile-overlap needs --tiles, or a scale above 1 in --scales")
+        if self.merge is not None and self.tiles is None and not self.flip and max(scales) <= 1 and len(scales) == 1:
+            raise InputError("--merge needs several views to merge: --tiles, --flip or --scales")
 
     def wrap(self, predictor: Any) -> Any:
         """Return a predictor that looks at these views; the same predictor if it is the whole picture once.
@@ -83,30 +100,117 @@ class ViewOptions:
             return predictor
         from tfrcnn.views import ViewPredictor, Views, read_region
 
-        try:
-            scales = tuple(float(scale) for scale in (self.scales or "1").split(","))
-        except ValueError:
-            raise InputError(f"--scales: expected numbers, for example 1,1.5, found {self.scales!r}") from None
         views = Views(
             self.tiles,
-            self.overlap,
+            DEFAULT_OVERLAP if self.overlap is None else self.overlap,
             flip=self.flip,
-            scales=scales,
-            merge=self.merge,
+            scales=self._scales(),
+            merge=self.merge or "nms",
             class_agnostic=predictor.detections.class_agnostic_nms,
         )
         return ViewPredictor(predictor, views, None if self.region is None else read_region(self.region))
 
+    def _scales(self) -> tuple[float, ...]:
+        try:
+            return tuple(float(scale) for scale in (self.scales or "1").split(","))
+        except ValueError:
+            raise InputError(f"--scales: expected numbers, for example 1,1.5, found {self.scales!r}") from None
 
-def read_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class DetectorOptions:
+    """How `tfrcnn evaluate` runs its detectors.
+
+    Attributes:
+        changes: of `--set`, see `read_settings`.
+        max_detections: of `--max-detections`.
+        score_threshold: of `--score-threshold`.
+        views: how they look at a picture.
+    """
+
+    changes: Mapping[str, Any]
+    max_detections: int | None = None
+    score_threshold: float | None = None
+    views: ViewOptions = ViewOptions()
+
+    def check(self) -> None:
+        """Check what can be checked without a detector.
+
+        Raises:
+            InputError: an option is out of range, or changes nothing.
+        """
+        self.views.check()
+        if self.score_threshold is not None and not 0 <= self.score_threshold < 1:
+            raise InputError(f"--score-threshold: expected a number in [0, 1), found {self.score_threshold:g}")
+
+    def load(self, model: Path) -> tuple[Any, DetectionConfig]:
+        """Load a detector with these options; return it and its limits.
+
+        Raises:
+            InputError: the detector cannot be loaded, or cannot run with the options.
+        """
+        from tfrcnn.config import DetectorConfig
+        from tfrcnn.export.runtimes import KERAS, format_of, load
+        from tfrcnn.run_description import read_description
+
+        options = {"max_detections": self.max_detections, "score_threshold": self.score_threshold}
+        changes = {**self.changes, **{name: value for name, value in options.items() if value is not None}}
+        if format_of(model) == KERAS:
+            # here, so that an exported file runs without TensorFlow
+            from tfrcnn.inference import Predictor
+            from tfrcnn.models import load_detector
+
+            limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
+            check_settings(self.changes, limits)
+            return self.views.wrap(Predictor(load_detector(model, detections=limits))), limits
+        predictor = load(model, detections=self.changes) if self.changes else load(model)
+        built_in: DetectionConfig = predictor.detections
+        limits = built_in.replace(**changes)
+        if limits.max_detections > built_in.max_detections:
+            raise InputError(
+                f"--max-detections: {model} returns at most {built_in.max_detections} per image, found "
+                f"{self.max_detections}; export it again with more"
+            )
+        if limits.score_threshold < built_in.score_threshold:
+            raise InputError(
+                f"--score-threshold: {model} returns scores above {built_in.score_threshold:g} only, found "
+                f"{self.score_threshold:g}; export it again with a lower threshold"
+            )
+        return self.views.wrap(predictor), limits
+
+
+def read_settings(settings: Sequence[str] | None, options: Sequence[str] = ()) -> dict[str, Any]:
     """Read the fields of `--set FIELD=VALUE`; a value is JSON, or else text.
 
+    Args:
+        settings: of `--set`.
+        options: fields that have an option, which must be used instead.
+
     Raises:
-        InputError: there is no such field, or no value.
+        InputError: there is no such field, or no value; or the field has an option.
     """
     from tfrcnn.config import DetectionConfig
 
     parsed = map(parse_setting, settings or ())
     changes = {name.removeprefix("detector.").removeprefix("detections."): value for name, value in parsed}
     DetectionConfig.from_dict(changes)  # names a field that does not exist or is out of range
+    for name in options:
+        if name in changes:
+            raise InputError(f"--set {name}: use the option --{name.replace('_', '-')}")
     return changes
+
+
+def check_settings(changes: Mapping[str, Any], limits: DetectionConfig) -> None:
+    """Refuse fields of `--set` that the detector's kind of NMS does not use.
+
+    Args:
+        changes: of `read_settings`.
+        limits: of the detector, with the changes.
+
+    Raises:
+        InputError: a field changes nothing.
+    """
+    if "nms_sigma" in changes and limits.nms != "soft_gaussian":
+        raise InputError(f"--set nms_sigma changes nothing with nms={limits.nms}: add --set nms=soft_gaussian")
+    if "nms_iou" in changes and limits.nms == "soft_gaussian":
+        raise InputError("--set nms_iou changes nothing with nms=soft_gaussian, which uses nms_sigma")

@@ -10,6 +10,7 @@ import typer
 
 from tfrcnn.cli.detecting import (
     DetectionSettings,
+    DetectorOptions,
     Flip,
     Merge,
     RegionFile,
@@ -22,6 +23,8 @@ from tfrcnn.cli.detecting import (
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
 from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
+
+DEFAULT_TARGET = 0.9  # precision or recall
 
 if TYPE_CHECKING:
     from tfrcnn.config import DetectionConfig
@@ -78,10 +81,10 @@ def evaluate(
     ] = None,
     settings: DetectionSettings = None,
     tiles: Tiles = None,
-    tile_overlap: TileOverlap = 0.2,
+    tile_overlap: TileOverlap = None,
     flip: Flip = False,
     scales: Scales = None,
-    merge: Merge = "nms",
+    merge: Merge = None,
     region: RegionFile = None,
     report: Annotated[
         Path | None,
@@ -108,11 +111,17 @@ def evaluate(
         ),
     ] = "pycocotools",
     min_precision: Annotated[
-        float, typer.Option(metavar="P", help="Also give each class the threshold for this precision, in (0, 1].")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            metavar="P", help="Give each class of --report the threshold for this precision, in (0, 1]. Default: 0.9."
+        ),
+    ] = None,
     min_recall: Annotated[
-        float, typer.Option(metavar="R", help="Also give each class the threshold for this recall, in (0, 1].")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            metavar="R", help="Give each class of --report the threshold for this recall, in (0, 1]. Default: 0.9."
+        ),
+    ] = None,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
@@ -127,7 +136,10 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --data crowds.json --max-detections 300
       tfrcnn evaluate --model runs/cells --report runs/cells/errors --compare runs/earlier
     """
-    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    views = ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    changes = read_settings(settings, ("score_threshold", "max_detections"))
+    options = DetectorOptions(changes, max_detections, score_threshold, views)
+    options.check()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.drawing.sheet import draw_sheet
@@ -140,12 +152,12 @@ def evaluate(
     from tfrcnn.training.held_out import validation_of_run
 
     if proposals:
-        _check_proposals(metric, max_detections, score_threshold, changes, views, report)
+        _check_proposals(metric, options, report)
     if data is None and images is not None:
         raise InputError("--images needs --data")
     if plots is not None:
         check_package("matplotlib", "--plots")
-    page = _check_report(report, json, compare, min_precision, min_recall)
+    page, precision, recall = _check_report(report, json, compare, (min_precision, min_recall))
     model = start_detector(model)
     if proposals and format_of(model) != KERAS:
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
@@ -153,8 +165,7 @@ def evaluate(
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
     _check_engine(engine, metric, proposals)
-    detector, limits = _load(model, max_detections, score_threshold, changes)
-    predictor = views.wrap(detector)
+    predictor, limits = options.load(model)
     if held_out is None:  # proposals have no class, so the data set may have any classes
         dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
     else:
@@ -163,7 +174,7 @@ def evaluate(
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
-    other = None if compare is None else _other(compare, dataset, limits, max_detections, score_threshold)
+    other = None if compare is None else _other(compare, dataset, limits, options)
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
@@ -178,47 +189,44 @@ def evaluate(
     if report is not None:
         from tfrcnn.report.evaluation import evaluation_report  # here: templates, which only it needs
 
-        names, targets = (str(model), compare or ""), (min_precision, min_recall)
-        limit = per_class_limit(limits)
-        evaluation_report(dataset, detections, report, other, names, evaluation, *targets, max_detections=limit)
+        names, limit = (str(model), compare or ""), per_class_limit(limits)
+        evaluation_report(
+            dataset, detections, report, other, names, evaluation, precision, recall, max_detections=limit
+        )
         assert page is not None
         print(f"The page of errors is {page} ({page.stat().st_size / 1e6:.1f} MB), its numbers are next to it as JSON.")
 
 
-def _check_proposals(
-    metric: str | None,
-    max_detections: int | None,
-    score_threshold: float | None,
-    changes: dict[str, Any],
-    views: ViewOptions,
-    report: Path | None,
-) -> None:
+def _check_proposals(metric: str | None, options: DetectorOptions, report: Path | None) -> None:
     """Raise InputError if an option is set that has no meaning for proposals."""
-    options = {
+    refused = {
         "--metric": metric is not None,
-        "--max-detections and --score-threshold": (max_detections, score_threshold) != (None, None),
-        "--set and the options of views": bool(changes) or views != ViewOptions(),
+        "--max-detections and --score-threshold": (options.max_detections, options.score_threshold) != (None, None),
+        "--set and the options of views": bool(options.changes) or options.views != ViewOptions(),
         "--report": report is not None,
     }
-    for option, is_set in options.items():
+    for option, is_set in refused.items():
         if is_set:
             raise InputError(f"{option} cannot be combined with --proposals")
 
 
 def _check_report(
-    report: Path | None, json: Path | None, compare: str | None, min_precision: float, min_recall: float
-) -> Path | None:
-    """Check the options of the report; return its page."""
+    report: Path | None, json: Path | None, compare: str | None, targets: tuple[float | None, float | None]
+) -> tuple[Path | None, float, float]:
+    """Check the options of the report; return its page, and the precision and recall that thresholds are for."""
     if report is None:
         if compare is not None:
             raise InputError("--compare needs --report, the page of the comparison")
-        return None
+        if targets != (None, None):
+            raise InputError("--min-precision and --min-recall need --report, the page of the thresholds")
+        return None, DEFAULT_TARGET, DEFAULT_TARGET
     from tfrcnn.report.evaluation import check_report, numbers_path
 
-    page = check_report(report, min_precision, min_recall)
+    precision, recall = (DEFAULT_TARGET if value is None else value for value in targets)
+    page = check_report(report, precision, recall)
     if json is not None and json.absolute() == numbers_path(page).absolute():
         raise InputError(f"--json: expected another file than the numbers of --report, found {json}")
-    return page
+    return page, precision, recall
 
 
 def _check_engine(engine: str, metric: str, proposals: bool) -> None:
@@ -231,9 +239,7 @@ def _check_engine(engine: str, metric: str, proposals: bool) -> None:
     check_package("faster_coco_eval", "--engine")
 
 
-def _other(
-    compare: str, dataset: Dataset, limits: DetectionConfig, max_detections: int | None, score_threshold: float | None
-) -> Any:
+def _other(compare: str, dataset: Dataset, limits: DetectionConfig, options: DetectorOptions) -> Any:
     """Return the detections of the detector to compare with, within limits and with the labels of the data set."""
     from tfrcnn.evaluation.inputs import relabelled
     from tfrcnn.evaluation.limits import limited
@@ -241,42 +247,9 @@ def _other(
 
     if compare.lower().endswith(".json"):
         return limited(read_coco_results(compare, dataset), limits)
-    predictor, its_limits = _load(start_detector(compare), max_detections, score_threshold, {})
+    predictor, its_limits = options.load(start_detector(compare))
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), its_limits)
     return relabelled(detections, predictor.categories, dataset.categories, compare)
-
-
-def _load(
-    model: Path, max_detections: int | None, score_threshold: float | None, settings: dict[str, Any]
-) -> tuple[Any, DetectionConfig]:
-    """Load a detector with other limits; return it and its limits."""
-    from tfrcnn.config import DetectorConfig
-    from tfrcnn.export.runtimes import KERAS, format_of, load
-    from tfrcnn.run_description import read_description
-
-    options = {"max_detections": max_detections, "score_threshold": score_threshold}
-    changes = settings | {name: value for name, value in options.items() if value is not None}
-    if format_of(model) == KERAS:
-        # here, so that an exported file runs without TensorFlow
-        from tfrcnn.inference import Predictor
-        from tfrcnn.models import load_detector
-
-        limits = DetectorConfig.from_dict(read_description(model)["detector"]).detections.replace(**changes)
-        return Predictor(load_detector(model, detections=limits)), limits
-    predictor = load(model, detections=settings) if settings else load(model)
-    built_in: DetectionConfig = predictor.detections
-    limits = built_in.replace(**changes)
-    if limits.max_detections > built_in.max_detections:
-        raise InputError(
-            f"--max-detections: {model} returns at most {built_in.max_detections} per image, found {max_detections}; "
-            "export it again with more"
-        )
-    if limits.score_threshold < built_in.score_threshold:
-        raise InputError(
-            f"--score-threshold: {model} returns scores above {built_in.score_threshold:g} only, found "
-            f"{score_threshold:g}; export it again with a lower threshold"
-        )
-    return predictor, limits
 
 
 def _evaluate_proposals(

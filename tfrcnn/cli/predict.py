@@ -20,11 +20,13 @@ from tfrcnn.cli.detecting import (
     TileOverlap,
     Tiles,
     ViewOptions,
+    check_settings,
     read_settings,
 )
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
+from tfrcnn.printable import count_of
 
 if TYPE_CHECKING:
     from tfrcnn.predicting.selection import Selection
@@ -66,7 +68,11 @@ def predict(
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
     batch: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Pictures of one size that an exported file detects in together."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pictures of one size, or frames of a video, that an exported file detects in together.",
+        ),
     ] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
@@ -74,10 +80,10 @@ def predict(
     ] = False,
     settings: DetectionSettings = None,
     tiles: Tiles = None,
-    tile_overlap: TileOverlap = 0.2,
+    tile_overlap: TileOverlap = None,
     flip: Flip = False,
     scales: Scales = None,
-    merge: Merge = "nms",
+    merge: Merge = None,
     region: RegionFile = None,
 ) -> None:
     """Detect in pictures and videos: draw the boxes, and write all detections.
@@ -100,9 +106,16 @@ def predict(
       tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
     """
     default, of_classes = _thresholds(score_threshold)  # before anything slow
+    lowest = min([default, *of_classes.values()])
+    if lowest == 1:
+        raise InputError("--score-threshold: expected a number below 1, because no score is above 1")
     file_formats = _formats(formats)
-    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
-    from tfrcnn.export.runtimes import load
+    changes = read_settings(settings, ("score_threshold",))
+    views = ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    views.check()
+    if batch > 1 and views != ViewOptions():
+        raise InputError("--batch cannot be combined with the options of views, which are detected in one by one")
+    from tfrcnn.export.runtimes import KERAS, format_of, load
     from tfrcnn.prediction import check_new_folder, predict_stream, search_images
 
     if not resume:
@@ -111,8 +124,12 @@ def predict(
     if not search.sources:
         search.check()
         raise InputError("expected pictures on stdin, found no line")
-    lowest = min(default, *of_classes.values(), 1)
-    detector = load(start_detector(model), score_threshold=lowest, detections=changes)
+    model = start_detector(model)
+    if batch > 1 and format_of(model) == KERAS:
+        raise InputError(f"--batch needs an exported file; {model} is a run folder, which detects in one at a time")
+    detector = load(model, score_threshold=lowest, detections=changes)
+    if changes:
+        check_settings(changes, detector.detections)
     _check_threshold(lowest, detector)
     predictor = views.wrap(detector)
     selection = _selection(score_threshold, classes, [category.name for category in predictor.categories])
@@ -124,7 +141,7 @@ def predict(
         print(f"interrupted: what is done is in {out}; continue with --resume", file=sys.stderr)
         raise
     if resumed := len(search.sources) - len(summary.sources):
-        print(f"{resumed:,} pictures were done before.")
+        print(f"{count_of(resumed, 'picture')} done before.")
     if left_out := search.left_out():
         print(f"Left out: {left_out}.")
     if text := summary.no_detection():
@@ -167,7 +184,8 @@ class _Summary:
                     progress.write(text)
                     sys.stdout.flush()
         for source, (frames, detections) in self._videos.items():
-            print(f"{source}: {frames:,} frames, {detections:,} detections{_drawn(self._drawn[source])}")
+            counts = f"{count_of(frames, 'frame')}, {count_of(detections, 'detection')}"
+            print(f"{source}: {counts}{_drawn(self._drawn[source])}")
 
     def no_detection(self) -> str:
         """Name the best score if no detection was good enough; "" if one was, or no picture was read."""
@@ -186,7 +204,7 @@ class _Summary:
         if result.best is not None and (self._best is None or result.best.score > self._best[0]):
             self._best = (*result.best, result.source)
         if result.frame is None:
-            return f"{result.source}: {count} detections{_drawn(result.drawn)}"
+            return f"{result.source}: {count_of(count, 'detection')}{_drawn(result.drawn)}"
         totals = self._videos.setdefault(result.source, [0, 0])
         totals[0] += 1
         totals[1] += count
