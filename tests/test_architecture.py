@@ -94,7 +94,7 @@ MAY_IMPORT = {
     "views": {*BASE, "data.decode", "data.example", "data.inputs"},
     "training": {*LEAVES, "matching", "data", "evaluation", "layers", "models", "weights", "inference", "drawing"},
     "weights": {*LEAVES, "data.download", "layers", "models"},
-    "export": {*LEAVES, "data", "evaluation", "kernels", "layers", "models", "inference", "drawing"},
+    "export": {*LEAVES, "data", "evaluation", "explanation", "kernels", "layers", "models", "inference", "drawing"},
     "runtime": {"export", "installed"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
