@@ -38,17 +38,16 @@ _FILE = _object(b64={"type": "string", "description": "An image file in base64"}
 _IMAGE = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255}, 3)))
 _INSTANCE = {"anyOf": [_FILE, _IMAGE, _object(encoded_images=_FILE), _object(images=_IMAGE)]}
 _COLUMNS = {"anyOf": [_list(_FILE), _list(_IMAGE), _object(encoded_images=_list(_FILE)), _object(images=_list(_IMAGE))]}
-_SIGNATURE = {"type": "string", "enum": ["serving_default", "encoded", "explain"], "default": "serving_default"}
-_METHOD = {"type": "string", "enum": ["grad-cam", "eigen-cam"], "default": "grad-cam"}
-_CHOICE = {
-    "signature_name": _SIGNATURE,
-    "detection": {"type": "integer", "minimum": 0, "default": 0, "description": "Of explain: its position"},
-    "method": {**_METHOD, "description": "Of explain"},
+_SIGNATURE = {
+    "type": "string",
+    "enum": ["serving_default", "encoded"],
+    "default": "serving_default",
+    "description": "A run folder also takes explain, with one file, detection and method",
 }
 _REQUEST = {
     "oneOf": [
-        {**_object(instances=_list(_INSTANCE), **_CHOICE), "required": ["instances"]},
-        {**_object(inputs=_COLUMNS, **_CHOICE), "required": ["inputs"]},
+        {**_object(instances=_list(_INSTANCE), signature_name=_SIGNATURE), "required": ["instances"]},
+        {**_object(inputs=_COLUMNS, signature_name=_SIGNATURE), "required": ["inputs"]},
     ]
 }
 _DETECTIONS = _object(
