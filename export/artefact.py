@@ -5,7 +5,6 @@ The runtimes of all formats share these checks, so that they accept the same ima
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..files import parse_json
 from ..pixels import to_rgb, to_rgb_batch
 from ..pixels import to_uint8 as to_uint8
 
@@ -48,7 +48,7 @@ def parse_description(path: Path, text: str | bytes | None) -> dict[str, Any]:
     if text is None:
         raise InputError(f"{path}: not exported by tfrcnn, or truncated: it holds no description")
     try:
-        description = json.loads(text)
+        description = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its description is not JSON: {error}") from error
     version = description.get("tfrcnn_export") if isinstance(description, dict) else None

@@ -115,7 +115,7 @@ def test_the_best_score_is_named_when_nothing_passes_the_threshold():
         ({"classes": -1}, r"labels in 0\.\.2, found -1"),
         ({"classes": True}, "expected names or labels, found True of type bool"),
         ({"classes": 1.0}, "expected names or labels, found 1.0 of type float"),
-        ({"score": 1.5}, r"score must be a number in \[0, 1\], found 1.5"),
+        ({"score": 1.5}, r"score: expected a number in \[0, 1\], found 1.5"),
         ({"score": -0.1}, "found -0.1"),
         ({"score": float("nan")}, "found nan"),
         ({"score": "0.5"}, "found '0.5'"),

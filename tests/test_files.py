@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, atomic_folder, read_json, reserve, write_json
+from tfrcnn.files import atomic, atomic_folder, read_json, read_object, reserve, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -56,6 +56,26 @@ def test_text_that_is_not_json_is_an_error_with_line_and_column(tmp_path):
     path.write_text('{"a": 1,\n  b}')
     with pytest.raises(InputError, match=r"a.json: not JSON: .*line 2 column 3"):
         read_json(path)
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e400", "-1e400", "1" + 400 * "0", "1" + 5000 * "0"])
+def test_a_number_that_nothing_can_compute_with_is_an_error_that_names_the_file(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"a": [{text}]}}')
+    with pytest.raises(InputError, match=r"a.json: not JSON: expected finite numbers up to 1.8e308, found -?[1NI]"):
+        read_json(path)
+
+
+def test_a_folder_a_deep_nesting_and_another_type_are_errors_that_name_the_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(InputError, match=r"a.json: not JSON that can be read: it is nested too deeply"):
+        read_json(path)
+    path.write_text("[1]")
+    with pytest.raises(InputError, match=r"a.json: expected a JSON object, found list"):
+        read_object(path)
+    with pytest.raises(InputError, match="expected a JSON file, found a folder"):
+        read_json(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])

@@ -329,7 +329,6 @@ def test_detections_are_chosen_by_class_and_score(options: Any, scores: list[flo
     ("options", "message"),
     [
         ({"classes": ["lefd"]}, "classes: no category has the name 'lefd'; the nearest: 'left'"),
-        ({"classes": "left"}, "classes: expected a list of names, found the text 'left'"),
         ({"class_thresholds": {"x": 0.5}}, "score_threshold: no category has the name 'x'; the nearest: "),
         ({"class_thresholds": {"left": 1.5}}, r"score_threshold: expected a number in \[0, 1\], found 1.5"),
         ({"score_threshold": float("nan")}, r"score_threshold: expected a number in \[0, 1\], found nan"),
@@ -343,11 +342,12 @@ def test_a_wrong_choice_is_refused_before_anything_is_written(options: Any, mess
 
 def test_names_of_classes_may_contain_signs() -> None:
     names = ["red", "a,b", "x=y", "a"]
+    categories = [Category(number, name) for number, name in enumerate(names)]
     assert parse_classes("red, a,b", names) == ("red", "a,b")
     assert parse_classes("a,red", names) == ("a", "red")
     assert parse_thresholds("0.4,red=0.6,a,b=0.7", names, 0.5) == (0.4, {"red": 0.6, "a,b": 0.7})
     assert parse_thresholds("x=y=0.1", names, 0.5) == (0.5, {"x=y": 0.1})
-    assert Selection(0.1, {"red": 0.2}, ["red", "a"]).thresholds(names).tolist() == pytest.approx(
+    assert Selection(0.1, {"red": 0.2}, ["red", "a"]).thresholds(categories).tolist() == pytest.approx(
         [0.2, np.inf, np.inf, 0.1]
     )
 
@@ -430,6 +430,15 @@ def test_pictures_of_one_size_are_detected_in_together(tmp_path: Path) -> None:
     assert lines(tmp_path / "batches") == lines(tmp_path / "single")
     with pytest.raises(InputError, match="batch: expected at least 1, found 0"):
         predict_images(detector, images, tmp_path / "none", batch=0)
+
+
+def test_frames_of_a_video_are_detected_in_together(tmp_path: Path) -> None:
+    movie, detector = clip(tmp_path / "b.mp4"), Batching()
+    detected: Any = detector
+    predict_images(detected, [movie], tmp_path / "batches", batch=2)
+    assert [len(batch) for batch in detector.batches] == [2, 2]  # the fifth frame is alone
+    predict_images(predictor(), [movie], tmp_path / "single")
+    assert lines(tmp_path / "batches") == lines(tmp_path / "single")
 
 
 def test_one_path_is_one_source_and_not_its_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,13 @@ from tfrcnn.errors import InputError
 MAX_NEAREST = 3  # names that an error suggests
 
 
-def find_labels(classes: Any, categories: Sequence[Category]) -> tuple[int, ...]:
+def find_labels(classes: Any, categories: Sequence[Category], argument: str = "classes") -> tuple[int, ...]:
     """Find the labels of classes.
 
     Args:
         classes: a name or label, or several. A string is a name, and a whole number is a label.
         categories: the categories; the position is the label.
+        argument: what errors call `classes`.
 
     Returns:
         Labels in ascending order, without repetition. A name that several categories share stands for all of them.
@@ -32,16 +33,19 @@ def find_labels(classes: Any, categories: Sequence[Category]) -> tuple[int, ...]
         find_labels(["dog", 0], (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # (0, 1)
     """
     several = isinstance(classes, Iterable) and not isinstance(classes, str | bytes)
-    labels = [label for one in (classes if several else [classes]) for label in _find(one, categories)]
+    labels = [label for one in (classes if several else [classes]) for label in _find(one, categories, argument)]
     return tuple(sorted(set(labels)))
 
 
-def lowest_scores(score: float | Mapping[Any, float], categories: Sequence[Category]) -> list[float]:
+def lowest_scores(
+    score: float | Mapping[Any, float], categories: Sequence[Category], argument: str = "score"
+) -> list[float]:
     """Return the score threshold of each label.
 
     Args:
         score: one number in [0, 1], or one for each class as {name or label: score}; -1 for classes that it leaves out.
         categories: the categories; the position is the label.
+        argument: what errors call `score`.
 
     Raises:
         InputError: a score is out of range, or a class is unknown.
@@ -50,11 +54,11 @@ def lowest_scores(score: float | Mapping[Any, float], categories: Sequence[Categ
         lowest_scores({"dog": 0.6}, (tfrcnn.Category(7, "cat"), tfrcnn.Category(9, "dog")))  # [-1.0, 0.6]
     """
     if not isinstance(score, Mapping):
-        return [check_score(score)] * len(categories)
+        return [check_score(score, argument)] * len(categories)
     lowest = [-1.0] * len(categories)
     for classes, limit in score.items():
-        for label in find_labels(classes, categories):
-            lowest[label] = check_score(limit)
+        for label in find_labels(classes, categories, argument):
+            lowest[label] = check_score(limit, argument)
     return lowest
 
 
@@ -76,25 +80,25 @@ def score_limits(labels: np.ndarray, limits: DetectionConfig, categories: Sequen
     return per_detection
 
 
-def check_score(value: Any) -> float:
-    """Return a score; raise InputError if it is no number in [0, 1]."""
+def check_score(value: Any, argument: str = "score") -> float:
+    """Return a score; raise InputError, which names the argument, if it is no number in [0, 1]."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
-        raise InputError(f"score must be a number in [0, 1], found {value!r}")
+        raise InputError(f"{argument}: expected a number in [0, 1], found {value!r}")
     return float(value)
 
 
-def _find(one: Any, categories: Sequence[Category]) -> list[int]:
+def _find(one: Any, categories: Sequence[Category], argument: str) -> list[int]:
     if isinstance(one, Integral) and not isinstance(one, bool):
         label = int(one)
         if not 0 <= label < len(categories):
-            raise InputError(f"classes: expected labels in 0..{len(categories) - 1}, found {label}")
+            raise InputError(f"{argument}: expected labels in 0..{len(categories) - 1}, found {label}")
         return [label]
     if not isinstance(one, str):
-        raise InputError(f"classes: expected names or labels, found {one!r} of type {type(one).__name__}")
+        raise InputError(f"{argument}: expected names or labels, found {one!r} of type {type(one).__name__}")
     names = [category.name for category in categories]
     labels = [label for label, name in enumerate(names) if name == one]
     if not labels:
-        raise InputError(f"classes: {no_category(one, names)}")
+        raise InputError(f"{argument}: {no_category(one, names)}")
     return labels
 
 

@@ -270,12 +270,24 @@ def resample(
     return heat
 
 
-def _blend(pixels: np.ndarray, heat: np.ndarray) -> tuple[Image.Image, float]:
-    """Lay the heat over a picture, enlarge it if it is small, and return it with the factor."""
+def color_heat(heat: np.ndarray) -> np.ndarray:
+    """Color heat to lay it over a picture: [H, W] in [0, 1] -> [H, W, 4] uint8 RGBA, transparent where it is 0.
+
+    Example:
+        color_heat(np.zeros((4, 4)))[..., 3]  # all 0
+    """
     from matplotlib import colormaps
 
-    opacity = OPACITY * heat[..., None]
-    mixed = (1 - opacity) * pixels + opacity * 255 * colormaps["inferno"](heat)[..., :3]
+    colors: np.ndarray = colormaps["inferno"](heat, bytes=True)
+    colors[..., 3] = np.rint(255 * OPACITY * heat)
+    return colors
+
+
+def _blend(pixels: np.ndarray, heat: np.ndarray) -> tuple[Image.Image, float]:
+    """Lay the heat over a picture, enlarge it if it is small, and return it with the factor."""
+    colors = color_heat(heat).astype(np.float32)
+    opacity = colors[..., 3:] / 255
+    mixed = (1 - opacity) * pixels + opacity * colors[..., :3]
     picture = Image.fromarray(np.rint(mixed).clip(0, 255).astype(np.uint8))
     factor = max(1, MIN_SIDE / max(picture.size))
     size = (round(picture.width * factor), round(picture.height * factor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -10,11 +11,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tfrcnn.errors import InputError
 
 TEMPORARY = ".tmp"
+MAX_DIGITS = 308  # of a whole number that fits into a float
+MAX_SHOWN = 40  # characters of a wrong number that an error repeats
 
 
 @contextmanager
@@ -108,13 +111,50 @@ def read_json(path: str | Path) -> Any:
         InputError: there is no such file, or it is not JSON; the message names file, line and column.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: expected a JSON file, found a folder") from error
     except RecursionError as error:
         raise InputError(f"{path}: not JSON that can be read: it is nested too deeply") from error
-    except ValueError as error:  # of the syntax or the encoding, or a number of thousands of digits
+    except ValueError as error:  # of the syntax, the encoding or a number
         raise InputError(f"{path}: not JSON: {error}") from error
+
+
+def read_object(path: str | Path) -> dict[str, Any]:
+    """Read JSON that is an object.
+
+    Raises:
+        InputError: see `read_json`; or the file holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(content).__name__}")
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON whose numbers are finite and fit into a float, so that code can compute with each of them.
+
+    Raises:
+        ValueError: the text is not JSON, or a number is NaN, infinite or beyond 1.8e308.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_constant=_refuse_number, parse_float=_finite, parse_int=_whole)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"expected finite numbers up to 1.8e308, found {text[:MAX_SHOWN]}")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text)
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) <= MAX_DIGITS else _refuse_number(text)
 
 
 def digest_of(value: Any, *contents: bytes) -> str:

@@ -80,8 +80,8 @@ def predict_images(
     score_threshold: float = 0.0,
     progress: bool = False,
     resume: bool = False,
-    class_thresholds: Mapping[str, float] | None = None,
-    classes: Sequence[str] | None = None,
+    class_thresholds: Mapping[Any, float] | None = None,
+    classes: Any = None,
     formats: Sequence[str] = ("coco",),
     pictures: bool = True,
     batch: int = 1,
@@ -99,11 +99,11 @@ def predict_images(
         progress: show a progress bar.
         resume: continue in `out`: images that are done keep their results, and those that could not be read are tried
             again. Use the same detector.
-        class_thresholds: the thresholds of single classes, by name, in place of `score_threshold`.
-        classes: names of the classes to draw and write; None takes all.
+        class_thresholds: the thresholds of single classes, by name or label, in place of `score_threshold`.
+        classes: names or labels to draw and write, one or several; None takes all.
         formats: of `tfrcnn.result_formats.FORMATS`.
         pictures: draw annotated copies.
-        batch: images of one size that an exported file detects in together.
+        batch: images of one size, or frames of a video, that an exported file detects in together.
 
     Returns:
         The results per image, and the errors of unreadable images.
@@ -154,7 +154,7 @@ def predict_stream(
         resume: continue in `out`.
         formats: of `tfrcnn.result_formats.FORMATS`.
         pictures: draw annotated copies.
-        batch: images of one size that an exported file detects in together.
+        batch: images of one size, or frames of a video, that an exported file detects in together.
 
     Yields:
         One result per image and frame that is not done yet, or the reason why there is none.
@@ -174,7 +174,10 @@ def predict_stream(
     if batch < 1:
         raise InputError(f"batch: expected at least 1, found {batch}")
     detecting = Detecting(predictor, selection)
-    setup = {"categories": [category.to_dict() for category in detecting.categories], **selection.to_dict()}
+    setup = {
+        "categories": [category.to_dict() for category in detecting.categories],
+        **selection.to_dict(detecting.categories),
+    }
     if digest := getattr(predictor, "digest", None):
         # another detector, or other tiles, would mix their results with the first ones
         setup["detector"] = digest
@@ -189,7 +192,7 @@ def predict_stream(
                 from tfrcnn.predicting.video import predict_video
 
                 for source in group:
-                    yield from predict_video(detecting, source, results, pictures)
+                    yield from predict_video(detecting, source, results, pictures, batch)
             results.finish(names)
         except OSError as error:
             kept = f"{sum(map(results.is_done, names)):,} of {len(names):,} images are done and kept in {out / LOG}"

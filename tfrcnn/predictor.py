@@ -224,10 +224,7 @@ class Predictor:
         """
         if self.threshold is None:
             return None
-        try:
-            lowest = lowest_scores(self.threshold, self.categories)
-        except InputError as error:
-            raise InputError(f"threshold: {error}") from error
+        lowest = lowest_scores(self.threshold, self.categories, "threshold")
         names = [category.name for category in self.categories]
         for name, score, limit in zip(names, lowest, self.engine.detections.score_thresholds(names)):
             if 0 <= score < limit:

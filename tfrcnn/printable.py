@@ -46,6 +46,11 @@ def listing(names: Sequence[str], limit: int) -> str:
     return ", ".join(names[:limit]) + more
 
 
+def count_of(count: int, noun: str) -> str:
+    """Write a number with its noun, for example "1 step" and "1,200 steps"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def without_login(address: str) -> str:
     """Return a web address without its user and password, as results and messages show it."""
     return _LOGIN.sub(r"\1", address)

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, write_json
+from tfrcnn.files import atomic, parse_json, write_json
 from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
@@ -190,7 +190,7 @@ class Results:
                 if not raw.endswith(b"\n"):
                     break
                 try:
-                    line = json.loads(raw)
+                    line = parse_json(raw)
                     if end:
                         _check_line(line, category_ids)
                         self._keep(line, end)

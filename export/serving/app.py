@@ -110,6 +110,7 @@ class Service:
             "format": description.get("format", ""),
             "precision": description.get("precision", ""),
             "ready": self.pool.ready,
+            "explains": description.get("explains", False),
             "classes": [{"id": c["id"], "name": c["name"]} for c in description.get("categories", [])],
             "score_threshold": self.choices.score_threshold,
             "max_body": self.pool.limits.body,

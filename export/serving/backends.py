@@ -67,20 +67,23 @@ def load(path: Path, max_pixels: int, threads: int | None = None) -> Backend:
     Args:
         path: A SavedModel, or a file that tfrcnn exported.
         max_pixels: The most pixels of one image.
-        threads: Threads of an exported file's runtime; None is the runtime's default.
+        threads: Threads of the runtime; None is its default.
     """
     if (path / "saved_model.pb").is_file():
-        return SavedModelBackend(path)
+        return SavedModelBackend(path, threads)
     return ArtefactBackend(path, max_pixels, threads)
 
 
 class SavedModelBackend:
     """A SavedModel in TensorFlow, see `Backend`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int | None = None) -> None:
         import tensorflow as tf  # takes seconds; the process must see meanwhile that its server ended
 
         self.tf = tf
+        if threads is not None:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
         try:
             self.model = tf.saved_model.load(str(path))
             self.signatures = _signatures(path)
@@ -102,7 +105,7 @@ class SavedModelBackend:
         except errors.InvalidArgumentError as error:
             failed = re.search(r"assertion failed: (.*)", error.message)
             # Other messages have names of the graph, which are of no use to a client.
-            raise RefusedError(failed[1] if failed else _unusable(signature)) from error
+            raise RefusedError(failed[1] if failed else unusable(signature)) from error
         except errors.ResourceExhaustedError as error:
             raise MemoryError from error
         return {name: tensor.numpy() for name, tensor in outputs.items()}
@@ -140,17 +143,16 @@ class ArtefactBackend:
         predictor = load_file(path, threads)
         self.runtime, self.max_pixels = predictor.runtime, max_pixels
         self.description: dict[str, Any] = self.runtime.description
-        self.signatures = {
-            "serving_default": _signature("images", "DT_UINT8", (-1, -1, -1, 3)),
-            "encoded": _signature("encoded_images", "DT_STRING", (-1,)),
-        }
+        self.signatures = describe_signatures()
         ids = [category.id for category in predictor.categories]
         self._ids = np.array(ids, np.float32) if self.description["classes"] == "labels" else None
 
     def run(self, signature: str, images: Any) -> dict[str, np.ndarray]:
         """Detect, see `Backend.run`."""
         pictures = (
-            images if signature == "serving_default" else [self._decode(i, data) for i, data in enumerate(images)]
+            images
+            if signature == "serving_default"
+            else [decode(data, i, self.max_pixels) for i, data in enumerate(images)]
         )
         parts = [self._detect(signature, position, pixels) for position, pixels in enumerate(pictures)]
         return {name: np.concatenate([part[name] for part in parts]) for name in OUTPUTS}
@@ -162,34 +164,53 @@ class ArtefactBackend:
             raise
         except Exception as error:  # runtimes raise several kinds; the reason is for the log
             print(f"error: cannot detect in an image of {pixels.shape}: {error}", file=sys.stderr)
-            raise RefusedError(_unusable(signature, position)) from error
+            raise RefusedError(unusable(signature, position)) from error
         if self._ids is not None:
             present = np.arange(outputs["detection_classes"].shape[1]) < outputs["num_detections"][:, None]
             ids = self._ids[np.rint(outputs["detection_classes"]).astype(int).clip(0, len(self._ids) - 1)]
             outputs["detection_classes"] = np.where(present, ids, np.float32(0))
         return outputs
 
-    def _decode(self, position: int, data: bytes) -> np.ndarray:
-        """Decode a file to upright pixels [H, W, 3] uint8."""
-        from PIL import Image
 
-        from ...pixels import to_rgb
+def decode(data: bytes, position: int, max_pixels: int) -> np.ndarray:
+    """Decode a file to upright pixels [H, W, 3] uint8.
 
-        expected = "encoded_images: expected whole JPEG, PNG, BMP, GIF, WebP or TIFF images"
-        try:
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-                if width * height > self.max_pixels:
-                    raise CostlyError(f"expected at most {self.max_pixels} pixels, found {height} x {width}")
-                return to_rgb(image).astype(np.uint8)
-        except (CostlyError, MemoryError):
-            raise
-        except Exception as error:  # Pillow's plugins raise many kinds for damaged files
-            raise RefusedError(f"{expected}, cannot decode the one at position [{position}]") from error
+    Args:
+        data: Its bytes.
+        position: Its position in the request, for messages.
+        max_pixels: The most pixels that are accepted.
+
+    Raises:
+        RefusedError: It is no image.
+        CostlyError: It has more pixels.
+    """
+    from PIL import Image
+
+    from ...pixels import to_rgb
+
+    expected = "encoded_images: expected whole JPEG, PNG, BMP, GIF, WebP or TIFF images"
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise CostlyError(f"expected at most {max_pixels} pixels, found {height} x {width}")
+            return to_rgb(image).astype(np.uint8)
+    except (CostlyError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise many kinds for damaged files
+        raise RefusedError(f"{expected}, cannot decode the one at position [{position}]") from error
 
 
-def _unusable(signature: str, position: int = 0) -> str:
+def unusable(signature: str, position: int = 0) -> str:
     return f"{INPUTS[signature]}: cannot detect in the images from position [{position}]"
+
+
+def describe_signatures() -> dict[str, Any]:
+    """Write the signatures that detect as TensorFlow Serving's metadata has them."""
+    return {
+        "serving_default": _signature("images", "DT_UINT8", (-1, -1, -1, 3)),
+        "encoded": _signature("encoded_images", "DT_STRING", (-1,)),
+    }
 
 
 def _signature(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -38,7 +38,12 @@ _FILE = _object(b64={"type": "string", "description": "An image file in base64"}
 _IMAGE = _list(_list(_list({"type": "integer", "minimum": 0, "maximum": 255}, 3)))
 _INSTANCE = {"anyOf": [_FILE, _IMAGE, _object(encoded_images=_FILE), _object(images=_IMAGE)]}
 _COLUMNS = {"anyOf": [_list(_FILE), _list(_IMAGE), _object(encoded_images=_list(_FILE)), _object(images=_list(_IMAGE))]}
-_SIGNATURE = {"type": "string", "enum": ["serving_default", "encoded"], "default": "serving_default"}
+_SIGNATURE = {
+    "type": "string",
+    "enum": ["serving_default", "encoded"],
+    "default": "serving_default",
+    "description": "A run folder also takes explain, with one file, detection and method",
+}
 _REQUEST = {
     "oneOf": [
         {**_object(instances=_list(_INSTANCE), signature_name=_SIGNATURE), "required": ["instances"]},
@@ -51,7 +56,15 @@ _DETECTIONS = _object(
     detection_scores=_list(_NUMBER),
     num_detections=_NUMBER,
 )
-_PREDICTIONS = {"anyOf": [_object(predictions=_list(_DETECTIONS)), _object(outputs={"type": "object"})]}
+_EXPLANATION = _object(
+    heat=_FILE, proposal=_list(_NUMBER, 4), proposal_score=_NUMBER, proposal_rank={"type": "integer"}, logit=_NUMBER
+)
+_PREDICTIONS = {
+    "anyOf": [
+        _object(predictions=_list({"anyOf": [_DETECTIONS, _EXPLANATION]})),
+        _object(outputs={"type": "object"}),
+    ]
+}
 _REFUSALS = {
     400: "The request is not one, or a file cannot be decoded",
     **_UNKNOWN,
@@ -91,6 +104,7 @@ MODEL = _answers(
         format=_TEXT,
         precision=_TEXT,
         ready={"type": "boolean"},
+        explains={"type": "boolean"},
         classes={"type": "array", "items": _CLASS},
         score_threshold=_NUMBER,
         max_body={"type": "integer"},

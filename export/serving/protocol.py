@@ -15,7 +15,10 @@ from typing import Any, NoReturn
 import numpy as np
 from fastapi import HTTPException
 
-INPUTS = {"serving_default": "images", "encoded": "encoded_images"}
+EXPLAIN = "explain"
+INPUTS = {"serving_default": "images", "encoded": "encoded_images", EXPLAIN: "encoded_images"}
+METHODS = ("grad-cam", "eigen-cam")  # of an explanation, the first by default
+MAX_DETECTIONS = 1_000_000  # per image; beyond any model
 MAX_ECHO = 60  # characters of a client's value that an error repeats
 
 # Headers of the messages between the server and its workers; the body follows.
@@ -112,7 +115,27 @@ def parse(body: dict[str, Any], limits: Limits = Limits()) -> tuple[str, Any, bo
         raise HTTPException(413, f"{name}: expected at most {limits.images} images per request, found {len(value)}")
     if rows:
         value = [row[name] if isinstance(row, dict) and name in row else row for row in value]
-    return signature, files(value) if signature == "encoded" else pixels(value, limits), rows
+    return signature, pixels(value, limits) if signature == "serving_default" else files(value), rows
+
+
+def parse_choice(body: dict[str, Any], count: int) -> tuple[int, str]:
+    """Parse which detection a request of the signature "explain" is about, and by which method.
+
+    Args:
+        body: The request's JSON.
+        count: Its number of images.
+
+    Raises:
+        HTTPException: 400 with what was expected.
+    """
+    detection, method = body.get("detection", 0), body.get("method", METHODS[0])
+    if count != 1:
+        raise HTTPException(400, f"{EXPLAIN}: expected one image, found {count}")
+    if type(detection) is not int or not 0 <= detection < MAX_DETECTIONS:
+        raise HTTPException(400, f"detection: expected the position of a detection, found {echo(detection)}")
+    if method not in METHODS:
+        raise HTTPException(400, f"method: expected one of {', '.join(METHODS)}, found {echo(method)}")
+    return detection, method
 
 
 def files(values: list[Any]) -> list[bytes]:

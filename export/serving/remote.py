@@ -11,6 +11,7 @@ import binascii
 import contextlib
 import http.client
 import ipaddress
+import json
 import socket
 import ssl
 import threading
@@ -37,7 +38,7 @@ class Remote:
         seconds: Time for one picture.
         hosts: Names of private hosts that are allowed, for example of a file server in a company's network.
         base: The URL of Label Studio, which relative addresses are below; "" refuses them. Its host is allowed.
-        token: Is sent to `base` and nowhere else.
+        token: Is sent to `base` and nowhere else: a legacy token, or a personal access token, which is a JWT.
     """
 
     max_bytes: int
@@ -63,7 +64,11 @@ class Remote:
             address = urljoin(self.base, address)
         deadline = time.monotonic() + self.seconds
         for _ in range(MAX_REDIRECTS + 1):
-            status, location, content = self._get(_split(address), deadline)
+            url = _split(address)
+            headers = {"Accept": "image/*"}
+            if self.token and self._is_home(url):
+                headers["Authorization"] = self._authorization(deadline)
+            status, location, content = self._request(url, deadline, headers)
             if status in (301, 302, 303, 307, 308) and location:
                 address = urljoin(address, location)
                 continue
@@ -82,13 +87,30 @@ class Remote:
         except binascii.Error as error:
             raise RemoteError("expected base64 in the data: URI") from error
 
-    def _get(self, url: SplitResult, deadline: float) -> tuple[int, str | None, bytes]:
-        """Return status, location and content of one request."""
-        host, base = url.hostname or "", urlsplit(self.base)
-        home = bool(self.base) and (url.scheme, url.netloc) == (base.scheme, base.netloc)
+    def _is_home(self, url: SplitResult) -> bool:
+        base = urlsplit(self.base)
+        return bool(self.base) and (url.scheme, url.netloc) == (base.scheme, base.netloc)
+
+    def _authorization(self, deadline: float) -> str:
+        """Return the header for Label Studio, which exchanges a JWT for a token that is valid for some minutes."""
+        if self.token.count(".") != 2:
+            return f"Token {self.token}"
+        url = _split(urljoin(self.base, "/api/token/refresh"))
+        body = json.dumps({"refresh": self.token}).encode()
+        status, _, content = self._request(url, deadline, {"Content-Type": "application/json"}, body)
+        try:
+            return f"Bearer {json.loads(content)['access']}"
+        except (ValueError, KeyError, TypeError) as error:
+            raise RemoteError(f"Label Studio refuses the access token, with status {status}") from error
+
+    def _request(
+        self, url: SplitResult, deadline: float, headers: dict[str, str], body: bytes | None = None
+    ) -> tuple[int, str | None, bytes]:
+        """Return status, location and content of one request: POST if there is a body."""
+        host = url.hostname or ""
         try:
             port = url.port or (443 if url.scheme == "https" else 80)
-            stream = self._connect(host, port, home or host in self.hosts, deadline)
+            stream = self._connect(host, port, self._is_home(url) or host in self.hosts, deadline)
         except (OSError, ValueError) as error:
             raise RemoteError(f"cannot connect to the host: {_reason(error)}") from error
         # A host that sends a byte now and then would never time out by itself.
@@ -103,10 +125,9 @@ class Remote:
                 stream.do_handshake()
             connection = http.client.HTTPConnection(host, port)
             connection.sock = stream
-            headers = {"Accept": "image/*", "Host": url.netloc.rpartition("@")[2]}
-            if home and self.token:
-                headers["Authorization"] = f"Token {self.token}"
-            connection.request("GET", url._replace(scheme="", netloc="", fragment="").geturl() or "/", headers=headers)
+            target = url._replace(scheme="", netloc="", fragment="").geturl() or "/"
+            headers = {"Host": url.netloc.rpartition("@")[2], **headers}
+            connection.request("GET" if body is None else "POST", target, body, headers)
             answer = connection.getresponse()
             content = bytearray()
             while answer.status == 200 and (chunk := answer.read(CHUNK)):

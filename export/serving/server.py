@@ -120,10 +120,10 @@ def run(pool: Pool, name: str, version: str, host: str, port: int, grace: float,
     def fail() -> None:
         server.should_exit = True
 
+    listener = listen(host, port, config.backlog)  # before the workers start: a taken port ends the server at once
     for number in (signal.SIGTERM, signal.SIGINT):  # before uvicorn handles them; process 1 has no default for them
         signal.signal(number, stop)
     pool.fail = fail
-    listener = listen(host, port, config.backlog)  # before the workers start: a taken port ends the server at once
     print(f"serving {name} on {host}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     server.run([listener])
     return 1 if pool.failure else 0

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -33,7 +34,18 @@ from fastapi import HTTPException
 if __package__:
     from .backends import Backend, RefusedError, load
     from .image_file import CostlyError, check_cost
-    from .protocol import ANSWER, COUNTED, DESCRIBED, REQUEST, Limits, error_body, parse, read_json
+    from .protocol import (
+        ANSWER,
+        COUNTED,
+        DESCRIBED,
+        EXPLAIN,
+        REQUEST,
+        Limits,
+        error_body,
+        parse,
+        parse_choice,
+        read_json,
+    )
 else:  # run as a file
     sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
     from backends import Backend, RefusedError, load  # type: ignore[no-redef]
@@ -42,10 +54,12 @@ else:  # run as a file
         ANSWER,
         COUNTED,
         DESCRIBED,
+        EXPLAIN,
         REQUEST,
         Limits,
         error_body,
         parse,
+        parse_choice,
         read_json,
     )
 
@@ -83,13 +97,16 @@ class Model:
         Raises:
             HTTPException: The request is refused, or its time is over.
         """
-        signature, value, rows = parse(read_json(body), self.limits)
-        if signature == "encoded":
+        content = read_json(body)
+        signature, value, rows = parse(content, self.limits)
+        if signature != "serving_default":
             for position, file in enumerate(value):
                 try:
                     check_cost(file, self.limits.pixels)
                 except CostlyError as error:
                     raise HTTPException(413, f"encoded_images: {error}, at position [{position}]") from error
+        if signature == EXPLAIN:
+            return self._explain(content, value, deadline), {"images": 1, "detections": {}}
         slices = [
             self.turns.submit(self._turn, signature, value, start, deadline).result()
             for start in range(0, len(value), self.backend.batch)
@@ -102,12 +119,29 @@ class Model:
             return json.dumps({"predictions": predictions}).encode(), counts
         return json.dumps({"outputs": columns}).encode(), counts
 
+    def _explain(self, content: dict[str, Any], files: list[bytes], deadline: float) -> bytes:
+        """Answer a request of the signature "explain"."""
+        explain = getattr(self.backend, EXPLAIN, None)
+        if explain is None:
+            raise HTTPException(
+                400, "signature_name: this model has no gradients to explain a detection by; serve its run folder"
+            )
+        choice = parse_choice(content, len(files))
+        prediction = self.turns.submit(self._in_turn, deadline, 0, explain, files[0], *choice).result()
+        return json.dumps({"predictions": [prediction]}).encode()
+
     def _turn(self, signature: str, value: Any, start: int, deadline: float) -> dict[str, np.ndarray]:
         """Detect in the images from position `start` on, as many as one turn takes."""
+        images = value[start : start + self.backend.batch]
+        outputs: dict[str, np.ndarray] = self._in_turn(deadline, start, self.backend.run, signature, images)
+        return outputs
+
+    def _in_turn(self, deadline: float, start: int, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call the model for images from position `start` on, and turn its errors into answers."""
         if time.monotonic() > deadline:
             raise HTTPException(504, f"no answer within {self.limits.seconds:g} seconds")
         try:
-            return self.backend.run(signature, value[start : start + self.backend.batch])
+            return function(*arguments)
         except RefusedError as error:
             reason = re.sub(r"\[(\d+)\]$", lambda position: f"[{int(position[1]) + start}]", str(error))
             raise HTTPException(400, reason) from error
@@ -160,6 +194,15 @@ def _serve(model: Model, answers: Answers, number: int, deadline: float, body: b
     answers.send(number, status, answer)
 
 
+def _load(path: Path, max_pixels: int, threads: int | None) -> Backend:
+    """Load a model; see `backends.load`. A run folder is one too."""
+    if (path / "config.json").is_file() and not (path / "saved_model.pb").is_file():
+        from .run_folder import RunBackend  # here, because it needs tfrcnn
+
+        return RunBackend(path, max_pixels, threads)
+    return load(path, max_pixels, threads)
+
+
 def main() -> None:
     # The server ends its workers. A service manager sends these signals to every process of a service.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -171,7 +214,7 @@ def main() -> None:
     requests: queue.SimpleQueue[tuple[int, float, bytes]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     try:
-        backend = load(path, limits.pixels, count_of_threads)
+        backend = _load(path, limits.pixels, count_of_threads)
         model = Model(backend, limits)
     except Exception as error:  # runtimes and the file system raise several kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]

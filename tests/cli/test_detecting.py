@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfrcnn.cli.detecting import ViewOptions, read_settings
+from tfrcnn.cli.detecting import ViewOptions, check_settings, read_settings
 from tfrcnn.config import DetectionConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import runtimes
@@ -69,6 +69,38 @@ def test_the_options_become_views(tmp_path: Path) -> None:
 def test_views_out_of_range_are_one_line(options: ViewOptions, message: str) -> None:
     with pytest.raises(InputError, match=message):
         options.wrap(type("Predictor", (), {"categories": (), "detections": DetectionConfig()})())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--tile-overlap 0.3", "--tile-overlap needs --tiles, or a scale above 1 in --scales"),
+        ("--tile-overlap 0.3 --scales 0.5,1", "--tile-overlap needs --tiles, or a scale above 1 in --scales"),
+        ("--merge fusion", "--merge needs several views to merge: --tiles, --flip or --scales"),
+        ("--merge nms --scales 1", "--merge needs several views to merge: --tiles, --flip or --scales"),
+        ("--scales 1;2", "--scales: expected numbers, for example 1,1.5, found '1;2'"),
+        ("--set score_threshold=0.3", "--set score_threshold: use the option --score-threshold"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused_before_any_work(
+    options: str, message: str, tfrcnn: Callable
+) -> None:
+    for command in ("evaluate", "predict a.png --out b"):
+        result = tfrcnn(*command.split(), "--model", "no/such", *options.split())
+        assert (result.code, result.err) == (2, f"error: {message}\n")
+
+
+@pytest.mark.parametrize("options", [{"overlap": 0.3, "scales": "1,1.5"}, {"merge": "nms", "flip": True}])
+def test_options_of_views_that_belong_together_are_taken(options: dict) -> None:
+    ViewOptions(**options).check()
+
+
+def test_settings_that_the_kind_of_nms_does_not_use_are_refused() -> None:
+    with pytest.raises(InputError, match="--set nms_sigma changes nothing with nms=hard: add --set nms=soft_gaussian"):
+        check_settings({"nms_sigma": 0.3}, DetectionConfig())
+    with pytest.raises(InputError, match="--set nms_iou changes nothing with nms=soft_gaussian, which uses nms_sigma"):
+        check_settings({"nms_iou": 0.3}, DetectionConfig(nms="soft_gaussian"))
+    check_settings({"nms_sigma": 0.3, "nms": "soft_gaussian"}, DetectionConfig(nms="soft_gaussian"))
 
 
 def test_the_nms_inside_an_exported_file_cannot_be_changed(

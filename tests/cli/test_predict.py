@@ -82,7 +82,7 @@ def test_folders_patterns_and_addresses_are_detected_in(
     assert result.code == 2
     assert result.err == f"error: {server}/none.png: expected an image, the server answers 404 File not found\n"
     assert names() == ["pictures/a.png", "pictures/b.png", "pictures/deep/c.png", f"{server}/b.png?size=full"]
-    assert result.out.splitlines()[3] == f"{server}/b.png?size=full: 1 detections, drawn in out/b-2.png"
+    assert result.out.splitlines()[3] == f"{server}/b.png?size=full: 1 detection, drawn in out/b-2.png"
     assert Path("out/b-2.png").is_file()
 
 
@@ -115,7 +115,7 @@ def test_a_video_gives_an_annotated_video_and_a_row_per_frame(tfrcnn: Callable, 
     assert rows[1] == "clip.mp4,40,30,red,0.0,0.0,10.0,10.0,0.31,1,0,0.0"
     assert len(rows) == 11
     again = tfrcnn("predict", *arguments, "--resume")
-    assert again.out.startswith("1 pictures were done before.")
+    assert again.out.startswith("1 picture done before.")
 
 
 def test_without_pyav_a_video_costs_only_itself(
@@ -190,6 +190,8 @@ def test_the_best_score_is_named_if_none_is_good_enough(
         ("pictures --score-threshold blue=0.5", "--score-threshold: no category has the name 'blue'"),
         ("pictures --score-threshold much", "--score-threshold: expected a number or CLASS=NUMBER, found 'much'"),
         ("pictures --score-threshold red=7", "--score-threshold: expected a number in 0..1, found '7'"),
+        ("pictures --score-threshold 1", "--score-threshold: expected a number below 1, because no score is above 1"),
+        ("pictures --batch 2 --flip", "--batch cannot be combined with the options of views"),
         ("pictures --format xml", "--format: expected some of coco, jsonl, csv, yolo, found 'xml'"),
         ("none.png", "none.png: expected an image or a folder of images, which does not exist"),
         ("none.png more.png", "2 faults"),

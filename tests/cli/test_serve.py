@@ -22,13 +22,13 @@ def saved_model(tmp_path):
     return tmp_path / "cells"
 
 
-def test_a_run_folder_is_refused_with_the_command_that_exports_it(tfrcnn, tmp_path):
+def test_a_run_folder_is_served(tfrcnn, tmp_path, monkeypatch):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.json").write_text("{}")
-    result = tfrcnn("serve", "--model", tmp_path / "run")
-    assert result.code == 2
-    assert f"tfrcnn export --model {tmp_path / 'run'} --format onnx --out run.onnx" in result.err
-    assert len(result.err.splitlines()) == 1
+    calls = []
+    monkeypatch.setattr(server, "run", lambda *arguments: calls.append(arguments) or 0)
+    assert tfrcnn("serve", "--model", tmp_path / "run").code == 0
+    assert calls[0][0].command[-2] == str(tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,7 @@ def test_a_run_folder_is_refused_with_the_command_that_exports_it(tfrcnn, tmp_pa
         (["--model", "x.onnx", "--port", "70000"], "--port"),
         (["--model", "x.onnx", "--workers", "0"], "--workers"),
         (["--model", "x.onnx", "--name", "a/b"], "--name: expected a name without / and :, found 'a/b'"),
+        (["--model", "x.onnx", "--max-seconds", "inf"], "--max-seconds: expected a number, found inf"),
         ([], "--model"),
     ],
 )

@@ -15,7 +15,7 @@ from tfrcnn.data.doctor import diagnose
 from tfrcnn.data.embedded import bytes_of
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import inference_data, training_data
-from tfrcnn.data.read import load_dataset, read_dataset
+from tfrcnn.data.read import load_dataset, read_dataset, read_validation
 from tfrcnn.data.records import parse_prepared
 from tfrcnn.data.tfrecord import TfRecord
 from tfrcnn.errors import InputError
@@ -91,6 +91,16 @@ def test_a_shard_gives_boxes_in_pixels_and_images_from_its_records(tmp_path: Pat
     for example, shade in zip(dataset.examples, (0, 80)):
         pixels = np.asarray(Image.open(io.BytesIO(picture(shade))))
         np.testing.assert_array_equal(read_image(example.path), pixels)
+
+
+def test_a_folder_of_images_is_refused_because_the_records_hold_them(tmp_path: Path) -> None:
+    data = write(tmp_path / "train.tfrecord", record(), label_map=LABEL_MAP)
+    with pytest.raises(InputError, match=r"^images: expected none, because .*train.tfrecord holds its images, found"):
+        read_dataset(data, images=tmp_path)
+    with pytest.raises(InputError, match=r"^val_images: expected none"):
+        read_validation(data, None, tmp_path, None)
+    dataset, _ = read_validation(data, tmp_path, None, None)  # the folder is the training images'
+    assert len(dataset) == 1
 
 
 def test_everything_that_reads_images_reads_them_from_the_shards(tmp_path: Path) -> None:

@@ -101,6 +101,13 @@ def test_letters_grow_with_the_picture():
     assert heights == [10, 16, 160]
 
 
+def test_letters_do_not_hide_the_small_objects_of_a_large_picture():
+    picture = Image.new("RGB", (6000, 4000))
+    sizes = [Pen(picture, [(0, 0, side, 2 * side)] * 3).font.size for side in (20, 400, 2000)]
+    assert sizes == [16, 100, 150]
+    assert Pen(picture, [(0, 0, 20, 20)]).line == Pen(Image.new("RGB", (640, 480))).line
+
+
 def test_labels_beyond_the_palette_have_a_colour():
     assert color_of(len(PALETTE)) == color_of(0)
     assert len(set(PALETTE)) == len(PALETTE)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import tfrcnn
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
+from tfrcnn.evaluation.evaluate import evaluate
 from tfrcnn.evaluation.read_results import read_coco_results
 from tfrcnn.printable import printable
-from tfrcnn.report.evaluation import check_report, page_path
+from tfrcnn.report.evaluation import check_report, evaluation_report, page_path
 
 
 def test_the_page_loads_nothing_and_every_element_has_its_text(evaluated) -> None:
@@ -56,6 +58,22 @@ def test_the_numbers_are_in_the_json_next_to_the_page(evaluated) -> None:
     assert evaluated.numbers["comparison"]["metrics"]["AP50"]["difference"]["value"] > 0
     assert set(evaluated.numbers["score_threshold"]) == {row["name"] for row in evaluated.numbers["classes"]}
     assert evaluated.numbers["predict_option"].startswith("--score-threshold ")
+
+
+def test_difficult_objects_count_on_the_whole_page_as_in_the_metric(scenes, tmp_path) -> None:
+    dataset, detections, _ = scenes
+    examples = tuple(replace(e, difficult=np.full(len(e.labels), e.image_id % 2 == 1)) for e in dataset.examples)
+    marked = replace(dataset, examples=examples)
+    options = {"other": detections, "pictures": 0, "resamples": 100}
+    coco = evaluation_report(marked, detections, tmp_path / "coco", **options)
+    metrics = coco["comparison"]["metrics"]
+    assert metrics["AP"]["first"]["value"] == pytest.approx(coco["headline"]["AP"], abs=1e-9)
+    assert coco["errors"] == evaluation_report(dataset, detections, tmp_path / "plain", pictures=0)["errors"]
+    objects = sum(row["objects"] for row in coco["classes"])
+    assert objects == coco["counts"]["ground_truth"]
+    voc = evaluate(marked, detections, "voc")
+    numbers = evaluation_report(marked, detections, tmp_path / "voc", evaluation=voc, **options)
+    assert sum(row["objects"] for row in numbers["classes"]) == voc.counts["ground_truth"] < objects
 
 
 def test_every_kind_of_error_has_its_pictures(evaluated) -> None:

@@ -216,12 +216,13 @@ def test_a_mask_is_stretched_over_the_picture_and_the_detector_sees_its_part_lar
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "expected JSON with polygons"),
+        ("{", "not JSON: .*line 1 column 2"),
         ("3", "expected a list of polygons"),
         ("[]", "expected a mask or polygons"),
         ("[[0, 0], [9, 9]]", "three or more corners"),
         ('[[[0, 0], [9, 9], ["a", 1]]]', "three or more corners"),
-        ("[[[0, 0], [9, 9], [NaN, 1]]]", "three or more corners"),
+        ("[[[0, 0], [9, 9], [NaN, 1]]]", "expected finite numbers up to 1.8e308, found NaN"),
+        ("[[[0, 0], [9, 9], [1e9, 1]]]", "three or more corners"),
     ],
 )
 def test_a_region_file_that_is_no_polygon_is_refused(text, message, tmp_path):
@@ -240,7 +241,7 @@ def test_a_region_is_read_from_a_picture_or_polygons(tmp_path):
     (tmp_path / "one.json").write_text("[[30, 10], [59, 10], [59, 19], [30, 19]]")
     for name in ("mask.png", "one.json"):
         assert read_region(tmp_path / name).bounds(40, 60) == (10, 30, 20, 60)
-    with pytest.raises(InputError, match=r"empty\.json: cannot be read"):
+    with pytest.raises(InputError, match=r"empty\.json: no such file"):
         read_region(tmp_path / "empty.json")
     with pytest.raises(InputError, match="outside a picture of 5 x 5"):
         read_region(tmp_path / "one.json").mask(5, 5)

@@ -15,7 +15,7 @@ import typer
 
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
-from tfrcnn.files import is_free, read_json, write_json
+from tfrcnn.files import is_free, read_json, read_object, write_json
 from tfrcnn.locks import locked
 
 STATUS = "demo.json"  # marks a demo's folder, and says whether it is finished
@@ -94,9 +94,7 @@ def _claim(out: Path) -> None:
         write_json(out / STATUS, {"finished": False})
     elif not (out / STATUS).is_file():
         raise InputError(f"{out} exists and is no demo's folder: choose another --out")
-    elif not isinstance(status := read_json(out / STATUS), dict):
-        raise InputError(f"{out / STATUS}: expected the state of a demo, found something else: choose another --out")
-    elif status.get("finished"):
+    elif read_object(out / STATUS).get("finished"):
         raise InputError(f"the demo in {out} is finished: look at it, remove it, or choose another --out")
     else:
         print(f"Going on with the demo in {out}.")

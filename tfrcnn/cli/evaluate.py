@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from tfrcnn.cli.detecting import (
     DetectionSettings,
+    DetectorOptions,
     Flip,
     Merge,
     RegionFile,
@@ -17,7 +19,6 @@ from tfrcnn.cli.detecting import (
     TileOverlap,
     Tiles,
     ViewOptions,
-    load_limited,
     read_settings,
 )
 from tfrcnn.cli.evaluate_checks import check_engine, check_exported, check_page, check_proposals
@@ -80,10 +81,10 @@ def evaluate(
     ] = None,
     settings: DetectionSettings = None,
     tiles: Tiles = None,
-    tile_overlap: TileOverlap = 0.2,
+    tile_overlap: TileOverlap = None,
     flip: Flip = False,
     scales: Scales = None,
-    merge: Merge = "nms",
+    merge: Merge = None,
     region: RegionFile = None,
     report: Annotated[
         Path | None,
@@ -118,11 +119,17 @@ def evaluate(
         ),
     ] = "pycocotools",
     min_precision: Annotated[
-        float, typer.Option(metavar="P", help="Also give each class the threshold for this precision, in (0, 1].")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            metavar="P", help="Give each class of --report the threshold for this precision, in (0, 1]. Default: 0.9."
+        ),
+    ] = None,
     min_recall: Annotated[
-        float, typer.Option(metavar="R", help="Also give each class the threshold for this recall, in (0, 1].")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            metavar="R", help="Give each class of --report the threshold for this recall, in (0, 1]. Default: 0.9."
+        ),
+    ] = None,
 ) -> None:
     """Measure a trained detector on a data set: the metric's numbers, and a table of the classes.
 
@@ -138,7 +145,10 @@ def evaluate(
       tfrcnn evaluate --model runs/cells --report runs/cells/errors --compare runs/earlier
       tfrcnn evaluate --model runs/cells --report runs/cells/errors --write-thresholds
     """
-    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    views = ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    changes = read_settings(settings, ("score_threshold", "max_detections"))
+    options = DetectorOptions(changes, max_detections, score_threshold, views)
+    options.check()
     from tfrcnn.data.read import load_dataset
     from tfrcnn.drawing import plot_confusion, plot_precision_recall
     from tfrcnn.drawing.sheet import draw_sheet
@@ -151,23 +161,22 @@ def evaluate(
     from tfrcnn.training.held_out import validation_of_run
 
     if proposals:
-        check_proposals(metric, max_detections, score_threshold, changes, views, report)
+        check_proposals(metric, options, report)
     if data is None and images is not None:
         raise InputError("--images needs --data")
     if plots is not None:
         check_package("matplotlib", "--plots")
-    page = check_page(report, json, compare, min_precision, min_recall, write_thresholds)
+    page, precision, recall = check_page(report, json, compare, (min_precision, min_recall), write_thresholds)
     model = start_detector(model)
     if format_of(model) != KERAS:
         check_exported(model, proposals, write_thresholds)
     if write_thresholds:  # found among detections of all scores
-        changes = {"class_score_thresholds": None, **changes}
+        options = replace(options, changes={"class_score_thresholds": None, **changes})
     held_out = validation_of_run(model) if data is None else None
     if metric is None:
         metric = read_description(model)["extra"].get("metric", "coco") if format_of(model) == KERAS else "coco"
     check_engine(engine, metric, proposals)
-    detector, limits = load_limited(model, max_detections, score_threshold, changes)
-    predictor = views.wrap(detector)
+    predictor, limits = options.load(model)
     if held_out is None:  # proposals have no class, so the data set may have any classes
         dataset = load_dataset(str(data), images, None if proposals else predictor.categories)
     else:
@@ -176,7 +185,7 @@ def evaluate(
     if proposals:
         _evaluate_proposals(predictor, dataset, {"model": str(model), "data": str(data)}, json, plots)
         return
-    other = None if compare is None else _other(compare, dataset, limits, max_detections, score_threshold)
+    other = None if compare is None else _other(compare, dataset, limits, options)
     detections = limited(predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), limits, predictor.categories)
     evaluation = judge(dataset, detections, metric, limits, engine)
     print(render(evaluation))
@@ -191,10 +200,9 @@ def evaluate(
     if report is not None:
         from tfrcnn.report.evaluation import evaluation_report  # here: templates, which only it needs
 
-        names, targets = (str(model), compare or ""), (min_precision, min_recall)
-        limit = per_class_limit(limits)
+        names, limit = (str(model), compare or ""), per_class_limit(limits)
         numbers = evaluation_report(
-            dataset, detections, report, other, names, evaluation, *targets, max_detections=limit
+            dataset, detections, report, other, names, evaluation, precision, recall, max_detections=limit
         )
         _finish_report(page, model, numbers["score_threshold"] if write_thresholds else None)
 
@@ -211,9 +219,7 @@ def _finish_report(page: Path | None, model: Path, thresholds: dict[str, float] 
         print(f"{model} detects with the thresholds {chosen}.")
 
 
-def _other(
-    compare: str, dataset: Dataset, limits: DetectionConfig, max_detections: int | None, score_threshold: str | None
-) -> Any:
+def _other(compare: str, dataset: Dataset, limits: DetectionConfig, options: DetectorOptions) -> Any:
     """Return the detections of the detector to compare with, within limits and with the labels of the data set."""
     from tfrcnn.evaluation.inputs import relabelled
     from tfrcnn.evaluation.limits import limited
@@ -221,7 +227,7 @@ def _other(
 
     if compare.lower().endswith(".json"):
         return limited(read_coco_results(compare, dataset), limits, dataset.categories)
-    predictor, its_limits = load_limited(start_detector(compare), max_detections, score_threshold, {})
+    predictor, its_limits = options.load(start_detector(compare))
     detections = limited(
         predictor.detect_dataset(dataset, progress=sys.stderr.isatty()), its_limits, predictor.categories
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from tfrcnn.cli.detecting import ViewOptions
+from tfrcnn.cli.detecting import DetectorOptions, ViewOptions
 from tfrcnn.errors import InputError
+
+DEFAULT_TARGET = 0.9  # precision or recall
 
 
 def check_exported(model: Path, proposals: bool, write_thresholds: bool) -> None:
@@ -17,22 +18,15 @@ def check_exported(model: Path, proposals: bool, write_thresholds: bool) -> None
         raise InputError(f"--write-thresholds needs a run folder; {model} keeps the thresholds of its export")
 
 
-def check_proposals(
-    metric: str | None,
-    max_detections: int | None,
-    score_threshold: str | None,
-    changes: dict[str, Any],
-    views: ViewOptions,
-    report: Path | None,
-) -> None:
+def check_proposals(metric: str | None, options: DetectorOptions, report: Path | None) -> None:
     """Raise InputError if an option is set that has no meaning for proposals."""
-    options = {
+    refused = {
         "--metric": metric is not None,
-        "--max-detections and --score-threshold": (max_detections, score_threshold) != (None, None),
-        "--set and the options of views": bool(changes) or views != ViewOptions(),
+        "--max-detections and --score-threshold": (options.max_detections, options.score_threshold) != (None, None),
+        "--set and the options of views": bool(options.changes) or options.views != ViewOptions(),
         "--report": report is not None,
     }
-    for option, is_set in options.items():
+    for option, is_set in refused.items():
         if is_set:
             raise InputError(f"{option} cannot be combined with --proposals")
 
@@ -41,23 +35,25 @@ def check_page(
     report: Path | None,
     json: Path | None,
     compare: str | None,
-    min_precision: float,
-    min_recall: float,
+    targets: tuple[float | None, float | None],
     write_thresholds: bool,
-) -> Path | None:
-    """Check the options of the report; return its page."""
+) -> tuple[Path | None, float, float]:
+    """Check the options of the report; return its page, and the precision and recall that thresholds are for."""
     if report is None:
         if compare is not None:
             raise InputError("--compare needs --report, the page of the comparison")
+        if targets != (None, None):
+            raise InputError("--min-precision and --min-recall need --report, the page of the thresholds")
         if write_thresholds:
             raise InputError("--write-thresholds needs --report, which finds them")
-        return None
+        return None, DEFAULT_TARGET, DEFAULT_TARGET
     from tfrcnn.report.evaluation import check_report, numbers_path
 
-    page = check_report(report, min_precision, min_recall)
+    precision, recall = (DEFAULT_TARGET if value is None else value for value in targets)
+    page = check_report(report, precision, recall)
     if json is not None and json.absolute() == numbers_path(page).absolute():
         raise InputError(f"--json: expected another file than the numbers of --report, found {json}")
-    return page
+    return page, precision, recall
 
 
 def check_engine(engine: str, metric: str, proposals: bool) -> None:

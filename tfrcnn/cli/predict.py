@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,11 +19,15 @@ from tfrcnn.cli.detecting import (
     TileOverlap,
     Tiles,
     ViewOptions,
+    check_settings,
+    named,
     read_settings,
+    read_thresholds,
 )
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError
+from tfrcnn.printable import count_of
 
 if TYPE_CHECKING:
     from tfrcnn.predicting.selection import Selection
@@ -67,7 +70,11 @@ def predict(
     pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
     batch: Annotated[
         int,
-        typer.Option(metavar="N", min=1, help="Pictures of one size that an exported file detects in together."),
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Pictures of one size, or frames of a video, that an exported file detects in together.",
+        ),
     ] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
@@ -75,10 +82,10 @@ def predict(
     ] = False,
     settings: DetectionSettings = None,
     tiles: Tiles = None,
-    tile_overlap: TileOverlap = 0.2,
+    tile_overlap: TileOverlap = None,
     flip: Flip = False,
     scales: Scales = None,
-    merge: Merge = "nms",
+    merge: Merge = None,
     region: RegionFile = None,
 ) -> None:
     """Detect in pictures and videos: draw the boxes, and write all detections.
@@ -100,10 +107,14 @@ def predict(
       find . -name "*.jpg" | tfrcnn predict --model cells.onnx - --out predictions --no-pictures --format csv
       tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
     """
-    common, of_classes = _thresholds(score_threshold)  # before anything slow
+    common, of_classes = read_thresholds(score_threshold)  # before anything slow
     file_formats = _formats(formats)
-    changes, views = read_settings(settings), ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
-    from tfrcnn.export.runtimes import load
+    changes = read_settings(settings, ("score_threshold",))
+    views = ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
+    views.check()
+    if batch > 1 and views != ViewOptions():
+        raise InputError("--batch cannot be combined with the options of views, which are detected in one by one")
+    from tfrcnn.export.runtimes import KERAS, format_of, load
     from tfrcnn.prediction import check_new_folder, predict_stream, search_images
 
     if not resume:
@@ -112,9 +123,14 @@ def predict(
     if not search.sources:
         search.check()
         raise InputError("expected pictures on stdin, found no line")
-    lowered = of_classes if common is None else min(common, *of_classes.values(), 0.99)
-    with _named("score_threshold", "--score-threshold"):
-        detector = load(start_detector(model), score_threshold=lowered, detections=changes)
+    model = start_detector(model)
+    if batch > 1 and format_of(model) == KERAS:
+        raise InputError(f"--batch needs an exported file; {model} is a run folder, which detects in one at a time")
+    lowered = of_classes if common is None else min(common, *of_classes.values(), 1)
+    with named("score_threshold", "--score-threshold"):
+        detector = load(model, score_threshold=lowered, detections=changes)
+    if changes:
+        check_settings(changes, detector.detections)
     built_in = _class_thresholds(detector)
     _check_class_thresholds(common, of_classes, built_in)
     others = [score for name, score in of_classes.items() if name not in built_in]
@@ -129,7 +145,7 @@ def predict(
         print(f"interrupted: what is done is in {out}; continue with --resume", file=sys.stderr)
         raise
     if resumed := len(search.sources) - len(summary.sources):
-        print(f"{resumed:,} pictures were done before.")
+        print(f"{count_of(resumed, 'picture')} done before.")
     if left_out := search.left_out():
         print(f"Left out: {left_out}.")
     if text := summary.no_detection():
@@ -172,7 +188,8 @@ class _Summary:
                     progress.write(text)
                     sys.stdout.flush()
         for source, (frames, detections) in self._videos.items():
-            print(f"{source}: {frames:,} frames, {detections:,} detections{_drawn(self._drawn[source])}")
+            counts = f"{count_of(frames, 'frame')}, {count_of(detections, 'detection')}"
+            print(f"{source}: {counts}{_drawn(self._drawn[source])}")
 
     def no_detection(self) -> str:
         """Name the best score if no detection was good enough; "" if one was, or no picture was read."""
@@ -191,7 +208,7 @@ class _Summary:
         if result.best is not None and (self._best is None or result.best.score > self._best[0]):
             self._best = (*result.best, result.source)
         if result.frame is None:
-            return f"{result.source}: {count} detections{_drawn(result.drawn)}"
+            return f"{result.source}: {count_of(count, 'detection')}{_drawn(result.drawn)}"
         totals = self._videos.setdefault(result.source, [0, 0])
         totals[0] += 1
         totals[1] += count
@@ -212,16 +229,6 @@ def _with_stdin(sources: list[str]) -> Iterator[str]:
         for line in sys.stdin.buffer:  # not the text, because names of files can be in any encoding
             if name := os.fsdecode(line.rstrip(b"\r\n")):
                 yield name
-
-
-def _thresholds(text: str | None, names: list[str] | None = None) -> tuple[float | None, dict[str, float]]:
-    """Read --score-threshold; `names` are the detector's classes, None if they are not known yet."""
-    if text is None:
-        return None, {}
-    from tfrcnn.predicting.selection import parse_thresholds
-
-    with _named("score_threshold", "--score-threshold"):
-        return parse_thresholds(text, names, None)
 
 
 def _check_threshold(lowest: float, detector: Any) -> None:
@@ -255,10 +262,10 @@ def _selection(threshold: str | None, built_in: dict[str, float], classes: str |
     """Read --score-threshold and --classes with the detector's classes and its own thresholds of single ones."""
     from tfrcnn.predicting.selection import Selection, parse_classes
 
-    common, of_classes = _thresholds(threshold, names)
+    common, of_classes = read_thresholds(threshold, names)
     if common is None:
         common, of_classes = DEFAULT_THRESHOLD, {**built_in, **of_classes}
-    with _named("classes", "--classes"):
+    with named("classes", "--classes"):
         return Selection(common, of_classes, None if classes is None else parse_classes(classes, names))
 
 
@@ -270,15 +277,6 @@ def _formats(text: str) -> tuple[str, ...]:
         if name not in FORMATS:
             raise InputError(f"--format: expected some of {', '.join(FORMATS)}, found {name!r}")
     return formats
-
-
-@contextmanager
-def _named(argument: str, option: str) -> Iterator[None]:
-    """Write an argument of Python in an error as the option of the command."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(str(error).replace(f"{argument}:", f"{option}:", 1)) from error
 
 
 def _places(out: Path, formats: tuple[str, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,10 @@ NEEDED = ("fastapi", "uvicorn")
 
 def serve(
     model: Annotated[
-        Path, typer.Option(metavar="MODEL", help="A file that tfrcnn export wrote, or a folder of SavedModel versions.")
+        Path,
+        typer.Option(
+            metavar="MODEL", help="A file that tfrcnn export wrote, a run folder, or a folder of SavedModel versions."
+        ),
     ],
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen at. 0.0.0.0 is every address of this machine.")
@@ -78,6 +82,9 @@ def serve(
     from tfrcnn.export.serving.protocol import Limits
     from tfrcnn.export.serving.server import StartError, run, version_of
 
+    for option, value in (("--grace", grace), ("--max-seconds", max_seconds)):
+        if not math.isfinite(value):
+            raise InputError(f"{option}: expected a number, found {value}")
     if not name or "/" in name or ":" in name:
         raise InputError(f"--name: expected a name without / and :, found {name!r}")
     if label_studio and not label_studio.startswith(("http://", "https://")):
@@ -96,19 +103,17 @@ def serve(
 
 
 def check_model(model: Path) -> Path:
-    """Return the file to serve.
+    """Return the model to serve.
 
     Raises:
-        InputError: It is not an exported file.
+        InputError: It is no detector, or it needs TensorFlow, which is not installed.
     """
-    from tfrcnn.export.runtimes import KERAS, format_of
+    from tfrcnn.export.runtimes import needs_tensorflow
+    from tfrcnn.installed import check_tensorflow
 
     versions = [path for path in model.glob("*") if path.name.isdecimal() and (path / "saved_model.pb").is_file()]
     if versions:
         return max(versions, key=lambda path: int(path.name)).resolve()
-    if format_of(model) == KERAS:
-        raise InputError(
-            f"{model}: a run folder is not served as it is; export it first, for example: "
-            f"tfrcnn export --model {model} --format onnx --out {model.name or 'detector'}.onnx"
-        )
+    if needs_tensorflow(model):
+        check_tensorflow(f"{model}: it")
     return model.resolve()

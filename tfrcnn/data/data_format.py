@@ -27,11 +27,13 @@ class DataFormat(abc.ABC):
         expected: what PATH is in this format, for error messages: "a .json file".
         extensions: of the files that PATH can be, in lower case.
         is_path: whether PATH is one, or a pattern of paths; False if it is a name that means the same in any folder.
+        holds_images: whether the images are inside the annotation files, so that their folder has no meaning.
     """
 
     expected: ClassVar[str]
     extensions: ClassVar[tuple[str, ...]] = ()
     is_path: ClassVar[bool] = True
+    holds_images: ClassVar[bool] = False
 
     @abc.abstractmethod
     def find(self, path: str) -> dict[str, Parse]:

@@ -89,12 +89,26 @@ def looks_complete(data: str) -> bool:
     return "@" in data or data.lower().endswith(extensions)
 
 
+def holds_images(data: str) -> bool:
+    """Return whether the data set that a DATA argument names has its images inside, see `DataFormat`.
+
+    Raises:
+        InputError: see `choose`.
+    """
+    return FORMATS[_choose(data)[0]].holds_images
+
+
 def choose(data: str) -> Parse:
     """Find the data set that a DATA argument names, and return its parser.
 
     Raises:
         InputError: there is none, or several formats or splits are there. The message lists what to type.
     """
+    return _choose(data)[1]
+
+
+def _choose(data: str) -> tuple[str, Parse]:
+    """Return the format and the parser of a data set."""
     try:
         place = place_of(data)
         matches = find_sets(place)
@@ -124,7 +138,7 @@ def choose(data: str) -> Parse:
             f"data: expected one split, found the {kind} {place.path} with {len(sets)} ({name}); "
             f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
-    return sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
+    return name, sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
 
 
 def _named(split: str, splits: Iterable[str]) -> list[str]:

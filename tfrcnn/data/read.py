@@ -18,7 +18,7 @@ from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, chec
 from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import choose
+from tfrcnn.data.formats import choose, holds_images
 from tfrcnn.data.join import PLUS, join, parts_of, val_folder
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError, renamed_arguments
@@ -42,7 +42,8 @@ def read_dataset(
         report: every fault; it may be `refused`.
 
     Raises:
-        InputError: `data` is not a data set at all; `images` is not a folder, or is passed with several data sets.
+        InputError: `data` is not a data set at all; `images` is not a folder, or is passed with several data sets or
+            with a format that holds its images.
 
     Example:
         dataset, report = tfrcnn.read_dataset("cells/VOC@train")
@@ -58,6 +59,8 @@ def read_dataset(
     folder = None if images is None else Path(images)
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
+    if folder is not None and holds_images(data):
+        raise InputError(f"images: expected none, because {data} holds its images, found the folder {folder}")
     parsed = choose(data)(folder)
     opened, image_faults = check_images(parsed.images)
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
@@ -86,6 +89,8 @@ def read_validation(
     """
     folder = val_folder(val, images, val_images)
     with renamed_arguments(data="val", images="images" if folder == images else "val_images"):
+        if folder is not None and folder == images and len(parts_of(val)) == 1 and holds_images(val):
+            folder = None  # the training images'
         return read_dataset(val, folder, categories)
 
 

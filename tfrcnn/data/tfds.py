@@ -26,6 +26,7 @@ class Tfds(DataFormat):
 
     expected = "a data set of TensorFlow Datasets, tfds:NAME@SPLIT"
     is_path = False
+    holds_images = True
 
     def find(self, path: str) -> dict[str, Parse]:
         builder = _builder(path)
@@ -41,7 +42,7 @@ def parse_tfds(builder: Any, split: str, images: Path | None = None) -> Parsed:
     Args:
         builder: of TensorFlow Datasets.
         split: name of a split.
-        images: ignored, since the images are in the shards.
+        images: None, since the images are in the shards.
 
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.

@@ -42,6 +42,7 @@ class TfRecord(DataFormat):
 
     expected = "a .tfrecord file (TF Object Detection API), its shards NAME-?????-of-00010, or their folder"
     extensions = _EXTENSIONS
+    holds_images = True
 
     def find(self, path: str) -> dict[str, Parse]:
         if os.path.isfile(path):
@@ -75,7 +76,7 @@ def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = N
     Args:
         shards: the files.
         pattern: that names them. A shard that it names and that does not exist is a fault.
-        images: ignored, since the images are in the shards.
+        images: None, since the images are in the shards.
 
     Returns:
         Images, boxes and categories that can be used, and a fault for each that cannot.

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from tfrcnn.data.layouts import IMAGE_EXTENSIONS, files_in, has_file
 from tfrcnn.data.locate import shortened
 from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
 from tfrcnn.errors import InputError
+from tfrcnn.files import parse_json
 from tfrcnn.printable import shorten
 
 SPLITS = ("train", "val", "valid", "validation", "test", "minival")
@@ -230,7 +230,7 @@ def _notes(file: Path) -> Names:
     """Read Label Studio's notes.json."""
     names = Names(file)
     try:
-        items = json.loads(json_text(file))["categories"]
+        items = parse_json(json_text(file))["categories"]
         names.by_number = {int(item["id"]): nfc(str(item["name"])) for item in items}
     except InputError as error:
         names.add_fault("unreadable-file", "", str(error))

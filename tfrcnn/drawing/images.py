@@ -55,8 +55,8 @@ def draw_detections(
         draw_detections(image, detections.boxes, detections.labels, detections.scores, ["cat", "dog"])
     """
     picture, scale = _canvas(image, long_side)
-    pen = Pen(picture)
     entries = _entries(boxes, labels, scores, names, scale)
+    pen = Pen(picture, [box for box, _, _ in entries])
     for box, _, color in entries:
         pen.outline(box, color)
     for box, text, color in reversed(entries):  # the best scores choose the places of their tags first
@@ -95,11 +95,11 @@ def draw_comparison(
         draw_comparison(read_image(example.path), example, predictor.detect(example.path), names).save("compared.png")
     """
     picture, scale = _canvas(image, long_side)
-    pen = Pen(picture)
     sure = detections.scores > score_threshold
     boxes, labels, scores = detections.boxes[sure], detections.labels[sure], detections.scores[sure]
     entries = _entries(boxes, labels, scores, names, scale)
     truths = _entries(example.boxes, example.labels, None, names, scale)
+    pen = Pen(picture, [box for box, _, _ in (*entries, *truths)])
     overlap = pairwise_iou(example.boxes, boxes) * (example.labels[:, None] == labels[None, :])
     for box, _, color in entries:
         pen.outline(box, color)

@@ -6,6 +6,7 @@ Lines and letters scale with the picture, so that a thumbnail and a photograph o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from tfrcnn.drawing.palette import BLACK, WHITE, Color
 # Fractions of the longer side: 3 px lines and 16 px letters on a picture of 640. The minima are what can still be read.
 LINE, MIN_LINE = 1 / 240, 1
 FONT, MIN_FONT = 1 / 40, 10
+# In a large picture of small objects the letters follow the objects: a quarter of their usual side, but 16 px or more.
+SHARE, SMALL_FONT = 1 / 4, 16
 
 ALONG = (0, 1, 0.5, 0.25, 0.75)  # places along a side of a box, as fractions, the preferred ones first
 TAG_WEIGHT = 10.0  # hiding a tag is worse than hiding as much of an object: it cannot be read any more
@@ -82,11 +85,20 @@ class Pen:
         tags: plates drawn so far.
     """
 
-    def __init__(self, picture: Image.Image) -> None:
+    def __init__(self, picture: Image.Image, boxes: Sequence[Box] = ()) -> None:
+        """
+        Args:
+            picture: to draw on.
+            boxes: the boxes that will be drawn, for the size of lines and letters.
+        """
+        letters = max(picture.size) * FONT
+        if boxes:
+            side = float(np.median([min(x2 - x1, y2 - y1) for x1, y1, x2, y2 in boxes]))
+            letters = min(letters, max(SMALL_FONT, SHARE * side))
         self.size = picture.size
         self.draw = ImageDraw.Draw(picture)
-        self.line = max(MIN_LINE, round(max(picture.size) * LINE))
-        self.font = Font(max(MIN_FONT, round(max(picture.size) * FONT)))
+        self.line = max(MIN_LINE, round(letters / FONT * LINE))
+        self.font = Font(max(MIN_FONT, round(letters)))
         self.objects: list[Box] = []
         self.tags: list[Box] = []
 

@@ -52,6 +52,8 @@ def compare_detections(
 ) -> dict[str, Any]:
     """Compare the AP of two detectors, with confidence intervals of 95 % from a bootstrap over images.
 
+    AP is COCO's, except that difficult objects are ignored; `counted_objects` makes them count as COCO does.
+
     Args:
         dataset: images with ground truth.
         detections: of the first detector, at most one entry per image.

@@ -20,8 +20,9 @@ def confusion_matrix(
     """Count objects by their class and by the class they are detected as.
 
     A detection matches the object of any class that it overlaps most, and an object keeps its match of the highest
-    score. Unmatched detections are false alarms (row C), unmatched objects are missed (column C). Crowd and difficult
-    objects are ignored, with the detections that match them.
+    score. Unmatched objects are missed (column C). Row C has the false alarms: detections that match no object, and
+    duplicates, whose object has a better detection. Crowd and difficult objects are ignored, with the detections that
+    match them.
 
     Args:
         dataset: images with ground truth.

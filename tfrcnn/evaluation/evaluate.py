@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
+import numpy as np
+
 from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
@@ -22,6 +24,25 @@ def check_metric(metric: str) -> None:
     """Raise InputError for a metric that is not in `METRICS`."""
     if metric not in METRICS:
         raise InputError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
+
+
+def counted_objects(dataset: Dataset, metric: str) -> Dataset:
+    """Return a data set whose difficult objects count as in a metric: COCO counts them, VOC ignores them.
+
+    Args:
+        dataset: images with ground truth.
+        metric: of `METRICS`.
+
+    Returns:
+        The data set, for "coco" without the marks of difficult objects.
+
+    Example:
+        counted_objects(dataset, "coco")
+    """
+    check_metric(metric)
+    if metric != "coco":
+        return dataset
+    return replace(dataset, examples=tuple(replace(e, difficult=np.zeros_like(e.difficult)) for e in dataset.examples))
 
 
 def evaluate(

@@ -112,7 +112,7 @@ class Detecting:
         self.categories = predictor.categories
         self._predictor = predictor
         self._names = [category.name for category in self.categories]
-        self._thresholds = selection.thresholds(self._names)
+        self._thresholds = selection.thresholds(self.categories)
         self._label_of = {category.id: label for label, category in enumerate(self.categories)}
 
     def detect(self, image: np.ndarray, image_id: int, name: str) -> Detected:

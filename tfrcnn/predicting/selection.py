@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tfrcnn.categories import no_category
+from tfrcnn.categories import check_score, find_labels, lowest_scores, no_category
+from tfrcnn.config import Category
 from tfrcnn.errors import InputError
 
 
@@ -18,53 +19,47 @@ class Selection:
 
     Attributes:
         score_threshold: scores above it are kept, in [0, 1].
-        class_thresholds: the thresholds of single classes, by name.
-        classes: names of the classes to keep; None keeps all.
+        class_thresholds: the thresholds of single classes, by name or label.
+        classes: names or labels to keep, one or several; None keeps all.
 
     Example:
         selection = Selection(0.5, {"red": 0.7}, classes=("red", "white"))
     """
 
     score_threshold: float = 0.0
-    class_thresholds: Mapping[str, float] = field(default_factory=dict)
-    classes: Sequence[str] | None = None
+    class_thresholds: Mapping[Any, float] = field(default_factory=dict)
+    classes: Any = None
 
-    def thresholds(self, names: Sequence[str]) -> np.ndarray:
+    def thresholds(self, categories: Sequence[Category]) -> np.ndarray:
         """Return the threshold per class.
 
         Args:
-            names: of all classes of the detector.
+            categories: of the detector; the position is the label.
 
         Returns:
             [C] float32; infinite for a class that is not kept.
 
         Raises:
-            InputError: a class has another name, or a threshold is outside [0, 1].
+            InputError: a class is unknown, or a threshold is outside [0, 1].
         """
-        if isinstance(self.classes, str):
-            raise InputError(f"classes: expected a list of names, found the text {self.classes!r}")
-        for option, chosen in (("classes", self.classes or ()), ("score_threshold", self.class_thresholds)):
-            for name in chosen:
-                if name not in names:
-                    raise InputError(f"{option}: {no_category(name, names)}")
-        for value in (self.score_threshold, *self.class_thresholds.values()):
-            if not 0 <= value <= 1:
-                raise InputError(f"score_threshold: expected a number in [0, 1], found {value!r}")
-        scores = [
-            self.class_thresholds.get(name, self.score_threshold)
-            if self.classes is None or name in self.classes
-            else np.inf
-            for name in names
-        ]
-        return np.array(scores, np.float32)
+        default = check_score(self.score_threshold, "score_threshold")
+        limits = np.array(lowest_scores(self.class_thresholds, categories, "score_threshold"), np.float32)
+        limits[limits < 0] = default
+        if self.classes is not None:
+            kept = np.isin(np.arange(len(categories)), find_labels(self.classes, categories))
+            limits[~kept] = np.inf
+        return limits
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, categories: Sequence[Category]) -> dict[str, Any]:
         """Return JSON values, without options that keep every class and have one threshold."""
+        names = [category.name for category in categories]
         values: dict[str, Any] = {"score_threshold": self.score_threshold}
         if self.class_thresholds:
-            values["class_thresholds"] = dict(self.class_thresholds)
+            scores = self.class_thresholds.items()
+            limits = {names[label]: score for key, score in scores for label in find_labels(key, categories)}
+            values["class_thresholds"] = limits
         if self.classes is not None:
-            values["classes"] = sorted(self.classes)
+            values["classes"] = sorted(names[label] for label in find_labels(self.classes, categories))
         return values
 
 

@@ -23,14 +23,14 @@ from tfrcnn.data.video import Frame, VideoWriter, import_av, read_frames
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.predicting.ahead import run_ahead
-from tfrcnn.predicting.detect import Best, Detecting, Failure, Prediction, shown_name
+from tfrcnn.predicting.detect import Best, Detecting, Failure, Input, Prediction, shown_name
 from tfrcnn.results import Results
 
 DEPTH = 4  # frames that are read ahead, and frames that wait to be drawn
 
 
 def predict_video(
-    detecting: Detecting, source: Source, results: Results, pictures: bool
+    detecting: Detecting, source: Source, results: Results, pictures: bool, batch: int = 1
 ) -> Iterator[Prediction | Failure]:
     """Detect in each frame, and add its line to the results.
 
@@ -39,6 +39,7 @@ def predict_video(
         source: the video.
         results: open results.
         pictures: write the annotated copy.
+        batch: frames that an exported file detects in together; a camera or a stream gives one at a time.
 
     Yields:
         One result per frame that is not done yet. A failure comes last: the detector or the video file has a fault.
@@ -47,7 +48,7 @@ def predict_video(
         reason = "cannot be continued, because its frames are gone: choose a new folder"
         yield Failure(shown_name(source), InputError(f"{source.name}: {reason}"))
         return
-    job = _VideoJob(detecting, source, results, pictures)
+    job = _VideoJob(detecting, source, results, pictures, 1 if source.is_live else batch)
     try:
         import_av(source.name)
         yield from job.run()
@@ -59,8 +60,8 @@ def predict_video(
 class _VideoJob:
     """The prediction of one video."""
 
-    def __init__(self, detecting: Detecting, source: Source, results: Results, pictures: bool) -> None:
-        self._detecting, self._source, self._results = detecting, source, results
+    def __init__(self, detecting: Detecting, source: Source, results: Results, pictures: bool, batch: int) -> None:
+        self._detecting, self._source, self._results, self._batch = detecting, source, results, batch
         self._name = results.free_name(source.stem, source.name)
         self._drawn = results.folder / f"{self._name}.mp4" if pictures else None
         self._writer: VideoWriter | None = None
@@ -79,7 +80,9 @@ class _VideoJob:
             frames = stack.enter_context(closing(read_frames(self._source.content)))
             reader = stack.enter_context(ThreadPoolExecutor(1))
             next_frame = partial(next, frames, None)
-            reads = stack.enter_context(closing(run_ahead(reader, itertools.repeat(next_frame), DEPTH)))
+            reads = stack.enter_context(
+                closing(run_ahead(reader, itertools.repeat(next_frame), max(DEPTH, 2 * self._batch)))
+            )
             is_stopped = stack.enter_context(stopped_by_ctrl_c()) if self._source.is_live else lambda: False
             is_empty = True
             for write in run_ahead(drawer, self._writes(reads, is_stopped), DEPTH):
@@ -97,23 +100,38 @@ class _VideoJob:
     def _writes(
         self, reads: Iterable[Future[Frame | None]], is_stopped: Callable[[], bool]
     ) -> Iterator[Callable[[], tuple[Prediction, dict[str, Any] | None]]]:
-        """Detect in the frames, and yield the tasks that draw them."""
+        """Detect in the frames, some at a time, and yield the tasks that draw them."""
         name, done = self._source.name, self._results.frames(self._source.name)
+        pending: list[Frame] = []
         for read in reads:
             try:
                 frame = read.result()
                 if frame is None or is_stopped():
-                    return
+                    break
                 if frame.number >= done:
-                    place = f"{name}, frame {frame.number}"
-                    detections, best = self._detecting.detect(frame.pixels, self._results.new_id(), place)
-                    yield partial(self._write, frame, detections, best)
+                    pending.append(frame)
                 elif self._writer is not None:
                     line = self._results.read_frame(name, frame.number)
                     yield partial(self._write, frame, self._detecting.read_line(line), None, is_new=False)
             except InputError as error:
                 self._error = error
+                break
+            if len(pending) == self._batch:
+                yield from self._detect(pending)
+                if self._error is not None:
+                    return
+                pending = []
+        yield from self._detect(pending)
+
+    def _detect(self, frames: list[Frame]) -> Iterator[Callable[[], tuple[Prediction, dict[str, Any] | None]]]:
+        """Detect in frames together, and yield the tasks that draw them, up to the first that the detector fails on."""
+        name = self._source.name
+        inputs = [Input(one.pixels, self._results.new_id(), f"{name}, frame {one.number}") for one in frames]
+        for frame, outcome in zip(frames, self._detecting.detect_batch(inputs)):
+            if isinstance(outcome, InputError):
+                self._error = outcome
                 return
+            yield partial(self._write, frame, *outcome)
 
     def _write(
         self, frame: Frame, detections: ImageDetections, best: Best | None, is_new: bool = True

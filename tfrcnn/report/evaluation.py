@@ -9,7 +9,7 @@ from typing import Any
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.bootstrap import RESAMPLES, compare_detections
-from tfrcnn.evaluation.evaluate import evaluate
+from tfrcnn.evaluation.evaluate import counted_objects, evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.report import MEANING as HEADLINE_MEANING
 from tfrcnn.evaluation.result import Evaluation
@@ -46,7 +46,8 @@ def evaluation_report(
 
     It shows precision, recall and F1 against the confidence with the best threshold of each class, what each type of
     error costs, the confusion matrix, calibration, AP of groups of objects, the worst images and errors up close. If
-    there are detections of a second detector, it says whether the difference is more than chance.
+    there are detections of a second detector, it says whether the difference is more than chance. Difficult objects
+    count as in the metric of `evaluation`: COCO counts them, VOC ignores them.
 
     Args:
         dataset: images with ground truth.
@@ -76,6 +77,7 @@ def evaluation_report(
     """
     page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
     evaluation = evaluation or evaluate(dataset, detections)
+    dataset = counted_objects(dataset, evaluation.metric)
     limits = evaluation.limits or {}
     floors = limits.get("score_threshold", 0.0), limits.get("class_score_thresholds", {})
     judged = Judged(names[0], dataset, detections, max_detections, *floors)

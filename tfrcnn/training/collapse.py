@@ -8,6 +8,7 @@ from typing import Any
 from tfrcnn.config import TrainingConfig
 from tfrcnn.evaluation.evaluate import Metric
 from tfrcnn.files import read_json
+from tfrcnn.printable import count_of
 from tfrcnn.training.measures import score_names
 from tfrcnn.training.schemes import HEAD, SCHEMES
 
@@ -46,7 +47,8 @@ def _cause(rows: list[dict[str, Any]], training: TrainingConfig) -> str:
         return f"Probably the learning rate of {rate:g} is too high and training collapsed: {losses}. Try {lower}."
     if steps < MIN_STEPS:
         more = f"more epochs (training.epochs={training.epochs * -(-2 * MIN_STEPS // max(steps, 1))})"
-        return f"Probably {steps} steps are too few: {losses}. Try {more}; if that does not help, {lower}."
+        few = f"{count_of(steps, 'step')} {'is' if steps == 1 else 'are'} too few"
+        return f"Probably {few}: {losses}. Try {more}; if that does not help, {lower}."
     return (
         f"Probably the learning rate of {rate:g} does not suit the data, or boxes are wrong: {losses}. Try {lower} or "
         "start weights (backbone_weights, init), and look at the boxes in predictions.png."

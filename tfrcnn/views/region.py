@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from PIL import Image, ImageDraw
 from tfrcnn.config_base import shown
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
-from tfrcnn.files import digest_of
+from tfrcnn.files import digest_of, read_json
 
 MAX_CORNER = 1_000_000  # pixels; Pillow draws larger ones elsewhere
 
@@ -107,12 +106,7 @@ def read_region(path: str | Path) -> Region:
         brightness = read_image(path).max(axis=2)
         # half of the brightest value is the border: compression leaves grey around white, and some masks hold 0 and 1
         return Region(mask=brightness > brightness.max() / 2, name=str(path))
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # a ValueError also for a number of thousands of digits
-        raise InputError(f"{path}: expected JSON with polygons [[x, y], ...], found other text") from error
+    content = read_json(path)
     if isinstance(content, list) and content and _is_corner(content[0]):
         content = [content]
     if not isinstance(content, list):

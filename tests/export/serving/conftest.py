@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import keras
@@ -41,8 +42,14 @@ def onnx_path(tmp_path_factory):
 @pytest.fixture(scope="module")
 def served(onnx_path):
     """`tfrcnn serve` of that detector, with two workers."""
-    command = [sys.executable, "-m", "tfrcnn.cli.main", "serve", "--model", onnx_path, "--port", "0"]
-    command += ["--workers", "2", "--threads", "1", "--score-threshold", "0.2"]
+    with serving(onnx_path, "--workers", "2", "--threads", "1", "--score-threshold", "0.2") as server:
+        yield server
+
+
+@contextmanager
+def serving(model, *options):
+    """Run `tfrcnn serve` until the end of the block."""
+    command = [sys.executable, "-m", "tfrcnn.cli.main", "serve", "--model", model, "--port", "0", *options]
     words = [str(word) for word in command]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)

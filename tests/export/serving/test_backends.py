@@ -1,16 +1,21 @@
 """The backend of exported files: pictures in, category ids out, and a message for each picture that cannot be used."""
 
+import base64
 import io
+import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fastapi import HTTPException
 from PIL import Image
 
 from tfrcnn.config import Category
 from tfrcnn.export import runtimes
 from tfrcnn.export.serving import backends, worker
 from tfrcnn.export.serving.image_file import CostlyError
+from tfrcnn.export.serving.protocol import Limits
 
 
 def encode(pixels, format="PNG", **options):
@@ -48,6 +53,50 @@ def backend(request, monkeypatch, tmp_path):
     predictor = SimpleNamespace(runtime=runtime, categories=(Category(3, "cat"), Category(90, "dog")))
     monkeypatch.setattr(runtimes, "load", lambda path, threads: predictor)
     return backends.load(tmp_path / "cells.tflite", max_pixels=1000)
+
+
+class Explaining:
+    """A model with gradients; its explanation says what it was asked for."""
+
+    batch = 1
+
+    def run(self, signature, images):
+        return {"num_detections": np.zeros(1)}
+
+    def explain(self, data, detection, method):
+        if detection > 2:
+            raise backends.RefusedError("explain: detection must be 0..2, found 3")
+        return {"asked": [len(data), detection, method]}
+
+
+def explain_request(**changes):
+    body = {"signature_name": "explain", "instances": [{"b64": base64.b64encode(b"file").decode()}], **changes}
+    return json.dumps(body).encode(), time.monotonic() + 60
+
+
+def test_a_model_with_gradients_explains_one_detection(monkeypatch):
+    monkeypatch.setattr(worker, "check_cost", lambda file, pixels: None)
+    model = worker.Model(Explaining(), Limits())
+    answer, counts = model.answer(*explain_request(detection=2, method="eigen-cam"))
+    assert json.loads(answer) == {"predictions": [{"asked": [4, 2, "eigen-cam"]}]}
+    assert counts == {"images": 1, "detections": {}}
+    for changes, message in (
+        ({"detection": 3}, "explain: detection must be 0..2, found 3"),
+        ({"detection": "1"}, "detection: expected the position of a detection, found '1'"),
+        ({"method": "lime"}, "method: expected one of grad-cam, eigen-cam, found 'lime'"),
+        ({"instances": [{"b64": ""}] * 2}, "explain: expected one image, found 2"),
+    ):
+        with pytest.raises(HTTPException) as caught:
+            model.answer(*explain_request(**changes))
+        assert (caught.value.status_code, caught.value.detail) == (400, message)
+
+
+def test_a_file_without_gradients_says_so(backend, monkeypatch):
+    monkeypatch.setattr(worker, "check_cost", lambda file, pixels: None)
+    with pytest.raises(HTTPException) as caught:
+        worker.Model(backend, Limits()).answer(*explain_request())
+    assert caught.value.status_code == 400
+    assert "this model has no gradients to explain a detection by; serve its run folder" in caught.value.detail
 
 
 def test_files_of_several_sizes_and_formats_are_one_request(backend):

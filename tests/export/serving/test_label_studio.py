@@ -156,6 +156,14 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             pass
 
+    def do_POST(self):
+        """Exchange a personal access token, as Label Studio does."""
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        accepted = self.path == "/api/token/refresh" and body == {"refresh": "a.personal.token"}
+        self.send_response(200 if accepted else 401)
+        self.end_headers()
+        self.wfile.write(json.dumps({"access": "short"} if accepted else {"detail": "invalid"}).encode())
+
     def log_message(self, *arguments):
         pass
 
@@ -276,3 +284,11 @@ def test_a_label_of_the_very_name_comes_before_the_predicted_values_of_another()
     config = f'<View><Image name="i" value="$image"/>{boxes}</View>'
     expected = {"vehicle": "Vehicle", "car": "car", "truck": "Vehicle", "bus": "coach", "coach": "coach"}
     assert label_studio.read_config(config).labels == expected
+
+
+def test_a_personal_access_token_is_exchanged_for_one_that_is_valid_for_minutes(site):
+    base = f"http://localhost:{site.server_port}"
+    assert Remote(5000, base=base, token="a.personal.token").fetch("/data/upload/b.jpg") == b"x" * 1000
+    assert site.seen[-1] == ("/data/upload/b.jpg", "Bearer short")
+    with pytest.raises(RemoteError, match="Label Studio refuses the access token, with status 401"):
+        Remote(5000, base=base, token="a.revoked.token").fetch("/data/upload/c.jpg")

@@ -7,12 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import requests
 from PIL import Image
 
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.export.serving import page as page_of_server
+from tfrcnn.models import build_detector, preset, save_detector
+
+from .conftest import serving
 
 pytestmark = pytest.mark.slow
 WIDTHS = (1280, 390)  # a screen and a phone
@@ -159,3 +164,33 @@ def test_the_page_may_run_its_own_script_only(served):
     text = Path(page_of_server.__file__).with_name("page.html").read_text(encoding="utf-8")
     assert answer.text == text
     assert "://" not in text
+
+
+def test_a_file_without_gradients_says_that_it_cannot_explain(page, pictures):
+    drop(page, pictures / "first.png", 0)
+    assert page.locator("#why").is_hidden()
+    page.locator("#list button").first.click()
+    assert page.locator("#reason").inner_text().startswith("This model has no gradients")
+    assert page.locator("#method").is_disabled()
+
+
+def test_a_click_on_a_detection_of_a_run_folder_shows_its_heat_and_its_proposal(browser, pictures, tmp_path):
+    keras.utils.set_random_seed(0)
+    config = preset("tiny_fpn", (Category(1, "cell"),)).detector
+    limits = DetectionConfig(score_threshold=0.0, max_detections=5)
+    save_detector(build_detector(config.replace(detections=limits)), tmp_path / "run")
+    with serving(tmp_path / "run", "--score-threshold", "0") as server:
+        tab = browser.new_page()
+        complaints = []
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.goto(server.url)
+        drop(tab, pictures / "first.png", 0)
+        plain = tab.evaluate("document.getElementById('canvas').toDataURL()")
+        tab.locator("#list button").nth(1).click()
+        for method, text in (("grad-cam", "raised this score"), ("eigen-cam", "stand out")):
+            tab.select_option("#method", method)
+            tab.locator("#reason", has_text=text).wait_for()
+            assert "number" in tab.locator("#reason").inner_text()
+            assert tab.evaluate("document.getElementById('canvas').toDataURL()") != plain
+        tab.close()
+    assert complaints == []

@@ -69,7 +69,7 @@ def test_binary_strings_come_as_base64():
         ({"instances": []}, "a list of images"),
         ({"instances": "x"}, "a list of images"),
         ({"inputs": {"pictures": []}}, "a list of images"),
-        ({"signature_name": "x", "instances": [1]}, "expected one of serving_default, encoded, found 'x'"),
+        ({"signature_name": "x", "instances": [1]}, "expected one of serving_default, encoded, explain, found 'x'"),
         ({"instances": [[[[1, 2, 3]]], [[[1, 2, 3], [1, 2, 3]]]]}, "one size; for several"),
         ({"instances": [[[[1, 2, 300]]]]}, "whole numbers in 0..255"),
         ({"instances": [[[[1, 2, -1]]]]}, "whole numbers in 0..255"),
