@@ -200,7 +200,9 @@ class Results:
                     raise
                 except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
                     place = f"{self.folder / LOG}, line {number}"
-                    raise InputError(f"{place}: expected a result, found something else: delete the line") from error
+                    raise InputError(
+                        f"{place}: expected a result, found something else: delete this line and those after it"
+                    ) from error
                 end += len(raw)
         self._file.truncate(end)
         if not end:
@@ -216,6 +218,8 @@ class Results:
 
     def _keep(self, line: dict[str, Any], offset: int) -> None:
         file_name = line["file_name"]
+        if self.frames(file_name) != line.get("frames", line.get("frame", self.frames(file_name))):
+            raise ValueError("a frame is missing before this line")
         if "frames" in line:
             self._ended.add(file_name)
             return
