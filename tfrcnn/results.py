@@ -210,10 +210,11 @@ class Results:
 
     def _check(self, setup: dict[str, Any]) -> None:
         for key in _SETUP:
-            if setup.get(key) != self._setup.get(key):
+            expected, actual = self._setup.get(key), setup.get(key)
+            if actual != expected:
                 raise InputError(
-                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {self._setup.get(key)}, "
-                    f"found {setup.get(key)}: continue with the same detector and options, or choose a new folder"
+                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {expected!r:.300}, found {actual!r:.300}: "
+                    "continue with the same detector and options, or choose a new folder"
                 )
 
     def _keep(self, line: dict[str, Any], offset: int) -> None:
