@@ -93,6 +93,27 @@ def test_a_disk_that_fails_is_an_error_that_names_the_file_and_the_old_file_stay
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_copy_to_a_full_disk_names_the_copy_and_not_its_source(tmp_path):
+    full, missing = (errno.ENOSPC, "No space left"), (errno.ENOENT, "No such file")
+    for error, name in (((*full, "b.png", None), "a/c.png"), ((*missing, "b.png"), "b.png")):
+
+        def fail(folder, error=error):
+            copy = (str(folder / "c.png"),) if len(error) == 4 else ()
+            raise OSError(*error, *copy)
+
+        with pytest.raises(OSError, match="No s") as caught, atomic_folder(tmp_path / "a") as folder:
+            fail(folder)
+        assert str(caught.value.filename).endswith(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_below_a_file_is_an_error_that_names_the_folder(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(OSError, match="Not a directory") as caught, atomic_folder(tmp_path / "a/b"):
+        pass
+    assert caught.value.filename == str(tmp_path / "a/b")
+
+
 def test_json_keeps_a_name_that_is_no_unicode(tmp_path):
     write_json(tmp_path / "a.json", {"세포": "\udcff\x1b"})
     assert read_json(tmp_path / "a.json") == {"세포": "\udcff\x1b"}

@@ -323,6 +323,8 @@ def test_a_changed_line_of_an_interrupted_run_is_named_and_writes_nothing_elsewh
     predict_images(PREDICTOR, [image], tmp_path / "out", formats=("yolo",))
     setup, line = log.read_text().splitlines()
     log.write_text(f"{setup}\n{json.dumps({**json.loads(line), field: value})}\n")
-    with pytest.raises(InputError, match=r"detections\.jsonl, line 2: expected a result.*delete the line"):
+    with pytest.raises(
+        InputError, match=r"detections\.jsonl, line 2: expected a result.*delete this line and those after"
+    ):
         predict_images(PREDICTOR, [image], tmp_path / "out", formats=("yolo",), resume=True)
     assert not list(tmp_path.glob("out/*.txt")) or [path.name for path in tmp_path.glob("out/*.txt")] == ["classes.txt"]

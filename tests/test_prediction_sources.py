@@ -211,6 +211,18 @@ def test_a_video_that_breaks_off_keeps_the_frames_before(tmp_path: Path, monkeyp
     assert [one.frame for one in again.done] == [3, 4]
 
 
+def test_a_frame_without_its_line_is_named_and_no_frame_gets_the_boxes_of_another(tmp_path: Path) -> None:
+    movie, out = clip(tmp_path / "b.mp4"), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        predict_images(predictor(stop_at=4), [movie], out)
+    log = (out / "detections.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "detections.jsonl").write_bytes(b"".join(log[:2] + log[3:]))
+    with pytest.raises(InputError, match=r"line 3: .*delete this line and those after it"):
+        predict_images(predictor(), [movie], out, resume=True)
+    (out / "detections.jsonl").write_bytes(b"".join(log[:2]))
+    assert [one.frame for one in predict_images(predictor(), [movie], out, resume=True).done] == [1, 2, 3, 4]
+
+
 def test_a_full_disk_keeps_the_frames_before_and_the_run_continues(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

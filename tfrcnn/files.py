@@ -51,9 +51,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise InputError(f"{path} exists: expected a new path")
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
     shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process
-    temporary.mkdir(parents=True)
     try:
         with _naming(path, temporary):
+            temporary.mkdir(parents=True)
             yield temporary
             os.replace(temporary, path)
     finally:
@@ -76,12 +76,14 @@ def reserve(path: str | Path, size: int) -> None:
 
 @contextmanager
 def _naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Name the file that is written in the errors of the system, not its temporary."""
+    """Name the file that is written in the errors of the system, not its temporary or the source of a copy."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename) == str(temporary)):
-            error.filename, error.filename2 = str(path), None
+        names = [Path(os.fsdecode(name)) for name in (error.filename2, error.filename) if name is not None]
+        inside = [name.relative_to(temporary) for name in names if name.is_relative_to(temporary)]
+        if error.errno is not None and (inside or not names):
+            error.filename, error.filename2 = str(path.joinpath(*inside[:1])), None
         raise
 
 

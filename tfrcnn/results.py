@@ -200,7 +200,9 @@ class Results:
                     raise
                 except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
                     place = f"{self.folder / LOG}, line {number}"
-                    raise InputError(f"{place}: expected a result, found something else: delete the line") from error
+                    raise InputError(
+                        f"{place}: expected a result, found something else: delete this line and those after it"
+                    ) from error
                 end += len(raw)
         self._file.truncate(end)
         if not end:
@@ -208,14 +210,17 @@ class Results:
 
     def _check(self, setup: dict[str, Any]) -> None:
         for key in _SETUP:
-            if setup.get(key) != self._setup.get(key):
+            expected, actual = self._setup.get(key), setup.get(key)
+            if actual != expected:
                 raise InputError(
-                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {self._setup.get(key)}, "
-                    f"found {setup.get(key)}: continue with the same detector and options, or choose a new folder"
+                    f"{self.folder / LOG}: expected {key.replace('_', ' ')} {expected!r:.300}, found {actual!r:.300}: "
+                    "continue with the same detector and options, or choose a new folder"
                 )
 
     def _keep(self, line: dict[str, Any], offset: int) -> None:
         file_name = line["file_name"]
+        if self.frames(file_name) != line.get("frames", line.get("frame", self.frames(file_name))):
+            raise ValueError("a frame is missing before this line")
         if "frames" in line:
             self._ended.add(file_name)
             return

@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from config import fault, mutate, text_of
@@ -152,7 +153,7 @@ class Files:
         restore_state(path, self.model)
 
     def _lock(self, path: Path) -> None:
-        with locked(path.parent) as lock:
+        with mock.patch("tfrcnn.locks._PATIENCE", 0.0), locked(path.parent) as lock:
             lock.check()
 
 

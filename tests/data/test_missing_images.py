@@ -57,3 +57,14 @@ def test_a_missing_folder_of_voc_names_the_option_if_it_is_the_images(tmp_path: 
     with pytest.raises(ValueError, match="which does not exist") as error:
         read_dataset(f"{tmp_path}@train")
     assert ("--images" in str(error.value)) == (name == "JPEGImages")
+
+
+def test_names_that_the_locale_cannot_write_are_not_blamed_on_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = coco(tmp_path / "export", "그림.jpg")
+    assert "LC_ALL" not in message(export)
+    report = read_dataset(str(export))[1]
+    monkeypatch.setattr("os.fsencode", lambda path: str(path).encode("ascii"))
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert "the locale has no way to write some of the names: set LC_ALL=C.UTF-8" in report.render()

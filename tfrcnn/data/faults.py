@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -213,6 +215,8 @@ class Report:
             action, meaning = KINDS[kind]
             yield f"{action.upper() if action == 'refused' else action}  {len(faults):,} x {kind}: {meaning}"
             missing = [fault for fault in faults if fault.candidates]
+            if any(_is_beyond_locale(path) for fault in missing for path in fault.candidates):
+                yield "    the locale has no way to write some of the names: set LC_ALL=C.UTF-8"
             if len(missing) > 1:
                 yield f"    {_missing(missing, examples)}"
                 faults = [fault for fault in faults if not fault.candidates]
@@ -223,6 +227,14 @@ class Report:
             yield "The data set cannot be used: fix the faults marked REFUSED."
         else:
             yield "The data set can be used. The action is stated before each fault."
+
+
+def _is_beyond_locale(path: Path) -> bool:
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return sys.getfilesystemencoding().lower() != "utf-8"
+    return False
 
 
 def _missing(faults: list[Fault], examples: int) -> str:
