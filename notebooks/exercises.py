@@ -10,6 +10,7 @@ stored as hashes. So this file does not show the answers. The folder `solutions`
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable
@@ -66,7 +67,8 @@ def is_right(exercise: str, answer: Any) -> bool:
 
 def number(exercise: str, reference: Callable[[], Any], hint: str, tolerance: float = 0.0) -> None:
     """Add an exercise whose answer is a number or a tuple of numbers, up to a relative tolerance."""
-    EXERCISES[exercise] = (lambda answer: _close(answer, reference(), tolerance), hint)
+    once = functools.cache(reference)
+    EXERCISES[exercise] = (lambda answer: _close(answer, once(), tolerance), hint)
 
 
 def letter(exercise: str, digest: str, hint: str) -> None:
@@ -256,3 +258,13 @@ function(
     "y is relative to the height, and x to the width",
 )
 letter("9c", "0588b4270813", "(0.1 + 0.2) + 0.3 == 0.1 + (0.2 + 0.3) in Python?")
+
+# 10. Implementation details
+number("10a", lambda: 1 / (1 - tfrcnn.preset("vgg16").training.momentum), "1 + 0.9 + 0.81 + ...", 0.01)
+function(
+    "10b",
+    lambda steps: np.where(steps < 60_000, 1e-3, 1e-4),
+    lambda r: (np.array([0, 59_999, 60_000, *r.integers(0, 80_000, 5)]),),
+    "10.5 quotes the schedule",
+)
+letter("10c", "046ec56b34bc", "what does NMS remove at 0.3 that it keeps at 0.7?")

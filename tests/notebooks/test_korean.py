@@ -1,7 +1,9 @@
 """The Korean texts translate the notebooks cell by cell, and none is older than its English."""
 
 import importlib.util
+import json
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -19,10 +21,11 @@ WORDS = re.compile(r"\\text\{[^}]*\}|\s")  # words inside an equation may be Kor
 LINK = re.compile(r"\]\(([^)]+)\)")
 
 
+@cache
 def pairs(path):
     """Return the English and the Korean of each cell, and the hash that the Korean names."""
-    notebook = nbformat.read(FOLDER / f"{path.stem}.ipynb", as_version=4)
-    english = {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "markdown"}
+    cells = json.loads((FOLDER / f"{path.stem}.ipynb").read_text(encoding="utf-8"))["cells"]
+    english = {cell["id"]: "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"}
     blocks = korean.blocks(path.read_text(encoding="utf-8"))
     assert [cell for cell, _, _ in blocks] == list(english)
     return [(english[cell], text, stamp) for cell, stamp, text in blocks]

@@ -29,6 +29,7 @@ SHORTER = {
         ("batch_size=16, epochs=15,", "batch_size=16, epochs=2,"),
     ],
     "08_fine_tune": [("training.replace(epochs=4,", "training.replace(epochs=2,")],
+    "10_details": [('(0.5, \\"#E69F00\\"), (0.7, \\"#0072B2\\"), ', "")],  # two of four detectors
 }
 LONG = ("06_sharing_features", "09_deploy")  # minutes each; all are executed for their stored outputs too
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -77,7 +78,7 @@ def test_the_table_of_contents_lists_every_notebook_in_both_languages():
     assert [re.search(r"\((\w+\.ipynb)\)", row)[1] for row in rows] == [path.name for path in PATHS]
     for row, path in zip(rows, PATHS):
         english, korean = re.search(
-            r"^# (?:\d\. )?(.+) / (.+)$", cells(path, "markdown")[0].source.splitlines()[0]
+            r"^# (?:\d+\. )?(.+) / (.+)$", cells(path, "markdown")[0].source.splitlines()[0]
         ).groups()
         assert english in row
         assert korean in row
