@@ -1,6 +1,7 @@
 # make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
 # make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
 # make test-soak    the tests that take longest, for example before a release
+# make test-lane TF=2.15    layers, models, training and exports on another TensorFlow: docs/compatibility.md
 # make mutants MODULE=boxes    changes the module in every place and counts what its tests notice: docs/testing.md
 # make notebooks    executes the course's notebooks where they are and stores what they show
 # make docs    builds the documentation site into build/site; warnings are errors
@@ -8,6 +9,8 @@
 # VENV=DIR             where the virtual environment is (default .venv)
 # TFRCNN_TENSORFLOW=X  tensorflow, tensorflow-cpu or tensorflow[and-cuda]; see setup.py
 # ARGS="..."           more arguments for `tfrcnn demo` or pytest
+# LANE_TESTS="..."     what `make test-lane` runs (default $(LANE_SUITE), see below)
+# LANE_PYTHON=X        the Python of a lane (default python3.11)
 # NOTEBOOKS="..."      those to execute, in notebooks/ (default all)
 
 VENV ?= .venv
@@ -16,6 +19,10 @@ WORKERS ?= 2
 SLOW ?=
 ARGS ?=
 NOTEBOOKS ?=
+TF ?= 2.15
+LANE_PYTHON ?= python3.11
+LANE_SUITE := tests/kernels tests/layers tests/models tests/training tests/export tests/data/test_pipeline.py
+LANE_TESTS ?= $(LANE_SUITE)
 # Where there is no NVIDIA GPU, a third of the download serves as well.
 TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \
 	&& echo tensorflow-cpu || echo tensorflow)
@@ -24,9 +31,11 @@ export TF_CPP_MIN_LOG_LEVEL TFRCNN_TENSORFLOW
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # A worker that died, of memory say, ends the run: with another in its place pytest-xdist waits for ever.
-PYTEST := $(BIN)/pytest -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
+XDIST := -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
+PYTEST := $(BIN)/pytest $(XDIST)
+LANE := build/lanes/$(TF)
 
-.PHONY: demo notebooks docs mutants test test-all test-soak test-wheel lint types format install clean
+.PHONY: demo notebooks docs mutants test test-all test-lane test-soak test-wheel lint types format install clean
 
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
@@ -47,6 +56,16 @@ test-all:
 
 test-soak: install
 	$(PYTEST) -m soak $(ARGS)
+
+test-lane: $(LANE)/.installed
+	$(LANE)/bin/python -m pytest $(XDIST) -m "not slow and not soak" $(LANE_TESTS) $(ARGS)
+	$(LANE)/bin/python -m pytest tests/training/test_lane.py
+
+$(LANE)/.installed: setup.py packaging/lanes/tests.txt packaging/lanes/$(TF).txt
+	[ -x $(LANE)/bin/python ] || $(LANE_PYTHON) -m venv $(LANE)
+	TFRCNN_TENSORFLOW=tensorflow-cpu $(LANE)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint packaging/lanes/$(TF).txt --requirement packaging/lanes/tests.txt --editable .
+	@touch $@
 
 mutants: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'cosmic-ray>=8.4'

@@ -64,9 +64,9 @@ setup(
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[
-        f"{TENSORFLOW}>=2.21,<2.22",
-        "keras>=3.12,<4",
-        "numpy",
+        f"{TENSORFLOW}>=2.15,<2.22",
+        "keras>=2.15,<4",
+        "numpy>=1.26",
         "pycocotools>=2.0.7",
         "pillow>=12.1.1",
         "defusedxml",

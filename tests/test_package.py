@@ -79,7 +79,7 @@ def test_the_runtime_holds_the_same_files_and_asks_for_no_tensorflow(wheel: Path
 def test_wheel_asks_for_tensorflow_under_the_name_that_was_chosen(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()
-    assert f"Requires-Dist: {os.environ.get('TFRCNN_TENSORFLOW', 'tensorflow')}<2.22,>=2.21" in metadata
+    assert f"Requires-Dist: {os.environ.get('TFRCNN_TENSORFLOW', 'tensorflow')}<2.22,>=2.15" in metadata
 
 
 def test_everything_is_imported_from_the_wheel(installed: Path, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import h5py
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfrcnn.errors import InputError
@@ -62,19 +61,12 @@ else:
         def save_weights(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
             with h5py.File(filepath, "w") as file:
                 for path, layer in _walk(self, "", set()):
-                    for i, variable in enumerate(_variables(layer)):
-                        file[f"{path}vars/{i}"] = variable.numpy()
-                    if isinstance(layer, keras.layers.Dropout) and layer.rate > 0:
-                        file[f"{path}seed_generator/vars/0"] = np.zeros(2, np.uint32)  # Keras 3 expects them
+                    layer.save_own_variables(file.create_group(f"{path}vars"))
 
         def load_weights(self, filepath: str | Path, *args: Any, **kwargs: Any) -> None:
             with h5py.File(filepath) as file:
                 for path, layer in _walk(self, "", set()):
-                    group, variables = file.get(f"{path}vars", ()), _variables(layer)
-                    if len(group) != len(variables):
-                        raise ValueError(f"{path}: expected {len(variables)} variables, found {len(group)}")
-                    for i, variable in enumerate(variables):
-                        variable.assign(group[str(i)][()])
+                    layer.load_own_variables(file.get(f"{path}vars", {}))
 
     class TrainedModel(keras.Model):  # type: ignore[no-redef]
         """Calls `compute_loss` with whether it is for training, and averages the loss over an epoch."""
@@ -115,17 +107,10 @@ else:
             super().__init__(*args, **{**kwargs, "jit_compile": False})
 
         def build(self, variables: Any) -> None:
-            if not self.built:
-                self._trainable_variables = tuple(variables)
+            self._trainable_variables = self._trainable_variables or tuple(variables)
             super().build(variables)
 
-        @property
-        def built(self) -> bool:
-            return hasattr(self, "_built")
-
-        def add_variable(
-            self, shape: Any, initializer: Any, dtype: Any, aggregation: Any = None, name: str = ""
-        ) -> Any:
+        def add_variable(self, shape: Any, initializer: Any, dtype: Any, aggregation: Any = 0, name: Any = None) -> Any:
             value = keras.initializers.get(initializer)(shape, dtype)
             variable = tf.Variable(value, False, name=name, aggregation=aggregation or tf.VariableAggregation.NONE)
             self._variables.append(variable)
@@ -153,8 +138,3 @@ def _walk(layer: keras.layers.Layer, path: str, seen: set[int]) -> Iterator[tupl
                 name = re.sub("(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", type(part).__name__).lower()
                 yield from _walk(part, f"{path}{attribute}/{name}{f'_{count[name]}' if count[name] else ''}/", seen)
                 count[name] += 1
-
-
-def _variables(layer: keras.layers.Layer) -> list[tf.Variable]:
-    """List the variables of a layer itself, not of the layers within it."""
-    return [*layer._trainable_weights, *layer._non_trainable_weights]

@@ -91,11 +91,8 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _variables(model: keras.Model) -> dict[str, Any]:
-    optimizer = model.optimizer
-    if not optimizer.built:
-        optimizer.build(model.trainable_variables)
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     named = [("model", v) for v in model.variables if id(v) not in metrics]
-    named += [("optimizer", v) for v in optimizer.variables]
+    named += [("optimizer", v) for v in model.optimizer.variables]
     # the order of creation identifies a variable; its path does not, since Keras numbers layers over the process
     return {f"{owner}/{i:05d}/{name_of(variable)}": variable for i, (owner, variable) in enumerate(named)}
