@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -270,8 +270,8 @@ def load(path: str | Path, **options: Any) -> Predictor:
     return Predictor(path, **options)
 
 
-def _is_threshold(value: Any) -> bool:
-    return isinstance(value, Real) and 0 <= value < 1
+def _is_threshold(value: Any) -> TypeGuard[float]:
+    return isinstance(value, Real) and 0 <= float(value) < 1
 
 
 def _run_folder(path: str | Path) -> Path:
