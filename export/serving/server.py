@@ -34,13 +34,11 @@ if __package__:
     from .app import Choices, Service, make_app
     from .pool import Pool, worker_command
     from .protocol import Limits
-    from .protocol import parse as parse
 else:  # run as a file
     sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
     from app import Choices, Service, make_app  # type: ignore[no-redef]
     from pool import Pool, worker_command  # type: ignore[no-redef]
     from protocol import Limits  # type: ignore[no-redef]
-    from protocol import parse as parse  # type: ignore[no-redef]
 
 LINGER = 0.3  # seconds in which requests that are on their way over open connections still arrive
 LIMITS = {

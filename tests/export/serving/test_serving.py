@@ -49,16 +49,16 @@ def b64(data):
 def test_instances_are_rows_and_inputs_are_columns():
     image = pixels(2, 3, 3)
     for row in (image.tolist(), {"images": image.tolist()}):
-        signature, value, rows = server.parse({"instances": [row, row]})
+        signature, value, rows = protocol.parse({"instances": [row, row]})
         assert (signature, value.shape, value.dtype, rows) == ("serving_default", (2, 2, 3, 3), np.uint8, True)
         np.testing.assert_array_equal(value[1], image)
     for column in ([image.tolist()], {"images": [image.tolist()]}):
-        assert server.parse({"inputs": column})[2] is False
+        assert protocol.parse({"inputs": column})[2] is False
 
 
 def test_binary_strings_come_as_base64():
     for row in (b64(b"\xff\x00"), {"encoded_images": b64(b"\xff\x00")}):
-        assert server.parse({"signature_name": "encoded", "instances": [row]}) == ("encoded", [b"\xff\x00"], True)
+        assert protocol.parse({"signature_name": "encoded", "instances": [row]}) == ("encoded", [b"\xff\x00"], True)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_binary_strings_come_as_base64():
 )
 def test_a_request_that_is_none_says_what_was_expected(body, message):
     with pytest.raises(HTTPException) as caught:
-        server.parse(body)
+        protocol.parse(body)
     assert caught.value.status_code == 400
     assert re.search(message, caught.value.detail)
 
