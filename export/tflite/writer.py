@@ -31,8 +31,8 @@ from .quantize import quantize
 from .runtime import letterbox
 
 # Up to this number of cells, RoIAlign by matrix products is faster in LiteRT than by gathers. Milliseconds of gathers
-# and products, one thread: 55 and 8 for 10 x 10 cells, 300 boxes, 256 channels; 122 and 32 for 20 x 20, 300, 512;
-# 19 and 41 for 80 x 80, 100, 256.
+# of all boxes at once and products, one thread: 55 and 8 for 10 x 10 cells, 300 boxes, 256 channels; 122 and 32 for
+# 20 x 20, 300, 512; 19 and 41 for 80 x 80, 100, 256. Gathers in chunks take about half as long.
 MAX_CELLS = 1000
 Compute = Callable[[FasterRCNN, tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]
 _IMAGE_ABOVE = -0.5  # not 0: a client's resampling may leave pixels slightly below 0

@@ -1,0 +1,83 @@
+"""RoIAlign of TFLite files: all boxes at once, and a few at a time, as `tfrcnn export` writes it.
+
+    python benchmarks/litert_roi_align.py
+
+Writes a detector of random weights in float32 and int8, with each of the two forms of RoIAlign. The four files take
+turns in one process. The table has the medians of wall-clock time and of CPU time, and their ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+import tfrcnn
+from tfrcnn.export.tflite import to_tflite, writer
+from tfrcnn.export.tflite.kernels import LITERT
+from tfrcnn.kernels import PORTABLE
+
+FORMS = {"all at once": PORTABLE, "a few at a time": LITERT}
+PRECISIONS = ("float32", "int8")
+WARM_UP = 2
+
+
+def write(folder: Path, preset: str, size: tuple[int, int]) -> dict[tuple[str, str], Path]:
+    """Write the files; the keys are precision and form."""
+    categories = tuple(tfrcnn.Category(i, str(i)) for i in (1, 2, 3))
+    detector = tfrcnn.build_detector(tfrcnn.preset(preset, categories).detector)
+    pictures = [np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)]
+    paths = {}
+    for precision in PRECISIONS:
+        for form, kernels in FORMS.items():
+            path = folder / f"{len(paths)}.tflite"
+            with mock.patch.object(writer, "_kernels", lambda *_, kernels=kernels: kernels):
+                to_tflite(detector, path, size, precision=precision, representative=pictures)
+            paths[precision, form] = path
+    return paths
+
+
+def load(path: Path, threads: int) -> Any:
+    interpreter: Any = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    (image,) = interpreter.get_input_details()
+    pixels = np.random.default_rng(1).integers(0, 256, image["shape"])
+    interpreter.set_tensor(image["index"], pixels.astype(np.float32))
+    return interpreter
+
+
+def turn(interpreter: Any) -> tuple[float, float]:
+    """Return the milliseconds of wall-clock and of CPU time of the second of two runs: the first fills the caches."""
+    interpreter.invoke()
+    started = time.perf_counter(), time.process_time()
+    interpreter.invoke()
+    return 1000 * (time.perf_counter() - started[0]), 1000 * (time.process_time() - started[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="mobilenet_v2_fpn")
+    parser.add_argument("--image-size", nargs=2, type=int, default=(320, 448), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        paths = write(Path(folder), options.preset, tuple(options.image_size))
+        files = {key: load(path, options.threads) for key, path in paths.items()}
+    rounds = [{key: turn(file) for key, file in files.items()} for _ in range(WARM_UP + options.rounds)][WARM_UP:]
+    print("| precision | time | all at once, ms | a few at a time, ms | ratio |\n|---|---|---|---|---|")
+    for precision in PRECISIONS:
+        for i, kind in enumerate(("wall-clock", "CPU")):
+            old, new = (statistics.median(one[precision, form][i] for one in rounds) for form in FORMS)
+            print(f"| {precision} | {kind} | {old:.1f} | {new:.1f} | {new / old:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
