@@ -1,4 +1,4 @@
-"""What users do with tensorflow-addons: its optimizers and callbacks under `fit`, its image operators, a whole run."""
+"""What users do with tensorflow-addons: its optimizers and callbacks under `fit`, and its image operators."""
 
 import json
 
@@ -9,7 +9,6 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrcnn
-from tfrcnn.cli.main import main
 from tfrcnn.config import Category
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.joint import TrainingModel
@@ -40,7 +39,7 @@ def data(tmp_path_factory):
 
 def batches(data, augment=None):
     training = preset("tiny_fpn").training.replace(batch_size=2)
-    dataset = tfrcnn.read_dataset(str(data))
+    dataset = tfrcnn.load_dataset(str(data))
     return tfrcnn.training_data(dataset, preset("tiny_fpn", image_size=64).detector.image, training, augment=augment)
 
 
@@ -65,35 +64,19 @@ def test_image_operators_in_an_augmentation_of_your_own(tfa, data):
 @pytest.mark.slow
 def test_lookahead_and_an_average_of_the_weights_under_fit(tfa, data, tmp_path):
     model, batch = make_model(), next(iter(batches(data).batches()))
-    steps = tf.data.Dataset.from_tensors(batch).repeat(4)
-    model.compile(optimizer=tfa.optimizers.Lookahead(keras.optimizers.legacy.SGD(0.01), sync_period=2))
+    steps = tf.data.Dataset.from_tensors(batch).repeat(2)
+    model.compile(
+        optimizer=tfa.optimizers.Lookahead(keras.optimizers.legacy.SGD(0.01), sync_period=2), run_eagerly=True
+    )
     losses = [model.fit(steps, verbose=0).history["loss"][0] for _ in range(3)]
     assert losses[-1] < losses[0]
 
     average = tfa.optimizers.MovingAverage(keras.optimizers.legacy.SGD(0.01), average_decay=0.5)
-    model.compile(optimizer=average)
-    file = tmp_path / "average.h5"
+    model.compile(optimizer=average, run_eagerly=True)
+    file = tmp_path / "average"
     checkpoint = tfa.callbacks.AverageModelCheckpoint(True, str(file), save_weights_only=True)
     model.fit(steps, verbose=0, callbacks=[checkpoint])
     averaged = [weight.numpy() for weight in model.detector.trainable_variables]
-    assert file.is_file()
+    assert file.with_suffix(".index").is_file()
     for variable, value in zip(model.detector.trainable_variables, averaged):
         np.testing.assert_array_equal(average.get_slot(variable, "average").numpy(), value)
-
-
-@pytest.mark.slow
-def test_a_run_with_lamb_is_resumed_evaluated_and_exported(tfa, data, tmp_path, capsys):
-    run, end = tmp_path / "run", ("--train", str(data), "--val", str(data))
-    options = ("--model", "tiny_fpn", "--image-size", "64", "--batch-size", "4", "--optimizer", "tfa:LAMB")
-    assert main(["train", *end, "--out", str(run), *options, "--epochs", "1"]) == 0
-    assert main(["train", "--out", str(run), "--resume", "--epochs", "2"]) == 0
-    training = json.loads((run / "training.json").read_text())["training"]
-    assert training["optimizer"] == "tfa:LAMB"
-    assert training["learning_rate"] == pytest.approx(preset("tiny_fpn").training.learning_rate / 20)
-    assert main(["evaluate", "--model", str(run), "--data", str(data)]) == 0
-    exported = tmp_path / "model"
-    assert (
-        main(["export", "--model", str(run), "--format", "saved_model", "--out", str(exported), "--verify", str(data)])
-        == 0
-    )
-    assert "AP50" in capsys.readouterr().out
