@@ -273,6 +273,7 @@ def test_all_kernels_and_batches_give_the_same_in_every_kind_of_nms(nms):
         rng.random((2, 40)) < 0.9,
         np.tile(SIZE, [2, 1]),
     )
+    inputs = [tf.constant(each) for each in inputs]
     config = DetectionConfig(score_threshold=0.1, max_detections=200, nms=nms, class_agnostic_nms=True)
     first, second = (DetectionDecoder(config, WEIGHTS, name)(*inputs, from_logits=False) for name in
                      ("tensorflow", "portable"))  # fmt: skip

@@ -74,6 +74,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         )
         self.classifier.build(inputs)
         self.regressor.build(inputs)
+        self.built = True  # Keras 2 would build it again
 
     def _first_logit(self) -> float:
         """Return the logit of all classes before training; a sigmoid starts at `PRIOR`."""

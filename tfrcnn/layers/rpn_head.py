@@ -55,6 +55,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
             conv.build(hidden if i else features_shape[0])
         self.objectness.build(hidden)
         self.deltas.build(hidden)
+        self.built = True  # Keras 2 would build it again
 
     def _output(self, channels: int, name: str) -> keras.layers.Layer:
         initializer = keras.initializers.RandomNormal(stddev=0.01)
