@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import AnchorConfig
-from tfrcnn.layers.base import GeometryLayer, register
+from tfrcnn.layers.base import GeometryLayer, register, spec
 
 
 @register
@@ -59,6 +59,14 @@ class AnchorGenerator(GeometryLayer[AnchorConfig]):
             base = tf.constant(box_ops.base_anchors(self.config, level))
             anchors.append(box_ops.grid_anchors(base, grid, stride, self.config.offset))
         return anchors
+
+    def compute_output_spec(self, features: list[Any], images: Any) -> list[Any]:
+        counts = []
+        for level, feature in enumerate(features):
+            rows, columns = feature.shape[1:3]
+            base = len(box_ops.base_anchors(self.config, level))
+            counts.append(None if rows is None or columns is None else rows * columns * base)
+        return [spec(count, 4) for count in counts]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}

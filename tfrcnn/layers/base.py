@@ -6,6 +6,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import keras
 
+from tfrcnn.compat import KerasTensor
 from tfrcnn.config_base import Config
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 
@@ -67,6 +68,15 @@ class GeometryLayer(ConfiguredLayer[C]):
     def __init__(self, config: C | dict[str, Any], **kwargs: Any) -> None:
         kwargs["dtype"] = "float32"
         super().__init__(config, **kwargs)
+
+
+def spec(*shape: int | None, dtype: str = "float32") -> KerasTensor:
+    """Describe an output of a layer, for `compute_output_spec`.
+
+    Keras asks this of each layer of a functional model. By default it traces `call` for the answer, which was most of
+    the time to build a detector.
+    """
+    return KerasTensor(shape, dtype)
 
 
 def register(cls: Class) -> Class:

@@ -16,7 +16,7 @@ from tfrcnn import boxes as box_ops
 from tfrcnn.config import DetectionConfig
 from tfrcnn.deprecation import warn_deprecated
 from tfrcnn.kernels import ABSENT, Kernels
-from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register, spec
 from tfrcnn.layers.suppression import soft_nms, weighted_fusion
 
 # Pairs of a proposal and a class per image that compete in every NMS but the hard one of each class. A trained detector
@@ -102,6 +102,15 @@ class DetectionDecoder(KernelLayer[DetectionConfig], GeometryLayer[DetectionConf
             "scores": tf.where(present, scores, 0.0),
             "labels": tf.where(present, labels, 0),
             "num_detections": tf.reduce_sum(tf.cast(present, tf.int32), axis=1),
+        }
+
+    def compute_output_spec(self, class_logits: Any, deltas: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        batch, limit = deltas.shape[0], self.config.max_detections
+        return {
+            "boxes": spec(batch, limit, 4),
+            "scores": spec(batch, limit),
+            "labels": spec(batch, limit, dtype="int32"),
+            "num_detections": spec(batch, dtype="int32"),
         }
 
     def _best_of_classes(
@@ -226,3 +235,6 @@ class DetectionRescaler(keras.layers.Layer):
         """
         ratio = tf.tile(original_sizes / image_sizes, [1, 2])[:, None]
         return {**detections, "boxes": detections["boxes"] * ratio}
+
+    def compute_output_spec(self, detections: dict[str, Any], image_sizes: Any, original_sizes: Any) -> dict[str, Any]:
+        return {name: spec(*value.shape, dtype=value.dtype) for name, value in detections.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfrcnn import images as image_ops
 from tfrcnn.config import ImageConfig
-from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register, spec
 
 
 @register
@@ -46,6 +48,11 @@ class Preprocessor(GeometryLayer[ImageConfig]):
             "original_sizes": tf.tile(tf.cast(shape[1:3], tf.float32)[None], per_image),
         }
 
+    def compute_output_spec(self, images: Any) -> dict[str, Any]:
+        batch = images.shape[0]
+        padded = spec(batch, *(self.config.static_size or (None, None)), 3)
+        return {"images": padded, "image_sizes": spec(batch, 2), "original_sizes": spec(batch, 2)}
+
 
 @register
 class Normalizer(KernelLayer[ImageConfig], GeometryLayer[ImageConfig]):
@@ -71,3 +78,6 @@ class Normalizer(KernelLayer[ImageConfig], GeometryLayer[ImageConfig]):
             [B, N_h, N_w, 3] float32.
         """
         return self.kernels.normalize(images, image_sizes, self.config)
+
+    def compute_output_spec(self, images: Any, image_sizes: Any) -> Any:
+        return spec(*images.shape)

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import ProposalConfig
 from tfrcnn.kernels import ABSENT, Kernels
-from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register, spec
 
 RANDOM_SEED = 2  # second part of the seed, after the level's number; table 2 of the paper
 
@@ -80,6 +80,14 @@ class ProposalLayer(KernelLayer[ProposalConfig], GeometryLayer[ProposalConfig]):
             "boxes": tf.stop_gradient(tf.where(valid[..., None], boxes, 0.0)),
             "scores": tf.stop_gradient(tf.where(valid, scores, 0.0)),
             "valid": valid,
+        }
+
+    def compute_output_spec(self, logits: Any, deltas: Any, anchors: Any, image_sizes: Any) -> dict[str, Any]:
+        batch, count = logits[0].shape[0], self.config.post_nms_top_n
+        return {
+            "boxes": spec(batch, count, 4),
+            "scores": spec(batch, count),
+            "valid": spec(batch, count, dtype="bool"),
         }
 
     def _level(

@@ -24,7 +24,7 @@ import tensorflow as tf
 from tfrcnn import boxes as box_ops
 from tfrcnn.config import HeadConfig
 from tfrcnn.kernels import Crops, Kernels
-from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register, spec
 
 CANONICAL_SIZE = 224  # a box of this side, ImageNet's crop, goes to ...
 CANONICAL_LEVEL = 4  # ... the level of stride 2**4 (FPN paper, equation 1)
@@ -100,6 +100,10 @@ class RoIAlign(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         """
         strides = tf.gather(tf.constant(self.strides, tf.float32), levels)
         return box_ops.roi_positions(boxes / strides[:, None], self.config)
+
+    def compute_output_spec(self, features: list[Any], boxes: Any) -> Any:
+        size = self.config.pool_size
+        return spec(*boxes.shape[:2], size, size, features[0].shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}

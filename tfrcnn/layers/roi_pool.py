@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
 from tfrcnn.kernels import Bins, Kernels
-from tfrcnn.layers.base import GeometryLayer, KernelLayer, register
+from tfrcnn.layers.base import GeometryLayer, KernelLayer, register, spec
 
 
 @register
@@ -100,6 +100,10 @@ class RoIPool(KernelLayer[HeadConfig], GeometryLayer[HeadConfig]):
         first = start + number * sides // size
         end = start - (-(number + 1) * sides) // size  # -(-a // b) is a / b rounded up
         return tf.clip_by_value(first, 0, map_size), tf.clip_by_value(end, 0, map_size)
+
+    def compute_output_spec(self, features: list[Any], boxes: Any) -> Any:
+        size = self.config.pool_size
+        return spec(*boxes.shape[:2], size, size, features[0].shape[-1])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "strides": list(self.strides)}
