@@ -14,8 +14,8 @@ from ..models import FasterRCNN
 from .artefact import representative_images
 from .check.differences import first_divergent, stage_differences
 from .check.report import Report
-from .check.verification import edge_cases, verify
-from .contract import prepare
+from .check.verification import compare, edge_cases
+from .contract import config_of_export, copy_with
 from .options import ExportOptions
 from .runtimes import ArtefactPredictor
 
@@ -72,18 +72,17 @@ def export(
 def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Dataset | None) -> Report:
     artefact = ArtefactPredictor(options.target.load(path))
     static = artefact.runtime.description["image"]["static_size"]
-    reference = prepare(
-        detector,
-        tuple(static) if static else None,
-        options.max_detections,
-        options.score_threshold,
-        kernels=detector.kernels,  # if the format cannot have them, the file must differ
-    )
+    size = tuple(static) if static else None
+    config = config_of_export(detector.config, size, options.max_detections, options.score_threshold)
+    reference = detector
+    if config != detector.config or detector.dtype_policy.name != "float32":  # a copy takes as much memory again
+        # if the format cannot have these kernels, the file must differ
+        reference = copy_with(detector, config, detector.kernels)
     pictures = []
     if not images:
         chosen = options.representative and representative_images(options.representative)
         pictures = list(islice(chosen, MAX_PICTURES)) if chosen else edge_cases()
-    report = verify(Predictor(reference), artefact, path, images, pictures=pictures)
+    report = compare(Predictor(reference), artefact, path, images, pictures=pictures)
     if not report.faults:
         return report
     worst = report.worst_image

@@ -7,13 +7,7 @@ import numpy as np
 from ...models import FasterRCNN
 from ..options import ExportOptions
 from ..stages import STAGES, run_stages
-
-# The largest difference of a stage, see `differences`. In precisions that round, it only separates wrong stages from
-# rounded ones.
-LIMITS = {"float32": 1e-3, "float16": 0.02, "dynamic": 0.1, "int8": 0.1}
-_SAME_PROPOSAL = 0.05  # pixels
-_SAME_CROP = 1e-3  # pixels within which two boxes pool the same features, up to round-off
-_SAME_DETECTION = 2.0  # pixels
+from .tolerances import MAX_PARTNER_PIXELS, SAME_CROP, SAME_PROPOSAL, TOLERANCES
 
 
 def stage_differences(reference: FasterRCNN, options: ExportOptions, picture: np.ndarray) -> dict[str, float]:
@@ -46,17 +40,17 @@ def differences(candidate: dict[str, np.ndarray], reference: dict[str, np.ndarra
     boxes, others = (outputs["proposals_0"][0] for outputs in (reference, candidate))
     present = np.flatnonzero(boxes.any(axis=1))
     partners, distances = _nearest(boxes[present], others)
-    same = distances <= _SAME_CROP
+    same = distances <= SAME_CROP
     result: dict[str, float] = dict.fromkeys(STAGES, 0.0)
     for name, value in reference.items():
         stage, other = name.rsplit("_", 1)[0], candidate[name]
         if stage == "proposals":
-            difference = float((distances > _SAME_PROPOSAL).mean()) if len(present) else 0.0
+            difference = float((distances > SAME_PROPOSAL).mean()) if len(present) else 0.0
         elif name == "detections_1":
             continue  # scores: they say which boxes are present
         elif stage == "detections":
             detected = value[0][reference["detections_1"][0] > 0]
-            far = _nearest(detected, candidate["detections_0"][0])[1] > _SAME_DETECTION
+            far = _nearest(detected, candidate["detections_0"][0])[1] > MAX_PARTNER_PIXELS
             difference = float(far.mean()) if len(far) else 0.0
         elif stage in ("roi_align", "head"):
             difference = _relative(other[0][partners[same]], value[0][present[same]])
@@ -68,7 +62,7 @@ def differences(candidate: dict[str, np.ndarray], reference: dict[str, np.ndarra
 
 def first_divergent(differences: dict[str, float], precision: str) -> str | None:
     """Return the first stage that differs by more than the precision explains; None if there is none."""
-    return next((stage for stage in STAGES if not differences.get(stage, 0.0) <= LIMITS[precision]), None)
+    return next((stage for stage in STAGES if not differences.get(stage, 0.0) <= TOLERANCES[precision].stage), None)
 
 
 def _nearest(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,9 +15,7 @@ from ...categories import score_limits
 from ...config import DetectionConfig
 from ...data.example import ImageDetections
 from ...overlap import pairwise_iou
-
-MIN_IOU = 0.5  # of a detection and its partner
-SCORE_MARGIN = 0.05  # above the threshold: rounding decides whether a lower score passes it
+from .tolerances import MIN_PARTNER_IOU, ROUNDED_MARGIN
 
 
 class Partners(NamedTuple):
@@ -52,10 +50,10 @@ def count_partners(
     needed = partnered = 0
     for candidate, reference, picture in zip(candidates, references, pictures):
         if np.ptp(picture.reshape(-1, picture.shape[-1]), axis=0).any():
-            floors, candidate_floors = lowest_scores(reference, candidate, limits, SCORE_MARGIN)
+            floors, candidate_floors = lowest_scores(reference, candidate, limits, ROUNDED_MARGIN)
             free = np.ones(len(candidate.scores), bool)
             overlaps = pairwise_iou(reference.boxes, candidate.boxes)
-            possible = (overlaps >= MIN_IOU) & (reference.labels[:, None] == candidate.labels[None])
+            possible = (overlaps >= MIN_PARTNER_IOU) & (reference.labels[:, None] == candidate.labels[None])
             for i in np.argsort(-reference.scores, kind="stable"):
                 partners = np.flatnonzero(possible[i] & free)
                 if len(partners):

@@ -19,10 +19,9 @@ from ..artefact import size_bytes
 from ..contract import check_weights
 from .edge_cases import edge_cases as edge_cases
 from .partners import count_partners, lowest_scores
-from .report import TOLERANCES, Report
+from .report import Report
 from .ties import replays
-
-MAX_PARTNER_PIXELS = 2.0  # a detection further away is another detection
+from .tolerances import MAX_PARTNER_PIXELS, TOLERANCES
 
 
 def verify(
@@ -80,7 +79,7 @@ def compare(
     actual, ms = _timed(artefact, pictures, ids)
     tolerance = TOLERANCES[artefact.precision]
     matches = [
-        match(a, b, max(picture.shape[:2]), artefact.detections, tolerance.score or 0.05)
+        match(a, b, max(picture.shape[:2]), artefact.detections, tolerance.margin)
         for a, b, picture in zip(actual, expected, pictures)
     ]
     ap, keras_ap = None, None

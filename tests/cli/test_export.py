@@ -12,7 +12,7 @@ import pytest
 from tfrcnn.cli.export import parse_size
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.errors import InputError
-from tfrcnn.export.check.report import TOLERANCES, Tolerance
+from tfrcnn.export.check.tolerances import TOLERANCES, Tolerance
 from tfrcnn.export.stages import STAGES
 from tfrcnn.models import build_detector, preset, save_detector
 

@@ -3,11 +3,13 @@
 import pytest
 
 from tfrcnn.export import TARGETS, ExportOptions, export
+from tfrcnn.export.runtimes import load
 from tfrcnn.models import build_blank_detector
 from tfrcnn.models.transfer import copy_weights
 
-from .random_detectors import make_detector
+from .random_detectors import make_detector, make_image
 
+THRESHOLDS = {"big dog": 0.4}  # the other class has 0.1
 KINDS = {
     "class_agnostic": {"class_agnostic_nms": True},
     "soft_linear": {"nms": "soft_linear", "class_agnostic_nms": True},
@@ -29,13 +31,32 @@ def detector():
     return make_detector()
 
 
-@pytest.mark.parametrize(("format", "kind"), PAIRS)
-def test_every_kind_of_nms_detects_the_same_in_every_format(format, kind, detector, tmp_path):
-    config = detector.config
-    other = build_blank_detector(
-        config.replace(detections=config.detections.replace(score_threshold=0.1, **KINDS[kind]))
+def with_kind(detector, kind):
+    """Return a copy of a detector with a kind of NMS and a threshold for one of its two classes."""
+    limits = detector.config.detections.replace(
+        score_threshold=0.1, class_score_thresholds=THRESHOLDS, **KINDS.get(kind, {})
     )
+    other = build_blank_detector(detector.config.replace(detections=limits))
     copy_weights(detector, other)
-    report = export(other, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
+    return other
+
+
+def scores_of(path, runtime=None):
+    """Return the lowest scores of both classes in a picture."""
+    loaded = load(path, runtime=runtime)
+    assert loaded.detections.class_score_thresholds == THRESHOLDS
+    detections = loaded.detect(make_image()[0])
+    return [float(detections.filter(classes=name).scores.min()) for name in ("cat", "big dog")]
+
+
+@pytest.mark.parametrize(("format", "kind"), PAIRS)
+def test_every_kind_of_nms_and_class_thresholds_detect_the_same_in_every_format(format, kind, detector, tmp_path):
+    path = tmp_path / f"a{TARGETS[format].suffix}"
+    report = export(with_kind(detector, kind), path, ExportOptions(format))
     assert report.passed, report.to_markdown()
     assert report.detections >= 50
+    cat, dog = scores_of(path)
+    assert 0.1 < cat < 0.4 < dog
+    if format == "onnx":
+        pytest.importorskip("openvino")
+        assert scores_of(path, "OpenVINO") == pytest.approx([cat, dog], abs=1e-3)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfrcnn.config import Category, RPNConfig
+from tfrcnn.config import Category, DetectionConfig, RPNConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, load_detector, preset, save_detector
 from tfrcnn.models.transfer import unshare, with_categories
@@ -16,7 +16,8 @@ NEW = (Category(5, "bird"), Category(9, "fish"), Category(10, "cat"))
 @pytest.fixture(scope="module")
 def pair():
     keras.utils.set_random_seed(0)
-    old = build_detector(preset("tiny_fpn", OLD).detector)
+    limits = DetectionConfig(class_score_thresholds={"cat": 0.3, "dog": 0.6})
+    old = build_detector(preset("tiny_fpn", OLD).detector.replace(detections=limits))
     rng = np.random.default_rng(0)
     old.set_weights([rng.normal(size=w.shape).astype(np.float32) for w in old.get_weights()])
     return old, *with_categories(old, NEW, preset("tiny_fpn", image_size=64).detector.image)
@@ -36,6 +37,7 @@ def test_everything_before_the_predictors_is_kept(pair):
 def test_categories_of_the_same_name_keep_their_outputs_wherever_they_stand_now(pair):
     old, new, kept = pair
     assert kept == ("bird", "cat")
+    assert new.config.detections.class_score_thresholds == {"cat": 0.3}
     rois = np.random.default_rng(1).normal(size=(1, 4, 7, 7, 64)).astype(np.float32)
     old_logits, old_deltas = old.box_head(rois)
     logits, deltas = new.box_head(rois)

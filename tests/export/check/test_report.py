@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tfrcnn.export.check.report import TOLERANCES, Report
+from tfrcnn.export.check.report import Report
+from tfrcnn.export.check.tolerances import TOLERANCES
 
 
 def test_faults_are_said_in_numbers():

@@ -15,7 +15,8 @@ from tfrcnn.config import AnchorConfig, CascadeConfig, HeadConfig, ImageConfig
 from tfrcnn.errors import InputError
 from tfrcnn.export import load
 from tfrcnn.export.artefact import OUTPUTS
-from tfrcnn.export.check.differences import LIMITS, differences
+from tfrcnn.export.check.differences import differences
+from tfrcnn.export.check.tolerances import TOLERANCES
 from tfrcnn.export.stages import run_stages
 from tfrcnn.export.tflite import to_tflite
 from tfrcnn.export.tflite.flatbuffer import operators
@@ -208,8 +209,8 @@ def test_the_stages_of_int8_are_rounded_and_near(detector):
     exact = run_stages(detector, picture[None].astype(np.float32), tf.constant([[160.0, 192.0]]))
     outputs = differences(rounded, {name: value.numpy() for name, value in exact.items()})
     assert outputs["preprocessing"] < 1e-5  # not in 8 bits
-    assert 1e-5 < outputs["backbone"] < LIMITS["int8"]
-    assert 1e-5 < outputs["rpn"] < LIMITS["int8"]
+    assert 1e-5 < outputs["backbone"] < TOLERANCES["int8"].stage
+    assert 1e-5 < outputs["rpn"] < TOLERANCES["int8"].stage
 
 
 @pytest.mark.slow
