@@ -66,22 +66,26 @@ def disk(place: Place, options: str) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
+WITH_RUN = {"predict", "predict, a video", "evaluate", "evaluate --report", "export", "benchmark"}
 WRITERS = (
     *("train", "predict", "predict, a video", "evaluate", "evaluate --report", "export", "benchmark", "import-weights"),
     *("doctor --json", "data", "convert", "demo", "fetch"),
 )
 
 
-def writers(place: Place, target: Path) -> dict[str, list[str]]:
-    """Return the words of each command that writes, to a path below `target`."""
-    run, data, names = str(place.run), str(place.data), ("--categories", str(place.data))
-    imported = ["import-weights", str(place.checkpoint), "--preset", IMPORTED, *names]
+def writer(command: str, place: Place, target: Path) -> list[str]:
+    """Return the words of a command that writes to a path below `target`."""
+    run = str(place.run) if command in WITH_RUN else ""  # training takes a while
+    checkpoint = str(place.checkpoint) if command == "import-weights" else ""
+    data = str(place.data)
+    imported = ["import-weights", checkpoint, "--preset", IMPORTED, "--categories", data]
     measured = ["benchmark", "--model", run, "--rounds", "1", "--no-stages"]
     return {
         "train": place.train(target / "run"),
         "predict": ["predict", "--model", run, str(place.data.parent), "--out", str(target / "out")],
         "evaluate": ["evaluate", "--model", run, "--data", data, "--json", str(target / "evaluation.json")],
         "export": ["export", "--model", run, "--format", "tflite", "--out", str(target / "model.tflite")],
+        "doctor": ["doctor", "--data", data],
         "doctor --json": ["doctor", "--data", data, "--json", str(target / "report.json")],
         "demo": ["demo", "--out", str(target / "demo")],
         "import-weights": [*imported, "--out", str(target / "imported")],
@@ -91,7 +95,7 @@ def writers(place: Place, target: Path) -> dict[str, list[str]]:
         "convert": ["convert", "--data", data, "--to", "yolo", "--out", str(target / "yolo")],
         "evaluate --report": ["evaluate", "--model", run, "--data", data, "--report", str(target / "errors")],
         "predict, a video": ["predict", "--model", run, str(place.video), "--out", str(target / "frames")],
-    }
+    }[command]
 
 
 def add_rows_of_disks() -> None:
@@ -103,12 +107,12 @@ def add_rows_of_disks() -> None:
             @fault(f"{command}, {kind}")
             def on_disk(place: Place, command: str = command, options: str = options) -> tuple[str, str]:
                 with disk(place, options) as target:
-                    words = writers(place, target)[command]
+                    words = writer(command, place, target)
                     return f"mount -t tmpfs -o {options}; {shown(words)}", outcome(place.tfrcnn(*words), target)
 
         @fault(f"{command}, --out below a file")
         def below_a_file(place: Place, command: str = command) -> tuple[str, str]:
-            words = writers(place, place.data)[command]
+            words = writer(command, place, place.data)
             return shown(words), outcome(place.tfrcnn(*words))
 
 
@@ -141,7 +145,7 @@ for variables in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "
             place: Place, command: str = command, variables: dict[str, str] = variables, text: str = text
         ) -> tuple[str, str]:
             target = Path(tempfile.mkdtemp(dir=place.folder))
-            words = {"doctor": ["doctor", "--data", str(place.data)], **writers(place, target)}[command]
+            words = writer(command, place, target)
             return f"{text} {shown(words)}", outcome(place.tfrcnn(*words, **variables))
 
 

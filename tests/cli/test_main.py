@@ -10,8 +10,9 @@ from typing import get_args
 import pytest
 
 from tfrcnn import __version__
-from tfrcnn.cli import options, startup
+from tfrcnn.cli import main, options, startup
 from tfrcnn.data.convert import WRITERS
+from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.training.optimizer_names import KERAS
@@ -176,3 +177,19 @@ def test_python_s_errors_stay_on_the_terminal() -> None:
         after, filtered = os.fstat(sys.stderr.fileno()), os.fstat(2)
         print(os.path.samestat(before, after), os.path.samestat(before, filtered))"""
     assert python(code).stdout == "True False\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("continue with --resume (Python: resume=True)", "continue with --resume"),
+        ("or resume=True for the run in it", "or --resume for the run in it"),
+    ],
+)
+def test_the_flag_that_continues_is_named_once(message: str, shown: str, monkeypatch, capsys) -> None:
+    def fail(*_, **__):
+        raise InputError(message)
+
+    monkeypatch.setattr(main, "app", fail)
+    assert main.main([]) == 2
+    assert capsys.readouterr().err == f"error: {shown}\n"

@@ -129,6 +129,7 @@ def _with_flags(message: str) -> str:
     arguments = "data|train|val|images|val.images|verify|representative"
     message = re.sub(rf"^(\s*)({arguments}): expected", r"\1--\2: expected", message, flags=re.MULTILINE)
     message = message.replace("--val_images", "--val-images")
+    message = message.replace(" (Python: resume=True)", "")  # the flag is before it
     return re.sub(r"\binit=", "--init ", re.sub(r"\bresume=True\b", "--resume", message))
 
 
