@@ -106,7 +106,7 @@ def test_options_of_evaluate_and_export_replace_thresholds(run, settings, option
     [
         ({}, "blue=0.4", "no category has the name 'blue'"),
         ({"class_score_thresholds": {"blue": 0.2}}, None, r"\('red, white'\), found 'blue'"),
-        ({}, "red=1", r"category names with numbers in \[0, 1\)"),
+        ({}, "red=1", "expected a number below 1, because no score is above 1"),
     ],
 )
 def test_a_threshold_of_an_unknown_class_or_out_of_range_is_refused(run, settings, option, message):

@@ -102,7 +102,7 @@ def test_no_arguments_are_help_and_version_is_the_package_s(tfrcnn: Callable) ->
         (["train", "--out", "run", "--metric", "best"], "'--metric'.*'coco'"),
         (["train", "--out", "run", "--seed", "-1"], "--seed"),
         (["train", "--out", "run", "--seed", str(2**30)], "--seed"),
-        (["evaluate", "--model", "run"], "--data"),
+        (["evaluate", "--model", "run"], "run: expected a run folder"),
         (["predict", "--model", "run", "--out", "x"], "IMAGE_OR_FOLDER"),
         (["predict", "a.jpg", "--model", "run", "--out", "x", "--score-threshold", "1.5"], "--score-threshold"),
     ],

@@ -19,7 +19,7 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_object, write_json
+from tfrcnn.files import read_json, write_json
 
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")  # "csv" is history.csv, which every run has
 RECORD = "loggers.json"
@@ -187,8 +187,8 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
 
 def _read_record(path: Path) -> dict[str, Any]:
     """Read which loggers a run has and how many rows each has; nothing if there is no file."""
-    record = read_object(path) if path.is_file() else {}
-    entries = {"identity": "", "rows": {}, "loggers": [], **record}
+    record = read_json(path) if path.is_file() else {}
+    entries = {"identity": "", "rows": {}, "loggers": []} | (record if isinstance(record, dict) else {"rows": None})
     rows, names = entries["rows"], entries["loggers"]
     if not (
         isinstance(entries["identity"], str)
