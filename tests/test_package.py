@@ -99,7 +99,7 @@ def test_console_script_answers(installed: Path, tmp_path: Path) -> None:
 
 
 def test_tests_pass_against_the_wheel(installed: Path, tmp_path: Path) -> None:
-    for name in ("conftest.py", *SUBSET):
+    for name in ("conftest.py", "evaluation/examples.py", *SUBSET):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / "tests" / name, tmp_path / name)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
