@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.compat import for_one_layer
 from tfrcnn.config import RPNConfig
 from tfrcnn.layers.base import ConfiguredLayer, register
 
@@ -35,31 +36,30 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
 
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
         channels = self.config.channels or features_shape[0][-1]
+        initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.convs = [
             keras.layers.Conv2D(
                 channels,
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+                kernel_initializer=for_one_layer(initializer),
                 dtype=self.dtype_policy,
                 name=f"conv{i}",
             )
             for i in range(self.config.convs)
         ]
         # these logits rank thousands of anchors, and 16 bits make too many of them equal
-        self.objectness = self._output(self.anchors_per_cell, "objectness")
-        self.deltas = self._output(4 * self.anchors_per_cell, "deltas")
+        self.objectness, self.deltas = (
+            keras.layers.Conv2D(count, 1, kernel_initializer=for_one_layer(initializer), dtype="float32", name=name)
+            for name, count in (("objectness", self.anchors_per_cell), ("deltas", 4 * self.anchors_per_cell))
+        )
         hidden = (*features_shape[0][:-1], channels)
         for i, conv in enumerate(self.convs):
             conv.build(hidden if i else features_shape[0])
         self.objectness.build(hidden)
         self.deltas.build(hidden)
         self.built = True  # Keras 2 would build it again
-
-    def _output(self, channels: int, name: str) -> keras.layers.Layer:
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
-        return keras.layers.Conv2D(channels, 1, kernel_initializer=initializer, dtype="float32", name=name)
 
     def call(self, features: list[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """
