@@ -84,6 +84,7 @@ def test_a_set_of_the_users_own_is_what_every_layer_calls():
         return Kept(kept.indices, tf.where(kept.scores > ABSENT, kept.scores * factors, ABSENT), kept.counts)
 
     detector = build_detector(config(), kernels=replace(TENSORFLOW, name="soft", nms=soft))
+    detector(np.zeros((1, 64, 64, 3), np.float32))
     assert set(calls) == {detector.config.test_proposals.nms_iou, detector.config.detections.nms_iou}
     layer = DetectionDecoder(DetectionConfig(), (10, 10, 5, 5), detector.kernels)
     boxes = tf.constant([[[10.0, 10, 30, 30], [10, 10, 30, 31]]])
