@@ -39,7 +39,7 @@ def name_of(variable: Any) -> str:
 
 def path_of(variable: Any) -> str:
     """Return the path of a variable, for example "rpn_head/conv0/kernel"."""
-    return str(getattr(variable, "path", variable.name)).split(":")[0]
+    return str(getattr(variable, "path", None) or variable.name).split(":")[0]
 
 
 def tensorflow_variable(variable: Any) -> tf.Variable:

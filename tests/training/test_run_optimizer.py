@@ -147,6 +147,7 @@ def test_a_training_is_resumed_to_the_bit(tmp_path):
         model = Toy([keras.Input((3,)), keras.layers.Dense(4, name="dense")], name="toy")
         training = CONSTANT.replace(optimizer="adamw", ema=0.9, bias_learning_rate_scale=2.0)
         model.compile(optimizer=make_optimizer(training, 10), loss="mse", run_eagerly=True)
+        model.optimizer.build(model.trainable_variables)  # as TrainingModel.compile does
         return model
 
     model, other, batch = compiled(), compiled(), (GRADIENTS[0], START[:, :1])

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcnn.compat import name_of
+from tfrcnn.compat import path_of
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic
 from tfrcnn.models.transfer import renew_statistics
@@ -66,7 +66,7 @@ def restore_state(path: Path, model: TrainingModel) -> None:
 
 def seed_dropout(model: keras.Model, *seed: int) -> None:
     """Make the draws of dropout a function of these numbers, with one stream per dropout layer."""
-    states = [variable for variable in model.variables if name_of(variable) == "seed_generator_state"]
+    states = [variable for variable in model.variables if path_of(variable).endswith("seed_generator_state")]
     for i, state in enumerate(states):
         state.assign(np.random.SeedSequence([*seed, i]).generate_state(2) % 2**31)
 
@@ -95,4 +95,6 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     named = [("model", v) for v in model.variables if id(v) not in metrics]
     named += [("optimizer", v) for v in model.optimizer.variables]
     # the order of creation identifies a variable; its path does not, since Keras numbers layers over the process
-    return {f"{owner}/{i:05d}/{name_of(variable)}": variable for i, (owner, variable) in enumerate(named)}
+    return {
+        f"{owner}/{i:05d}/{path_of(variable).split('/')[-1]}": variable for i, (owner, variable) in enumerate(named)
+    }
