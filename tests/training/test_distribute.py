@@ -42,13 +42,20 @@ for a, b in zip(weights_one, weights_two, strict=True):
 
 # the replicas' rows are the rows of one device to the bit, also where a block of Philox spans two rows
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-columns = strategy.experimental_distribute_values_from_function(lambda context: context.replica_id_in_sync_group)
-rows = strategy.run(lambda i: uniform_rows([3, 7 - i], [5, 6]), [columns])
+index = strategy.experimental_distribute_values_from_function(
+    lambda context: tf.constant(context.replica_id_in_sync_group)
+)
+
+@tf.function
+def shared():
+    return strategy.run(
+        lambda i: (uniform_rows([3, 7 - i], [5, 6]), mean_over_replicas(2.0 * tf.cast(i, tf.float32))), [index]
+    )
+
+rows, means = shared()
 whole = tf.random.stateless_uniform([6, 7], [5, 6], alg="philox").numpy()
 for i, part in enumerate(strategy.experimental_local_results(rows)):
     np.testing.assert_array_equal(part, whole[3 * i : 3 * i + 3, : 7 - i])
-counts = strategy.experimental_distribute_values_from_function(lambda context: 2.0 * context.replica_id_in_sync_group)
-means = strategy.run(mean_over_replicas, [counts])
 assert [float(mean) for mean in strategy.experimental_local_results(means)] == [1.0, 1.0]
 """
 
