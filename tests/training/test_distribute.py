@@ -30,7 +30,8 @@ def run(strategy, seed=0):
     return np.array([history[name][0] for name in sorted(history)]), weights
 
 one, weights_one = run(tf.distribute.get_strategy())
-two, weights_two = run(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+two, weights_two = run(strategy)
 other, _ = run(tf.distribute.get_strategy(), seed=1)
 print(one, two, other)
 np.testing.assert_allclose(two[3:], one[3:], rtol=1e-5)  # of the RPN, whose samples do not depend on the network
@@ -41,7 +42,6 @@ for a, b in zip(weights_one, weights_two, strict=True):
     np.testing.assert_allclose(b, a, rtol=1e-2, atol=1e-3 * max(abs(a).max(), 1e-3))
 
 # the replicas' rows are the rows of one device to the bit, also where a block of Philox spans two rows
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 index = strategy.experimental_distribute_values_from_function(
     lambda context: tf.constant(context.replica_id_in_sync_group)
 )
