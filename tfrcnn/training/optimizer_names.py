@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn import compat
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 
@@ -78,11 +79,17 @@ def option_names(kind: Any) -> list[str]:
 
 
 def check_optimizer(training: TrainingConfig) -> None:
-    """Check that the optimizer of a configuration is there and has its options.
+    """Check that the optimizer of a configuration is there, has its options, and suits the strategy.
 
     Raises:
         InputError: one is not.
     """
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if training.optimizer != "sgd" and replicas > 1 and compat.SUMS_BEFORE_CLIPPING:
+        raise InputError(
+            f"TrainingConfig.optimizer must be sgd under a strategy of {replicas} replicas with Keras 2, found "
+            f"{training.optimizer!r}"
+        )
     kind, options = optimizer_class(training.optimizer), training.optimizer_options or {}
     parameters, names = inspect.signature(kind).parameters, option_names(kind)
     where = f"TrainingConfig.optimizer_options of {training.optimizer}"
