@@ -14,7 +14,7 @@ from ..models import FasterRCNN
 from .artefact import representative_images
 from .check.differences import first_divergent, stage_differences
 from .check.report import Report
-from .check.verification import compare, edge_cases
+from .check.verification import edge_cases, verify
 from .contract import config_of_export, copy_with
 from .options import ExportOptions
 from .runtimes import ArtefactPredictor
@@ -82,7 +82,7 @@ def _verify(detector: FasterRCNN, path: Path, options: ExportOptions, images: Da
     if not images:
         chosen = options.representative and representative_images(options.representative)
         pictures = list(islice(chosen, MAX_PICTURES)) if chosen else edge_cases()
-    report = compare(Predictor(reference), artefact, path, images, pictures=pictures)
+    report = verify(Predictor(reference), artefact, path, images, pictures=pictures)
     if not report.faults:
         return report
     worst = report.worst_image

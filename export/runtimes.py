@@ -20,7 +20,7 @@ from ..config import Category, DetectionConfig, DetectorConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections
 from ..data.inputs import check_dataset, read_input, source_of
-from ..errors import InputError, renamed_arguments
+from ..errors import InputError
 from ..files import digest_of
 from ..installed import check_tensorflow
 from ..processes import check_not_forked
@@ -187,12 +187,10 @@ def _lowered(
     if thresholds is None:
         return limits
     names = [category.name for category in categories]
-    with renamed_arguments(classes="score_threshold", score="score_threshold"):
-        lowest = lowest_scores(thresholds, categories)  # -1 for a class without one
-    pairs = zip(names, lowest, limits.score_thresholds(names))
-    lowered = {name: new for name, new, limit in pairs if 0 <= new < limit}
     if isinstance(thresholds, Mapping):
-        return limits.with_thresholds(None, lowered)
+        lowest = lowest_scores(thresholds, categories, "score_threshold")  # -1 for a class without one
+        pairs = zip(names, lowest, limits.score_thresholds(names))
+        return limits.with_thresholds(None, {name: new for name, new, limit in pairs if 0 <= new < limit})
     of_classes = {name: min(thresholds, value) for name, value in (limits.class_score_thresholds or {}).items()}
     common = min(thresholds, limits.score_threshold)
     return limits.replace(score_threshold=common, class_score_thresholds=of_classes or None)

@@ -16,6 +16,7 @@ from tfrcnn.errors import InputError
 
 KERAS_2 = keras.__version__.startswith("2.")
 SUMS_BEFORE_CLIPPING = KERAS_2  # the gradients of the replicas of `tf.distribute`
+FOLDS_NORMS = not KERAS_2  # folding is not verified with Keras 2
 KerasTensor = keras.__internal__.KerasTensor if KERAS_2 else keras.KerasTensor
 Variable = tf.Variable if KERAS_2 else keras.Variable
 ONLY_FIRST_REPLICA = tf.VariableAggregation.ONLY_FIRST_REPLICA if KERAS_2 else "only_first_replica"

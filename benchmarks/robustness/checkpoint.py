@@ -16,7 +16,6 @@ import json
 import pickle
 import pickletools
 import random
-import sys
 import tempfile
 import time
 import zipfile
@@ -24,6 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from config import finish
 
 from tfrcnn.errors import InputError
 from tfrcnn.weights.read import read_checkpoint
@@ -203,12 +203,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     counts, escapes = fuzz(options.count, options.seed)
-    for result, number in sorted(counts.items()):
-        print(f"{number:7} {result}")
-    for line in escapes[:20]:
-        print(line)
-    print(f"{options.count} files, {len(escapes)} escapes")
-    sys.exit(1 if escapes else 0)
+    finish(counts, escapes, options.count)
 
 
 if __name__ == "__main__":

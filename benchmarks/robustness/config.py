@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tfrcnn.config import Category
 from tfrcnn.errors import InputError
@@ -209,6 +209,16 @@ def fuzz(count: int, seed: int, build: int) -> tuple[Counter[str], list[str]]:
     return counts, escapes
 
 
+def finish(counts: Counter[str], escapes: list[str], files: int) -> NoReturn:
+    """Print how many files were accepted, refused and escaped; exit with 1 if one escaped."""
+    for result, number in sorted(counts.items()):
+        print(f"{number:7} {result}")
+    for line in escapes[:20]:
+        print(line)
+    print(f"{files} files, {len(escapes)} escapes")
+    sys.exit(1 if escapes else 0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=20_000)
@@ -216,12 +226,7 @@ def main() -> None:
     parser.add_argument("--build", type=int, default=20, help="detectors to build; weights are empty")
     options = parser.parse_args()
     counts, escapes = fuzz(options.count, options.seed, options.build)
-    for result, number in sorted(counts.items()):
-        print(f"{number:7} {result}")
-    for line in escapes[:20]:
-        print(line)
-    print(f"{sum(counts.values()) - counts['built']} files, {len(escapes)} escapes")
-    sys.exit(1 if escapes else 0)
+    finish(counts, escapes, sum(counts.values()) - counts["built"])
 
 
 if __name__ == "__main__":

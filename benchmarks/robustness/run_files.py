@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from config import fault, mutate, text_of
+from config import fault, finish, mutate, text_of
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, Example
@@ -189,12 +188,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     counts, escapes = fuzz(options.count, options.seed)
-    for result, number in sorted(counts.items()):
-        print(f"{number:7} {result}")
-    for line in escapes[:20]:
-        print(line)
-    print(f"{sum(counts.values())} files, {len(escapes)} escapes")
-    sys.exit(1 if escapes else 0)
+    finish(counts, escapes, sum(counts.values()))
 
 
 if __name__ == "__main__":

@@ -55,18 +55,6 @@ def verify(
         report = verify(Predictor(detector), load("cells.onnx"), Path("cells.onnx"), dataset)
     """
     check_weights(reference.detector)
-    return compare(reference, artefact, path, images, metric, pictures)
-
-
-def compare(
-    reference: Any,
-    artefact: Any,
-    path: Path,
-    images: Dataset | None = None,
-    metric: Metric = "coco",
-    pictures: Sequence[np.ndarray] | None = None,
-) -> Report:
-    """Compare as `verify`, for a caller that has checked the weights."""
     if images:
         pictures, ids = (
             [read_image(e.path, e.orientation) for e in images.examples],

@@ -74,6 +74,15 @@ def load(path: Path, max_pixels: int, threads: int | None = None) -> Backend:
     return ArtefactBackend(path, max_pixels, threads)
 
 
+def limit_threads(threads: int | None) -> None:
+    """Limit the threads of TensorFlow, before it runs anything; None keeps its default."""
+    import tensorflow as tf
+
+    if threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
 class SavedModelBackend:
     """A SavedModel in TensorFlow, see `Backend`."""
 
@@ -81,9 +90,7 @@ class SavedModelBackend:
         import tensorflow as tf  # takes seconds; the process must see meanwhile that its server ended
 
         self.tf = tf
-        if threads is not None:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        limit_threads(threads)
         try:
             self.model = tf.saved_model.load(str(path))
             self.signatures = _signatures(path)

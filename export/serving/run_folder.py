@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import InputError
-from .backends import OUTPUTS, RefusedError, decode, describe_signatures, unusable
+from .backends import OUTPUTS, RefusedError, decode, describe_signatures, limit_threads, unusable
 from .protocol import EXPLAIN
 
 MAX_HEAT = 1024  # pixels of the longer side of a heat map
@@ -23,11 +23,7 @@ class RunBackend:
     batch = 1
 
     def __init__(self, path: Path, max_pixels: int, threads: int | None = None) -> None:
-        import tensorflow as tf
-
-        if threads is not None:
-            tf.config.threading.set_intra_op_parallelism_threads(threads)
-            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        limit_threads(threads)
         from ..runtimes import load
 
         self.predictor, self.max_pixels = load(path), max_pixels

@@ -90,9 +90,10 @@ def test_an_option_that_would_change_nothing_is_refused_before_any_work(
         assert (result.code, result.err) == (2, f"error: {message}\n")
 
 
-@pytest.mark.parametrize("options", [{"overlap": 0.3, "scales": "1,1.5"}, {"merge": "nms", "flip": True}])
-def test_options_of_views_that_belong_together_are_taken(options: dict) -> None:
-    ViewOptions(**options).check()
+@pytest.mark.parametrize("options", ["--tile-overlap 0.3 --scales 1,1.5", "--merge nms --flip"])
+def test_options_of_views_that_belong_together_are_taken(options: str, tfrcnn: Callable) -> None:
+    result = tfrcnn("evaluate", "--model", "no/such", *options.split())
+    assert result.err.startswith("error: no/such: expected a run folder")  # the next that is checked
 
 
 def test_settings_that_the_kind_of_nms_does_not_use_are_refused() -> None:

@@ -57,6 +57,7 @@ def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
         ("--lr-finder --cache", "--lr-finder cannot be combined with --cache"),
         ("--lr-finder --loggers csv", "--lr-finder cannot be combined with --loggers"),
         ("--lr-finder --resume", "--lr-finder cannot be combined with --resume"),
+        ("--lr-finder --strategy mirrored", "--lr-finder cannot be combined with --strategy"),
         ("--scheme end2end", "'--scheme': .*'end2end' is not one of 'joint', 'alternating', 'rpn-only', "),
         ("--scheme fast-rcnn-only", "learns from the proposals of another run: proposals is needed"),
         ("--proposals no/run", "proposals brings the network: leave model out"),

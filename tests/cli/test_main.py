@@ -19,6 +19,7 @@ from tfrcnn.training.optimizer_names import KERAS
 from tfrcnn.training.recipe import DEFAULT_MODEL
 from tfrcnn.training.resolve import DEFAULT_EMA
 from tfrcnn.training.schemes import SCHEMES
+from tfrcnn.training.strategy import StrategyName
 from tfrcnn.weights.importing import SOURCES
 
 COMMANDS = (
@@ -82,6 +83,7 @@ def test_help_names_all_commands_presets_and_metrics(tfrcnn: Callable) -> None:
     assert set(get_args(options.Metric)) == set(METRICS)
     assert set(options.IMPORT_SOURCES) == set(SOURCES)
     assert tuple(KERAS) == options.OPTIMIZERS
+    assert options.StrategyName == StrategyName
     assert set(get_args(options.TargetFormat)) == set(WRITERS)
 
 

@@ -133,7 +133,8 @@ def test_a_damaged_training_json_is_refused(folder, content):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("program", "options"), [("config", (1500, 1, 1)), ("checkpoint", (1500, 1))])
-def test_no_mutated_file_escapes(program, options):
+def test_no_mutated_file_escapes(program, options, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROBUSTNESS))
     counts, escapes = runpy.run_path(str(ROBUSTNESS / f"{program}.py"))["fuzz"](*options)
     assert escapes == []
     assert sum(counts.values()) > 1400

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tfrcnn.cli.options import parse_setting
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, renamed_arguments
 
 if TYPE_CHECKING:
     from tfrcnn.config import DetectionConfig
@@ -212,20 +211,11 @@ def read_thresholds(text: str | None, names: Sequence[str] | None = None) -> tup
         return None, {}
     from tfrcnn.predicting.selection import parse_thresholds
 
-    with named("score_threshold", "--score-threshold"):
+    with renamed_arguments(score_threshold="--score-threshold"):
         common, of_classes = parse_thresholds(text, names, None)
     if 1 in (common, *of_classes.values()):
         raise InputError("--score-threshold: expected a number below 1, because no score is above 1")
     return common, of_classes
-
-
-@contextmanager
-def named(argument: str, option: str) -> Iterator[None]:
-    """Write an argument of Python in an error as the option of the command."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(str(error).replace(f"{argument}:", f"{option}:", 1)) from error
 
 
 def read_limits(model: Path, settings: dict[str, Any], score_threshold: str | None) -> DetectionConfig:

@@ -20,13 +20,12 @@ from tfrcnn.cli.detecting import (
     Tiles,
     ViewOptions,
     check_settings,
-    named,
     read_settings,
     read_thresholds,
 )
 from tfrcnn.cli.options import Model
 from tfrcnn.cli.startup import start_detector
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.printable import count_of
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def predict(
     if batch > 1 and format_of(model) == KERAS:
         raise InputError(f"--batch needs an exported file; {model} is a run folder, which detects in one at a time")
     lowered = of_classes if common is None else min(common, *of_classes.values(), 1)
-    with named("score_threshold", "--score-threshold"):
+    with renamed_arguments(score_threshold="--score-threshold"):
         detector = load(model, score_threshold=lowered, detections=changes)
     if changes:
         check_settings(changes, detector.detections)
@@ -265,7 +264,7 @@ def _selection(threshold: str | None, built_in: dict[str, float], classes: str |
     common, of_classes = read_thresholds(threshold, names)
     if common is None:
         common, of_classes = DEFAULT_THRESHOLD, {**built_in, **of_classes}
-    with named("classes", "--classes"):
+    with renamed_arguments(classes="--classes"):
         return Selection(common, of_classes, None if classes is None else parse_classes(classes, names))
 
 

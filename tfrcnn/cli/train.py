@@ -69,7 +69,8 @@ def train(
     from tfrcnn.training.strategy import make_strategy
     from tfrcnn.training.workers import run_folder
 
-    devices = make_strategy(strategy)  # first: TensorFlow joins several machines before it runs anything
+    # before TensorFlow runs anything, since it joins several machines then; the sweep takes one device
+    devices = make_strategy("none" if lr_finder else strategy)
     fields = {
         "train": train,
         "val": val,
@@ -106,9 +107,10 @@ def train(
     changes.update(opt.parse_setting(text) for text in settings or ())
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
     chosen = {name: value for name, value in fields.items() if value is not None}
+    others = {"resume": resume, "cache": cache, "loggers": bool(loggers), "strategy": strategy != "auto"}
     with devices.scope():
         if lr_finder:
-            _find_learning_rate(out, chosen, changes, {"resume": resume, "cache": cache, "loggers": bool(loggers)})
+            _find_learning_rate(out, chosen, changes, others)
             return
         with run_folder(out, resume) as folder:
             _train(folder, chosen, changes, settings_of_run)

@@ -99,11 +99,7 @@ def corners(
 
     A cell's index into `cells` is the sum of its row's and its column's. Its weight is the product of theirs.
 
-    Args:
-        features: per level [B, H, W, C] float32.
-        crops: the boxes with their images and levels.
-        strides: pixels per cell of each level.
-        config: pool_size, sampling_ratio and aligned.
+    Arguments as `crop_and_resize`.
 
     Returns:
         cells: [N, C], the cells of all levels and images.

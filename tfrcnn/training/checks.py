@@ -49,7 +49,7 @@ def check_arguments(
     if training.batch_size % replicas:
         raise InputError(
             f"TrainingConfig.batch_size must be a multiple of the {replicas} replicas of the strategy, "
-            f"found {training.batch_size}"
+            f"found {training.batch_size}: choose another, or train on fewer devices"
         )
     if detector.dtype_policy.name != training.precision:
         raise InputError(

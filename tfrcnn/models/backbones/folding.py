@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.compat import KERAS_2, calls_of
+from tfrcnn.compat import FOLDS_NORMS, calls_of
 from tfrcnn.layers.base import register
 
 
@@ -56,7 +56,7 @@ def convolve_and_normalize(
 
 def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
     """Return whether `convolve_and_normalize` supports these two layers. Keras 2 computes them as they are."""
-    if KERAS_2 or type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
+    if not FOLDS_NORMS or type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
     if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
         return False
