@@ -6,10 +6,10 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.selection import Selection, parse_classes, parse_thresholds
-from tfrcnn.prediction import Failure, Prediction, find_images, predict_images, predict_stream, search_images
+from tfrcnn.prediction import Failure, find_images, predict_images, predict_stream, search_images
 from tfrcnn.views import ViewPredictor, Views
 
 COUNT = 5  # frames of a video
@@ -255,33 +255,37 @@ def test_an_empty_video_leaves_no_copy(tmp_path: Path) -> None:
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".json", ".jsonl"]
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C raises `KeyboardInterrupt`, also in a process that was started with SIGINT ignored, as nohup does."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_ends_a_camera_and_keeps_its_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("av")
-    monkeypatch.setitem(video._DEVICES, sys.platform, ("lavfi", "testsrc=rate=30:size=64x48"))  # without end
-    sources = search_images(["0"]).sources
+def stop_a_camera(out: Path) -> None:
+    """Detect in frames that never end, and press Ctrl-C after the third."""
+    video._DEVICES[sys.platform] = ("lavfi", "testsrc=rate=30:size=64x48")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and a shell's & start processes that ignore it
     count = 0
-    for result in predict_stream(predictor(), sources, tmp_path / "out"):
-        assert isinstance(result, Prediction)
+    for _ in predict_stream(predictor(), search_images(["0"]).sources, out):
         count += 1
         if count == 3:
             os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    print(count)
+
+
+def test_ctrl_c_ends_a_camera_and_keeps_its_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    # The signal goes to a process of its own, because a worker of pytest would die of it where its handler is not ours.
+    folder = repr(str(tmp_path / "out"))
+    program = f"import pathlib, test_prediction_sources as test; test.stop_a_camera(pathlib.Path({folder}))"
+    child = subprocess.run(
+        [sys.executable, "-c", program], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120
+    )
+    assert child.returncode == 0, child.stderr
+    count = int(child.stdout)
     assert count >= 3
     assert len(list(video.read_frames(tmp_path / "out/camera-0.mp4"))) == count
     assert len(lines(tmp_path / "out")) == count + 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     (tmp_path / "out/detections.jsonl").write_bytes(
         (tmp_path / "out/detections.jsonl").read_bytes().rpartition(b'{"file_name"')[0]
     )
-    (failure,) = predict_stream(predictor(), sources, tmp_path / "out", resume=True)
+    monkeypatch.setitem(video._DEVICES, sys.platform, ("lavfi", "testsrc=rate=30:size=64x48"))
+    (failure,) = predict_stream(predictor(), search_images(["0"]).sources, tmp_path / "out", resume=True)
     assert isinstance(failure, Failure)
     assert str(failure.error).startswith("camera-0: cannot be continued")
 
