@@ -30,7 +30,7 @@ def test_a_detector_is_built_from_the_outputs_that_its_layers_have(size):
                 described, traced = outputs_of(node.operation, *node.arguments.args, **node.arguments.kwargs)
                 assert described == traced, node.operation
                 names.add(kind.__name__)
-    stages = {"AnchorGenerator", "ProposalLayer", "RoIAlign", "DetectionDecoder"}
+    stages = {"RPNHead", "AnchorGenerator", "ProposalLayer", "RoIAlign", "BoxHead", "DetectionDecoder"}
     assert names == stages | {"DetectionRescaler", "Normalizer", "Preprocessor"}
 
 

@@ -29,8 +29,8 @@ NOISE = (
     "Created TensorFlow Lite XNNPACK delegate for CPU.",  # LiteRT
 )
 
-# Keras imports these packages for helpers that no command uses. They take a third of the time of importing Keras.
-UNUSED = ("matplotlib", "sklearn")
+# TensorFlow and Keras import these packages for helpers that no command uses. They take up to a third of the start.
+UNUSED = ("IPython", "cv2", "matplotlib", "pandas", "sklearn")
 
 _FILTER = f"""
 import signal, sys

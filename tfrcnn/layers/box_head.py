@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.config import HeadConfig
-from tfrcnn.layers.base import ConfiguredLayer, register
+from tfrcnn.layers.base import ConfiguredLayer, register, spec
 from tfrcnn.layers.conv_norm import ConvNorm
 
 PRIOR = 0.01  # of a sigmoid: few RoIs are of a class, and more would dominate the first steps (arXiv 1708.02002, 4.1)
@@ -102,6 +102,10 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         x = tf.cast(x, tf.float32)
         deltas = tf.reshape(self.regressor(x), [shape[0], shape[1], self.box_classes, 4])
         return self.classifier(x), deltas
+
+    def compute_output_spec(self, roi_features: Any, training: Any = None) -> tuple[Any, Any]:
+        shape = roi_features.shape[:2]
+        return spec(*shape, self.num_classes + 1), spec(*shape, self.box_classes, 4)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfrcnn.compat import for_one_layer
 from tfrcnn.config import RPNConfig
-from tfrcnn.layers.base import ConfiguredLayer, register
+from tfrcnn.layers.base import ConfiguredLayer, register, spec
 
 
 @register
@@ -83,6 +83,13 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
             logits.append(tf.reshape(self.objectness(hidden), [batch, anchors]))
             deltas.append(tf.reshape(self.deltas(hidden), [batch, anchors, 4]))
         return logits, deltas
+
+    def compute_output_spec(self, features: list[Any]) -> tuple[list[Any], list[Any]]:
+        shapes = []
+        for feature in features:
+            batch, rows, columns = feature.shape[:3]
+            shapes.append((batch, None if None in (rows, columns) else rows * columns * self.anchors_per_cell))
+        return [spec(*shape) for shape in shapes], [spec(*shape, 4) for shape in shapes]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "anchors_per_cell": self.anchors_per_cell}
