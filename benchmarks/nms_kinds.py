@@ -1,22 +1,28 @@
 """Measure each kind of NMS, and mirror images and scales, on one trained detector.
 
     python benchmarks/nms_kinds.py --model runs/digits --data digits/instances_test.json
+    python benchmarks/nms_kinds.py --model runs/digits --data digits/instances_test.json \
+        --int8 onnx --representative digits/instances_train.json --size 128
 
 Each row has the same weights. AP and AP50 judge all detections, the rest those with scores of at least 0.5, as
 `tfrcnn predict` draws them: precision and recall at IoU 0.5, and the pairs of boxes that overlap by more than half, as
-two labels on one object do.
+two labels on one object do. --int8 exports each kind in 8 bits, and compares the file with Keras on the same pictures.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import tfrcnn
+from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Example, ImageDetections
+from tfrcnn.export import ExportOptions, export
 
 SHOWN = 0.5  # the score of `tfrcnn predict`
 NMS: dict[str, dict[str, Any]] = {
@@ -76,14 +82,40 @@ def report(name: str, predictor: Any, dataset: tfrcnn.Dataset) -> None:
     print(f"| {name} | {' | '.join(columns)} |", flush=True)
 
 
+def report_int8(name: str, detector: Any, options: argparse.Namespace, dataset: tfrcnn.Dataset) -> None:
+    """Export the detector in 8 bits, and print the row that compares the file with it."""
+    examples = tfrcnn.load_dataset(options.representative, categories=detector.config.categories).examples[:100]
+    images = [read_image(example.path, example.orientation) for example in examples]
+    size = options.size and (options.size, options.size)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"file.{options.int8}"
+        result = export(detector, path, ExportOptions(options.int8, "int8", size, representative=images), dataset)
+    assert result is not None
+    assert None not in (result.ap, result.keras_ap, result.partners)
+    columns = (f"{100 * value:.1f}" for value in (result.keras_ap, result.ap, result.partners))
+    print(f"| {name} | {' | '.join(columns)} | {'passed' if result.passed else result.faults} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, metavar="RUN")
     parser.add_argument("--data", required=True, metavar="DATA")
+    parser.add_argument("--int8", choices=("onnx", "tflite"), help="the format of the files")
+    parser.add_argument("--representative", metavar="DATA", help="its first 100 images set the ranges of --int8")
+    parser.add_argument("--size", type=int, metavar="N", help="the size of the network's input of --int8")
     options = parser.parse_args()
+    if options.int8 and not options.representative:
+        parser.error("--int8 needs --representative")
     detector = tfrcnn.load_detector(options.model)
     limits = detector.config.detections
     dataset = tfrcnn.load_dataset(options.data, categories=detector.config.categories)
+    if options.int8:
+        print("| variant | AP of Keras | AP of the file | partners, % | verdict |\n|---|---|---|---|---|")
+        for name, changes in NMS.items():
+            report_int8(
+                name, tfrcnn.load_detector(options.model, detections=limits.replace(**changes)), options, dataset
+            )
+        return
     print("| variant | AP | AP50 | precision | recall | doubles | ms per picture |\n|---|---|---|---|---|---|---|")
     for name, changes in NMS.items():
         variant = tfrcnn.load_detector(options.model, detections=limits.replace(**changes))
