@@ -1,6 +1,6 @@
 """Cause the faults of a disk, a terminal and a machine, and print what each command does, as the table of the docs.
 
-    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/robustness/faults.py [--only WORD] [--list]
+    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/robustness/faults.py [--only WORD ...] [--list]
 
 Full and read-only disks are small file systems in memory that the program mounts: these rows need Linux and root, and
 are skipped elsewhere. Every outcome has the exit code, the lines of the message, and what is left in the folder. It
@@ -256,10 +256,10 @@ def wait_for(path: Path, pattern: str = "", seconds: float = 600.0, lines: int =
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="WORD", help="Run the rows whose name has this word.")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="Run the rows whose name has a word.")
     parser.add_argument("--list", action="store_true", help="Print the names of the rows.")
     options = parser.parse_args()
-    names = [name for name in FAULTS if options.only in name]
+    names = dict.fromkeys(name for word in options.only for name in FAULTS if word in name)
     if options.list:
         print("\n".join(names))
         return
