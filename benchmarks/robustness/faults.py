@@ -148,7 +148,7 @@ def add_rows_of_signals() -> None:
         def stopped(place: Place, number: signal.Signals = number) -> tuple[str, str]:
             out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
             process = place.start(*place.train(out, epochs=6))
-            wait_for(out / "history.csv")
+            wait_for(process, out / "history.csv")
             os.killpg(process.pid, number)
             process.communicate()
             done = place.tfrcnn("train", "--resume", "--out", out)
@@ -161,7 +161,7 @@ def add_rows_of_signals() -> None:
             pictures, out = place.many_pictures, Path(tempfile.mkdtemp(dir=place.folder)) / "out"
             words = ["predict", "--model", str(place.run), str(pictures), "--out", str(out)]
             process = place.start(*words)
-            wait_for(out / "detections.jsonl", lines=20)
+            wait_for(process, out / "detections.jsonl", lines=20)
             os.killpg(process.pid, number)
             process.communicate()
             before = len((out / "detections.jsonl").read_text().splitlines()) - 1
@@ -175,7 +175,7 @@ def add_rows_of_signals() -> None:
 def two_writers(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
     process = place.start(*place.train(out, epochs=1000))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     second = outcome(place.tfrcnn("train", "--resume", "--out", out))
     ran = process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
@@ -189,7 +189,7 @@ def two_predictions(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "out"
     words = ["predict", "--model", str(place.run), str(place.many_pictures), "--out", str(out)]
     process = place.start(*words)
-    wait_for(out / "detections.jsonl", lines=2)
+    wait_for(process, out / "detections.jsonl", lines=2)
     second = outcome(place.tfrcnn(*words, "--resume"))
     ran = process.poll() is None
     process.communicate()
@@ -202,7 +202,7 @@ def two_predictions(place: Place) -> tuple[str, str]:
 def deleted_results(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "out"
     process = place.start("predict", "--model", str(place.run), str(place.many_pictures), "--out", str(out))
-    wait_for(out / "detections.jsonl", lines=20)
+    wait_for(process, out / "detections.jsonl", lines=20)
     shutil.rmtree(out, ignore_errors=True)
     text, _ = process.communicate()
     return "rm -r out", outcome(subprocess.CompletedProcess([], process.returncode, text, ""))
@@ -213,7 +213,7 @@ def killed_export(place: Place) -> tuple[str, str]:
     target = Path(tempfile.mkdtemp(dir=place.folder))
     words = writer("export onnx", place, target)
     process = place.start(*words)
-    wait_for(target, "*.tmp*")
+    wait_for(process, target, "*.tmp*")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     complete = "A FILE" if (target / "model.onnx").exists() else "no file"
@@ -225,7 +225,7 @@ def killed_export(place: Place) -> tuple[str, str]:
 def deleted_folder(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
     process = place.start(*place.train(out, epochs=6))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     shutil.rmtree(out, ignore_errors=True)
     text, _ = process.communicate()
     return "rm -r run", outcome(subprocess.CompletedProcess([], process.returncode, text, ""))
@@ -236,21 +236,20 @@ def deleted_images(place: Place) -> tuple[str, str]:
     other = Place(Path(tempfile.mkdtemp(dir=place.folder)))
     out = other.folder / "run"
     process = other.start(*other.train(out, epochs=6))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     for path in other.data.parent.glob("*.png"):
         path.unlink()
     text, _ = process.communicate()
     return "rm data/*.png", outcome(subprocess.CompletedProcess([], process.returncode, text, ""), out)
 
 
-def wait_for(path: Path, pattern: str = "", seconds: float = 600.0, lines: int = 0) -> None:
-    """Wait until a file is there and has a number of lines; with a pattern, until a folder has such a file."""
-    limit = time.monotonic() + seconds
+def wait_for(process: subprocess.Popen[str], path: Path, pattern: str = "", lines: int = 0) -> None:
+    """Wait until a process has written a file with a number of lines; with a pattern, a file in a folder."""
     while not (any(path.glob(pattern)) if pattern else path.exists()) or (
         lines and len(path.read_bytes().splitlines()) < lines
     ):
-        if time.monotonic() > limit:
-            raise SystemExit(f"{path} did not appear within {seconds:g} s")
+        if process.poll() is not None:
+            raise SystemExit(f"the process ended before it wrote {path / pattern}: {process.communicate()[0]}")
         time.sleep(0.05)
 
 
