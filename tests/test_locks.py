@@ -1,5 +1,6 @@
 """One writer per folder: locks, and how the lock of a process that has ended is recognised."""
 
+import errno
 import json
 import os
 import shutil
@@ -114,6 +115,17 @@ def test_a_lock_leaves_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), locked(tmp_path / "old"):
         raise ZeroDivisionError
     assert list((tmp_path / "old").iterdir()) == []
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(OSError, match=f"No space left on device: '.*{LOCK}'"), locked(tmp_path / "run"):
+            pass
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_holder_notices_that_the_folder_is_gone(tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import tfrcnn.results
 from tfrcnn.config import Category
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.errors import InputError
+from tfrcnn.locks import locked
 from tfrcnn.prediction import find_images, predict_images, search_images
 
 
@@ -328,3 +330,29 @@ def test_a_changed_line_of_an_interrupted_run_is_named_and_writes_nothing_elsewh
     ):
         predict_images(PREDICTOR, [image], tmp_path / "out", formats=("yolo",), resume=True)
     assert not list(tmp_path.glob("out/*.txt")) or [path.name for path in tmp_path.glob("out/*.txt")] == ["classes.txt"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_that_another_process_writes_to_is_refused(five: list[Path], tmp_path: Path, resume: bool) -> None:
+    out = tmp_path / "out"
+    if resume:
+        predict_images(PREDICTOR, five[:2], out)
+    with locked(out), pytest.raises(InputError, match=f"out is in use by process {os.getpid()} on the host"):
+        predict_images(PREDICTOR, five, out, resume=resume)
+    assert predict_images(PREDICTOR, five, out, resume=resume).resumed == 2 * resume
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+def test_a_folder_that_is_removed_meanwhile_is_named_and_nothing_is_said_to_be_kept(
+    five: list[Path], tmp_path: Path, pictures: bool
+) -> None:
+    class Removing(Failing):
+        def detect(self, image: np.ndarray, image_id: int) -> ImageDetections:
+            if self.calls == 2:
+                shutil.rmtree(tmp_path / "out")
+            return super().detect(image, image_id)
+
+    message = r"out was (removed or moved|taken over by someone who removed the lock)"
+    with pytest.raises(InputError, match=message) as caught:
+        predict_images(Removing(0, KeyboardInterrupt()), five, tmp_path / "out", pictures=pictures)  # type: ignore[arg-type]
+    assert "kept" not in str(caught.value)

@@ -73,6 +73,11 @@ class FolderLock:
             if _read(self.path) == self._holder:
                 self._descriptor = descriptor
                 return True
+        except OSError as error:  # for example of a full disk
+            error.filename = error.filename or str(self.path)
+            if is_new:
+                self.path.unlink(missing_ok=True)
+            raise
         finally:
             if self._descriptor != descriptor:
                 os.close(descriptor)
@@ -115,11 +120,13 @@ def locked(folder: Path) -> Iterator[FolderLock]:
     is_new = not folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(folder)
-    lock.acquire()
     try:
-        yield lock
+        lock.acquire()
+        try:
+            yield lock
+        finally:
+            lock.release()
     finally:
-        lock.release()
         if is_new:
             with suppress(OSError):  # it holds something
                 folder.rmdir()

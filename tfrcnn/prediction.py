@@ -34,6 +34,7 @@ from tfrcnn.drawing import save_png
 from tfrcnn.drawing.images import readable_side
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free
+from tfrcnn.locks import check_unlocked
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.detect import Detecting, Input, shown_name
 from tfrcnn.predicting.detect import Failure as Failure
@@ -109,8 +110,8 @@ def predict_images(
         The results per image, and the errors of unreadable images.
 
     Raises:
-        InputError: the folder is not empty, or was written with other categories or options; an option is wrong; the
-            disk is full. What is done then stays in `out`.
+        InputError: the folder is not empty, another process writes to it, or it was written with other categories or
+            options; an option is wrong; the disk is full. What is done then stays in `out`.
 
     Example:
         predictor = tfrcnn.Predictor(detector)
@@ -195,17 +196,19 @@ def predict_stream(
                     yield from predict_video(detecting, source, results, pictures, batch)
             results.finish(names)
         except OSError as error:
+            results.check_folder()
             kept = f"{sum(map(results.is_done, names)):,} of {len(names):,} images are done and kept in {out / LOG}"
             cause = f"cannot write {error.filename or out}: {error.strerror or error}"
             raise InputError(f"{cause}; {kept}; continue with --resume (Python: resume=True)") from error
 
 
 def check_new_folder(out: Path) -> None:
-    """Check that a folder is new or empty.
+    """Check that a folder is new or empty, and that no other process writes to it.
 
     Raises:
-        InputError: the folder is not empty.
+        InputError: the folder is not empty or in use.
     """
+    check_unlocked(out)  # first: a folder that another process fills is not empty
     if not is_free(out):
         hint = ", or continue it with --resume (Python: resume=True)" if (out / LOG).is_file() else ""
         raise InputError(f"{out} exists and is not an empty folder: choose another{hint}")

@@ -18,12 +18,14 @@ import math
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, parse_json, write_json
+from tfrcnn.locks import locked
 from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
@@ -41,7 +43,7 @@ class _Place(NamedTuple):
 
 
 class Results:
-    """The lines of a folder's results; open it with `with`.
+    """The lines of a folder's results; open it with `with`, which locks the folder.
 
     Attributes:
         folder: where the results are.
@@ -69,26 +71,24 @@ class Results:
     def __enter__(self) -> Results:
         """
         Raises:
-            InputError: the run had another setup, or its lines cannot be read.
+            InputError: another process writes to the folder, the run had another setup, or its lines cannot be read.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / LOG
-        self._file = open(path, "ab", buffering=0)  # `__exit__` closes it
-        try:
+        with ExitStack() as stack:
+            self._lock = stack.enter_context(locked(self.folder))
+            self._file = stack.enter_context(open(self.folder / LOG, "ab", buffering=0))
+            stack.callback(self._close_writers)
             self._read()
             self._writers = make_writers(self.folder, self._setup["categories"], self._formats)
             for line in self._lines(self._offsets(list({**self._images, **self._frames}))) if self._writers else ():
                 for writer in self._writers:
                     writer.add(line)
-        except BaseException:
-            self._close()
-            raise
+            self._opened = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._opened.close()
 
     def is_done(self, file_name: str) -> bool:
         """Return whether an image has detections, or a video has its last frame. One with an error has none."""
@@ -161,6 +161,14 @@ class Results:
             file.write("]")
         write_json(self.folder / IMAGES, {"images": entries, "categories": self._setup["categories"]})
 
+    def check_folder(self) -> None:
+        """Check that the folder is still there and locked: lines that are written to a removed file are lost.
+
+        Raises:
+            InputError: the folder was removed, or another process writes to it.
+        """
+        self._lock.check()
+
     def _add(self, line: dict[str, Any]) -> None:
         if "detections" in line:
             for writer in self._writers:
@@ -168,6 +176,7 @@ class Results:
         start = self._file.seek(0, os.SEEK_END)
         self._write(line)
         self._keep(line, start)
+        self.check_folder()
 
     def _offsets(self, file_names: Sequence[str]) -> list[int]:
         """Return the first bytes of lines with detections: images in the order of their ids, then frames."""
@@ -239,8 +248,7 @@ class Results:
         while data:
             data = data[self._file.write(data) :]
 
-    def _close(self) -> None:
-        self._file.close()
+    def _close_writers(self) -> None:
         for writer in self._writers:
             writer.close()
 

@@ -1,6 +1,7 @@
 """The process in which `artefacts.py` loads damaged files, so that a crash ends it and not the fuzzer.
 
-Standard input has a line for each file: [path, whether to use the command line]. Standard output has its outcome.
+Standard input has a line for each file: [path, runtime, whether to use the command line]. Standard output has its
+outcome.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ def work(picture: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # the runtimes print there
     for line in sys.stdin:
-        path, use_cli = json.loads(line)
-        print(json.dumps(_predict(path, picture) if use_cli else _detect(path, picture)), file=answers, flush=True)
+        path, runtime, use_cli = json.loads(line)
+        outcome = _predict(path, picture) if use_cli else _detect(path, picture, runtime)
+        print(json.dumps(outcome), file=answers, flush=True)
 
 
-def _detect(path: str, picture: str) -> str:
+def _detect(path: str, picture: str, runtime: str) -> str:
     from tfrcnn.errors import InputError
     from tfrcnn.export import load
 
     try:
-        load(path, threads=None).detect(picture)
+        load(path, runtime=runtime or None).detect(picture)
     except InputError as error:
         return f"ESCAPED: several lines: {error}" if "\n" in str(error) else f"refused: {error}"
     except Exception as error:

@@ -4,7 +4,8 @@
 
 Exports a tiny detector in every format. Each input is one of these files with bytes flipped, cut, repeated or
 overwritten, or with another description. A worker process (artefact_worker.py) loads it with `tfrcnn.export.load` and
-detects in one picture; every 50th goes through `tfrcnn predict`. The program counts the outcomes:
+detects in one picture, an ONNX file in ONNX Runtime or OpenVINO; every 50th goes through `tfrcnn predict`. The program
+counts the outcomes:
 
     refused    an InputError of one line (exit code 2 of the command line)
     works      the file detects; a changed weight changes boxes, and nothing can see that in an ONNX file
@@ -53,6 +54,7 @@ ODD: tuple[Any, ...] = (
     [None],
 )
 GRAPHS = {"onnx": "detector.onnx", "tflite": "detector.tflite", "saved_model": "detector"}
+RUNTIMES = {"onnx": ("ONNX Runtime", "OpenVINO"), "tflite": ("LiteRT",), "saved_model": ("TensorFlow",)}
 BAD = ("ESCAPED", "CRASHED", "HUNG")
 
 
@@ -205,13 +207,13 @@ class Worker:
             text=True,
             env=environment,
         )
-        self.judge(Path("nothing"), use_cli=False, seconds=START_SECONDS)
+        self.judge(Path("nothing"), seconds=START_SECONDS)
 
-    def judge(self, path: Path, use_cli: bool, seconds: int = SECONDS) -> str:
+    def judge(self, path: Path, runtime: str = "", use_cli: bool = False, seconds: int = SECONDS) -> str:
         """Return the outcome of one input, with its reason."""
         assert self.process.stdin
         assert self.process.stdout
-        print(json.dumps([str(path), use_cli]), file=self.process.stdin, flush=True)
+        print(json.dumps([str(path), runtime, use_cli]), file=self.process.stdin, flush=True)
         ready, _, _ = select.select([self.process.stdout], [], [], seconds)
         line = self.process.stdout.readline() if ready else ""
         if line:
@@ -231,7 +233,7 @@ class Worker:
 
 
 def fuzz(count: int, seed: int, cli_every: int, folder: Path, keep: Path | None = None) -> Counter[tuple[str, str]]:
-    """Judge mutated files and return the number of each outcome by format."""
+    """Judge mutated files and return the number of each outcome by runtime."""
     import keras
     import numpy as np
 
@@ -247,13 +249,14 @@ def fuzz(count: int, seed: int, cli_every: int, folder: Path, keep: Path | None 
         path.parent.mkdir()
         (shutil.copytree if original.is_dir() else shutil.copy)(original, path)
         MUTATE[format](path, rng)
-        outcome = worker.judge(path, use_cli=cli_every > 0 and i % cli_every == cli_every - 1)
+        runtime = rng.choice(RUNTIMES[format])
+        outcome = worker.judge(path, runtime, use_cli=cli_every > 0 and i % cli_every == cli_every - 1)
         kind = outcome.split(":")[0]
-        outcomes[format, kind] += 1
+        outcomes[runtime, kind] += 1
         if i % 500 == 499:
             print(f"{i + 1} inputs", flush=True)
         if kind in BAD:
-            print(f"{i}: {format}: {outcome[:300]}", flush=True)
+            print(f"{i}: {runtime}: {outcome[:300]}", flush=True)
             if keep:
                 shutil.copytree(path.parent, keep / str(i), dirs_exist_ok=True)
     worker.close()
@@ -269,8 +272,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         outcomes = fuzz(options.count, options.seed, options.cli_every, Path(folder), options.keep)
-    for (format, kind), count in sorted(outcomes.items()):
-        print(f"{format:12} {kind:8} {count}")
+    for (runtime, kind), count in sorted(outcomes.items()):
+        print(f"{runtime:12} {kind:8} {count}")
     bad = sum(count for (_, kind), count in outcomes.items() if kind in BAD)
     print(f"{options.count} inputs, {bad} escapes")
     sys.exit(bad > 0)

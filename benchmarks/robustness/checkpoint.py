@@ -28,7 +28,7 @@ from config import finish
 from tfrcnn.errors import InputError
 from tfrcnn.weights.read import read_checkpoint
 
-MAX_SECONDS = 5.0
+MAX_SECONDS = 5.0  # of the processor: a busy machine does not count
 MAX_MESSAGE = 600  # characters after the file's name
 MAX_GROWTH = 200  # bytes of arrays per byte of the file
 MAGIC, VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -145,7 +145,7 @@ def mutated(files: dict[str, bytes], name: str, random_: random.Random) -> bytes
 
 def read(path: Path) -> str:
     """Read a file; return "accepted" or "refused", or describe an escape."""
-    started = time.monotonic()
+    started = time.thread_time()
     try:
         arrays = read_checkpoint(path).arrays
         result = "accepted"
@@ -163,7 +163,7 @@ def read(path: Path) -> str:
             return f"the message {message[:300]!r}"
     except Exception as error:  # any other error is what this program looks for
         return f"{type(error).__name__}: {str(error)[:200]}"
-    seconds = time.monotonic() - started
+    seconds = time.thread_time() - started
     return result if seconds < MAX_SECONDS else f"{seconds:.1f} seconds"
 
 

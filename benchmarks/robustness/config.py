@@ -30,7 +30,7 @@ from tfrcnn.models.presets import preset_of_run, with_changes
 from tfrcnn.training.folder import FORMAT as SETUP_FORMAT
 from tfrcnn.training.folder import SETUP, read_setup
 
-MAX_SECONDS = 5.0
+MAX_SECONDS = 5.0  # of the processor: a busy machine does not count
 MAX_MESSAGE = 2000  # characters
 DEEP: Any = json.loads("[" * 200 + "]" * 200)
 VALUES: list[Any] = [
@@ -157,7 +157,7 @@ class Readers:
 
 def fault(read: Callable[[], None], name: str) -> str | None:
     """Run a reader; return "accepted" or "refused", or describe an escape."""
-    started = time.monotonic()
+    started = time.thread_time()
     try:
         read()
         result = "accepted"
@@ -168,7 +168,7 @@ def fault(read: Callable[[], None], name: str) -> str | None:
             return f"the message {message[:300]!r}"
     except Exception as error:  # any other error is what this program looks for
         return f"{type(error).__name__}: {str(error)[:200]}"
-    return result if time.monotonic() - started < MAX_SECONDS else f"{time.monotonic() - started:.1f} seconds"
+    return result if time.thread_time() - started < MAX_SECONDS else f"{time.thread_time() - started:.1f} seconds"
 
 
 def fuzz(count: int, seed: int, build: int) -> tuple[Counter[str], list[str]]:

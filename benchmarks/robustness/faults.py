@@ -1,10 +1,10 @@
 """Cause the faults of a disk, a terminal and a machine, and print what each command does, as the table of the docs.
 
-    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/robustness/faults.py [--only WORD] [--list]
+    TF_CPP_MIN_LOG_LEVEL=2 python benchmarks/robustness/faults.py [--only WORD ...] [--list]
 
 Full and read-only disks are small file systems in memory that the program mounts: these rows need Linux and root, and
 are skipped elsewhere. Every outcome has the exit code, the lines of the message, and what is left in the folder. It
-takes about 20 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
+takes about 30 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,10 +20,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from place import IMPORTED, Place
+from place import TFRCNN, Place
+from writers import WITH_RUN, WRITERS, shown, writer
 
 Row = Callable[[Place], tuple[str, str]]
 FAULTS: dict[str, Row] = {}
@@ -56,57 +58,33 @@ def outcome(done: subprocess.CompletedProcess[str], left: Path | None = None) ->
 
 
 @contextmanager
-def disk(place: Place, options: str) -> Iterator[Path]:
-    """Mount a file system in memory."""
+def disk(place: Place, options: str, fill: bool = False) -> Iterator[Path]:
+    """Mount a file system in memory; `fill` leaves no byte of it."""
     folder = Path(tempfile.mkdtemp(dir=place.folder))
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=True)
     try:
+        if fill:
+            with suppress(OSError), open(folder / "others", "wb", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
         yield folder
     finally:
         subprocess.run(["umount", folder], check=True)
 
 
-WITH_RUN = {"predict", "predict, a video", "evaluate", "evaluate --report", "export", "benchmark"}
-WRITERS = (
-    *("train", "predict", "predict, a video", "evaluate", "evaluate --report", "export", "benchmark", "import-weights"),
-    *("doctor --json", "data", "convert", "demo", "fetch"),
-)
-
-
-def writer(command: str, place: Place, target: Path) -> list[str]:
-    """Return the words of a command that writes to a path below `target`."""
-    run = str(place.run) if command in WITH_RUN else ""  # training takes a while
-    checkpoint = str(place.checkpoint) if command == "import-weights" else ""
-    data = str(place.data)
-    imported = ["import-weights", checkpoint, "--preset", IMPORTED, "--categories", data]
-    measured = ["benchmark", "--model", run, "--rounds", "1", "--no-stages"]
-    return {
-        "train": place.train(target / "run"),
-        "predict": ["predict", "--model", run, str(place.data.parent), "--out", str(target / "out")],
-        "evaluate": ["evaluate", "--model", run, "--data", data, "--json", str(target / "evaluation.json")],
-        "export": ["export", "--model", run, "--format", "tflite", "--out", str(target / "model.tflite")],
-        "doctor": ["doctor", "--data", data],
-        "doctor --json": ["doctor", "--data", data, "--json", str(target / "report.json")],
-        "demo": ["demo", "--out", str(target / "demo")],
-        "import-weights": [*imported, "--out", str(target / "imported")],
-        "benchmark": [*measured, "--out", str(target / "latency")],
-        "fetch": ["fetch", "voc2007", "--out", str(target / "voc")],
-        "data": ["data", "--data", data, "--out", str(target / "page.html")],
-        "convert": ["convert", "--data", data, "--to", "yolo", "--out", str(target / "yolo")],
-        "evaluate --report": ["evaluate", "--model", run, "--data", data, "--report", str(target / "errors")],
-        "predict, a video": ["predict", "--model", run, str(place.video), "--out", str(target / "frames")],
-    }[command]
+DISKS = {"full disk": "size=64k", "disk of 8 kB": "size=8k", "read-only disk": "ro"}  # options of their mount
 
 
 def add_rows_of_disks() -> None:
     """Add a row for each command that writes and each disk that does not take it."""
-    disks = {"full disk": "size=8k", "read-only disk": "ro"}
     for command in WRITERS:
-        for kind, options in disks.items():
+        for kind, options in DISKS.items():
 
             @fault(f"{command}, {kind}")
-            def on_disk(place: Place, command: str = command, options: str = options) -> tuple[str, str]:
-                with disk(place, options) as target:
+            def on_disk(
+                place: Place, command: str = command, kind: str = kind, options: str = options
+            ) -> tuple[str, str]:
+                with disk(place, options, fill=kind == "full disk") as target:
                     words = writer(command, place, target)
                     return f"mount -t tmpfs -o {options}; {shown(words)}", outcome(place.tfrcnn(*words), target)
 
@@ -116,9 +94,22 @@ def add_rows_of_disks() -> None:
             return shown(words), outcome(place.tfrcnn(*words))
 
 
-def shown(words: list[str]) -> str:
-    """Write a command without the folders of this machine."""
-    return "tfrcnn " + " ".join(Path(word).name if word.startswith("/") else word for word in words)
+READ_ONLY = "mount -o remount,bind,ro / && unset TMPDIR && export HOME=/nonexistent && cd / && {command}"
+
+
+def add_rows_of_read_only_machines() -> None:
+    """Add a row for each command on a machine that takes files in one folder only, as a hardened container does."""
+    for command in ("doctor", *WRITERS):
+
+        @fault(f"{command}, all but --out read-only")
+        def on_machine(place: Place, command: str = command) -> tuple[str, str]:
+            with disk(place, "size=1g") as target:
+                words = writer(command, place, target)
+                line = READ_ONLY.format(command=shlex.join([TFRCNN, *words]))
+                done = subprocess.run(
+                    ["unshare", "-m", "bash", "-c", line], capture_output=True, text=True, check=False
+                )
+                return f"mount -o remount,bind,ro /; {shown(words)}", outcome(done, target)
 
 
 @fault("standard output on a full disk")
@@ -138,7 +129,7 @@ def pipe_to_head(place: Place) -> tuple[str, str]:
 
 for variables in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}):
     text = " ".join(f"{name}={value}" for name, value in variables.items())
-    for command in ("doctor", "data", "convert", "train", "evaluate", "evaluate --report", "predict"):
+    for command in ("doctor", "data", "convert", "train", "import-weights", *WITH_RUN):
 
         @fault(f"{command}, {text}, names in Hangul and with escape sequences")
         def in_locale(
@@ -157,7 +148,7 @@ def add_rows_of_signals() -> None:
         def stopped(place: Place, number: signal.Signals = number) -> tuple[str, str]:
             out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
             process = place.start(*place.train(out, epochs=6))
-            wait_for(out / "history.csv")
+            wait_for(process, out / "history.csv")
             os.killpg(process.pid, number)
             process.communicate()
             done = place.tfrcnn("train", "--resume", "--out", out)
@@ -170,7 +161,7 @@ def add_rows_of_signals() -> None:
             pictures, out = place.many_pictures, Path(tempfile.mkdtemp(dir=place.folder)) / "out"
             words = ["predict", "--model", str(place.run), str(pictures), "--out", str(out)]
             process = place.start(*words)
-            wait_for(out / "detections.jsonl", lines=20)
+            wait_for(process, out / "detections.jsonl", lines=20)
             os.killpg(process.pid, number)
             process.communicate()
             before = len((out / "detections.jsonl").read_text().splitlines()) - 1
@@ -184,7 +175,7 @@ def add_rows_of_signals() -> None:
 def two_writers(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
     process = place.start(*place.train(out, epochs=1000))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     second = outcome(place.tfrcnn("train", "--resume", "--out", out))
     ran = process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
@@ -193,11 +184,48 @@ def two_writers(place: Place) -> tuple[str, str]:
     return words, f"the first {'still ran' if ran else 'HAD ENDED'}; the second: {second}"
 
 
+@fault("predict, two writers of one folder")
+def two_predictions(place: Place) -> tuple[str, str]:
+    out = Path(tempfile.mkdtemp(dir=place.folder)) / "out"
+    words = ["predict", "--model", str(place.run), str(place.many_pictures), "--out", str(out)]
+    process = place.start(*words)
+    wait_for(process, out / "detections.jsonl", lines=2)
+    second = outcome(place.tfrcnn(*words, "--resume"))
+    ran = process.poll() is None
+    process.communicate()
+    rows = len(json.loads((out / "images.json").read_text())["images"])
+    first = f"the first {'still ran' if ran else 'HAD ENDED'} and ended with {process.returncode}, {rows} pictures"
+    return "tfrcnn predict --out out & tfrcnn predict --out out --resume", f"{first}; the second: {second}"
+
+
+@fault("predict, the folder of the results is deleted meanwhile")
+def deleted_results(place: Place) -> tuple[str, str]:
+    out = Path(tempfile.mkdtemp(dir=place.folder)) / "out"
+    process = place.start("predict", "--model", str(place.run), str(place.many_pictures), "--out", str(out))
+    wait_for(process, out / "detections.jsonl", lines=20)
+    shutil.rmtree(out, ignore_errors=True)
+    text, _ = process.communicate()
+    return "rm -r out", outcome(subprocess.CompletedProcess([], process.returncode, text, ""))
+
+
+@fault("export onnx, SIGKILL while it writes")
+def killed_export(place: Place) -> tuple[str, str]:
+    target = Path(tempfile.mkdtemp(dir=place.folder))
+    words = writer("export onnx", place, target)
+    process = place.start(*words)
+    wait_for(process, target, "*.tmp*")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    complete = "A FILE" if (target / "model.onnx").exists() else "no file"
+    again = outcome(place.tfrcnn(*words), target)
+    return "kill -9 PID; tfrcnn export", f"{complete} of that name is left; the same command again: {again}"
+
+
 @fault("train, the run folder is deleted meanwhile")
 def deleted_folder(place: Place) -> tuple[str, str]:
     out = Path(tempfile.mkdtemp(dir=place.folder)) / "run"
     process = place.start(*place.train(out, epochs=6))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     shutil.rmtree(out, ignore_errors=True)
     text, _ = process.communicate()
     return "rm -r run", outcome(subprocess.CompletedProcess([], process.returncode, text, ""))
@@ -208,28 +236,29 @@ def deleted_images(place: Place) -> tuple[str, str]:
     other = Place(Path(tempfile.mkdtemp(dir=place.folder)))
     out = other.folder / "run"
     process = other.start(*other.train(out, epochs=6))
-    wait_for(out / "history.csv")
+    wait_for(process, out / "history.csv")
     for path in other.data.parent.glob("*.png"):
         path.unlink()
     text, _ = process.communicate()
     return "rm data/*.png", outcome(subprocess.CompletedProcess([], process.returncode, text, ""), out)
 
 
-def wait_for(path: Path, seconds: float = 300.0, lines: int = 0) -> None:
-    """Wait until a file is there and has a number of lines."""
-    limit = time.monotonic() + seconds
-    while not path.exists() or (lines and len(path.read_bytes().splitlines()) < lines):
-        if time.monotonic() > limit:
-            raise SystemExit(f"{path} did not appear within {seconds:g} s")
+def wait_for(process: subprocess.Popen[str], path: Path, pattern: str = "", lines: int = 0) -> None:
+    """Wait until a process has written a file with a number of lines; with a pattern, a file in a folder."""
+    while not (any(path.glob(pattern)) if pattern else path.exists()) or (
+        lines and len(path.read_bytes().splitlines()) < lines
+    ):
+        if process.poll() is not None:
+            raise SystemExit(f"the process ended before it wrote {path / pattern}: {process.communicate()[0]}")
         time.sleep(0.05)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", metavar="WORD", help="Run the rows whose name has this word.")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="WORD", help="Run the rows whose name has a word.")
     parser.add_argument("--list", action="store_true", help="Print the names of the rows.")
     options = parser.parse_args()
-    names = [name for name in FAULTS if options.only in name]
+    names = dict.fromkeys(name for word in options.only for name in FAULTS if word in name)
     if options.list:
         print("\n".join(names))
         return
@@ -238,7 +267,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder))
         for name in names:
-            if name.endswith(" disk") and "," in name and not can_mount:
+            if name.endswith(tuple(f", {kind}" for kind in (*DISKS, "all but --out read-only"))) and not can_mount:
                 print(f"| {name} | | skipped: mounting a disk needs root on Linux |", flush=True)
                 continue
             command, result = FAULTS[name](place)
@@ -246,6 +275,7 @@ def main() -> None:
 
 
 add_rows_of_disks()
+add_rows_of_read_only_machines()
 add_rows_of_signals()
 if __name__ == "__main__":
     main()

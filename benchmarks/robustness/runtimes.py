@@ -1,6 +1,6 @@
 """Run exported files in many versions of their runtimes, each alone in a new virtual environment.
 
-    python benchmarks/robustness/runtimes.py --model RUN [--picture FILE] [--runtimes NAME ...] [--versions ends]
+    python benchmarks/robustness/runtimes.py --model RUN [--picture FILE] [--runtimes NAME ...] [--versions three]
 
 Exports RUN in every format and detects in one picture with this installation. Then it installs the last patch of each
 minor version of a runtime, without tfrcnn, and runs the same file on the same pixels. The table has the largest
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +134,13 @@ RUNTIMES = {
 }
 
 
+CHOICES: dict[str, Callable[[list[str]], list[str]]] = {  # of versions, the oldest first
+    "all": list,
+    "ends": lambda listed: list(dict.fromkeys([listed[0], listed[-1]])),
+    "three": lambda listed: list(dict.fromkeys([listed[0], listed[len(listed) // 2], listed[-1]])),
+}
+
+
 def versions(runtime: Runtime) -> list[str]:
     """Return the last patch of each minor version from `first` on, the oldest first, as the registry lists them."""
     if runtime.run is None:
@@ -235,8 +242,7 @@ def rows(options: argparse.Namespace, folder: Path) -> Iterator[str]:
         reference = expected[runtime.file if runtime.pads else WHOLE]
         with np.load(folder / "inputs.npz") as inputs:
             sides = np.array(inputs["images" if runtime.pads else "whole"].shape[1:3])
-        listed = versions(runtime)
-        for version in listed if options.versions == "all" else dict.fromkeys([listed[0], listed[-1]]):
+        for version in CHOICES[options.versions](versions(runtime)):
             try:
                 outputs = run(runtime, version, files[runtime.file], folder)
                 d = compare(outputs, reference, sides)
@@ -254,7 +260,7 @@ def main() -> None:
     parser.add_argument("--model", required=True, help="a run folder")
     parser.add_argument("--picture", help="default: a picture of shapes")
     parser.add_argument("--runtimes", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
-    parser.add_argument("--versions", choices=["all", "ends"], default="all", help="ends: the oldest and the newest")
+    parser.add_argument("--versions", choices=CHOICES, default="all", help="three: the oldest, middle and newest")
     options = parser.parse_args()
     print(f"Python {sys.version.split()[0]}\n\n| runtime | version | detections | boxes (px) | scores | result |")
     print("|---|---|---|---|---|---|", flush=True)

@@ -133,6 +133,8 @@ def test_faults_of_disks_are_known_in_the_words_of_hdf5_and_tensorflow():
     bug.__suppress_context__ = True  # `raise ... from None`
     assert file_fault(bug) is None
     assert file_fault(FileNotFoundError(errno.ENOENT, "No such file or directory", "a")).startswith("a: No such file")
+    temporary = FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+    assert file_fault(temporary).endswith("found in ['/tmp'] (set TMPDIR to a folder that can be written)")
 
 
 def test_an_error_of_the_program_keeps_its_traceback(monkeypatch):

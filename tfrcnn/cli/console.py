@@ -18,6 +18,7 @@ from tfrcnn.printable import printable
 
 LAYOUT = "\n\r\t"  # tables and progress bars need these
 MAX_SHOWN = 80  # characters of a text in a message
+NO_TEMPORARY = "No usable temporary directory"  # what `tempfile` says
 
 ADVICE = {
     errno.ENOSPC: "free some space or choose another place",
@@ -131,6 +132,8 @@ def file_fault(error: BaseException | None) -> str | None:
             texts = {os.strerror(number): number for number in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)}
             number = next((texts[text] for text in texts if text in str(error)), None)
         if number is not None or isinstance(error, OSError):
+            if NO_TEMPORARY in str(error):
+                return f"{getattr(error, 'strerror', None) or error} (set TMPDIR to a folder that can be written)"
             path = getattr(error, "filename", None) or _path_in(str(error))
             what = os.strerror(number) if number is not None else " ".join(str(error).split())
             advice = ADVICE.get(number) if number is not None else None

@@ -11,7 +11,7 @@ import pytest
 
 from tfrcnn.errors import InputError
 from tfrcnn.export import load
-from tfrcnn.export.onnx import OPENVINO, OPENVINO_ONE_SIZE, Onnx
+from tfrcnn.export.onnx import ONNX_RUNTIME, OPENVINO, OPENVINO_ONE_SIZE, Onnx
 from tfrcnn.export.onnx.runtime import OnnxRuntime
 
 from ..shared_use import PICTURES, assert_threads_can_share, in_forked_child
@@ -26,19 +26,25 @@ def test_float_images_are_rounded(runtime):
         np.testing.assert_array_equal(value, runtime.run(images)[name])
 
 
-def test_files_that_cannot_be_run_are_named(path, tmp_path):
-    with pytest.raises(InputError, match=r"none\.onnx: no such file"):
-        OnnxRuntime(tmp_path / "none.onnx")
+@pytest.mark.parametrize("runtime", [ONNX_RUNTIME, OPENVINO])
+def test_a_file_that_cannot_be_run_is_named_in_one_line(path, tmp_path, runtime):
+    if runtime == OPENVINO:
+        pytest.importorskip("openvino")
+
+    def assert_refused(name, message):
+        with pytest.raises(InputError, match=rf"{name}: .*{message}") as caught:
+            Onnx().load(tmp_path / name, runtime=runtime)
+        assert "\n" not in str(caught.value)
+
+    assert_refused("none.onnx", "no such file")
     for name, content in (("half", path.read_bytes()[:-1000]), ("empty", b""), ("text", b"PK\x03\x04 not a model")):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=f"{name}: "):
-            OnnxRuntime(tmp_path / name)
+        (tmp_path / f"{name}.onnx").write_bytes(content)
+        assert_refused(f"{name}.onnx", "")
     model = onnx.load(path)
     for value, message in (("{}", "expected tfrcnn_export 1"), ("no", "not JSON")):
         onnx.helper.set_model_props(model, {"tfrcnn": value})
         onnx.save(model, tmp_path / "foreign.onnx")
-        with pytest.raises(InputError, match=rf"foreign\.onnx: .*{message}"):
-            OnnxRuntime(tmp_path / "foreign.onnx")
+        assert_refused("foreign.onnx", message)
 
 
 @pytest.mark.parametrize(
