@@ -110,7 +110,7 @@ def predict_images(
 
     Raises:
         InputError: the folder is not empty, or was written with other categories or options; an option is wrong; the
-            disk is full. What is done then stays in `out`.
+            disk is full. The results so far stay in `out`.
 
     Example:
         predictor = tfrcnn.Predictor(detector)
