@@ -19,7 +19,7 @@ from .contract import config_of_export, copy_with
 from .options import ExportOptions
 from .runtimes import ArtefactPredictor
 
-# Of the representative images: a few objects in each make more than a hundred detections, enough to see 3 % of them go.
+# Representative images to compare: a few objects in each make more than a hundred detections, enough to see 3 % go.
 MAX_PICTURES = 32
 NAMES = {"within tolerance": "", "out of tolerance": ".failed", "not judged": ".unjudged"}
 

@@ -68,7 +68,7 @@ class ArtefactPredictor:
 
         Args:
             images: [H, W, 3] RGB 0..255 each, all of one size.
-            image_ids: Of the results.
+            image_ids: The id of each result.
 
         Returns:
             The detections of each image, see `Predictor.detect`.
@@ -127,8 +127,8 @@ def load(
         path: A run folder (of `tfrcnn train` or `import-weights`) or an exported file.
         threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
             folder takes TensorFlow's setting.
-        score_threshold: Lower the detector's own thresholds to this, or those of single classes as
-            {name or label: threshold}; exported files keep theirs.
+        score_threshold: Lower the detector's own thresholds to this; {name or label: threshold} lowers them for
+            single classes. Exported files keep theirs.
         runtime: One of the format's `Target.runtimes`; None is the first that is installed.
         detections: Fields of a run folder's `DetectionConfig` to change, for example {"nms": "soft_gaussian"}.
 

@@ -25,7 +25,7 @@ class DetectionConfig(Config):
         min_size: boxes with a shorter side are dropped, in pixels.
         nms: what happens to a box that overlaps a better one, see `tfrcnn.layers.suppression`. "hard" drops it,
             "soft_linear" and "soft_gaussian" lower its score, "weighted_fusion" averages both.
-        class_agnostic_nms: True lets boxes of different classes compete; False lets those of one class.
+        class_agnostic_nms: True lets boxes of different classes compete; False only boxes of one class.
         nms_sigma: of "soft_gaussian", whose scores fall by exp(-IoU^2 / sigma).
         class_score_thresholds: thresholds of single classes in place of `score_threshold`, by category name, for
             example {"cell": 0.6}.

@@ -44,7 +44,7 @@ class TrainingConfig(Config):
             "balanced" weighs each class by the inverse of its number of training boxes; None is 1 for all.
         swa: fraction of the run, in [0, 1), after which the evaluated and saved weights are the mean of the weights
             after every later update (stochastic weight averaging, Izmailov et al., arXiv 1803.05407). None does not
-            average so. With `ema` too, `ema` gives the weights before that point.
+            average so. If `ema` is on too, it gives the weights before that point.
         patience: epochs in a row without a better validation score after which training stops; None never stops early.
             Epochs before the first score above 0 do not count. Each step of a scheme stops by itself.
         precision: Keras dtype policy of the network; boxes are float32 always.

@@ -111,7 +111,7 @@ def predict_images(
 
     Raises:
         InputError: the folder is not empty, another process writes to it, or it was written with other categories or
-            options; an option is wrong; the disk is full. What is done then stays in `out`.
+            options; an option is wrong; the disk is full. The results so far stay in `out`.
 
     Example:
         predictor = tfrcnn.Predictor(detector)

@@ -37,7 +37,7 @@ class Predictor:
         batch: images per batch of `detect_dataset`.
         classes: the labels of the results, in ascending order; None is all.
         detector: the Keras detector; None for an exported file.
-        engine: runs the detector without these choices. That of an exported file has `format`, `precision`, `runtime`.
+        engine: runs the detector without these choices. An exported file's has `format`, `precision`, `runtime`.
 
     Example:
         predictor = tfrcnn.Predictor("runs/cells", threshold=0.5, classes=["RBC", "WBC"])

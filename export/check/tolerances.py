@@ -16,7 +16,7 @@ SAME_CROP = 1e-3  # pixels within which two boxes pool the same features, up to 
 # int8 with ranges of one picture 0.975). int8 with ranges of noise has 0.950, and AP falls by 0.016; weights with noise
 # of 8 % of their deviation have 0.951 and 0.961, and AP falls by up to 0.020; with noise of 20 %, 0.84 and 0.095.
 MIN_PARTNERS = 0.97
-# Of few detections, for example the 31 in the built-in pictures, one is 3 %: these files have 0.906 to 1.0 there.
+# One of few detections, for example of the 31 in the built-in pictures, is 3 %: these files have 0.906 to 1.0 there.
 FEW, MIN_PARTNERS_OF_FEW = 100, 0.9
 
 
@@ -28,8 +28,8 @@ class Tolerance:
         score: Difference of a score.
         pixels: Difference of a box side, in pixels of an image whose longer side is 640.
         ap: Loss of AP, in [0, 1].
-        partners: Smallest share of detections with a partner, in [0, 1]; counts where AP cannot be measured. Of fewer
-            than `FEW` detections, `MIN_PARTNERS_OF_FEW` is enough.
+        partners: Smallest share of detections with a partner, in [0, 1]; counts where AP cannot be measured. If
+            there are fewer than `FEW` detections, `MIN_PARTNERS_OF_FEW` is enough.
         stage: Difference of a stage, see `differences`. In precisions that round, it only separates wrong stages from
             rounded ones.
     """

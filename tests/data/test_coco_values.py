@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tfrcnn.config import Category
+from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import Parsed
 from tfrcnn.data.coco import parse_coco
 
@@ -58,7 +59,7 @@ UNUSUAL = [
     ("images", "height", ["30"]),
     ("categories", "name", [5, 5.5]),
     ("annotations", "image_id", [1.0, "1"]),
-    ("annotations", "bbox", [[1, 2, 3, "4"], ["1", "2.5", "3e0", "4"], "1, 2, 3, 4", "[1 2 3 4]"]),
+    ("annotations", "bbox", [[1, 2, 3, "4"], [1, 2.5, 3, "4"], ["1", "2.5", "3e0", "4"], "1, 2, 3, 4", "[1 2 3 4]"]),
     ("annotations", "iscrowd", ["1", "0", " True ", None]),
     ("annotations", "area", ["1", "12.5", None]),
 ]
@@ -151,6 +152,19 @@ def test_an_endless_area_is_none(tmp_path: Path, area: Any) -> None:
     assert [box.area for box in parse(tmp_path, **with_value("annotations", "area", area)).boxes] == [None]
 
 
+@pytest.mark.parametrize("area", [1e30, -1e30])
+def test_an_area_that_float32_may_not_hold_is_none(tmp_path: Path, area: float) -> None:
+    assert [box.area for box in parse(tmp_path, **with_value("annotations", "area", area)).boxes] == [None]
+    smaller = with_value("annotations", "area", area * 0.99)
+    assert [box.area for box in parse(tmp_path, **smaller).boxes] == [area * 0.99]
+
+
+@pytest.mark.parametrize(("value", "difficult"), [(1, True), (0, False), (2, False), (None, False)])
+def test_difficult_1_is_a_difficult_box(tmp_path: Path, value: Any, difficult: bool) -> None:
+    parsed = parse(tmp_path, **with_value("annotations", "difficult", value))
+    assert [box.difficult for box in parsed.boxes] == [difficult]
+
+
 def test_a_box_is_y_x_and_their_ends_with_its_label_area_and_place(tmp_path: Path) -> None:
     second = {**ANNOTATION, "id": 2, "category_id": 9, "iscrowd": 1, "area": 7.5}
     parsed = parse(tmp_path, categories=[{"id": 9, "name": "nine"}, CATEGORY], annotations=[ANNOTATION, second])
@@ -202,6 +216,95 @@ def test_images_are_looked_for_next_to_the_json_then_in_images_or_only_where_the
     path = tmp_path / "instances.json"
     assert parse_coco(path).images[0].candidates == (tmp_path / "a.png", tmp_path / "images" / "a.png")
     assert parse_coco(path, tmp_path / "else").images[0].candidates == (tmp_path / "else" / "a.png",)
+
+
+@pytest.mark.parametrize("key", ["images", "categories"])
+def test_a_list_that_cannot_be_read_is_one_fault_and_not_one_per_annotation(tmp_path: Path, key: str) -> None:
+    parsed = parse(tmp_path, **{key: [5]})
+    assert [fault.field for fault in parsed.faults] == [f"{key}[0]"]
+    assert parsed.boxes == []
+
+
+@pytest.mark.parametrize(("listed", "used"), [(1, "1"), ("1", 1), (10**17, "1" + "0" * 17)])
+def test_an_image_id_is_the_same_as_a_text_and_as_a_number(tmp_path: Path, listed: Any, used: Any) -> None:
+    parsed = parse(tmp_path, images=[{**IMAGE, "id": listed}], **with_value("annotations", "image_id", used))
+    assert [fault.kind for fault in parsed.faults] == ["unusual-value"]
+    assert [box.image for box in parsed.boxes] == [0]
+
+
+@pytest.mark.parametrize(("listed", "used"), [(1, 2), (1, "x"), ("x", 1), (1, "1.0"), (10**18, "1" + "0" * 18)])
+def test_the_id_of_no_listed_image_is_a_fault(tmp_path: Path, listed: Any, used: Any) -> None:
+    parsed = parse(tmp_path, images=[{**IMAGE, "id": listed}], **with_value("annotations", "image_id", used))
+    assert [(fault.kind, fault.field) for fault in parsed.faults] == [("unknown-image", "annotations[0].image_id")]
+    assert parsed.boxes == []
+
+
+@pytest.mark.parametrize(("count", "end"), [(1, ""), (2, " (and 1 more)"), (1001, " (and 1,000 more)")])
+def test_a_fault_that_entries_share_is_one_that_counts_the_others(tmp_path: Path, count: int, end: str) -> None:
+    parsed = parse(tmp_path, annotations=[{**ANNOTATION, "id": i, "iscrowd": "1"} for i in range(count)])
+    assert [fault.message for fault in parsed.faults] == [f"expected 0 or 1, found '1'{end}"]
+
+
+def test_a_box_is_shown_as_the_file_has_it(tmp_path: Path) -> None:
+    assert parse(tmp_path).show_box(2, 1, 6, 4.5) == "[1, 2, 3.5, 4]"
+
+
+def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
+    assert [(fault.kind, fault.field) for fault in parse_coco(tmp_path / "none.json").faults] == [
+        ("unreadable-file", "")
+    ]
+
+
+FIRST, LAST = -(2**63), 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "expected"),
+    [
+        (values.as_flag, "0", (0, False)),
+        (values.as_flag, "1", (1, False)),
+        (values.as_flag, "FALSE", (0, False)),
+        (values.as_flag, " true ", (1, False)),
+        (values.as_category_id, FIRST, (FIRST, True)),
+        (values.as_category_id, FIRST - 1, None),
+        (values.as_category_id, LAST, (LAST, True)),
+        (values.as_category_id, LAST + 1, None),
+        (values.as_side, "999999999", (999999999, False)),
+        (values.as_number, 10**400, (float("inf"), True)),
+        (values.as_box, [1, 2, 10**400, 4], ([1, 2, float("inf"), 4], True)),
+        (values.as_box, ["1", 2, 10**400, 4], ([1, 2, float("inf"), 4], False)),
+        (values.as_box, [1, 2.5, 3, "4"], ([1, 2.5, 3, 4], False)),
+    ],
+)
+def test_a_value_is_read_as_a_number_with_whether_it_is_usual(read: Any, value: Any, expected: Any) -> None:
+    assert read(value) == expected
+
+
+def category(number: int, name: str, above: str) -> dict[str, Any]:
+    return {"id": number, "name": name, "supercategory": above}
+
+
+ROOT = category(0, "cells", "none")
+
+
+@pytest.mark.parametrize(
+    ("categories", "annotations", "position"),
+    [
+        ([ROOT, category(1, "cell", "cells")], [ANNOTATION], 0),
+        ([category(1, "cell", "cells"), category(2, "b", "cells"), ROOT], [None, ANNOTATION], 2),
+        ([ROOT, category(1, "cell", "cells")], None, 0),
+        ([ROOT], [ANNOTATION], None),
+        ([ROOT, category(1, "cell", "none")], [ANNOTATION], None),
+        ([category(1, "cell", "none"), category(2, "b", "cell")], [ANNOTATION], None),
+        ([category(0, "cell", "a"), category(1, "b", "a")], [ANNOTATION], None),
+        ([ROOT, category(1, "cell", "cells")], [ANNOTATION, {**ANNOTATION, "category_id": 0}], None),
+    ],
+)
+def test_the_root_of_roboflow_is_category_0_of_supercategory_none_without_boxes(
+    categories: list[Any], annotations: Any, position: int | None
+) -> None:
+    items = list(enumerate(categories))
+    assert values.root_category({"annotations": annotations}, items) == position
 
 
 def test_a_file_that_is_no_utf8_is_a_fault(tmp_path: Path) -> None:

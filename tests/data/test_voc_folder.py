@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfrcnn.data.read import load_dataset, read_dataset
+from tfrcnn.data.voc_folder import VocFolder, voc_folders
 from tfrcnn.errors import InputError
 
 from .test_voc import obj, xml
@@ -85,6 +86,38 @@ def test_splits_that_share_a_folder_of_images_do_not_miss_each_other(tmp_path: P
     dataset, report = read_dataset(f"{tmp_path}@train")
     assert [example.path.name for example in dataset.examples] == ["a.jpg"]
     assert not report.faults
+
+
+def test_damaged_xml_of_another_split_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "train/a.xml", "train/a.jpg", obj())
+    write(tmp_path, "test/b.xml", "test/b.jpg", obj(), filename="b.jpg")
+    write(tmp_path, "test/c.xml", "test/c.jpg", filename="c.jpg")
+    (tmp_path / "test/c.xml").write_text("<annotation>")
+    dataset, report = read_dataset(f"{tmp_path}@train")
+    assert len(dataset) == 1
+    assert report.counts() == {"unread-annotation": 1}
+
+
+@pytest.mark.parametrize("folder", [".", "annotations", "annotations/part"])
+def test_voc_is_recognised_by_one_of_five_files(tmp_path: Path, folder: str) -> None:
+    write(tmp_path, f"{folder}/e.xml", "images/e.jpg")
+    for name in "abcd":
+        (tmp_path / folder / f"{name}.xml").write_text("<other/>")
+    top = tmp_path / folder.partition("/")[0]
+    assert voc_folders(tmp_path) == {"": VocFolder(top, tmp_path / "images")}
+
+
+def test_voc_is_not_recognised_by_a_sixth_file(tmp_path: Path) -> None:
+    write(tmp_path, "f.xml", "images/f.jpg")
+    for name in "abcde":
+        (tmp_path / f"{name}.xml").write_text("<other/>")
+    assert voc_folders(tmp_path) == {}
+
+
+def test_folder_with_files_outside_its_splits_is_one_data_set(tmp_path: Path) -> None:
+    write(tmp_path, "annotations/a.xml", "images/a.jpg")
+    write(tmp_path, "annotations/train/b.xml", "images/b.jpg")
+    assert voc_folders(tmp_path) == {"": VocFolder(tmp_path / "annotations", tmp_path / "images")}
 
 
 def test_xml_without_an_image_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tfrcnn.config import Category
 from tfrcnn.data.checks import Parsed
 from tfrcnn.data.voc import parse_voc, split_names
+from tfrcnn.errors import InputError
 
 BOX = "<bndbox><xmin>2</xmin><ymin>1</ymin><xmax>4</xmax><ymax>6</ymax></bndbox>"
 CAT = f"<object><name>cat</name>{BOX}</object>"
@@ -74,7 +75,15 @@ def test_a_size_is_two_whole_numbers_or_unknown(tmp_path: Path, text: str, size:
 
 @pytest.mark.parametrize(
     ("flag", "difficult"),
-    [("", False), ("0", False), ("false", False), ("1", True), ("true", True), (" TRUE ", True)],
+    [
+        ("", False),
+        ("0", False),
+        ("false", False),
+        ("Unspecified", False),
+        ("1", True),
+        ("true", True),
+        (" TRUE ", True),
+    ],
 )
 def test_difficult_is_a_flag_in_words_or_digits(tmp_path: Path, flag: str, difficult: bool) -> None:
     parsed = parse(tmp_path, {"a": annotation(f"<object><name>cat</name><difficult>{flag}</difficult>{BOX}</object>")})
@@ -151,6 +160,42 @@ def test_a_folder_without_any_category_is_one_fault(tmp_path: Path) -> None:
     assert parsed.categories == ()
 
 
+def test_a_folder_of_annotations_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "JPEGImages").mkdir()
+    with pytest.raises(InputError, match=r"expected the folder .*Annotations, which does not exist$"):
+        parse_voc(tmp_path, "train")
+    (tmp_path / "Annotations").mkdir()
+    with pytest.raises(InputError, match=r"expected the folder .*/pictures, which .*: --images DIR$"):
+        parse_voc(tmp_path, "train", tmp_path / "pictures")
+
+
+def test_a_split_or_an_annotation_that_cannot_be_opened_is_a_fault(tmp_path: Path) -> None:
+    parse(tmp_path, {"a": annotation(CAT)})
+    assert ("unreadable-file", "val.txt", "") in faults(parse_voc(tmp_path, "val"))
+    (tmp_path / "Annotations" / "b.xml").symlink_to("nowhere")
+    assert faults(parse_voc(tmp_path, "train")) == [("unread-annotation", "b.xml", "")]
+    write(tmp_path / "ImageSets" / "Main" / "val.txt", "a\nb")
+    assert faults(parse_voc(tmp_path, "val")) == [("unreadable-file", "b.xml", "")]
+
+
+@pytest.mark.parametrize(
+    ("stem", "filename", "used", "kinds"),
+    [
+        ("0123abcd-my_photo", "", "my photo.png", ["upload-prefix"]),
+        ("a", "0123abcd-my_photo.png", "my photo.png", ["upload-prefix"]),
+        ("0123abcd-my_photo", "0123abcd-other.png", "other.png", ["upload-prefix"]),
+        ("0123abcd-my_photo", "other.png", "other.png", []),
+        ("a", "0123abcd-third.png", "0123abcd-third.png", []),
+    ],
+)
+def test_an_image_is_found_without_the_prefix_of_label_studio(
+    tmp_path: Path, stem: str, filename: str, used: str, kinds: list[str]
+) -> None:
+    parsed = parse(tmp_path, {stem: annotation(CAT, filename=filename)}, images=("my photo.png", "other.png"))
+    assert [image.candidates for image in parsed.images] == [(tmp_path / "JPEGImages" / used,)]
+    assert faults(parsed) == [(kind, f"{stem}.xml", "filename") for kind in kinds]
+
+
 def test_splits_are_the_text_files_in_the_order_of_their_names(tmp_path: Path) -> None:
     for name in ("val.txt", "train.txt", "notes.md"):
         write(tmp_path / "ImageSets" / "Main" / name)
@@ -181,12 +226,17 @@ def test_coordinates_of_tools_that_count_from_0_are_read_so_in_the_whole_set(tmp
     "text",
     [
         annotation(CAT.replace("<xmin>2<", "<xmin>2.0<")),
+        annotation(CAT.replace(BOX, f"<occluded>0</occluded>{BOX}")),
+        annotation(CAT.replace(BOX, f"<attributes/>{BOX}")),
+        annotation(CAT).replace("<size>", "<owner><name>Flickr</name></owner><size>"),
         annotation(CAT.replace("<xmax>4<", "<xmax>4.5<")).replace(
             "<size>", "<source><database>The VOC2012 Database</database></source><size>"
         ),
     ],
 )
-def test_whole_numbers_with_a_point_and_the_original_data_set_count_from_1(tmp_path: Path, text: str) -> None:
+def test_whole_numbers_with_a_point_marks_of_other_tools_and_the_original_data_set_count_from_1(
+    tmp_path: Path, text: str
+) -> None:
     parsed = parse(tmp_path, {"a": text})
     assert [box.yxyx[:2] for box in parsed.boxes] == [(0, 1)]
     assert not parsed.faults

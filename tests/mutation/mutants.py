@@ -19,6 +19,7 @@ from pathlib import Path
 
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import WorkerOutcome, WorkResult
+from server import WALL_CLOCK
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -31,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("module", choices=sorted(SETTINGS["tests"]), help="the module to mutate")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tfrcnn-mutants"), help="where the copy goes")
-    parser.add_argument("--timeout", type=int, default=90, help="seconds per mutant")
+    parser.add_argument("--timeout", type=int, default=90, help="seconds of processor time per mutant")
     options = parser.parse_args()
     folder = options.folder.resolve() / options.module.replace("/", "-")
     source = Path(f"tfrcnn/{options.module}.py")
@@ -80,7 +81,7 @@ def write_config(folder: Path, source: Path, tests: list[str], timeout: int) -> 
     lines = [
         "[cosmic-ray]",
         f'module-path = "{source}"',
-        f"timeout = {timeout + 30}",
+        f"timeout = {WALL_CLOCK * timeout + 30}",
         "excluded-modules = []",
         f'test-command = "{command}"',
         "[cosmic-ray.distributor]",

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
+import resource
 import signal
 import socketserver
 import sys
@@ -20,6 +22,8 @@ from typing import Any
 
 LIBRARIES = ("hypothesis", "keras", "numpy", "PIL.Image", "pytest", "tensorflow")
 KILLED_BY_TIMEOUT = 124
+# The limit is one of processor time, so that a busy machine kills no mutant. One that waits for ever uses none.
+WALL_CLOCK = 20  # seconds per second of the limit
 # pytest wants to import its plugins itself, to rewrite their asserts; hypothesis has none that these tests need.
 PYTEST = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 
@@ -45,17 +49,17 @@ def run(tests: list[str], timeout: float) -> tuple[int, str]:
 
     Args:
         tests: arguments of pytest.
-        timeout: seconds after which the child and its children are killed.
+        timeout: seconds of processor time after which the child is killed; `WALL_CLOCK` times as many by the clock.
 
     Returns:
-        code: the exit code of pytest, or `KILLED_BY_TIMEOUT`.
+        code: the exit code of pytest; `KILLED_BY_TIMEOUT` or negative if the child was killed.
         output: the last 4000 characters that the tests printed.
     """
     log = Path(f"pytest-{os.getpid()}.log")
     child = os.fork()
     if not child:
-        _child(tests, log)
-    code, end = None, time.monotonic() + timeout
+        _child(tests, log, timeout)
+    code, end = None, time.monotonic() + WALL_CLOCK * timeout
     while code is None and time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         code = os.waitstatus_to_exitcode(status) if done else None
@@ -67,11 +71,12 @@ def run(tests: list[str], timeout: float) -> tuple[int, str]:
     return code, log.read_text(errors="replace")[-4000:]
 
 
-def _child(tests: list[str], log: Path) -> Any:
+def _child(tests: list[str], log: Path, timeout: float) -> Any:
     """Run pytest and end the process, without the server's clean-up."""
     code = 3
     try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout)))
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)
         os.dup2(file, 2)

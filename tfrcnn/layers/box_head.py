@@ -21,7 +21,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
 
     Convolutions (if any) and fully connected layers with ReLU (and dropout), then two sibling outputs: C + 1 class
     logits and 4 C box deltas. The background is the last logit: a label 0..C-1 is the index of its logit and of its
-    deltas, with no shift. With `HeadConfig.class_agnostic` there are 4 box deltas, which hold for every class.
+    deltas, with no shift. If `HeadConfig.class_agnostic`, there are 4 box deltas, which hold for every class.
 
     Example:
         class_logits, deltas = BoxHead(HeadConfig(), num_classes=20)(roi_features)

@@ -62,7 +62,7 @@ class HeadOutputs(NamedTuple):
         pooled: [B, P, p, p, channels] features.
         class_logits: [B, P, C + 1].
         deltas: [B, P, C, 4]; [B, P, 1, 4] if class-agnostic.
-        proposals: the regions, as `Stages.propose` returns; those of later stages are the boxes of the stage before.
+        proposals: the regions, as `Stages.propose` returns; a later stage has the boxes of the stage before.
     """
 
     pooled: list[tf.Tensor]

@@ -130,7 +130,7 @@ class Detecting:
             raise InputError(f"{name}: the detector failed on this image: {type(error).__name__}: {reason}") from error
 
     def detect_batch(self, inputs: Sequence[Input]) -> Iterator[Detected | InputError]:
-        """Detect in several images, those of one size together if the detector can.
+        """Detect in several images, together if they have one size and the detector can.
 
         Yields:
             The result of each image, or the reason why there is none.

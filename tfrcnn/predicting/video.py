@@ -1,7 +1,7 @@
 """Detects in the frames of a video, and writes an annotated copy.
 
-A run that is interrupted continues at its next frame. Its annotated copy starts anew: the frames that are done are
-drawn from their lines.
+A run that is interrupted continues at its next frame. Its annotated copy starts at the first frame again: the frames
+that are done are drawn from their lines.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ WORTHWHILE = 0.8  # a picture is cropped to a region's bounds if they have less 
 class ViewPredictor:
     """Lets a detector look at tiles, mirror images and other scales of each picture, or at a part of it.
 
-    With a single view, the detector's own detections are returned.
+    A single view returns the detector's own detections.
 
     Attributes:
         predictor: the detector.

@@ -162,7 +162,7 @@ def _check_opcodes(file: BytesIO) -> None:
 
 
 class _Shape(NamedTuple):
-    """Of an object: how deep tuples are nested in it, and how many items they have with repetitions."""
+    """How deep tuples are nested in an object, and how many items they have with repetitions."""
 
     depth: int = 0
     items: int = 1
