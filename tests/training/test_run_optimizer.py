@@ -12,7 +12,7 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import preset
 from tfrcnn.training import optimizer_names
-from tfrcnn.training.optimizer_names import KERAS, optimizer_class, usual_rate
+from tfrcnn.training.optimizer_names import KERAS, announce_successor, optimizer_class, usual_rate
 from tfrcnn.training.resolve import changed
 from tfrcnn.training.run_optimizer import GroupedOptimizer, make_optimizer
 from tfrcnn.training.state import restore_state, save_state
@@ -223,6 +223,21 @@ def test_names_of_tensorflow_addons_stand_for_their_successors_in_keras(name, su
     if not hasattr(keras.optimizers, successor):
         pytest.skip(f"Keras {keras.__version__} has no {successor}")
     assert optimizer_class(name) is getattr(keras.optimizers, successor)
+
+
+def test_a_successor_of_tensorflow_addons_is_named_in_one_line(no_addons, monkeypatch, capsys):
+    monkeypatch.setattr(tf, "__version__", "2.21.0")
+    announce_successor("tfa:AdamW")
+    output = capsys.readouterr().out
+    assert output.count("\n") == 1
+    assert "tfa:AdamW: tensorflow-addons was not found next to TensorFlow 2.21.0;" in output
+    assert "its successor keras.optimizers.AdamW (--optimizer adamw)" in output
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_other_optimizers_are_not_announced(name, no_addons, capsys):
+    announce_successor(name)
+    assert capsys.readouterr().out == ""
 
 
 class TestTheLearningRate:

@@ -31,6 +31,7 @@ from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import label_weights
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.optimizer import REFERENCE_BATCH
+from tfrcnn.training.optimizer_names import announce_successor
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import JOINT, SCHEMES, freeze
@@ -115,6 +116,7 @@ def find_learning_rate(
         )
     training = training.replace(ema=None, swa=None, patience=None)
     check_arguments(detector, train_data, None, training)
+    announce_successor(training.optimizer)
     phase = JOINT if training.scheme == "alternating" else SCHEMES[training.scheme][0]
     freeze(detector, training, phase)
     weights = detector.get_weights()

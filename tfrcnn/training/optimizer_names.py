@@ -71,6 +71,17 @@ def optimizer_class(name: str) -> Any:
     return kind
 
 
+def announce_successor(name: str) -> None:
+    """Print which class of Keras trains in place of a class of tensorflow-addons; print nothing for other names."""
+    kind = optimizer_class(name)
+    if name.startswith(ADDONS) and _addons() is None:
+        print(
+            f"{name}: tensorflow-addons was not found next to TensorFlow {tf.__version__}; training with its successor "
+            f"keras.optimizers.{kind.__name__} (--optimizer {SUCCESSORS[name.removeprefix(ADDONS)]})",
+            flush=True,
+        )
+
+
 def option_names(kind: Any) -> list[str]:
     """List the options of a class of optimizers that no other field of a configuration sets."""
     sgd, adam = (inspect.signature(each).parameters for each in (keras.optimizers.SGD, keras.optimizers.Adam))

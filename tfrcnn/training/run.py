@@ -53,6 +53,7 @@ from tfrcnn.training.folder import (
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.loggers import HistoryLogs, check_loggers, open_logs
 from tfrcnn.training.measures import Measure, measure_of, reported_names
+from tfrcnn.training.optimizer_names import announce_successor
 from tfrcnn.training.process import kept_generators, repeatable_operators
 from tfrcnn.training.progress import Progress
 from tfrcnn.training.run_optimizer import make_optimizer
@@ -170,6 +171,7 @@ def train(
         data = training_data(train_data, detector.config.image, training, cache, augment)
         with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
             prepare_folder(out, setup, resume)
+            announce_successor(training.optimizer)
             if validation is not None:
                 record_split(out, train_data, validation, training.seed)
             if not (resume and (out / STATE).is_file()):
