@@ -18,12 +18,13 @@ from tfrcnn.files import read_json, write_json
 from tfrcnn.locks import locked
 from tfrcnn.models import build_detector, load_detector, preset
 from tfrcnn.training.collapse import explain_collapse
-from tfrcnn.training.companions import check_callbacks
+from tfrcnn.training.companions import callbacks_of_worker, check_callbacks
 from tfrcnn.training.folder import SETUP, STATE, check_same, is_complete, prepare_folder
 from tfrcnn.training.measures import reported_names
 from tfrcnn.training.recipe import Recipe
 from tfrcnn.training.run import train
 from tfrcnn.training.state import META
+from tfrcnn.training.workers import Position
 
 from .test_run import Interrupt, fresh_detector, make_dataset, settings
 
@@ -183,6 +184,12 @@ class TestCallbacks:
         with pytest.raises(InputError, match=message):
             check_callbacks([callback], self.NAMES)
 
+    def test_one_that_swaps_averages_between_the_writes_of_a_run_is_refused(self):
+        if not hasattr(keras.callbacks, "SwapEMAWeights"):
+            pytest.skip("this version of Keras has no SwapEMAWeights")
+        with pytest.raises(InputError, match=r"SwapEMAWeights\(swap_on_epoch=True\) is not needed"):
+            check_callbacks([keras.callbacks.SwapEMAWeights(swap_on_epoch=True)], self.NAMES)
+
     def test_those_that_can_work_are_not(self):
         works = [
             keras.callbacks.EarlyStopping("val_AP50", mode="max"),
@@ -194,6 +201,22 @@ class TestCallbacks:
         check_callbacks([keras.callbacks.EarlyStopping("val_mine", mode="max")], None)
         with pytest.raises(InputError, match="must be a list"):
             check_callbacks(works[0], self.NAMES)
+
+    def test_of_several_workers_the_chief_alone_writes_what_they_write(self, monkeypatch, tmp_path):
+        def callbacks():
+            checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "saved/{epoch}.keras")
+            return [keras.callbacks.CSVLogger(tmp_path / "log.csv"), checkpoint, keras.callbacks.TerminateOnNaN()]
+
+        for worker in (0, 1):
+            monkeypatch.setattr("tfrcnn.training.companions.position", lambda worker=worker: Position(worker, 2))
+            passed = callbacks()
+            log, checkpoint, other = callbacks_of_worker(passed, tmp_path / "temporary/run")
+            assert (log is passed[0]) == (worker == 0)
+            assert checkpoint is passed[1]
+            assert other is passed[2]
+            place = "saved" if worker == 0 else "temporary/checkpoints/1"
+            assert checkpoint.filepath == str(tmp_path / place / "{epoch}.keras")
+        assert callbacks_of_worker(None, tmp_path) == []
 
     def test_every_scheme_reports_what_its_steps_measure(self):
         assert reported_names(settings(scheme="rpn-only"), "coco")[-3:] == [

@@ -25,8 +25,11 @@ from tfrcnn.training.run import load_run, train
 CATEGORIES = (Category(3, "bright"), Category(90, "dark"))
 
 
-def make_dataset(folder, count=6, seed=0):
-    """Make grey images of 64 x 64 with one bright and one dark rectangle each. One image has none."""
+def make_dataset(folder, count=6, seed=0, noise=0):
+    """Make grey images of 64 x 64 with one bright and one dark rectangle each. One image has none.
+
+    Noise of as many grey levels is added.
+    """
     rng = np.random.default_rng(seed)
     examples = []
     for i in range(count):
@@ -35,6 +38,8 @@ def make_dataset(folder, count=6, seed=0):
         for box, value in zip(boxes, (255, 0)):
             box[:2] = [box[0] + rng.integers(0, 4), box[1] + rng.integers(0, 4)]
             pixels[box[0] : box[2], box[1] : box[3]] = value
+        if noise:
+            pixels = np.uint8(np.clip(pixels + rng.uniform(-noise / 2, noise / 2, pixels.shape), 0, 255))
         path = folder / f"{seed}_{i}.png"
         Image.fromarray(pixels).save(path)
         n = len(boxes)

@@ -160,7 +160,9 @@ def test_a_training_model_saved_by_keras_keeps_its_losses(shared):
 
 
 @pytest.mark.slow
-def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not_depend_on_the_step(shared, data):
+def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not_depend_on_the_step(
+    shared, data, monkeypatch
+):
     model = TrainingModel(shared, losses=("rpn",))
     model.compile(optimizer=keras.optimizers.SGD(), jit_compile=False)
     measure = RPNLossMeasure(data[1], settings())
@@ -184,6 +186,9 @@ def test_the_rpn_s_losses_on_a_data_set_are_the_means_over_its_images_and_do_not
         np.testing.assert_allclose(first.scores[name], np.mean([losses[name] for losses in per_image]), rtol=1e-5)
     model.optimizer.iterations.assign(7)
     assert measure(model) == first
+    # several workers compute the losses of a part each
+    monkeypatch.setattr("tfrcnn.training.measures.divide", lambda work, items: [*work(items[:1]), *work(items[1:])])
+    assert measure(model).scores == pytest.approx(first.scores, rel=1e-6)
 
 
 @pytest.mark.slow

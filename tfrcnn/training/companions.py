@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from tfrcnn.errors import InputError
 from tfrcnn.training.callbacks import EndOfEpoch, inner_sgd
+from tfrcnn.training.workers import position
 
 Callbacks = Sequence[keras.callbacks.Callback]
 _MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
+_WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard)
 _COUNTS = ("best", "wait", "cooldown_counter", "best_epoch")  # what they remember of earlier epochs
 
 
@@ -33,6 +36,13 @@ def check_callbacks(callbacks: Callbacks | None, names: Sequence[str] | None) ->
             raise InputError(f"callbacks must be a list of Keras callbacks, found {callback!r} in it")
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise InputError("BackupAndRestore is not needed, leave it out: a run resumes by itself (resume=True)")
+        if getattr(callback, "swap_on_epoch", False):
+            raise InputError(
+                f"{kind}(swap_on_epoch=True) is not needed, leave it out: a run evaluates and saves averaged weights "
+                "by itself (TrainingConfig.ema)"
+            )
+        if kind == "OrbaxCheckpoint" and position().workers > 1:
+            raise InputError("OrbaxCheckpoint writes one folder from all workers: take ModelCheckpoint")
         if not isinstance(callback, _MONITORS) or not getattr(callback, "save_best_only", True):
             continue
         if names is not None and callback.monitor not in names:
@@ -43,6 +53,29 @@ def check_callbacks(callbacks: Callbacks | None, names: Sequence[str] | None) ->
         if callback.mode == "auto" and callback.monitor != "loss":
             mode = "min" if "loss" in callback.monitor else "max"
             raise InputError(f"{kind} monitors {callback.monitor!r}: pass mode={mode!r}, which Keras does not know")
+
+
+def callbacks_of_worker(callbacks: Callbacks | None, folder: Path) -> list[keras.callbacks.Callback]:
+    """Return the user's callbacks as this worker runs them: of several workers the chief alone writes.
+
+    Callbacks that change the training run on all workers. They see the same numbers and do the same.
+
+    Args:
+        callbacks: what the user passed.
+        folder: the run folder of this worker.
+
+    Returns:
+        As many, in their order.
+    """
+    if position().worker == 0:
+        return list(callbacks or ())
+    result = []
+    for i, callback in enumerate(callbacks or ()):
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            # all workers save, since a model file has metrics, which all of them add up
+            callback.filepath = str(folder.parent / "checkpoints" / str(i) / Path(callback.filepath).name)
+        result.append(keras.callbacks.Callback() if isinstance(callback, _WRITERS) else callback)
+    return result
 
 
 class Companions(keras.callbacks.Callback):

@@ -5,14 +5,14 @@ A measure is any function of a training model that returns a `Judgement`; `train
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from tfrcnn.config import DetectionConfig, TrainingConfig
-from tfrcnn.data.example import Dataset
+from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.pipeline import training_data
 from tfrcnn.evaluation.coco import headline_names
 from tfrcnn.evaluation.evaluate import Metric, evaluate
@@ -114,7 +114,14 @@ class RPNLossMeasure:
         self.model: TrainingModel | None = None
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        data = training_data(self.validation, model.detector.config.image, self.training)
+        results = divide(lambda part: self._losses_of(model, part), self.validation.examples)
+        means = {name: float(tf.reduce_mean([losses[name] for losses in results])) for name in results[0]}
+        return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
+
+    def _losses_of(self, model: TrainingModel, examples: Sequence[Example]) -> list[dict[str, float]]:
+        """Compute the losses of each image, in any order."""
+        part = replace(self.validation, examples=tuple(examples))
+        data = training_data(part, model.detector.config.image, self.training)
         batches = data.batches()
         if self.model is not model:
             self.model = model
@@ -123,9 +130,8 @@ class RPNLossMeasure:
                 input_signature=[batches.element_spec],
             )
         assert self.losses is not None
-        results = [self.losses(batch) for batch in batches.take(data.steps_per_epoch)]
-        means = {name: float(tf.reduce_mean([losses[name] for losses in results])) for name in results[0]}
-        return Judgement({"rpn_loss": sum(means.values()), **means}, lower_is_better=True)
+        results = map(self.losses, batches.take(data.steps_per_epoch))
+        return [{name: float(loss) for name, loss in losses.items()} for losses in results]
 
 
 class RecallMeasure(_PredictorMeasure):
@@ -140,7 +146,10 @@ class RecallMeasure(_PredictorMeasure):
         self.validation, self.count = validation, count
 
     def __call__(self, model: TrainingModel) -> Judgement:
-        proposals = self.predictor(model).propose_dataset(self.validation, self.count)
+        predictor, whole = self.predictor(model), self.validation
+        proposals = divide(
+            lambda part: predictor.propose_dataset(replace(whole, examples=tuple(part)), self.count), whole.examples
+        )
         evaluation = evaluate_proposals(self.validation, proposals, [self.count])
         score = evaluation.average_recall[f"AR@{self.count}"]
         return Judgement({f"AR{self.count}": score}, report=evaluation.to_dict())

@@ -39,7 +39,7 @@ from tfrcnn.training.callbacks import EndOfEpoch, StopOnNaN
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import class_weights, label_weights
 from tfrcnn.training.collapse import explain_collapse
-from tfrcnn.training.companions import Companions, check_callbacks
+from tfrcnn.training.companions import Companions, callbacks_of_worker, check_callbacks
 from tfrcnn.training.folder import (
     STATE,
     check_folder,
@@ -130,7 +130,8 @@ def train(
             may have moved. `training.epochs` may differ: the rest of the run then follows the schedule of that many
             epochs.
         cache: keep the decoded images in memory.
-        callbacks: more Keras callbacks. They may set the learning rate: it then replaces the schedule, see `SGD`.
+        callbacks: more Keras callbacks. They may set the learning rate: it then replaces the schedule, see `SGD`. Of
+            several workers, each runs them; Keras' own write files on the chief alone.
         options: JSON values to keep in training.json. A resumed run must have the same.
         measure: how an epoch is judged; None takes `measure_of`: the metric's numbers, or the RPN's losses on the
             validation data if only the RPN is trained.
@@ -186,7 +187,7 @@ def train(
             with open_logs(out, loggers if position().worker == 0 else (), config) as logs:
                 options_of_fit = {
                     "class_weight": label_weights(training, train_data),
-                    "callbacks": [logs, *(callbacks or [])],
+                    "callbacks": [logs, *callbacks_of_worker(callbacks, out)],
                 }
                 history = _train_phases(
                     detector, train_data, data, training, lock, judge_of, {"metric": metric}, options_of_fit

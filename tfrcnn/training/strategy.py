@@ -10,6 +10,8 @@ import tensorflow as tf
 
 from tfrcnn.errors import InputError
 
+_SLURM_PORT = 8888
+
 StrategyName = Literal["auto", "none", "mirrored", "multi-worker"]
 
 
@@ -46,12 +48,40 @@ def make_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
     if workers:
         return tf.distribute.MultiWorkerMirroredStrategy()
     if "SLURM_STEP_NUM_TASKS" in os.environ:
-        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+        return tf.distribute.MultiWorkerMirroredStrategy(slurm_cluster())
     raise InputError(
         'the strategy "multi-worker" needs the addresses of the workers: expected TF_CONFIG, for example '
         '\'{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}\' on host1, '
         "or a job step of Slurm (srun), found neither"
+    )
+
+
+def slurm_cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Read the workers from the variables of a job step of Slurm: task i is worker i, on port 8888 of its node.
+
+    Several tasks of a node take the ports 8888, 8889, ..., and need GPUs of their own (`srun --gpus-per-task`).
+
+    Raises:
+        InputError: the variables are not as Slurm sets them.
+    """
+    try:
+        # TensorFlow's resolver reads the names of the nodes. It needs a GPU, and sorts the nodes by name: node10 would
+        # come before node9, where the first task is. So its addresses are not used.
+        slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=1, gpus_per_task=0)
+        rank, tasks = int(os.environ["SLURM_PROCID"]), slurm._resolve_task_configuration()
+        addresses = [f"{node}:{_SLURM_PORT + i}" for node, count in tasks.items() for i in range(count)]
+        addresses[rank]
+    except (RuntimeError, ValueError, LookupError) as error:
+        raise InputError(
+            "expected a job step of Slurm (srun) with SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_STEP_NODELIST and "
+            f"SLURM_STEP_TASKS_PER_NODE, found others: {error}"
+        ) from error
+    return tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": addresses}),
+        task_type="worker",
+        task_id=rank,
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
     )
 
 
