@@ -30,7 +30,6 @@ DPI = 120
 # Their trainings and exports take longest. Their pictures are stored with fewer dots per inch.
 SMALLER = (
     "02_forward_pass",
-    "04_rpn",
     "05_rpn_loss",
     "06_sharing_features",
     "07_detector_head",
