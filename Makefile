@@ -4,6 +4,7 @@
 # make test-lane TF=2.15    layers, models, training and exports on another TensorFlow: docs/compatibility.md
 # make mutants MODULE=boxes    changes the module in every place and counts what its tests notice: docs/testing.md
 # make notebooks    executes the course's notebooks where they are and stores what they show
+# make slides    makes the slides of the course's lectures in build/slides, from the notebooks
 # make docs    builds the documentation site into build/site; warnings are errors
 #
 # VENV=DIR             where the virtual environment is (default .venv)
@@ -35,13 +36,17 @@ XDIST := -n $(WORKERS) --dist loadfile --max-worker-restart 0 --durations=10
 PYTEST := $(BIN)/pytest $(XDIST)
 LANE := build/lanes/$(TF)
 
-.PHONY: demo notebooks docs mutants test test-all test-lane test-soak test-wheel lint types format install clean
+.PHONY: demo notebooks slides docs mutants test test-all test-lane test-soak test-wheel lint types format install clean
 
 demo: install
 	$(BIN)/tfrcnn demo $(ARGS)
 
 notebooks: install
 	$(BIN)/python notebooks/execute.py $(NOTEBOOKS)
+	$(BIN)/python notebooks/captions.py
+
+slides: install
+	$(BIN)/python notebooks/slides.py --out build/slides
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

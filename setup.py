@@ -20,8 +20,8 @@ if TENSORFLOW not in CHOICES:
 # what breaks. docs/compatibility.md has both lists.
 
 # The site of `make docs`; latex2mathml renders its equations, so that no page needs a script from another host.
-# MkDocs 2 has no plugins, and mkdocs-material does not run on it.
-DOCS = ["latex2mathml>=3.78", "mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0"]
+# nbconvert makes its slides. MkDocs 2 has no plugins, and mkdocs-material does not run on it.
+DOCS = ["latex2mathml>=3.78", "mkdocs>=1.6,<2", "mkdocs-material>=9.7", "mkdocstrings[python]>=1.0", "nbconvert>=7.16"]
 
 FONTS = ["manimgx-fonts>=2026.9", "noto-cjk-sans-jp-regular>=0.0.1"]
 
@@ -60,6 +60,7 @@ setup(
     package_dir={"tfrcnn.export": "export"},
     package_data={
         "tfrcnn": ["py.typed"],
+        "tfrcnn.drawing": ["explorer.html"],
         "tfrcnn.export.serving": ["README.md", "page.html", "docker-compose.yml", "config/*"],
         "tfrcnn.report": ["templates/*"],
     },

@@ -13,6 +13,7 @@ The tests compare the hashes, so an English cell that changes asks for a new tra
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -33,12 +34,22 @@ def blocks(text: str) -> list[tuple[str, str, str]]:
     return [(cell, stamp, korean.strip()) for cell, stamp, korean in BLOCK.findall(text)]
 
 
-def translated(notebook: nbformat.NotebookNode, text: str) -> nbformat.NotebookNode:
-    """Replace the markdown cells of a notebook by their Korean, in place."""
-    korean = {cell: text for cell, _, text in blocks(text)}
+def translated(notebook: nbformat.NotebookNode, text: str, captions: dict[str, str]) -> nbformat.NotebookNode:
+    """Replace the markdown cells of a notebook by their Korean, and add captions, in place.
+
+    Args:
+        notebook: in English.
+        text: the Korean text.
+        captions: the Korean captions of pictures, by cell id. Each becomes a cell below its picture.
+    """
+    korean, cells = {cell: text for cell, _, text in blocks(text)}, []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = korean[cell.id]
+        cells.append(cell)
+        if cell.id in captions:
+            cells.append(nbformat.v4.new_markdown_cell(f"*{captions[cell.id]}*", id=f"{cell.id}-caption"))
+    notebook.cells = cells
     return notebook
 
 
@@ -61,7 +72,9 @@ def main(arguments: list[str]) -> None:
             path.write_text(stamped(notebook, text), encoding="utf-8")
         else:
             out.mkdir(parents=True, exist_ok=True)
-            nbformat.write(translated(notebook, text), out / f"{name}.ipynb")
+            captions = json.loads((FOLDER / f"captions/{name}.json").read_text(encoding="utf-8"))
+            below = {cell: caption for cell, (_, caption) in captions.items()}
+            nbformat.write(translated(notebook, text, below), out / f"{name}.ipynb")
             print(out / f"{name}.ipynb")
 
 

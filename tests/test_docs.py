@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,41 @@ def test_equations_are_rendered_when_the_site_is_built(site: Path) -> None:
     page = (site / "paper-to-code.html").read_text(encoding="utf-8")
     assert page.count("<math ") > 3
     assert "arithmatex" not in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["", "ko/"], ids=["english", "korean"])
+@pytest.mark.parametrize("name", ["03_anchors", "07_detector_head"])
+def test_a_notebook_is_a_page_whose_equations_and_pictures_are_drawn(
+    name: str, language: str, site: Path, browser: Any
+) -> None:
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    requests: list[str] = []
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto((site / f"course/{language}{name}.html").as_uri())
+    assert not [url for url in requests if url.startswith("http")]
+    blocks = tab.locator(".equation math")
+    assert blocks.count() >= 2
+    for size in blocks.evaluate_all("all => all.map(one => one.getBoundingClientRect()).map(r => [r.width, r.height])"):
+        assert size[0] > 60
+        assert size[1] > 15
+    assert "$$" not in tab.locator("article").inner_text()
+    pictures = tab.locator("article img").evaluate_all("all => all.map(one => [one.alt, one.naturalWidth])")
+    assert pictures
+    assert all(alt and width for alt, width in pictures)
+    frames = tab.locator("iframe[title='Anchor explorer']")
+    assert frames.count() == (name == "03_anchors")
+    if frames.count():
+        assert "[y1, x1, y2, x2]" in frames.content_frame.locator("#numbers").inner_text()
+    tab.close()
+
+
+@pytest.mark.slow
+def test_the_slides_of_both_lectures_are_on_the_site(site: Path) -> None:
+    for part in ("part_1", "part_2"):
+        page = (site / f"slides/{part}.html").read_text(encoding="utf-8")
+        assert page.count("<section") >= 20
+        assert (site / "slides" / re.search(r'src="(.*?reveal.js)"', page)[1]).resolve().exists()
 
 
 def test_an_equation_becomes_mathml() -> None:

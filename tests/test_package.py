@@ -59,7 +59,8 @@ def test_every_source_file_is_in_the_wheel(wheel: Path) -> None:
     sources = {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/**/*.py")}
     sources |= {f"tfrcnn/{path.relative_to(ROOT)}" for path in ROOT.glob("export/**/*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
-    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("tfrcnn/report/templates/*")} <= names
+    pages = [*ROOT.glob("tfrcnn/report/templates/*"), *ROOT.glob("tfrcnn/drawing/*.html")]
+    assert {str(path.relative_to(ROOT)) for path in pages} <= names
 
 
 def test_the_runtime_holds_the_same_files_and_asks_for_no_tensorflow(wheel: Path, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Makes links to files of the repository work on the site: each such file becomes a page of the site.
 
 Pages link to code by its path, as in `[joint.py](../tfrcnn/training/joint.py)`, which works where the repository is
-browsed. The site has no repository next to it, so the files that are linked are put under `source/`.
+browsed. The site has no repository next to it, so the files that are linked are put under `source/`. A link to a
+notebook leads to its page, see course.py.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
         if not path.exists():
             log.warning(f"{page.file.src_uri} links to {match['target']}, which does not exist")
             return match[0]
-        return f"]({os.path.relpath(docs / source_uri(path, docs.parent), folder)})"
+        uri = f"course/{path.stem}.md" if path.suffix == ".ipynb" else source_uri(path, docs.parent)
+        return f"]({os.path.relpath(docs / uri, folder)})"
 
     return LINK.sub(moved, markdown)
 
 
 def linked_files(docs: Path) -> set[Path]:
     """The files and folders outside `docs` that its pages link to."""
-    return {path for page in docs.rglob("*.md") for path in _targets(page) if not path.is_relative_to(docs)}
+    targets = {path for page in docs.rglob("*.md") for path in _targets(page)}
+    return {path for path in targets if not path.is_relative_to(docs) and path.suffix != ".ipynb"}
 
 
 def source_uri(path: Path, root: Path) -> str:

@@ -31,6 +31,7 @@ setup(
     package_dir=PARTS,
     package_data={
         "tfrcnn": ["py.typed"],
+        "tfrcnn.drawing": ["explorer.html"],
         "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*"],
         "tfrcnn.report": ["templates/*"],
     },

@@ -67,4 +67,16 @@ def test_a_changed_cell_is_noticed_and_a_stamp_accepts_it():
     assert korean.blocks(text) == [("cell-01", korean.digest("An anchor."), "앵커입니다.")]
     cell.source = "An anchor box."
     assert korean.blocks(text)[0][1] != korean.digest(cell.source)
-    assert korean.translated(notebook, text).cells[0].source == "앵커입니다."
+    assert korean.translated(notebook, text, {}).cells[0].source == "앵커입니다."
+
+
+def test_the_korean_notebook_has_a_caption_below_each_picture():
+    cells = [nbformat.v4.new_markdown_cell("An anchor.", id="a"), nbformat.v4.new_code_cell("draw()", id="b")]
+    text = "<!-- a 0 -->\n앵커입니다.\n"
+    notebook = korean.translated(nbformat.v4.new_notebook(cells=cells), text, {"b": "가로축: x."})
+    assert [(cell.id, cell.source) for cell in notebook.cells] == [
+        ("a", "앵커입니다."),
+        ("b", "draw()"),
+        ("b-caption", "*가로축: x.*"),
+    ]
+    nbformat.validate(notebook)

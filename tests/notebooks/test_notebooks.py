@@ -1,12 +1,16 @@
 """The course's notebooks are complete and clean, and they run."""
 
 import ast
+import base64
 import importlib.util
+import io
 import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 import tfrcnn
 from tfrcnn.demo import digit_datasets, trained_on_digits
@@ -18,6 +22,7 @@ SPEC.loader.exec_module(execute)
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 MAX_BYTES = 1_500_000  # of a stored notebook
+MAX_CODE_LINES = 24  # of a cell
 HANGUL = re.compile(r"[\uac00-\ud7a3]")
 MACHINE = re.compile(r"(?<![\w.])/(home|root|tmp|work|opt|usr|var|mnt|Users)/|[A-Za-z]:\\\\|ipykernel_\d|/dev/shm")
 # The stored outputs are of the whole trainings, see notebooks/execute.py. Here it is enough that every cell runs.
@@ -122,6 +127,11 @@ def test_nothing_that_changes_from_execution_to_execution_is_stored(path):
 
 
 @each
+def test_code_cells_fit_on_a_screen(path):
+    assert [cell.id for cell in cells(path, "code") if len(cell.source.splitlines()) > MAX_CODE_LINES] == []
+
+
+@each
 def test_only_public_names_are_used(path):
     assert [name for cell in cells(path, "code") for name in private_names(cell.source)] == []
 
@@ -161,6 +171,21 @@ def test_the_detector_that_they_share_finds_digits(desk):
     evaluation = tfrcnn.evaluate(test, tfrcnn.Predictor(run.detector).detect_dataset(test))
     # 0.37 after 5 epochs on an Intel Xeon; other processors round differently, so training differs too
     assert evaluation.headline["AP50"] > 0.25
+
+
+def test_a_picture_is_stored_once_with_a_palette_and_its_density():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8))
+    file = io.BytesIO()
+    noise.save(file, "PNG", dpi=(120, 120))
+    png = base64.b64encode(file.getvalue()).decode()
+    output = nbformat.v4.new_output("display_data", {"image/png": png, "image/jpeg": "x"})
+    execute.clean(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])]))
+    assert list(output.data) == ["image/png"]
+    stored = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    assert (stored.mode, stored.size) == ("P", (80, 60))
+    assert stored.info["dpi"][0] == pytest.approx(120, abs=0.1)
+    assert len(output.data["image/png"]) < len(png) / 2
+    assert execute.reduced(output.data["image/png"]) == output.data["image/png"]
 
 
 def test_log_lines_of_tensorflow_s_start_are_not_stored_and_others_are():

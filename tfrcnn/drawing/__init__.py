@@ -19,8 +19,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tfrcnn.drawing.animation import plot_animation as plot_animation
     from tfrcnn.drawing.axes import show_boxes as show_boxes
     from tfrcnn.drawing.axes import show_image as show_image
+    from tfrcnn.drawing.explorer import AnchorExplorer as AnchorExplorer
+    from tfrcnn.drawing.explorer import anchor_explorer as anchor_explorer
     from tfrcnn.drawing.figures import plot_confusion as plot_confusion
     from tfrcnn.drawing.figures import plot_curves as plot_curves
     from tfrcnn.drawing.figures import plot_precision_recall as plot_precision_recall
@@ -33,7 +36,9 @@ if TYPE_CHECKING:
     from tfrcnn.drawing.palette import color_of as color_of
 
 _HOMES = {
+    "animation": ("plot_animation",),
     "axes": ("show_boxes", "show_image"),
+    "explorer": ("AnchorExplorer", "anchor_explorer"),
     "figures": ("plot_confusion", "plot_curves", "plot_precision_recall", "plot_recall"),
     "images": ("contact_sheet", "draw_comparison", "draw_detections", "save_png"),
     "palette": ("PALETTE", "color_of"),
@@ -42,10 +47,13 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "PALETTE",
+    "AnchorExplorer",
+    "anchor_explorer",
     "color_of",
     "contact_sheet",
     "draw_comparison",
     "draw_detections",
+    "plot_animation",
     "plot_confusion",
     "plot_curves",
     "plot_precision_recall",
