@@ -31,7 +31,7 @@ setup(
     package_dir=PARTS,
     package_data={
         "tfrcnn": ["py.typed"],
-        "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*"],
+        "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*", "kubernetes/**/*"],
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[
