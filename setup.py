@@ -61,7 +61,7 @@ setup(
     package_data={
         "tfrcnn": ["py.typed"],
         "tfrcnn.drawing": ["explorer.html"],
-        "tfrcnn.export.serving": ["README.md", "page.html", "docker-compose.yml", "config/*"],
+        "tfrcnn.export.serving": ["README.md", "page.html", "docker-compose.yml", "config/*", "kubernetes/**/*"],
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[
@@ -123,9 +123,11 @@ setup(
             "build",
             "faster-coco-eval>=1.6",
             "fastapi>=0.120.1",
+            "grafana-foundation-sdk",
             "hypothesis",
             "imagehash>=4.3",
             "ipykernel>=6.29",
+            "kubernetes-validate>=1.34",
             "mlflow-skinny>=3.1",
             "mypy",
             "nbclient>=0.10",
@@ -139,6 +141,7 @@ setup(
             "playwright>=1.50",
             "pre-commit",
             "prometheus-client>=0.20",
+            "promql-parser>=0.5",
             "pytest",
             "pytest-xdist",
             "requests>=2.32.4",

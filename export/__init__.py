@@ -23,14 +23,24 @@ if TYPE_CHECKING:
     from .check.verification import verify as verify
     from .exporting import export as export
     from .options import ExportOptions as ExportOptions
+    from .publishing import NotPublishedError as NotPublishedError
+    from .publishing import publish as publish
     from .runtimes import load as load
+    from .versions import Version as Version
+    from .versions import list_versions as list_versions
+    from .versions import rollback as rollback
 
 TARGETS: dict[str, Target] = {target.name: target for target in (SavedModel(), TFLite(), Onnx())}
 
 _HOME_OF = {
     "ExportOptions": "options",
+    "NotPublishedError": "publishing",
+    "Version": "versions",
     "export": "exporting",
+    "list_versions": "versions",
     "load": "runtimes",
+    "publish": "publishing",
+    "rollback": "versions",
     "verify": "check.verification",
 }
 __all__ = sorted([*_HOME_OF, "to_onnx", "to_saved_model", "to_tflite"])

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
@@ -28,6 +28,9 @@ else:  # run as a file
     from pool import Pool  # type: ignore[no-redef]
     from protocol import echo, error_body  # type: ignore[no-redef]
     from remote import Remote  # type: ignore[no-redef]
+
+if TYPE_CHECKING:
+    from .follow import Follower
 
 MAX_HELD = 8  # bodies of the largest size that may be in memory at a time
 
@@ -65,19 +68,36 @@ class Choices:
 
 
 class Service:
-    """One version of one model.
+    """A model, one version of it at a time.
 
     Attributes:
-        pool: The processes that run it.
-        name: Its name in the URL.
-        version: Its version in the URL.
+        pool: The processes that run the version.
+        name: The model's name in the URL.
+        version: The version in the URL.
         choices: Options of the page and of pre-labelling.
+        follower: Takes up new versions; None stays with the first.
+        retired: The processes of the version before, while they answer their last requests.
         waiting: Requests that are accepted and not answered.
     """
 
-    def __init__(self, pool: Pool, name: str, version: str, choices: Choices = Choices()) -> None:
-        self.pool, self.name, self.version, self.choices = pool, name, version, choices
+    def __init__(
+        self, pool: Pool, name: str, version: str, choices: Choices = Choices(), follower: "Follower | None" = None
+    ) -> None:
+        self.pool, self.name, self.version, self.choices, self.follower = pool, name, version, choices, follower
+        self.retired: Pool | None = None
         self.waiting = self.held = 0
+
+    def replace(self, pool: Pool, version: str) -> Pool:
+        """Serve another version from now on, and return the processes of the one before."""
+        self.retired, pool.counts = self.pool, self.pool.counts
+        self.pool, self.version = pool, version
+        return self.retired
+
+    def refuse_rest(self) -> None:
+        """Answer all requests that wait with 503."""
+        for pool in (self.pool, self.retired):
+            if pool is not None:
+                pool.refuse_rest()
 
     def check(self, model: str, version: str | None) -> None:
         """Refuse any other model or version, in TensorFlow Serving's words."""
@@ -119,6 +139,7 @@ class Service:
     async def predict(self, request: Request, model: str, version: str | None = None) -> Response:
         self.check(model, version)
         async with self.accept(request) as (body, deadline):
+            self.check(model, version)  # another version may be served by now
             status, answer = await self.pool.predict(body, deadline)
         return Response(answer, status, headers_of(status), "application/json")
 
@@ -172,7 +193,11 @@ def make_app(service: Service) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         service.pool.start()
+        following = asyncio.create_task(service.follower.run(service)) if service.follower else None
         yield
+        if following:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
         await service.pool.stop()
 
     app = FastAPI(title="Detector", version=service.version, lifespan=lifespan, docs_url=None, redoc_url=None)

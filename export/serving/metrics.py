@@ -55,17 +55,22 @@ class Metrics:
         pool = self.service.pool
         names = {str(category["id"]): category["name"] for category in pool.description.get("categories", [])}
         detections = CounterMetricFamily("tfrcnn_detections", "Detections in answers.", labels=["category_id", "name"])
-        for category, count in list(pool.detections.items()):  # requests add to it meanwhile
+        for category, count in list(pool.counts.detections.items()):  # requests add to it meanwhile
             detections.add_metric([category, names.get(category, "")], count)
         yield detections
-        yield CounterMetricFamily("tfrcnn_images", "Images that were answered.", value=pool.images)
+        yield CounterMetricFamily("tfrcnn_images", "Images that were answered.", value=pool.counts.images)
+        model = GaugeMetricFamily(
+            "tfrcnn_model_info", "The model that is served; always 1.", labels=["name", "version"]
+        )
+        model.add_metric([self.service.name, self.service.version], 1)
+        yield model
         yield GaugeMetricFamily("tfrcnn_queue_depth", "Requests that wait for an answer.", value=self.service.waiting)
         workers = GaugeMetricFamily("tfrcnn_workers", "Worker processes.", labels=["state"])
         ready = sum(worker.ready for worker in pool.workers)
         workers.add_metric(["ready"], ready)
         workers.add_metric(["starting"], pool.count - ready)
         yield workers
-        yield CounterMetricFamily("tfrcnn_worker_ends", "Workers that ended and were replaced.", value=pool.restarts)
+        yield CounterMetricFamily("tfrcnn_worker_ends", "Workers that ended and were replaced.", value=pool.counts.ends)
 
     def answer(self) -> Response:
         """Answer `GET /metrics`."""

@@ -47,6 +47,21 @@ def worker_command(path: Path, limits: Limits, threads: int | None = None) -> li
     return [sys.executable, *script, str(path), json.dumps(dataclasses.asdict(limits)), *options]
 
 
+@dataclasses.dataclass
+class Counts:
+    """Counts the work of a service's workers, over all versions that it served.
+
+    Attributes:
+        images: Images that were answered.
+        ends: Workers that ended and were replaced.
+        detections: Detections in the answers, by category id.
+    """
+
+    images: int = 0
+    ends: int = 0
+    detections: Counter[str] = dataclasses.field(default_factory=Counter)
+
+
 class Worker:
     """One process and the requests that it has not answered."""
 
@@ -97,9 +112,7 @@ class Pool:
         fail: Is called when the first loading failed; the server ends then.
         signatures: The model's signatures, None until a worker has loaded it.
         description: The description that tfrcnn wrote into the model; empty if there is none.
-        restarts: Processes that were started in place of one that ended.
-        images: Images that all workers have answered.
-        detections: Detections in these answers, by category id.
+        counts: The work of its workers.
     """
 
     def __init__(self, command: Sequence[str], count: int, limits: Limits) -> None:
@@ -116,8 +129,7 @@ class Pool:
         self.numbers = itertools.count(1)
         self.signatures: dict[str, Any] | None = None
         self.description: dict[str, Any] = {}
-        self.restarts = self.images = 0
-        self.detections: Counter[str] = Counter()
+        self.counts = Counts()
         self.failure: str | None = None
         self.keepers: list[asyncio.Task[None]] = []
 
@@ -125,6 +137,16 @@ class Pool:
     def ready(self) -> bool:
         """Whether a request would be answered now."""
         return any(worker.ready for worker in self.workers)
+
+    @property
+    def complete(self) -> bool:
+        """True if all workers are ready."""
+        return sum(worker.ready for worker in self.workers) == self.count
+
+    @property
+    def busy(self) -> bool:
+        """True if a request waits for an answer."""
+        return any(worker.pending for worker in self.workers)
 
     def start(self) -> None:
         """Start the processes."""
@@ -185,7 +207,7 @@ class Pool:
                         deaths = 0
             except asyncio.IncompleteReadError:
                 deaths += 1
-                self.restarts += 1
+                self.counts.ends += 1
                 print(f"a worker ended with status {await worker.process.wait()}; starting another", file=sys.stderr)
             finally:
                 self.workers.remove(worker)
@@ -215,8 +237,8 @@ class Pool:
             self.description = json.loads(body)
         elif status == COUNTED:
             counts = json.loads(body)
-            self.images += counts["images"]
-            self.detections.update(counts["detections"])
+            self.counts.images += counts["images"]
+            self.counts.detections.update(counts["detections"])
         elif status == 200:
             self.signatures = json.loads(body)
             worker.ready = True

@@ -12,8 +12,9 @@
     POST /setup, /predict              Label Studio's ML-backend protocol
     GET  /openapi.json                 all routes
 
-A version can be named: /v1/models/detector/versions/1:predict. The model runs in worker processes (worker.py), which
-are replaced when they die. After SIGTERM the server answers the requests in flight, then it ends with its workers.
+A version can be named: /v1/models/detector/versions/1:predict. The option --follow takes up newer versions of
+the folder. The model runs in worker processes (worker.py), which are replaced when they die. After SIGTERM the server
+answers the requests in flight, then it ends with its workers.
 
 This file is a program too: `python server.py MODEL` serves a SavedModel with tensorflow, fastapi and uvicorn alone,
 without tfrcnn. https://www.tensorflow.org/tfx/serving/api_rest
@@ -32,13 +33,17 @@ import uvicorn
 
 if __package__:
     from .app import Choices, Service, make_app
+    from .follow import Follower
     from .pool import Pool, worker_command
     from .protocol import Limits
+    from .versions import SAVED_MODEL, newest_model, version_of
 else:  # run as a file
     sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
     from app import Choices, Service, make_app  # type: ignore[no-redef]
+    from follow import Follower  # type: ignore[no-redef]
     from pool import Pool, worker_command  # type: ignore[no-redef]
     from protocol import Limits  # type: ignore[no-redef]
+    from versions import SAVED_MODEL, newest_model, version_of  # type: ignore[no-redef]
 
 LINGER = 0.3  # seconds in which requests that are on their way over open connections still arrive
 LIMITS = {
@@ -57,31 +62,38 @@ class StartError(Exception):
 class Server(uvicorn.Server):
     """Ends without losing a request that was sent."""
 
-    def __init__(self, config: uvicorn.Config, pool: Pool, grace: float) -> None:
+    def __init__(self, config: uvicorn.Config, service: Service, grace: float) -> None:
         super().__init__(config)
-        self.pool, self.grace = pool, grace
+        self.service, self.grace = service, grace
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await asyncio.sleep(0.01)  # accept the connections that the system has completed already
         for server in self.servers:
             server.close()
         self.server_state.default_headers.append((b"connection", b"close"))
-        asyncio.get_running_loop().call_later(self.grace, self.pool.refuse_rest)
+        asyncio.get_running_loop().call_later(self.grace, self.service.refuse_rest)
         await asyncio.sleep(LINGER)
         await super().shutdown(sockets)
 
 
 def newest(path: Path) -> Path:
     """Return the SavedModel at `path`, or the highest numbered version inside it, as TensorFlow Serving does."""
-    if (path / "saved_model.pb").is_file():
-        return path
-    versions = [entry for entry in path.glob("*") if entry.name.isdecimal() and (entry / "saved_model.pb").is_file()]
-    if not versions:
+    model = path if (path / SAVED_MODEL).is_file() else newest_model(path)
+    if model is None or not model.is_dir():
         raise SystemExit(f"error: {path}: expected a SavedModel, or a folder of numbered ones")
-    return max(versions, key=lambda entry: int(entry.name))
+    return model
 
 
-def run(pool: Pool, name: str, version: str, host: str, port: int, grace: float, choices: Choices | None = None) -> int:
+def run(
+    pool: Pool,
+    name: str,
+    version: str,
+    host: str,
+    port: int,
+    grace: float,
+    choices: Choices | None = None,
+    follower: Follower | None = None,
+) -> int:
     """Serve a model until SIGTERM or SIGINT.
 
     Args:
@@ -92,6 +104,7 @@ def run(pool: Pool, name: str, version: str, host: str, port: int, grace: float,
         port: Port to listen at; 0 takes a free one.
         grace: Seconds that requests in flight have after a signal.
         choices: Options of the page and of pre-labelling; None takes the defaults.
+        follower: Takes up new versions; None stays with this one.
 
     Returns:
         The exit status: 1 if the model cannot be loaded.
@@ -99,8 +112,9 @@ def run(pool: Pool, name: str, version: str, host: str, port: int, grace: float,
     Raises:
         StartError: The address or the port cannot be used.
     """
+    service = Service(pool, name, version, choices or Choices(), follower)
     config = uvicorn.Config(
-        make_app(Service(pool, name, version, choices or Choices())),
+        make_app(service),
         host=host,
         port=port,
         loop="asyncio",  # uvloop goes on listening after its server is closed
@@ -110,7 +124,7 @@ def run(pool: Pool, name: str, version: str, host: str, port: int, grace: float,
         server_header=False,
         timeout_graceful_shutdown=int(grace) + 1,
     )
-    server = Server(config, pool, grace)
+    server = Server(config, service, grace)
 
     def stop(*signal_and_frame: object) -> None:
         sys.exit(0)
@@ -159,6 +173,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8501, help="default: %(default)s, as TensorFlow Serving")
     parser.add_argument("--workers", type=int, default=1, help="number of processes, each with a copy of the model")
     parser.add_argument("--grace", type=float, default=8.0, help="seconds for requests in flight after SIGTERM")
+    parser.add_argument("--follow", action="store_true", help="take up newer versions of the folder while serving")
     for field, text in LIMITS.items():
         default = getattr(Limits, field)
         parser.add_argument(f"--max-{field}", type=type(default), default=default, help=f"{text} (default: {default})")
@@ -166,15 +181,14 @@ def main() -> None:
     limits = Limits(*(getattr(options, f"max_{field}") for field in Limits.__dataclass_fields__))
     path = newest(options.model.resolve())
     pool = Pool(worker_command(path, limits), options.workers, limits)
+    if options.follow and path == options.model.resolve():
+        sys.exit(f"error: --follow: expected a folder of versions, found the SavedModel {path}")
+    follower = Follower(path.parent, lambda model: worker_command(model, limits)) if options.follow else None
+    place = options.host, options.port
     try:
-        sys.exit(run(pool, options.name, version_of(path), options.host, options.port, options.grace))
+        sys.exit(run(pool, options.name, version_of(path), *place, options.grace, follower=follower))
     except StartError as error:
         sys.exit(f"error: {error}")
-
-
-def version_of(path: Path) -> str:
-    """Return the version of a model: the name of its folder if it is a number, else 1."""
-    return path.name if path.name.isdecimal() else "1"
 
 
 if __name__ == "__main__":

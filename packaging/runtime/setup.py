@@ -32,7 +32,7 @@ setup(
     package_data={
         "tfrcnn": ["py.typed"],
         "tfrcnn.drawing": ["explorer.html"],
-        "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*"],
+        "tfrcnn.export.serving": ["*.md", "*.html", "*.yml", "config/*", "kubernetes/**/*"],
         "tfrcnn.report": ["templates/*"],
     },
     install_requires=[

@@ -27,6 +27,7 @@ COMMANDS = (
     "evaluate",
     "predict",
     "export",
+    "versions",
     "benchmark",
     "serve",
     "import-weights",

@@ -75,12 +75,32 @@ def test_the_newest_version_is_served_with_the_options(tfrcnn, saved_model, monk
     monkeypatch.setattr(server, "run", lambda *arguments: calls.append(arguments) or 0)
     options = ["--port", "0", "--workers", "3", "--threads", "2", "--max-images", "5", "--score-threshold", "0.7"]
     assert tfrcnn("serve", "--model", saved_model, *options).code == 0
-    pool, name, version, host, port, grace, choices = calls[0]
+    pool, name, version, host, port, grace, choices, follower = calls[0]
+    assert follower is None
     assert (name, version, host, port, grace) == ("detector", "10", "127.0.0.1", 0, 8.0)
     assert (pool.count, pool.limits.images, choices.score_threshold) == (3, 5, 0.7)
     path, limits, threads = pool.command[-3:]
     assert (path, threads) == (str(saved_model / "10"), "2")
     assert Limits(**json.loads(limits)) == pool.limits
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
+def test_versions_of_files_are_served_and_followed(tfrcnn, tmp_path, monkeypatch, name):
+    for version, content in (("1", b"1234TFL3"), ("2", b"1234TFL3"), ("rolled-back-3", b"")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / name).write_bytes(content)
+    calls = []
+    monkeypatch.setattr(server, "run", lambda *arguments: calls.append(arguments) or 0)
+    assert tfrcnn("serve", "--model", tmp_path, "--follow", "--threads", "3").code == 0
+    pool, _, version, *_, follower = calls[0]
+    assert (version, follower.folder) == ("2", tmp_path.resolve())
+    assert pool.command == follower.command(tmp_path.resolve() / "2" / name)
+
+
+def test_only_a_folder_of_versions_can_be_followed(tfrcnn, saved_model):
+    result = tfrcnn("serve", "--model", saved_model / "9", "--follow")
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert "--follow: expected a folder of versions as --model, found" in result.err
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error(tfrcnn, saved_model, monkeypatch):

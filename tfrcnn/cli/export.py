@@ -15,6 +15,10 @@ from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.export import TARGETS
 
 if TYPE_CHECKING:
+    from tfrcnn.data.example import Dataset
+    from tfrcnn.export.options import ExportOptions
+    from tfrcnn.models import FasterRCNN
+
     Format: TypeAlias = str
     Precision: TypeAlias = str
 else:
@@ -28,8 +32,16 @@ FORMATS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGET
 
 def export(
     model: RunFolder,
-    out: Annotated[Path, typer.Option(metavar="PATH", help="The new file, or folder of a SavedModel.")],
     format: Annotated[Format, typer.Option(help=f"Format of the file. {FORMATS_HELP}.")],
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The new file, or folder of a SavedModel.")] = None,
+    publish: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="In place of --out: a folder of numbered versions, which gets the next number if the file passes its "
+            "verification. TensorFlow Serving, Triton and tfrcnn serve read it.",
+        ),
+    ] = None,
     precision: Annotated[
         Precision,
         typer.Option(
@@ -74,7 +86,7 @@ def export(
 
     Writes a report next to the file (PATH.report.md and .json). If the file is out of tolerance, it is named
     NAME.failed and the exit code is 1. If there is no detection to compare, it is named NAME.unjudged and the exit code
-    is 3.
+    is 3. With --publish, nothing is written in these cases. `tfrcnn versions DIR` lists what is published.
 
     \b
     Examples:
@@ -82,17 +94,23 @@ def export(
       tfrcnn export --model runs/cells --format tflite --precision int8 --image-size 320 --out cells.tflite \\
                     --representative cells/VOC@train --verify cells/VOC@val
       tfrcnn export --model runs/cells --format onnx --out cells.onnx --set nms=soft_gaussian
+      tfrcnn export --model runs/cells --format saved_model --publish models/cells --verify cells/VOC@val
     """
     from tfrcnn.export.options import ExportOptions
+    from tfrcnn.export.versions import check_folder
 
     options = ExportOptions(format, precision, parse_size(image_size), max_detections)
-    options.check(out, has_representative=representative is not None)
+    if (out is None) == (publish is None):
+        raise InputError("expected one of --out PATH and --publish DIR, found " + ("both" if out else "neither"))
+    if publish is not None:
+        check_folder(publish, format)
+    # `publish` chooses the name of the file
+    new = out or (publish or Path()) / f".new{options.target.suffix}"
+    options.check(new, has_representative=representative is not None)
     changes = read_settings(settings)
     load_tensorflow()
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
-    from tfrcnn.export.check.report import NOT_JUDGED
-    from tfrcnn.export.exporting import export as make
     from tfrcnn.models import load_detector
     from tfrcnn.weights.importing import run_folder
 
@@ -105,8 +123,19 @@ def export(
         with renamed_arguments(data="representative"):
             examples = load_dataset(representative, images, categories).examples[:REPRESENTATIVE_IMAGES]
         options = options.with_representative([read_image(example.path, example.orientation) for example in examples])
-    print(f"Exporting {model} to {out} ({format}, {precision}) ...", flush=True)
-    report = make(detector, out, options, data, check=verify != "none")
+    place = out if publish is None else f"a version in {publish}"
+    print(f"Exporting {model} to {place} ({format}, {precision}) ...", flush=True)
+    if out is not None:
+        _write(detector, out, options, data, check=verify != "none")
+    elif publish is not None:
+        _publish(detector, publish, options, data, check=verify != "none")
+
+
+def _write(detector: FasterRCNN, out: Path, options: ExportOptions, data: Dataset | None, check: bool) -> None:
+    from tfrcnn.export.check.report import NOT_JUDGED
+    from tfrcnn.export.exporting import export as make
+
+    report = make(detector, out, options, data, check)
     if report is None:
         print(f"{out} is written, but not verified.")
         return
@@ -117,6 +146,22 @@ def export(
     for fault in report.faults or (NOT_JUDGED,):
         print(f"error: {fault}", file=sys.stderr)
     raise typer.Exit(1 if report.faults else UNJUDGED)
+
+
+def _publish(detector: FasterRCNN, folder: Path, options: ExportOptions, data: Dataset | None, check: bool) -> None:
+    from tfrcnn.export.publishing import NotPublishedError
+    from tfrcnn.export.publishing import publish as make
+
+    try:
+        version = make(detector, folder, options, data, check)
+    except NotPublishedError as error:
+        print(error.report.to_markdown())
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1 if error.report.faults else UNJUDGED) from error
+    report = version.folder / "report.md"
+    if report.is_file():
+        print(report.read_text(encoding="utf-8"))
+    print(f"Version {version.number} of {folder} is published ({version.verdict}).")
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

@@ -27,6 +27,7 @@ from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.serve import serve
 from tfrcnn.cli.train import train
+from tfrcnn.cli.versions import versions
 from tfrcnn.errors import InputError
 from tfrcnn.installed import check_distribution, missing
 
@@ -46,6 +47,7 @@ app.command(short_help="Train a detector on your boxes; keep the best.")(train)
 app.command(short_help="Measure a trained detector on a data set.")(evaluate)
 app.command(short_help="Detect in pictures.")(predict)
 app.command(short_help="Make a verified file for other runtimes.")(export)
+app.command(short_help="List published versions; go back to the one before.")(versions)
 app.command(short_help="Time detectors and exported files side by side.")(benchmark)
 app.command(short_help="Detect over HTTP, with a page to try it.")(serve)
 app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)

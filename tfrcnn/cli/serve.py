@@ -18,9 +18,7 @@ NEEDED = ("fastapi", "uvicorn")
 def serve(
     model: Annotated[
         Path,
-        typer.Option(
-            metavar="MODEL", help="A file that tfrcnn export wrote, a run folder, or a folder of SavedModel versions."
-        ),
+        typer.Option(metavar="MODEL", help="A file that tfrcnn export wrote, a run folder, or a folder of versions."),
     ],
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen at. 0.0.0.0 is every address of this machine.")
@@ -34,6 +32,14 @@ def serve(
         typer.Option(metavar="N", min=1, help="Threads of each process's runtime. Default: the runtime's choice."),
     ] = None,
     name: Annotated[str, typer.Option(metavar="NAME", help="Name of the model in the URL.")] = "detector",
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow",
+            help="Take up the newest version of the folder MODEL while requests go on, also after a rollback. Two "
+            "versions are in memory for a while.",
+        ),
+    ] = False,
     score_threshold: Annotated[
         float,
         typer.Option(metavar="X", min=0, max=1, help="Where the page starts, and the lowest score of a pre-label."),
@@ -73,14 +79,17 @@ def serve(
     Example:
       tfrcnn export --model runs/cells --format onnx --out cells.onnx
       tfrcnn serve --model cells.onnx
+      tfrcnn serve --model models/cells --follow
     """
     missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         raise InputError(f"the server needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     from tfrcnn.export.serving.app import Choices
+    from tfrcnn.export.serving.follow import Follower
     from tfrcnn.export.serving.pool import Pool, worker_command
     from tfrcnn.export.serving.protocol import Limits
-    from tfrcnn.export.serving.server import StartError, run, version_of
+    from tfrcnn.export.serving.server import StartError, run
+    from tfrcnn.export.serving.versions import version_of
 
     for option, value in (("--grace", grace), ("--max-seconds", max_seconds)):
         if not math.isfinite(value):
@@ -91,29 +100,33 @@ def serve(
         raise InputError(f"--label-studio: expected a URL, for example http://localhost:8080, found {label_studio!r}")
     token = os.environ.get("LABEL_STUDIO_API_KEY", "") if label_studio else ""
     choices = Choices(score_threshold, label_studio, token, tuple(image_host or ()))
-    path = check_model(model)
+    path, folder = check_model(model)
+    if follow and folder is None:
+        raise InputError(f"--follow: expected a folder of versions as --model, found {model}")
     limits = Limits(max_body, max_images, max_pixels, max_seconds, max_waiting)
     pool = Pool(worker_command(path, limits, threads), workers, limits)
+    follower = Follower(folder, lambda path: worker_command(path, limits, threads)) if follow and folder else None
     try:
-        failed = run(pool, name, version_of(path), host, port, grace, choices)
+        failed = run(pool, name, version_of(path), host, port, grace, choices, follower)
     except StartError as error:
         raise InputError(f"{error}: choose another with --host and --port") from error
     if failed:
         raise typer.Exit(2)
 
 
-def check_model(model: Path) -> Path:
-    """Return the model to serve.
+def check_model(model: Path) -> tuple[Path, Path | None]:
+    """Return the model to serve, and the folder of versions that it is the newest of, if it is one.
 
     Raises:
         InputError: It is no detector, or it needs TensorFlow, which is not installed.
     """
     from tfrcnn.export.runtimes import needs_tensorflow
+    from tfrcnn.export.serving.versions import newest_model
     from tfrcnn.installed import check_tensorflow
 
-    versions = [path for path in model.glob("*") if path.name.isdecimal() and (path / "saved_model.pb").is_file()]
-    if versions:
-        return max(versions, key=lambda path: int(path.name)).resolve()
-    if needs_tensorflow(model):
-        check_tensorflow(f"{model}: it")
-    return model.resolve()
+    path = newest_model(model)
+    folder = None if path is None else model.resolve()
+    path = path or model
+    if needs_tensorflow(path):
+        check_tensorflow(f"{path}: it")
+    return path.resolve(), folder

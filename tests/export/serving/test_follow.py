@@ -1,0 +1,171 @@
+"""Following a folder of versions: no request is lost, whatever happens to the new version. No worker has a model."""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrcnn.export.serving import follow
+from tfrcnn.export.serving.app import Service
+from tfrcnn.export.serving.follow import Follower
+from tfrcnn.export.serving.pool import Pool
+from tfrcnn.export.serving.protocol import ANSWER, COUNTED, REQUEST, Limits
+from tfrcnn.export.versions import rollback
+
+# A worker that answers with its model's version after 0.05 s, or ends at once, or says that it cannot load the model.
+WORKER = f"""
+import json, struct, sys, time
+REQUEST = struct.Struct({REQUEST.format!r})
+def send(number, status, value):
+    body = json.dumps(value).encode()
+    sys.stdout.buffer.write(struct.pack({ANSWER.format!r}, number, status, len(body)) + body)
+    sys.stdout.buffer.flush()
+content = open(sys.argv[1]).read()
+if content == "ends":
+    sys.exit(9)
+if content == "damaged":
+    send(0, 500, {{"error": "damaged"}})
+    sys.exit(1)
+send(0, 200, {{}})
+while header := sys.stdin.buffer.read(REQUEST.size):
+    number, deadline, length = REQUEST.unpack(header)
+    sys.stdin.buffer.read(length)
+    time.sleep(0.05)
+    send(0, {COUNTED}, {{"images": 1, "detections": {{}}}})
+    send(number, 200, content)
+"""
+
+
+def command(model: Path) -> list[str]:
+    return [sys.executable, "-c", WORKER, str(model)]
+
+
+def add(folder: Path, version: int, content: str = "") -> None:
+    """Write a version whose workers answer with its number."""
+    (folder / ".new").mkdir(parents=True)
+    (folder / ".new" / "model.onnx").write_text(content or str(version))
+    (folder / ".new").rename(folder / str(version))
+
+
+class Client:
+    """Sends requests without a pause, four at a time, and keeps what was answered."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.answers, self.statuses = service, [], set()
+
+    async def run(self) -> None:
+        while True:
+            status, body = await self.service.pool.predict(b"{}", asyncio.get_running_loop().time() + 30)
+            self.statuses.add(status)
+            self.answers.append(json.loads(body))
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():
+                await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, workers: int = 2) -> AsyncIterator[Client]:
+    """Serve version 1 of a folder to clients that do not pause, and follow the folder."""
+    add(folder, 1)
+    service = Service(Pool(command(folder / "1/model.onnx"), workers, Limits()), "detector", "1")
+    service.pool.start()
+    client = Client(service)
+    await client.until(lambda: service.pool.complete)
+    tasks = [
+        asyncio.create_task(work) for work in (Follower(folder, command).run(service), *(client.run() for _ in "1234"))
+    ]
+    try:
+        yield client
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await service.pool.stop()
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "PAUSE", 0.05)
+    monkeypatch.setattr(follow, "CHECK", 0.02)
+
+
+def test_a_new_version_and_a_rollback_are_taken_up_amid_requests_and_none_is_lost(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path) as client:
+            service, first = client.service, client.service.pool
+            await client.until(lambda: "1" in client.answers)
+            add(tmp_path, 2)
+            await client.until(lambda: "2" in client.answers and service.retired is None)
+            assert service.version == "2"
+            assert not first.workers  # they ended
+            rollback(tmp_path)
+            await client.until(lambda: service.version == "1" and service.retired is None)
+            await client.until(lambda: client.answers[-1] == "1")
+            assert client.statuses == {200}
+            assert service.pool.counts.images >= len(client.answers) - 4  # of all versions
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("content", ["damaged", "ends"])
+def test_a_version_that_cannot_be_loaded_is_reported_once_and_the_old_one_goes_on(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def play() -> None:
+        async with serving(tmp_path, workers=1) as client:
+            add(tmp_path, 2, content)
+            text = ""
+            while "version 2 cannot be loaded" not in text:
+                await asyncio.sleep(0.02)
+                text += capsys.readouterr().err
+            before = len(client.answers)
+            await client.until(lambda: len(client.answers) > before + 8)
+            assert "error" not in capsys.readouterr().err
+            assert (client.service.version, {*client.answers}) == ("1", {"1"})
+            add(tmp_path, 3)
+            await client.until(lambda: "3" in client.answers)
+            assert client.statuses == {200}
+
+    asyncio.run(play())
+
+
+def test_a_version_that_is_rolled_back_while_it_loads_is_not_served(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path, workers=1) as client:
+            service = client.service
+            loading: list[Pool] = []
+            start = Pool.start
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Pool, "start", lambda pool: (loading.append(pool), start(pool)))
+                patch.setattr(Pool, "complete", False)  # it takes long
+                add(tmp_path, 2)
+                await client.until(lambda: loading)
+                rollback(tmp_path)
+                await client.until(lambda: loading[0].keepers and all(task.done() for task in loading[0].keepers))
+            assert service.version == "1"
+            assert client.statuses == {200}
+
+    asyncio.run(play())
+
+
+def test_a_request_of_a_version_that_went_while_its_body_arrived_gets_404(tmp_path: Path) -> None:
+    from fastapi import HTTPException
+
+    service = Service(Pool(["false"], 1, Limits()), "detector", "1")
+
+    class Request:
+        async def stream(self) -> AsyncIterator[bytes]:
+            service.replace(Pool(["false"], 1, Limits()), "2")
+            yield b"{}"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Pool, "ready", True)
+        with pytest.raises(HTTPException, match="Servable not found"):
+            asyncio.run(service.predict(Request(), "detector", "1"))
