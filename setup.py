@@ -35,6 +35,7 @@ setup(
     python_requires=">=3.11",
     packages=[
         "tfrcnn",
+        "tfrcnn.batch",
         "tfrcnn.cli",
         "tfrcnn.data",
         "tfrcnn.data.augment",
@@ -93,6 +94,7 @@ setup(
         # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
+        "ray": ["ray[data,serve]>=2.50", "pyarrow>=17", "pandas>=2.2"],
         "serving": [
             "defusedxml",
             "fastapi>=0.120.1",

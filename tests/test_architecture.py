@@ -48,6 +48,7 @@ LIBRARY = {
     "weights",
     "export",
     "runtime",
+    "batch",
     "demo",
     "plots",
 }
@@ -110,6 +111,7 @@ MAY_IMPORT = {
         "models",
     },
     "runtime": {"export", "installed"},
+    "batch": {*LEAVES, "data.inputs", "data.media", "data.search", "export", "predicting"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
     "cli": {"__version__", *LIBRARY},

@@ -194,7 +194,7 @@ def _serve(model: Model, answers: Answers, number: int, deadline: float, body: b
     answers.send(number, status, answer)
 
 
-def _load(path: Path, max_pixels: int, threads: int | None) -> Backend:
+def load_backend(path: Path, max_pixels: int, threads: int | None) -> Backend:
     """Load a model; see `backends.load`. A run folder is one too."""
     if (path / "config.json").is_file() and not (path / "saved_model.pb").is_file():
         from .run_folder import RunBackend  # here, because it needs tfrcnn
@@ -214,7 +214,7 @@ def main() -> None:
     requests: queue.SimpleQueue[tuple[int, float, bytes]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     try:
-        backend = _load(path, limits.pixels, count_of_threads)
+        backend = load_backend(path, limits.pixels, count_of_threads)
         model = Model(backend, limits)
     except Exception as error:  # runtimes and the file system raise several kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -24,13 +24,13 @@ from tfrcnn.cli.detecting import (
     read_thresholds,
 )
 from tfrcnn.cli.options import Model
+from tfrcnn.cli.predict_local import LocalJob
+from tfrcnn.cli.predict_ray import BLOCK_SIZE, Engine, EngineOptions, RayJob
 from tfrcnn.cli.startup import start_detector
 from tfrcnn.errors import InputError, renamed_arguments
-from tfrcnn.printable import count_of
 
 if TYPE_CHECKING:
     from tfrcnn.predicting.selection import Selection
-    from tfrcnn.prediction import Failure, Prediction
 
 DEFAULT_THRESHOLD = 0.5
 STDIN = "-"
@@ -42,7 +42,7 @@ def predict(
         typer.Argument(
             metavar="IMAGE_OR_FOLDER",
             help="Pictures, folders, patterns like 'a/**/*.jpg', videos, web addresses, a camera's number; - reads "
-            "them from stdin, one per line.",
+            "them from stdin, one per line. With --engine ray also TFRecord and Parquet files; no videos.",
         ),
     ],
     model: Model,
@@ -63,10 +63,16 @@ def predict(
         typer.Option(
             "--format",
             metavar="FORMAT,...",
-            help="Files of results: coco, csv, yolo, or jsonl alone, which is always written.",
+            help="Files of results: coco, csv, yolo, or jsonl alone, which is always written. With --engine ray: "
+            "coco, or parquet alone, which is always written.",
         ),
     ] = "coco",
-    pictures: Annotated[bool, typer.Option("--pictures/--no-pictures", help="Draw the detections.")] = True,
+    pictures: Annotated[
+        bool | None,
+        typer.Option(
+            "--pictures/--no-pictures", help="Draw the detections. Default: --pictures; --engine ray draws none."
+        ),
+    ] = None,
     batch: Annotated[
         int,
         typer.Option(
@@ -77,7 +83,12 @@ def predict(
     ] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue in DIR: do the pictures that it has no detections of.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Continue in DIR: do the pictures that it has no detections of. With --engine ray: the blocks that "
+            "are not finished.",
+        ),
     ] = False,
     settings: DetectionSettings = None,
     tiles: Tiles = None,
@@ -86,6 +97,42 @@ def predict(
     scales: Scales = None,
     merge: Merge = None,
     region: RegionFile = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            help="local: this process. ray: workers of Ray, on this machine or on the cluster that the environment "
+            "variable RAY_ADDRESS names; needs pip install 'tfrcnn[ray]'."
+        ),
+    ] = "local",
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Workers of --engine ray. Default: as many as there are processors for."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each worker of --engine ray. Default: 1.")
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help=f"Pictures per block of --engine ray, and per Parquet file of results. Default: {BLOCK_SIZE}.",
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column of Parquet files with paths or contents of pictures. Default: the first of bytes, content, "
+            "image, path and file_name.",
+        ),
+    ] = None,
+    name_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Column of Parquet files with names of the pictures. Default: path, file_name."
+        ),
+    ] = None,
 ) -> None:
     """Detect in pictures and videos: draw the boxes, and write all detections.
 
@@ -99,30 +146,50 @@ def predict(
 
     A picture that cannot be read is reported at the end, with exit code 2; the others are done.
 
+    --engine ray writes DIR/detections/part-00000.parquet and so on, one row per picture, and with --format coco
+    detections.json and images.json. A worker that dies is replaced. A finished block is not done again.
+
     \b
     Example:
       tfrcnn predict --model runs/cells pictures/ more/cell.jpg --out predictions
       tfrcnn predict --model coco-resnet50 street.mp4 --out predictions --classes car,person
       find . -name "*.jpg" | tfrcnn predict --model cells.onnx - --out predictions --no-pictures --format csv
       tfrcnn predict --model coco-resnet50 aerial.jpg --out predictions --tiles 640 --set class_agnostic_nms=true
+      tfrcnn predict --model cells.onnx pictures/ shards/*.tfrecord --out predictions --engine ray --workers 8
     """
     common, of_classes = read_thresholds(score_threshold)  # before anything slow
-    file_formats = _formats(formats)
     changes = read_settings(settings, ("score_threshold",))
     views = ViewOptions(tiles, tile_overlap, flip, scales, merge, region)
     views.check()
     if batch > 1 and views != ViewOptions():
         raise InputError("--batch cannot be combined with the options of views, which are detected in one by one")
-    from tfrcnn.export.runtimes import KERAS, format_of, load
-    from tfrcnn.prediction import check_new_folder, predict_stream, search_images
-
-    if not resume:
-        check_new_folder(out)
-    search = search_images(list(_with_stdin(sources)), recursive)
-    if not search.sources:
-        search.check()
-        raise InputError("expected pictures on stdin, found no line")
+    options = EngineOptions(engine, workers, threads, block_size, column, name_column)
+    options.check(pictures, bool(settings), views)
+    file_formats = options.read_formats(formats)
+    job: LocalJob | RayJob = LocalJob(out, resume, file_formats, pictures is not False, batch)
+    if engine == "ray":
+        job = RayJob(out, resume, file_formats, batch, options)
+    job.find(list(_with_stdin(sources)), recursive)
     model = start_detector(model)
+    detector = _load(model, batch, common, of_classes, changes)
+    built_in = _class_thresholds(detector)
+    predictor = views.wrap(detector)
+    selection = _selection(score_threshold, built_in, classes, [category.name for category in predictor.categories])
+    try:
+        errors = job.run(predictor, model, selection)
+    except KeyboardInterrupt:
+        print(f"interrupted: what is done is in {out}; continue with --resume", file=sys.stderr)
+        raise
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(2)
+
+
+def _load(model: Path, batch: int, common: float | None, of_classes: dict[str, float], changes: dict[str, Any]) -> Any:
+    """Load a detector with the options, and check that it keeps the scores that they keep."""
+    from tfrcnn.export.runtimes import KERAS, format_of, load
+
     if batch > 1 and format_of(model) == KERAS:
         raise InputError(f"--batch needs an exported file; {model} is a run folder, which detects in one at a time")
     lowered = of_classes if common is None else min(common, *of_classes.values(), 1)
@@ -134,89 +201,7 @@ def predict(
     _check_class_thresholds(common, of_classes, built_in)
     others = [score for name, score in of_classes.items() if name not in built_in]
     _check_threshold(min(DEFAULT_THRESHOLD if common is None else common, *others, 1), detector)
-    predictor = views.wrap(detector)
-    selection = _selection(score_threshold, built_in, classes, [category.name for category in predictor.categories])
-    stream = predict_stream(predictor, search.sources, out, selection, resume, file_formats, pictures, batch)
-    summary = _Summary(selection)
-    try:
-        summary.follow(stream, len(search.sources))
-    except KeyboardInterrupt:
-        print(f"interrupted: what is done is in {out}; continue with --resume", file=sys.stderr)
-        raise
-    if resumed := len(search.sources) - len(summary.sources):
-        print(f"{count_of(resumed, 'picture')} done before.")
-    if left_out := search.left_out():
-        print(f"Left out: {left_out}.")
-    if text := summary.no_detection():
-        print(text)
-    print(f"\n{_places(out, file_formats)}")
-    errors = [*search.errors, *summary.errors]
-    for error in errors:
-        print(f"error: {error}", file=sys.stderr)
-    if errors:
-        raise typer.Exit(2)
-
-
-class _Summary:
-    """Prints a line per picture and video, and keeps what is reported at the end."""
-
-    def __init__(self, selection: Selection) -> None:
-        self.sources: set[Path | str] = set()
-        self.errors: list[InputError] = []
-        self._selection = selection
-        self._has_detection = False
-        self._best: tuple[float, str, Path | str] | None = None  # score, category, source
-        self._videos: dict[Path | str, list[int]] = {}  # frames and detections
-        self._drawn: dict[Path | str, Path | None] = {}  # of videos
-
-    def follow(self, stream: Iterator[Prediction | Failure], count: int) -> None:
-        """Print a line per picture as it is done, and a line per video at the end."""
-        from tqdm import tqdm
-
-        from tfrcnn.prediction import Failure
-
-        with tqdm(
-            total=count, desc="detecting", unit="source", disable=not sys.stderr.isatty(), leave=False
-        ) as progress:
-            for result in stream:
-                progress.update(result.source not in self.sources)
-                self.sources.add(result.source)
-                if isinstance(result, Failure):
-                    self.errors.append(result.error)
-                elif text := self._add(result):
-                    progress.write(text)
-                    sys.stdout.flush()
-        for source, (frames, detections) in self._videos.items():
-            counts = f"{count_of(frames, 'frame')}, {count_of(detections, 'detection')}"
-            print(f"{source}: {counts}{_drawn(self._drawn[source])}")
-
-    def no_detection(self) -> str:
-        """Name the best score if no detection was good enough; "" if one was, or no picture was read."""
-        if self._has_detection or len(self.sources) == len(self.errors):
-            return ""
-        limit = "the thresholds" if self._selection.class_thresholds else f"{self._selection.score_threshold:g}"
-        if self._best is None:
-            return f"No detection above {limit}, nor any of a lower score."
-        score, category, source = self._best
-        return f"No detection above {limit}; the best score is {score:.2f} ({category}) in {source}."
-
-    def _add(self, result: Prediction) -> str:
-        """Count a result; return the line of a picture, "" for a frame."""
-        count = len(result.detections.scores)
-        self._has_detection |= count > 0
-        if result.best is not None and (self._best is None or result.best.score > self._best[0]):
-            self._best = (*result.best, result.source)
-        if result.frame is None:
-            return f"{result.source}: {count_of(count, 'detection')}{_drawn(result.drawn)}"
-        totals = self._videos.setdefault(result.source, [0, 0])
-        totals[0] += 1
-        totals[1] += count
-        self._drawn[result.source] = result.drawn
-        return ""
-
-
-def _drawn(path: Path | None) -> str:
-    return "" if path is None else f", drawn in {path}"
+    return detector
 
 
 def _with_stdin(sources: list[str]) -> Iterator[str]:
@@ -266,22 +251,3 @@ def _selection(threshold: str | None, built_in: dict[str, float], classes: str |
         common, of_classes = DEFAULT_THRESHOLD, {**built_in, **of_classes}
     with renamed_arguments(classes="--classes"):
         return Selection(common, of_classes, None if classes is None else parse_classes(classes, names))
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    from tfrcnn.result_formats import FORMATS
-
-    formats = tuple(name.strip() for name in text.split(","))
-    for name in formats:
-        if name not in FORMATS:
-            raise InputError(f"--format: expected some of {', '.join(FORMATS)}, found {name!r}")
-    return formats
-
-
-def _places(out: Path, formats: tuple[str, ...]) -> str:
-    """Say where the results are."""
-    if "coco" in formats:
-        return f"All detections are in {out / 'detections.json'}; {out / 'images.json'} says what its ids mean."
-    files = {"csv": out / "detections.csv", "yolo": out / "labels"}
-    places = [str(files[name]) for name in formats if name in files] or [str(out / "detections.jsonl")]
-    return f"All detections are in {' and '.join(places)}."

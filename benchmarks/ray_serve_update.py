@@ -1,0 +1,147 @@
+"""Update a model that Ray Serve serves under load, then kill a replica, and count the requests that are lost.
+
+    python benchmarks/ray_serve_update.py first.onnx second.onnx picture.jpg [--seconds 5] [--clients 4]
+
+Two replicas of the first model answer `--clients` clients, each of which sends its next request when it has an answer.
+Then the second model is deployed under the same name, and a replica is killed with exit code 9. An answer is one of the
+first or of the second model, if these two detect differently in the picture. The exit code is 1 if the update lost a
+request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import ray
+import requests
+from ray import serve
+
+from tfrcnn.export.serving.ray_serve import build
+
+REPLICAS = 2
+REPLICA = b"ray::ServeReplica"  # the title of a replica's process
+ROUTE = "v1/models/detector:predict"
+
+
+class Load:
+    """Clients that send requests until `stop`.
+
+    Attributes:
+        answers: of the current phase: the texts of good answers and the statuses of others, with their counts.
+    """
+
+    def __init__(self, url: str, body: str, clients: int) -> None:
+        self.answers: Counter[str] = Counter()
+        self._url, self._body = url, body
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self) -> None:
+        with requests.Session() as session:
+            while not self._ended.is_set():
+                try:
+                    answer = session.post(f"{self._url}/{ROUTE}", data=self._body, timeout=60)
+                    text = answer.text if answer.status_code == 200 else f"status {answer.status_code}"
+                except requests.RequestException as error:
+                    text = type(error).__name__
+                self.answers[text] += 1
+
+    def phase(self, name: str, wait: Callable[[], None], known: Sequence[str]) -> int:
+        """Wait, print what the clients got meanwhile, and return the number of requests without a good answer."""
+        self.answers.clear()
+        started = time.perf_counter()
+        wait()
+        seconds = time.perf_counter() - started
+        answers = Counter(self.answers)
+        counts = [answers.pop(text, 0) for text in known]
+        models = ", ".join(f"{count} by model {i}" for i, count in enumerate(counts, 1))
+        lost = ", ".join(f"{count} {text[:60]}" for text, count in answers.items()) or "none"
+        print(f"{name}: {seconds:.1f} s, {sum(counts)} answers ({models}), lost: {lost}", flush=True)
+        return sum(answers.values())
+
+    def stop(self) -> None:
+        """End the clients after their last answer."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs=2, help="exported files")
+    parser.add_argument("picture", type=Path)
+    parser.add_argument(
+        "--seconds", type=float, default=5, metavar="S", help="of each phase of steady load; default: 5"
+    )
+    parser.add_argument("--clients", type=int, default=4, metavar="N", help="default: 4")
+    options = parser.parse_args(arguments)
+    row = {"b64": base64.b64encode(options.picture.read_bytes()).decode("ascii")}
+    body = json.dumps({"signature_name": "encoded", "instances": [row]})
+    ray.init(num_cpus=2 * REPLICAS + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    port = free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    url = f"http://127.0.0.1:{port}"
+
+    def deploy(version: int) -> None:
+        serve.run(build({"model": options.models[version - 1], "version": version, "replicas": REPLICAS}), name="cells")
+
+    def one(version: int) -> str:
+        deploy(version)
+        return requests.post(f"{url}/{ROUTE}", data=body, timeout=60).text
+
+    known = [one(2), one(1)][::-1]  # ends with the first model
+    load = Load(url, body, options.clients)
+    load.phase("first model", lambda: time.sleep(options.seconds), known)
+    lost = load.phase("update", lambda: deploy(2), known)
+    lost += load.phase("second model", lambda: time.sleep(options.seconds), known)
+    load.phase("a replica is killed", kill_replica, known)
+    load.phase("after that", lambda: time.sleep(options.seconds), known)
+    load.stop()
+    serve.shutdown()
+    ray.shutdown()
+    return int(lost > 0)
+
+
+def kill_replica() -> None:
+    """Kill a replica, and wait until another has taken its place."""
+    before = replicas()
+    os.kill(min(before), signal.SIGKILL)
+    while len(replicas() - {min(before)}) < REPLICAS:
+        time.sleep(0.05)
+
+
+def replicas() -> set[int]:
+    """Return the processes of replicas on this machine."""
+    pids = set()
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdecimal() and (folder / "cmdline").read_bytes().startswith(REPLICA):
+                pids.add(int(folder.name))
+        except OSError:  # it has ended
+            continue
+    return pids
+
+
+def free_port() -> int:
+    """Return a port that no program listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,177 @@
+"""A deployment of Ray Serve: the routes and answers of `tfrcnn serve`, in replicas on one machine or a cluster.
+
+    serve run tfrcnn.export.serving.ray_serve:build model=/models/cells/1.onnx version=1 replicas=2
+
+    from ray import serve
+    from tfrcnn.export.serving.ray_serve import build
+
+    serve.run(build({"model": "/models/cells/1.onnx", "version": "1", "replicas": 2}), name="cells")
+
+Each replica holds the model in its own process, where `tfrcnn serve` has worker processes behind one server. Ray Serve
+sends requests to replicas, replaces one that dies, and scales their number. To update, deploy again with another
+`model`: a replica is replaced when its successor has loaded it, and it answers its requests before it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from ...errors import InputError
+from .app import Service, make_app
+from .pool import Answer
+from .protocol import Limits, error_body
+from .server import version_of
+from .worker import Model, load_backend
+
+MAX_ONGOING = 4  # requests in a replica: one detects, others are read; those of a replica that dies are lost
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is deployed.
+
+    Attributes:
+        model: A file that tfrcnn exported, a SavedModel or a run folder; readable on each machine.
+        name: Of the model in the URL, and of the deployment.
+        version: In the URL; "" takes the name of the model's folder if it is a number, else 1.
+        replicas: Their number.
+        threads: Of the runtime of each replica, which takes as many of Ray's processors.
+    """
+
+    model: str
+    name: str = "detector"
+    version: str = ""
+    replicas: int = 1
+    threads: int = 1
+
+
+class LocalPool:
+    """A model in this process, in place of the worker processes of `pool.Pool`.
+
+    Attributes:
+        limits: Limits on requests.
+        ready: Whether a request would be answered now.
+        workers: This process alone.
+        signatures: The model's signatures.
+        description: The description that tfrcnn wrote into the model; empty if there is none.
+        count: Number of processes.
+        restarts: Processes that were started in place of one that ended; Ray Serve counts them.
+        images: Images that were answered.
+        detections: Detections in these answers, by category id.
+    """
+
+    ready, count, restarts = True, 1, 0
+
+    def __init__(self, path: Path, limits: Limits, threads: int) -> None:
+        """Load a model.
+
+        Args:
+            path: The model.
+            limits: Limits on requests.
+            threads: Threads of its runtime.
+        """
+        backend = load_backend(path, limits.pixels, threads)
+        self.limits, self.workers = limits, [self]
+        self.signatures, self.description = backend.signatures, backend.description
+        self.images = 0
+        self.detections: Counter[str] = Counter()
+        self._model = Model(backend, limits)
+        self._threads = ThreadPoolExecutor(limits.waiting)
+
+    def start(self) -> None:
+        """Do nothing: the model is loaded."""
+
+    async def stop(self) -> None:
+        """End the threads, which have no request when Ray Serve ends a replica."""
+        self._threads.shutdown(wait=False)
+
+    async def predict(self, body: bytes, deadline: float) -> Answer:
+        """Answer a request, see `Pool.predict`."""
+        try:
+            answer, counts = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._model.answer, body, deadline
+            )
+        except HTTPException as error:
+            return error.status_code, error_body(error.detail)
+        except Exception:  # a fault of this program: the reason is for the log
+            traceback.print_exc()
+            return 500, error_body("internal error")
+        self.images += counts["images"]
+        self.detections.update(counts["detections"])
+        return 200, answer
+
+
+class Replica:
+    """Gives the class of the replicas its name; Ray Serve adds the routes."""
+
+
+def build(arguments: Mapping[str, Any]) -> Any:
+    """Make an application of Ray Serve.
+
+    Args:
+        arguments: The fields of `Options`; numbers may be texts, as `serve run` passes them.
+
+    Returns:
+        A `ray.serve.Application`.
+
+    Raises:
+        InputError: A field is unknown or has another type, or there is no model.
+
+    Example:
+        serve.run(build({"model": "cells.onnx", "replicas": 2}), name="cells")
+    """
+    serve: Any = importlib.import_module("ray.serve")  # untyped in parts
+    options = read_options(arguments)
+
+    def make() -> FastAPI:
+        return make_replica(options)
+
+    deploy = serve.deployment(
+        name=options.name,
+        num_replicas=options.replicas,
+        max_ongoing_requests=MAX_ONGOING,
+        ray_actor_options={"num_cpus": options.threads},
+    )
+    return deploy(serve.ingress(make)(Replica)).bind()
+
+
+def make_replica(options: Options) -> FastAPI:
+    """Load the model, and make the routes of a replica."""
+    pool: Any = LocalPool(Path(options.model), Limits(), options.threads)
+    return make_app(Service(pool, options.name, options.version))
+
+
+def read_options(arguments: Mapping[str, Any]) -> Options:
+    """Read the arguments of `build`.
+
+    Raises:
+        InputError: See `build`.
+    """
+    from ..runtimes import format_of
+
+    kinds = {field.name: int if field.type == "int" else str for field in fields(Options)}
+    values: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name not in kinds:
+            raise InputError(f"{name}: expected one of {', '.join(kinds)}")
+        try:
+            values[name] = kinds[name](value)
+        except ValueError as error:
+            raise InputError(f"{name}: expected a whole number, found {value!r}") from error
+        if kinds[name] is int and values[name] < 1:
+            raise InputError(f"{name}: expected at least 1, found {value!r}")
+    if "model" not in values:
+        raise InputError("model: expected the path of an exported file, found none")
+    path = Path(values["model"]).absolute()
+    format_of(path)
+    return Options(**{**values, "model": str(path), "version": values.get("version") or version_of(path)})
