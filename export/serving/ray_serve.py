@@ -30,7 +30,7 @@ from ...errors import InputError
 from .app import Service, make_app
 from .pool import Answer
 from .protocol import Limits, error_body
-from .server import version_of
+from .versions import version_of
 from .worker import Model, load_backend
 
 MAX_ONGOING = 4  # requests in a replica: one detects, others are read; those of a replica that dies are lost

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -40,7 +40,7 @@ def plot_animation(figures: Sequence[Figure], path: str | Path, seconds: float =
         raise InputError(f"{path}: expected a path that ends in .gif")
     frames = []
     for figure in figures:
-        canvas = FigureCanvasAgg(figure)
+        canvas: Any = FigureCanvasAgg(figure)  # matplotlib has no types for it
         canvas.draw()
         frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(COLORS))
     times = [round(1000 * seconds)] * (len(frames) - 1) + [round(2000 * seconds)]
