@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import traceback
-from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -28,7 +27,7 @@ from fastapi import FastAPI, HTTPException
 
 from ...errors import InputError
 from .app import Service, make_app
-from .pool import Answer
+from .pool import Answer, Counts
 from .protocol import Limits, error_body
 from .versions import version_of
 from .worker import Model, load_backend
@@ -65,12 +64,10 @@ class LocalPool:
         signatures: The model's signatures.
         description: The description that tfrcnn wrote into the model; empty if there is none.
         count: Number of processes.
-        restarts: Processes that were started in place of one that ended; Ray Serve counts them.
-        images: Images that were answered.
-        detections: Detections in these answers, by category id.
+        counts: The work of this process; Ray Serve counts the replicas that end.
     """
 
-    ready, count, restarts = True, 1, 0
+    ready, count = True, 1
 
     def __init__(self, path: Path, limits: Limits, threads: int) -> None:
         """Load a model.
@@ -83,8 +80,7 @@ class LocalPool:
         backend = load_backend(path, limits.pixels, threads)
         self.limits, self.workers = limits, [self]
         self.signatures, self.description = backend.signatures, backend.description
-        self.images = 0
-        self.detections: Counter[str] = Counter()
+        self.counts = Counts()
         self._model = Model(backend, limits)
         self._threads = ThreadPoolExecutor(limits.waiting)
 
@@ -106,8 +102,8 @@ class LocalPool:
         except Exception:  # a fault of this program: the reason is for the log
             traceback.print_exc()
             return 500, error_body("internal error")
-        self.images += counts["images"]
-        self.detections.update(counts["detections"])
+        self.counts.images += counts["images"]
+        self.counts.detections.update(counts["detections"])
         return 200, answer
 
 
