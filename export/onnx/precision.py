@@ -69,6 +69,12 @@ def to_float16(model: Any) -> Any:
             elif name in inside and name in floats:
                 node.input[i] = converted(name, TensorProto.FLOAT)
         nodes.append(node)
+    for name in {output.name for output in graph.output} & inside & floats:  # of stages; a detection ends outside
+        half = f"{name}_inside"
+        for node in nodes:
+            for names in (node.input, node.output):
+                names[:] = [half if each == name else each for each in names]
+        nodes.append(helper.make_node("Cast", [half], [name], name=f"{name}/Cast", to=TensorProto.FLOAT))
     del graph.node[:]
     graph.node.extend(nodes)
     drop_unused_weights(graph)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from tfrcnn.errors import InputError
+from tfrcnn.export import ExportOptions, export
 from tfrcnn.export.onnx import to_onnx
-from tfrcnn.export.onnx.precision import body_nodes, stem_nodes
+from tfrcnn.export.onnx.precision import body_nodes, stem_nodes, to_float16
 from tfrcnn.export.onnx.runtime import OnnxRuntime
 
-from .detectors import picture
+from .detectors import make_detector, picture
 
 onnx = pytest.importorskip("onnx")
 
@@ -41,6 +42,41 @@ def test_float16_stops_at_the_layers_that_score_and_at_geometry(detector, tmp_pa
             assert in_float16 != any(layer in node.name for layer in ("/objectness", "/deltas"))
         if node.op_type in ("RoiAlign", "NonMaxSuppression", "TopK", "Softmax", "Exp"):
             assert not in_float16
+
+
+def test_a_stage_that_ends_inside_the_body_is_returned_in_float32():
+    runtime = pytest.importorskip("onnxruntime")
+    make, tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
+    kernel = np.full((2, 3, 1, 1), 0.1, np.float32)
+    nodes = [make("Conv", ["x", "k"], ["y"]), make("Relu", ["y"], ["z"]), make("Neg", ["y"], ["w"])]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, 2, 2]) for name in "xyzw"]
+    graph = onnx.helper.make_graph(nodes, "a", ends[:1], ends[1:], [tensor(kernel, "k")])
+    opset = onnx.helper.make_opsetid("", 18)
+    model = to_float16(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8))
+    session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    y, z, w = session.run(list("yzw"), {"x": np.full((1, 3, 2, 2), 2, np.float32)})
+    assert {value.dtype.name for value in (y, z, w)} == {"float32"}
+    for value, expected in ((y, 0.6), (z, 0.6), (w, -0.6)):
+        np.testing.assert_allclose(value, np.full((1, 2, 2, 2), expected), rtol=2e-3)
+    assert onnx.TensorProto.FLOAT16 in {weight.data_type for weight in model.graph.initializer}
+
+
+@pytest.mark.soak
+def test_a_float16_file_whose_activations_overflow_is_out_of_tolerance(tmp_path):
+    detector, scale = make_detector(), 2.0**15
+    head, rpn = detector.box_head, detector.rpn_head
+    for large, small in (
+        (head.hidden[-1], (head.classifier, head.regressor)),
+        (rpn.convs[-1], (rpn.objectness, rpn.deltas)),
+    ):
+        large.kernel.assign(large.kernel * scale)  # a ReLU follows, so that in float32 the detections stay the same
+        large.bias.assign(large.bias * scale)
+        for layer in small:
+            layer.kernel.assign(layer.kernel / scale)
+    report = export(detector, tmp_path / "a.onnx", ExportOptions("onnx", "float16"))
+    assert report.detections > 100
+    assert report.verdict == "out of tolerance", report.faults
+    assert [path.name for path in tmp_path.glob("*.onnx")] == ["a.failed.onnx"]
 
 
 def test_int8_has_8_bit_weights_in_a_third_of_the_size_and_finds_much_the_same(detector, path, tmp_path, reconverted):
