@@ -140,14 +140,6 @@ def test_without_objects_nothing_can_be_fitted() -> None:
         fit_anchors(dataset(np.zeros(0), np.zeros(0)), config(*SIZES), STRIDES)
 
 
-def test_recall_by_level_counts_the_objects_of_each_level() -> None:
-    data = dataset(np.array([16.0, 16, 64]), np.array([16.0, 16, 64]))
-    rows = anchor_recall(data, config(*SIZES, ratios=(1.0,)), STRIDES).recall_by_level(0.5, 5)
-    assert [count for count, _ in rows] == [2, 0, 1, 0, 0]
-    assert [rows[0][1], rows[2][1]] == [1, 1]
-    assert np.isnan(rows[1][1])
-
-
 def test_small_objects_are_warned_of_with_the_image_size_that_would_help() -> None:
     sides = np.concatenate([uniform(4, 7, 100), uniform(16, 30, 100)])
     data = dataset(sides, sides)

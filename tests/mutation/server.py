@@ -75,7 +75,7 @@ def _child(tests: list[str], log: Path, timeout: float) -> Any:
     """Run pytest and end the process, without the server's clean-up."""
     code = 3
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # a new session would drop the priority of `nice`
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(timeout), math.ceil(timeout)))
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, 1)

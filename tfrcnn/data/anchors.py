@@ -73,7 +73,6 @@ class AnchorRecall:
         rows: [N] index into that example's boxes.
         sides: [N, 2] (height, width) in pixels of the network input.
         best_iou: [N] IoU with the best of all anchors, in [0, 1].
-        level: [N] level of that anchor.
         smallest_area: of an anchor, in pixels^2 of the network input.
     """
 
@@ -81,7 +80,6 @@ class AnchorRecall:
     rows: np.ndarray
     sides: np.ndarray
     best_iou: np.ndarray
-    level: np.ndarray
     smallest_area: float
 
     def recall(self, iou: float) -> float:
@@ -90,19 +88,6 @@ class AnchorRecall:
         Proposals reach it if the RPN chooses perfectly and moves no box.
         """
         return float((self.best_iou >= iou).mean()) if len(self.best_iou) else float("nan")
-
-    def recall_by_level(self, iou: float, levels: int) -> list[tuple[int, float]]:
-        """Count the objects whose best anchor is on a level, and the share of them that it meets.
-
-        Args:
-            iou: the IoU that an anchor must reach.
-            levels: L.
-
-        Returns:
-            Per level (number of objects, recall); the recall is NaN without objects.
-        """
-        met = [self.best_iou[self.level == level] >= iou for level in range(levels)]
-        return [(len(part), float(part.mean()) if len(part) else float("nan")) for part in met]
 
     def faults(self, dataset: Dataset) -> list[Fault]:
         """List the objects that no anchor meets with an IoU of `POOR_IOU`."""
@@ -157,7 +142,6 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
         rows=objects.rows,
         sides=objects.sides,
         best_iou=best.iou,
-        level=best.level,
         smallest_area=float(min((base[:, 2:] - base[:, :2]).prod(axis=1).min() for base in bases)),
     )
 
