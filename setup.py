@@ -106,7 +106,8 @@ setup(
         ],
         # the COCO metric of many images in less time
         "fast-eval": ["faster-coco-eval>=1.6"],
-        "tensorboard": ["tensorboard>=2.20"],
+        # TensorFlow before 2.21 needs the release of the same number
+        "tensorboard": ["tensorboard>=2.15"],
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
         # MLflow without its server and scikit-learn; the other two write its file mlflow.db

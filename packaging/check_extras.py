@@ -3,8 +3,11 @@
     python packaging/check_extras.py                  # each extra of setup.py, then all but addons together
     python packaging/check_extras.py tune weights     # some
     python3.13 packaging/check_extras.py onnx         # with another Python
+    python packaging/check_extras.py --resolve 3.13   # only choose versions, for a Python that need not be here
+    python packaging/check_extras.py --resolve 3.11 --tensorflow 2.15 onnx
 
-Prints one line per extra. Each environment has its own TensorFlow: 2 GB and minutes each, one at a time.
+Prints one line per extra. Each environment has its own TensorFlow: 2 GB and minutes each, one at a time. `--resolve`
+needs `uv` on PATH, and takes seconds each.
 """
 
 from __future__ import annotations
@@ -14,10 +17,14 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER_TENSORFLOW = {"addons"}  # cannot be together with the rest
+MAIN_PACKAGES = ("keras", "numpy", "onnx", "tensorflow")
+SOURCE_ONLY = "promise"  # of tensorflow-datasets, in Python alone
 
 # Runs in the new environment: imports tfrcnn, then the modules of each package that the extra names.
 IMPORTS = """
@@ -53,23 +60,51 @@ def check(extra: str) -> bool:
     return True
 
 
-def names() -> list[str]:
-    """List the extras of setup.py, without the one of developers."""
+def resolve(extra: str, python: str, tensorflow: str | None) -> bool:
+    """Choose versions that have wheels for a Python, and print those of the main packages."""
+    lines = [line for name in ["", *extra.split(",")] for line in requirements()[name]]
+    lines += [f"tensorflow=={tensorflow}.*"] if tensorflow else []
+    wheels = ["--only-binary", ":all:", "--no-binary", SOURCE_ONLY]
+    command = ["uv", "pip", "compile", "-", "--quiet", "--no-annotate", "--python-version", python, *wheels]
+    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=False)
+    shown = [line for line in done.stdout.splitlines() if line.split("==")[0] in MAIN_PACKAGES]
+    print(f"{extra}: {' '.join(shown) if not done.returncode else f'failed: {done.stderr.strip()}'}", flush=True)
+    return not done.returncode
+
+
+@cache
+def requirements() -> dict[str, list[str]]:
+    """Return the requirements of each extra of setup.py; those of all users have the name ""."""
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "setup.py", "-q", "egg_info", "-e", folder], cwd=ROOT, check=True)
         text = next(Path(folder).glob("*.egg-info/requires.txt")).read_text(encoding="utf-8")
-    sections = {line[1:-1].partition(":")[0] for line in text.splitlines() if line.startswith("[")}
-    return sorted(sections - {"", "dev"})
+    extra, marker, lines = "", "", defaultdict(list)
+    for line in filter(None, text.splitlines()):
+        if line.startswith("["):
+            extra, _, marker = line[1:-1].partition(":")
+        else:
+            lines[extra].append(f"{line}; {marker}" if marker else line)
+    return dict(lines)
+
+
+def names() -> list[str]:
+    """List the extras of setup.py, without the one of developers."""
+    return sorted(requirements().keys() - {"", "dev"})
 
 
 def main() -> int:
     """Check the extras that the command line names, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extras", nargs="*", help="Default: each of setup.py, then all together.")
-    extras = parser.parse_args().extras
+    parser.add_argument("--resolve", metavar="PYTHON", help="Only choose versions for this Python, for example 3.13.")
+    parser.add_argument("--tensorflow", metavar="X.Y", help="With --resolve: next to this TensorFlow.")
+    options = parser.parse_args()
+    extras = options.extras
     if not extras:
         extras = names()
         extras.append(",".join(extra for extra in extras if extra not in OTHER_TENSORFLOW))
+    if options.resolve:
+        return 1 - min([resolve(extra, options.resolve, options.tensorflow) for extra in extras])
     return 1 - min([check(extra) for extra in extras])
 
 
