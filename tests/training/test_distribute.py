@@ -27,12 +27,12 @@ def run(strategy, seed=0):
             tf.data.Dataset.from_tensors(batch).repeat(), steps_per_epoch=3, shuffle=False, verbose=0
         ).history
     weights = [variable.numpy() for variable in (*model.weights, *model.optimizer.variables)]
-    return np.array([history[name][0] for name in sorted(history)]), weights
+    return np.array([history[name][0] for name in sorted(history)]), weights, model
 
-one, weights_one = run(tf.distribute.get_strategy())
+one, weights_one, _ = run(tf.distribute.get_strategy())
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-two, weights_two = run(strategy)
-other, _ = run(tf.distribute.get_strategy(), seed=1)
+two, weights_two, model = run(strategy)
+other, *_ = run(tf.distribute.get_strategy(), seed=1)
 print(one, two, other)
 np.testing.assert_allclose(two[3:], one[3:], rtol=1e-5)  # of the RPN, whose samples do not depend on the network
 # a batch of four rounds unlike two of two, so a proposal at the border of a choice can change
@@ -57,6 +57,59 @@ whole = tf.random.stateless_uniform([6, 7], [5, 6], alg="philox").numpy()
 for i, part in enumerate(strategy.experimental_local_results(rows)):
     np.testing.assert_array_equal(part, whole[3 * i : 3 * i + 3, : 7 - i])
 assert [float(mean) for mean in strategy.experimental_local_results(means)] == [1.0, 1.0]
+
+# a step is a graph without Python, and nothing of the second replica is on the device of the first
+rows = next(iter(strategy.experimental_distribute_dataset(tf.data.Dataset.from_tensors(batch).unbatch().batch(4))))
+step = tf.function(lambda rows: strategy.run(model.train_step, [rows])).get_concrete_function(rows)
+graph = step.graph.as_graph_def()
+nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+assert len(nodes) > 1000
+assert not {node.op for node in nodes if "PyFunc" in node.op or "Host" in node.op or node.op == "Print"}
+second = [node for node in nodes if "replica_1" in node.name]
+assert len(second) > 1000
+assert {node.device[-5:] for node in second} == {"", "CPU:1"}
+
+# an overflow in any replica skips the step in all of them, and halves the scale
+from tfrcnn.models import build_detector, preset
+from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.run_optimizer import make_optimizer
+from test_joint import CATEGORIES
+with strategy.scope():
+    detector = build_detector(preset("tiny_fpn", CATEGORIES, 64).detector, precision="mixed_float16")
+    detector.backbone.trainable = detector.fpn.trainable = False
+    scaled = TrainingModel(detector)
+    scaled.compile(make_optimizer(TRAINING, 10))
+optimizer, variables = scaled.optimizer, scaled.trainable_variables
+
+@tf.function
+def apply(values):
+    strategy.run(lambda value: optimizer.apply([tf.fill(v.shape, value) for v in variables], variables), [values])
+
+def gradients_of(infinite):
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(np.inf if context.replica_id_in_sync_group == infinite else 1.0)
+    )
+
+def state():
+    everything = (*variables, *optimizer.inner_optimizer.variables, optimizer.dynamic_scale)
+    copies = [strategy.experimental_local_results(variable.value) for variable in everything]
+    return [[copy.numpy() for copy in each] for each in copies]
+
+for infinite in (0, 1):
+    before = state()
+    apply(gradients_of(infinite))
+    *after, scales = state()
+    assert scales == [scale / 2 for scale in before[-1]], (infinite, scales)
+    for one, two in zip(before, after):
+        np.testing.assert_array_equal(one, two)
+before = state()
+apply(gradients_of(None))
+*after, scales = state()
+assert scales == before[-1]
+for copies, earlier in zip(after[: len(variables)], before):
+    np.testing.assert_array_equal(*copies)
+    assert np.all(np.isfinite(copies[0]))
+    assert np.any(copies[0] != earlier[0])
 """
 
 
@@ -95,6 +148,57 @@ load_detector(folder / "run")
 """
 
 
+KINDS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+import numpy as np
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from worker_program import TRAINING, callbacks_of_keras, network
+from test_run import Interrupt, make_dataset
+from tfrcnn.models import load_detector
+from tfrcnn.training.run import train
+
+folder = Path(sys.argv[2])
+data = make_dataset(folder, 6, 0, noise=100), make_dataset(folder, 3, 1, noise=100)
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+def run(name, kind, strategy, **options):
+    with strategy.scope():
+        return train(network(kind), *data, folder / name, TRAINING[kind], **options)
+
+def weights(run):
+    return load_detector(run.folder / "last").get_weights()
+
+for kind, tolerance in (("tiny_fpn", 1e-5), ("alternating", 1e-5), ("mixed_float16", 1e-2), ("callbacks", 1e-5)):
+    def callbacks(name):
+        return callbacks_of_keras(folder / name) if kind == "callbacks" else []
+
+    one = run(f"one-{kind}", kind, tf.distribute.get_strategy(), callbacks=callbacks("a"))
+    two = run(f"two-{kind}", kind, mirrored, callbacks=callbacks("b"))
+    for row, other in zip(two.history, one.history, strict=True):
+        for name in row:
+            if not name.startswith("val_A"):
+                np.testing.assert_allclose(row[name], other[name], rtol=tolerance, err_msg=name)
+    for a, b in zip(weights(one), weights(two), strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * abs(a).max())
+    try:
+        run(f"cut-{kind}", kind, mirrored, callbacks=[*callbacks("c"), Interrupt(1)])
+        sys.exit("the run was not interrupted")
+    except KeyboardInterrupt:
+        pass
+    resumed = run(f"cut-{kind}", kind, mirrored, callbacks=callbacks("c"), resume=True)
+    assert resumed.history == two.history
+    for a, b in zip(weights(resumed), weights(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+    print(kind, "works", flush=True)
+for name in ("a", "b"):
+    assert len(list((folder / name / "saved").iterdir())) == 4, name
+"""
+
+
 def run_script(script, *arguments):
     process = subprocess.run(
         [sys.executable, "-c", script, str(Path(__file__).parent), *map(str, arguments)],
@@ -106,8 +210,13 @@ def run_script(script, *arguments):
 
 
 @pytest.mark.slow
-def test_two_replicas_train_as_one_device_with_the_same_batch():
+def test_two_replicas_train_as_one_device_with_the_same_batch_and_scale_of_the_loss():
     run_script(SCRIPT)
+
+
+@pytest.mark.soak
+def test_every_kind_of_run_works_under_two_replicas(tmp_path):
+    run_script(KINDS, tmp_path)
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.keras_methods import check_file_name
 from tfrcnn.training.arguments import check_arguments, weights_of
+from tfrcnn.training.loss_scale import shared_scale
 from tfrcnn.training.optimizer import SGD
 from tfrcnn.training.workers import position
 
@@ -21,9 +22,11 @@ class TrainingMethods(TrainedModel):
 
     Attributes:
         detector: the detector that is trained.
+        optimizer: as `compile` keeps it.
     """
 
     detector: FasterRCNN
+    optimizer: Any
     _class_weights: list[float] | None = None
     _compiled_for: list[int] | None = None
 
@@ -48,6 +51,10 @@ class TrainingMethods(TrainedModel):
         """
         check_arguments(super().compile, (optimizer, *args), kwargs)
         super().compile(optimizer, *args, **kwargs)
+        with self.distribute_strategy.scope():
+            optimizer = shared_scale(self.optimizer)
+        if optimizer is not self.optimizer:
+            self.optimizer = optimizer
         sgd = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         if isinstance(sgd, SGD):
             networks = (self.detector.backbone, self.detector.rpn_backbone)
