@@ -29,10 +29,8 @@ AXIS = re.compile(r"\b(x|y)label=")
 DPI = 120
 # Their trainings and exports take longest. Their pictures are stored with fewer dots per inch.
 SMALLER = (
-    "02_forward_pass",
     "05_rpn_loss",
     "06_sharing_features",
-    "07_detector_head",
     "08_fine_tune",
     "09_deploy",
 )
