@@ -31,7 +31,6 @@ DPI = 120
 SMALLER = (
     "05_rpn_loss",
     "06_sharing_features",
-    "08_fine_tune",
     "09_deploy",
 )
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
