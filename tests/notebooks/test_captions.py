@@ -29,7 +29,6 @@ AXIS = re.compile(r"\b(x|y)label=")
 DPI = 120
 # Their trainings and exports take longest. Their pictures are stored with fewer dots per inch.
 SMALLER = (
-    "05_rpn_loss",
     "06_sharing_features",
     "09_deploy",
 )
