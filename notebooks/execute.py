@@ -81,9 +81,9 @@ def reduced(png: str) -> str:
     picture = Image.open(io.BytesIO(base64.b64decode(png)))
     if picture.mode == "P":
         return png
-    file = io.BytesIO()
-    density = picture.info.get("dpi", (72, 72))
-    picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, "PNG", optimize=True, dpi=density)
+    file, density = io.BytesIO(), picture.info.get("dpi", (72, 72))
+    palette = picture.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE)  # keeps rare colours, of thin lines
+    palette.save(file, "PNG", optimize=True, dpi=density)
     return base64.b64encode(file.getvalue()).decode()
 
 

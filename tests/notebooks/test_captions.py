@@ -29,11 +29,7 @@ AXIS = re.compile(r"\b(x|y)label=")
 DPI = 120
 # Their trainings and exports take longest. Their pictures are stored with fewer dots per inch.
 SMALLER = (
-    "02_forward_pass",
-    "05_rpn_loss",
     "06_sharing_features",
-    "07_detector_head",
-    "08_fine_tune",
     "09_deploy",
 )
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

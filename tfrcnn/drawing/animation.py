@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from tfrcnn.errors import InputError
@@ -32,17 +32,15 @@ def plot_animation(figures: Sequence[Figure], path: str | Path, seconds: float =
     Example:
         plot_animation([figure_of(epoch) for epoch in range(5)], "training.gif")
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     if not figures:
         raise InputError("figures: expected at least one figure, found none")
     if Path(path).suffix.lower() != ".gif":
         raise InputError(f"{path}: expected a path that ends in .gif")
     frames = []
     for figure in figures:
-        canvas: Any = FigureCanvasAgg(figure)  # matplotlib has no types for it
-        canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(COLORS))
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        frames.append(Image.open(png).convert("RGB").quantize(COLORS))
     times = [round(1000 * seconds)] * (len(frames) - 1) + [round(2000 * seconds)]
     with atomic(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)
