@@ -157,6 +157,16 @@ def test_spark_maps_frames_to_frames_of_the_schema(model: Path, pictures: Path) 
     assert isinstance(results[0]["boxes"][0][0][0], float)  # plain lists: Spark converts no matrices
 
 
+def test_a_table_keeps_its_types_where_no_picture_has_detections(model: Path, pictures: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    detect = Detect(model, threads=1)
+    tables = [detect(pyarrow.table({"path": [str(pictures / name)]})) for name in ("04.png", "00.png")]
+    rows = pyarrow.concat_tables(tables).to_pylist()
+    assert [len(row["boxes"]) for row in rows] == [0, 2]
+    assert rows[1]["file_name"] == str(pictures / "00.png")
+    assert tables[0].schema == tables[1].schema
+
+
 def test_workers_import_no_tensorflow(model: Path, pictures: Path) -> None:
     code = """if True:
         import sys

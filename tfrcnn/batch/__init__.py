@@ -3,7 +3,8 @@
     import ray, tfrcnn.batch
 
     pictures = ray.data.read_binary_files("pictures/", include_paths=True)
-    rows = pictures.map_batches(tfrcnn.batch.Detect("cells.onnx", threads=1), batch_size=16)
+    detect = tfrcnn.batch.Detect("cells.onnx", threads=1)
+    rows = pictures.map_batches(detect, batch_size=16, batch_format="pyarrow")
     rows.write_parquet("detections/")
 
 `tfrcnn predict --engine ray` adds what a run of days needs: a finished block stays finished. Importing this module

@@ -70,7 +70,8 @@ class Detect:
     error      why the picture has no detections; "" if it was detected in
     ```
 
-    A batch is a dict of arrays or a pandas DataFrame, and so is the result.
+    A batch is a dict of arrays, a pandas DataFrame or a pyarrow Table, and so is the result. A Table's columns have the
+    same types also if no picture has detections, which Parquet files need.
 
     Example:
         detect = tfrcnn.batch.Detect("cells.onnx", score_threshold=0.5)
@@ -115,18 +116,21 @@ class Detect:
         """Detect in a batch.
 
         Args:
-            batch: a dict of arrays or lists, or a DataFrame.
+            batch: a dict of arrays or lists, a DataFrame, or a Table.
 
         Returns:
-            One row per picture, in the same order: a DataFrame for a DataFrame, else a dict of arrays.
+            One row per picture, in the same order: a DataFrame, a Table, or a dict of arrays.
 
         Raises:
             InputError: there is no column of pictures, or the detector cannot be loaded.
         """
-        column, name_column = choose_columns(list(batch), *self._columns)
-        values = list(batch[column])
+        is_table = hasattr(batch, "column_names")
+        column, name_column = choose_columns(batch.column_names if is_table else list(batch), *self._columns)
+        values = batch[column].to_pylist() if is_table else list(batch[column])
         names = [str(name) for name in batch[name_column]] if name_column else [""] * len(values)
         rows = list(self._rows(names, values))
+        if is_table:
+            return type(batch).from_pylist(rows, arrow_schema())
         columns = {name: _array([row[name] for row in rows], _NUMBERS.get(name, object)) for name in COLUMNS}
         return columns if isinstance(batch, Mapping) else type(batch)(columns)
 
@@ -182,6 +186,15 @@ def choose_columns(columns: Sequence[str], column: str | None, name_column: str 
             f"expected a column of pictures ({', '.join(CONTENTS)}), found {', '.join(columns)}: name it as column"
         )
     return chosen, name_column or next((name for name in NAMES if name in columns and name != chosen), None)
+
+
+def arrow_schema() -> Any:
+    """Return the types of the columns as a `pyarrow.Schema`."""
+    import pyarrow as pa
+
+    floats = pa.list_(pa.float32())
+    types = (pa.string(), pa.int32(), pa.int32(), pa.list_(floats), floats, pa.list_(pa.int32()))
+    return pa.schema(dict(zip(COLUMNS, (*types, pa.list_(pa.string()), pa.string()))))
 
 
 @lru_cache(maxsize=1)

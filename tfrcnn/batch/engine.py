@@ -98,10 +98,10 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
         The number of workers.
 
     Raises:
-        InputError: the cluster has too few processors.
+        InputError: Ray cannot be started, or the cluster has too few processors.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends nothing to anyone
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its logs stay in files
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # of 30: a machine may be busy
     ray: Any = importlib.import_module("ray")  # untyped in parts
     was_running = ray.is_initialized()
     if not was_running:
@@ -109,7 +109,11 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
         if "RAY_ADDRESS" not in os.environ:
             workers = workers or max(1, (os.cpu_count() or 1) // threads)
             options |= {"num_cpus": workers * threads, "include_dashboard": False}
-        ray.init(**options)
+        try:
+            ray.init(**options)
+        except Exception as error:  # a cluster that is not there, a machine that is too busy or too small
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"--engine ray: Ray cannot be started: {reason}") from error
     try:
         processors = int(ray.cluster_resources().get("CPU", 0))
         workers = workers or max(1, processors // threads)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.batch.blocks import Block
-from tfrcnn.batch.detect import COLUMNS
+from tfrcnn.batch.detect import COLUMNS, arrow_schema
 from tfrcnn.errors import InputError
 from tfrcnn.files import TEMPORARY, atomic, is_free, read_object, to_json, write_json
 from tfrcnn.overlap import to_xywh
@@ -94,7 +94,7 @@ class Parts:
         import pyarrow
         import pyarrow.parquet
 
-        schema = self._schema()
+        schema = arrow_schema().with_metadata({"tfrcnn": to_json({"categories": self.categories})})
         content = io.BytesIO()  # thousands of rows take a megabyte
         try:
             with pyarrow.parquet.ParquetWriter(content, schema) as writer:
@@ -164,14 +164,6 @@ class Parts:
             except pyarrow.ArrowException as error:
                 reason = str(error).splitlines()[0]
                 raise InputError(f"{path}: cannot be read: {reason}: delete it and continue with --resume") from error
-
-    def _schema(self) -> Any:
-        import pyarrow as pa
-
-        floats = pa.list_(pa.float32())
-        types = (pa.string(), pa.int32(), pa.int32(), pa.list_(floats), floats, pa.list_(pa.int32()))
-        fields = dict(zip(COLUMNS, (*types, pa.list_(pa.string()), pa.string())))
-        return pa.schema(fields, {"tfrcnn": to_json({"categories": self.categories})})
 
 
 def check_new_folder(folder: Path) -> None:

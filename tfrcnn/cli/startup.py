@@ -27,6 +27,7 @@ NOISE = (
     "oneDNN supports DT_UINT8 only on platforms with AVX-512. Falling back",  # while turning pictures upright
     "NodeDef mentions attribute use_unbounded_threadpool which is not in the op definition",  # repeatable tf.data
     "Created TensorFlow Lite XNNPACK delegate for CPU.",  # LiteRT
+    "has constructor arguments in the object store and max_restarts > 0",  # Ray Data; they stay there
 )
 
 # TensorFlow and Keras import these packages for helpers that no command uses. They take up to a third of the start.
