@@ -103,6 +103,8 @@ setup(
         ],
         # the COCO metric of many images in less time
         "fast-eval": ["faster-coco-eval>=1.6"],
+        # data in buckets and on web servers; hdfs:// also needs pyarrow
+        "remote": ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6", "aiohttp>=3.10"],
         "tensorboard": ["tensorboard>=2.20"],
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
@@ -122,6 +124,7 @@ setup(
             "build",
             "faster-coco-eval>=1.6",
             "fastapi>=0.120.1",
+            "fsspec>=2024.6",
             "hypothesis",
             "imagehash>=4.3",
             "ipykernel>=6.29",

@@ -19,8 +19,10 @@ from tfrcnn.data.checks import OpenedImage, Parsed, check_boxes, check_images
 from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import choose, holds_images
+from tfrcnn.data.formats import choose, holds_images, place_of
 from tfrcnn.data.join import PLUS, join, parts_of, val_folder
+from tfrcnn.data.media import is_address
+from tfrcnn.data.remote import local_folder
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError, renamed_arguments
 
@@ -33,7 +35,8 @@ def read_dataset(
     Args:
         data: `path/instances.json` (COCO), `path/VOCroot@split` (Pascal VOC), `path/data.yaml` (YOLO), or the folder as
             an annotation tool exported it. `FOLDER@split` chooses a split, `yolo:FOLDER` a format. Several data sets
-            are joined by "+" and must have the first one's categories, see `tfrcnn.data.join`.
+            are joined by "+" and must have the first one's categories, see `tfrcnn.data.join`. A path may be an address
+            (`s3://bucket/cells@train`), see `tfrcnn.data.remote`.
         images: folder of the images; None is where the format has them. Not for several data sets.
         categories: of a detector; labels are then positions among these, matched by name, since ids may differ
             between data sets. It is a fault if the data set uses another name.
@@ -58,6 +61,8 @@ def read_dataset(
         sets += [read_dataset(part, None, sets[0][0].categories) for part in parts[1:]]
         return join(data, sets)
     folder = None if images is None else Path(images)
+    if is_address(str(images)):
+        folder = local_folder(str(images), whole=not place_of(data).path.lower().endswith(".json"))
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
     if folder is not None and holds_images(data):
