@@ -106,6 +106,8 @@ setup(
         ],
         # the COCO metric of many images in less time
         "fast-eval": ["faster-coco-eval>=1.6"],
+        # data in buckets and on web servers; hdfs:// also needs pyarrow
+        "remote": ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6", "aiohttp>=3.10"],
         # TensorFlow before 2.21 needs the release of the same number
         "tensorboard": ["tensorboard>=2.15"],
         "video": ["av>=14"],  # with its own FFmpeg
@@ -126,6 +128,7 @@ setup(
             "build",
             "faster-coco-eval>=1.6",
             "fastapi>=0.120.1",
+            "fsspec>=2024.6",
             "grafana-foundation-sdk",
             "hypothesis",
             "imagehash>=4.3",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..deprecation import warn_deprecated
 from ..errors import InputError
+from ..files import check_local
 from . import TARGETS
 from .target import Target
 
@@ -74,6 +75,7 @@ class ExportOptions:
             InputError: An unknown format or precision, a wrong suffix, int8 without representative images, or a path
                 that exists.
         """
+        check_local(path)
         if has_representative is None:
             has_representative = self.representative is not None
         target = self.target

@@ -2,11 +2,12 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, atomic_folder, read_json, read_object, reserve, write_json
+from tfrcnn.files import atomic, atomic_folder, is_free, read_json, read_object, reserve, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -123,3 +124,21 @@ def test_json_keeps_a_name_that_is_no_unicode(tmp_path):
 def test_room_is_made_for_a_file_and_the_file_is_empty_then(tmp_path):
     reserve(tmp_path / "a", 100_000)
     assert (tmp_path / "a").stat().st_size == 0
+
+
+@pytest.mark.parametrize("address", ["s3://bucket/run", "gs://bucket/run/a.json", "hdfs://host:9000/run"])
+def test_an_address_to_write_to_is_refused_with_what_to_do(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write in (lambda path: write_json(path, 1), lambda path: atomic_folder(path).__enter__(), is_free):
+        with pytest.raises(
+            InputError, match=f"{address}: expected a path on this machine .* copy it, for example with"
+        ):
+            write(Path(address))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a:/b.json", "a b:/c.json", "b/s3:/c.json"])
+def test_a_name_with_a_colon_is_a_path(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_json(name, 1)
+    assert read_json(name) == 1

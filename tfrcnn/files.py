@@ -16,14 +16,38 @@ from typing import Any, NoReturn
 from tfrcnn.errors import InputError
 
 TEMPORARY = ".tmp"
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters or more; one is a drive of Windows
 MAX_DIGITS = 308  # of a whole number that fits into a float
 MAX_SHOWN = 40  # characters of a wrong number that an error repeats
+
+
+def cache_folder(*names: str) -> Path:
+    """Return a folder in the cache, which is TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache."""
+    home = os.environ.get("TFRCNN_CACHE")
+    if not home:
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tfrcnn")
+    return Path(home).absolute().joinpath(*names)
+
+
+def check_local(path: Path) -> Path:
+    """Return a path to write to, unless it is an address: s3://bucket/run would become a folder called "s3:".
+
+    Raises:
+        InputError: it is an address.
+    """
+    scheme = path.parts[0] if path.parts else ""
+    if _SCHEME.fullmatch(scheme):
+        raise InputError(
+            f"{scheme}//{'/'.join(path.parts[1:])}: expected a path on this machine to write to, found an address; "
+            "write to a folder here and copy it, for example with aws s3 sync, gcloud storage rsync or hdfs dfs -put"
+        )
+    return path
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, with the same suffix, and move it there if the block raises no error."""
-    path = Path(path)
+    path = check_local(Path(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     # one fixed name, so that the next process overwrites the leftovers of a killed one
     suffixes = "".join(path.suffixes)  # Keras looks at both of .weights.h5
@@ -44,9 +68,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder next to `path`, and move it there if the block raises no error.
 
     Raises:
-        InputError: `path` exists.
+        InputError: `path` exists, or is an address.
     """
-    path = Path(path)
+    path = check_local(Path(path))
     if path.exists():
         raise InputError(f"{path} exists: expected a new path")
     temporary = path.with_name(f".{path.name}{TEMPORARY}")
@@ -88,7 +112,12 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def is_free(folder: Path) -> bool:
-    """Return whether a folder does not exist, or holds only the leftovers of a killed process."""
+    """Return whether a folder does not exist, or holds only the leftovers of a killed process.
+
+    Raises:
+        InputError: the folder is an address.
+    """
+    check_local(folder)
     if not folder.is_dir():
         return not folder.exists()
     return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ except ImportError:  # Windows
 
 LOCK = ".lock.tmp"  # `is_free` ignores this name, so the lock of a killed process does not block a new run
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # the same in all containers of one machine
+POLL = 1.0  # seconds between two looks at the lock of another download
 _PATIENCE = 1.0  # seconds that the holder may take to write its name into a file that it made
 
 
@@ -130,6 +132,25 @@ def locked(folder: Path) -> Iterator[FolderLock]:
         if is_new:
             with suppress(OSError):  # it holds something
                 folder.rmdir()
+
+
+def acquire_in_turn(lock: FolderLock, label: str) -> None:
+    """Take the lock of a folder of downloads, and wait for another process that holds it.
+
+    Args:
+        lock: the lock.
+        label: what is downloaded, for the message to the user who waits.
+    """
+    is_waiting = False
+    while True:
+        try:
+            lock.acquire()
+            return
+        except InputError as error:  # another process holds it
+            if not is_waiting:
+                print(f"waiting for another download of {label}: {error}", file=sys.stderr, flush=True)
+            is_waiting = True
+            time.sleep(POLL)
 
 
 def check_unlocked(folder: Path) -> None:

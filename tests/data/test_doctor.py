@@ -215,6 +215,33 @@ def test_damage_that_only_decoding_shows_is_found_by_the_doctor(
     assert [(fault.kind, fault.file) for fault in report.faults] == [(kind, str(tmp_path / name))]
 
 
+def test_a_sample_of_the_images_is_decoded_and_the_report_says_how_many(tmp_path: Path) -> None:
+    path = coco(tmp_path, {f"{i}.png": broken_png() for i in range(6)})
+
+    report = diagnose(path, images_to_check=2, seed=3)
+    again = diagnose(path, images_to_check=2, seed=3)
+
+    assert report.summary["images"] == 6
+    assert report.summary["images_decoded"] == {"drawn": 2, "of": 6, "seed": 3}
+    assert report.counts() == {"unreadable-image": 2}
+    assert again.faults == report.faults
+    assert "drawn 2, of 6, seed 3" in report.render()
+    assert len({diagnose(path, images_to_check=1, seed=seed).faults[0].file for seed in range(9)}) > 1
+
+
+@pytest.mark.parametrize("images_to_check", [None, 6, 7])
+def test_without_a_smaller_number_all_images_are_decoded(tmp_path: Path, images_to_check: int | None) -> None:
+    path = coco(tmp_path, {f"{i}.png": broken_png() for i in range(6)})
+    report = diagnose(path, images_to_check=images_to_check)
+    assert report.counts() == {"unreadable-image": 6}
+    assert "images_decoded" not in report.summary
+
+
+def test_a_sample_without_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="images_to_check: expected at least 1 image, found 0"):
+        diagnose(coco(tmp_path, {"a.png": encoded("PNG")}), images_to_check=0)
+
+
 def test_the_doctor_reports_faults_of_annotations_and_of_pixels_together(tmp_path: Path) -> None:
     files = {"a.png": broken_png(), "b.jp2": encoded("JPEG2000"), "c.png": encoded("JPEG")}
     report = diagnose(coco(tmp_path, files))

@@ -9,6 +9,7 @@ import threading
 import numpy as np
 import pytest
 
+from tfrcnn import locks
 from tfrcnn.config import Category
 from tfrcnn.data import download as downloading
 from tfrcnn.data.download import RemoteFile
@@ -32,7 +33,7 @@ NAME = "coco-test"
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TFRCNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(published, "POLL", 0.01)
+    monkeypatch.setattr(locks, "POLL", 0.01)
     monkeypatch.setattr(downloading, "PAUSES", (0.0, 0.0))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache" / "weights" / NAME

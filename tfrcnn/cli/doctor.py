@@ -42,18 +42,24 @@ def doctor(
     json: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the report as JSON, with every single fault.")
     ] = None,
+    images_to_check: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Decode N images, drawn at random. Default: all images."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Draw other images with another seed.")] = 0,
 ) -> None:
     """Report every fault of a data set, and what is done about each.
 
-    Reads all annotations and decodes all images. Says for each kind of fault whether boxes are dropped, clipped or
-    kept, or the data set is refused (exit code 1) until you fix it. Also says how many of the objects the anchors of a
-    model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the same before it starts. If anchors
-    fitted to the boxes reach more, the doctor prints them.
+    Reads all annotations and decodes all images, or N of them with --images-to-check. Says for each kind of fault
+    whether boxes are dropped, clipped or kept, or the data set is refused (exit code 1) until you fix it. Also says how
+    many of the objects the anchors of a model can reach: the recall ceiling at IoU 0.5 and 0.7. `tfrcnn train` does the
+    same before it starts. If anchors fitted to the boxes reach more, the doctor prints them.
 
     \b
     Example:
       tfrcnn doctor --data cells/VOC@train --model mobilenet_v2_fpn --image-size 320
       tfrcnn doctor --data cells/VOC@train --val cells/VOC@val
+      tfrcnn doctor --data coco@train2017 --images-to-check 2000
       tfrcnn doctor --data cells/VOC@train --preset-out cells.json
     """
     load_tensorflow()
@@ -70,7 +76,8 @@ def doctor(
         raise InputError(f"--preset-out: expected {expected}, found --model {model} and {preset_out}")
     start = preset_of_run(model) if is_run else preset(model)
     config = with_image_size(start.detector, image_size)
-    report = diagnose(data, images, config, anchor_strides(config), config.categories or None, val, val_images)
+    strides, categories = anchor_strides(config), config.categories or None
+    report = diagnose(data, images, config, strides, categories, val, val_images, images_to_check, seed)
     print(report.render())
     anchors = report.summary.get("fitted_anchors", {})
     if anchors:

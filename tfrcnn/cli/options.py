@@ -38,9 +38,10 @@ DATA_HELP = (
     "path/instances.json (COCO), path/VOCroot@split (Pascal VOC), path/data.yaml (YOLO), path/boxes.csv (TF tutorial, "
     "RetinaNet, Open Images), path/annotations.xml (CVAT), path/train.tfrecord (or its shards "
     "path/train-?????-of-00010), tfds:NAME@SPLIT (TensorFlow Datasets), or the folder as an annotation tool exported "
-    "it. FOLDER@split chooses a split, yolo:FOLDER a format, and + joins several"
+    "it. FOLDER@split chooses a split, yolo:FOLDER a format, and + joins several. A path may be an address: s3://, "
+    "gs://, hdfs:// or https://"
 )
-IMAGES_HELP = "Folder of the images. Default: where the format has them."
+IMAGES_HELP = "Folder of the images, or its address. Default: where the format has them."
 VAL_IMAGES_HELP = "Folder of the images of --val. Default: --images, if --val is one data set."
 
 Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]

@@ -25,6 +25,8 @@ import numpy as np
 from tqdm import tqdm
 
 from tfrcnn.config import Category
+from tfrcnn.data.box_table import BoxRecord as BoxRecord
+from tfrcnn.data.box_table import BoxTable
 from tfrcnn.data.embedded import bytes_of
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS, BadImageError, read_header
@@ -58,30 +60,6 @@ class ImageRecord(NamedTuple):
     size_field: str
 
 
-class BoxRecord(NamedTuple):
-    """A box as annotated.
-
-    Attributes:
-        image: index into the images.
-        place: position in the file, for messages.
-        yxyx: y1, x1, y2, x2, continuous; in the unit that `Parsed.normalised` says.
-        label: index into the categories.
-        crowd: COCO's iscrowd.
-        difficult: Pascal VOC's difficult.
-        area: in pixels^2, or None.
-        annotation_id: or None.
-    """
-
-    image: int
-    place: int
-    yxyx: tuple[float, float, float, float]
-    label: int
-    crowd: bool = False
-    difficult: bool = False
-    area: float | None = None
-    annotation_id: int | None = None
-
-
 @dataclass
 class Parsed:
     """The result of a parser.
@@ -103,7 +81,7 @@ class Parsed:
     show_box: Callable[[float, float, float, float], str]
     categories: tuple[Category, ...] = ()
     images: list[ImageRecord] = field(default_factory=list)
-    boxes: list[BoxRecord] = field(default_factory=list)
+    boxes: BoxTable = field(default_factory=BoxTable)
     faults: list[Fault] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     normalised: bool = False
@@ -163,9 +141,9 @@ def check_boxes(
         faults: of the boxes.
         rounded: how many kept boxes were clipped by less than a pixel, as rounding does, which is no fault.
     """
-    raw = np.array([record.yxyx for record in parsed.boxes], np.float64).reshape(-1, 4)
+    raw = parsed.boxes.yxyx
     sizes = np.array([image.size if image is not None else (_NO_EDGE, _NO_EDGE) for image in opened]).reshape(-1, 2)
-    limits = np.tile(sizes[np.array([record.image for record in parsed.boxes], np.intp)], 2)
+    limits = np.tile(sizes[parsed.boxes.images], 2)
     finite = np.asarray(np.isfinite(raw).all(axis=1))
     raw = np.where(finite[:, None], raw, 0.0)
     with np.errstate(over="ignore"):  # of numbers near 1e308; infinite sides are clipped
@@ -196,7 +174,7 @@ def check_boxes(
         ),
     }
     faults = [
-        _box_fault(parsed, opened, kind, parsed.boxes[i], raw[i], expected.format(*limits[i]))
+        _box_fault(parsed, opened, kind, parsed.boxes[int(i)], raw[i], expected.format(*limits[i]))
         for kind, (mask, expected) in masks.items()
         for i in np.flatnonzero(mask)
     ]

@@ -23,6 +23,8 @@ from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
 from tfrcnn.data.masks import box_of
+from tfrcnn.data.remote import fetch_named, local_path
+from tfrcnn.data.remote_files import can_read
 from tfrcnn.data.sources import json_text
 from tfrcnn.errors import InputError
 
@@ -133,8 +135,11 @@ class _Reader:
         """Read the images and return the index of each image id; None if the image cannot be used."""
         numbers: dict[int | str, int | None] = {}
         plain = (self.path.parent, self.path.parent / "images") if folder is None else (folder,)
-        finder = ImageFinder(plain if folder is not None else (self.path.parent, *folders_above(self.path)))
-        for i, item in self.items(content, "images"):
+        roots = plain if folder is not None else (self.path.parent, *folders_above(self.path))
+        items = self.items(content, "images")
+        fetch_named([item.get("file_name") for _, item in items], ImageFinder(roots))
+        finder = ImageFinder(roots)  # lists the folders again
+        for i, item in items:
             number = self.take(item, "id", "images", i, values.IMAGE_ID)
             name = self.take(item, "file_name", "images", i, values.TEXT)
             sides = [self.take(item, key, "images", i, values.SIDE, default=0) for key in ("height", "width")]
@@ -157,7 +162,7 @@ class _Reader:
         """Return the file that a name means, if it is there."""
         result = finder.find(name)
         if result is None:
-            return ()
+            return (local_path(name),) if can_read(name) else ()
         if result.fault:
             self.note(result.fault, "images", i, "file_name", f"expected {name}, found {result.path}")
         return (result.path,)

@@ -59,12 +59,12 @@ def check_repeated_boxes(
     rows = np.flatnonzero(keep)
     if not len(rows):
         return []
-    places = np.array([(record.image, record.label) for record in parsed.boxes], np.float64)
-    keys = np.hstack([np.array([record.yxyx for record in parsed.boxes], np.float64), places])[rows]
+    owners = parsed.boxes.images
+    keys = np.column_stack([parsed.boxes.yxyx, owners, parsed.boxes.labels])[rows]
     order = np.lexsort(keys.T)
     same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
     repeated = np.sort(rows[order[1:][same]])
-    images = np.array([parsed.boxes[i].image for i in repeated], np.intp)
+    images = owners[repeated]
     faults = []
     for first, count in zip(*np.unique(images, return_index=True, return_counts=True)[1:]):
         row = repeated[first]
@@ -84,7 +84,7 @@ def check_targets(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
     A box that is lost has its own fault, and may have been the target: then nothing is reported.
     """
     lost = not keep.all() or any(fault.action == "refused" for fault in parsed.faults)
-    if lost or not parsed.boxes or not all(box.crowd or box.difficult for box in parsed.boxes):
+    if lost or not parsed.boxes or not (parsed.boxes.crowd | parsed.boxes.difficult).all():
         return []
     message = f"expected a box that is neither crowd nor difficult, found none among {len(parsed.boxes):,}"
     return [Fault("nothing-to-learn", parsed.images[0].file, "", message)]

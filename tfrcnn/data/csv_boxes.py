@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from tfrcnn.config_base import shown
+from tfrcnn.data.box_table import BoxTable
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.class_lists import (
     ClassList,
@@ -109,7 +110,8 @@ class _Reader:
         if not classes.categories and not self.parsed.faults:
             self.fault("bad-value", "class", "expected at least one box with a class, found none")
         boxes, labels = zip(self.parsed.boxes, self.names), classes.labels
-        self.parsed.boxes = [box._replace(label=labels[name]) for box, (name, _) in boxes if name in labels]
+        kept = (box._replace(label=labels[name]) for box, (name, _) in boxes if name in labels)
+        self.parsed.boxes = BoxTable(kept)
         self.parsed.normalised = self.are_shares(dialect)
 
     def rows(self, file: io.TextIOWrapper, dialect: Dialect) -> Iterator[tuple[int, list[str]]]:

@@ -30,6 +30,7 @@ from defusedxml import DefusedXmlException, sax
 
 from tfrcnn.config import Category
 from tfrcnn.config_base import shown
+from tfrcnn.data.box_table import BoxTable
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
@@ -226,7 +227,7 @@ class _Reader(ContentHandler):
             self.fault("bad-value", "<labels>", "expected at least one label, found none")
         parsed.categories = tuple(Category(number, name) for number, name in enumerate(names, 1))
         boxes = zip(parsed.boxes, self.names)
-        parsed.boxes = [box._replace(label=labels[name]) for box, (name, _) in boxes if name in labels]
+        parsed.boxes = BoxTable(box._replace(label=labels[name]) for box, (name, _) in boxes if name in labels)
         return parsed
 
     def fault(self, kind: str, where: str, message: str) -> None:

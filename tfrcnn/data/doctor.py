@@ -41,6 +41,8 @@ def diagnose(
     categories: Sequence[Category] | None = None,
     val: str | None = None,
     val_images: str | Path | None = None,
+    images_to_check: int | None = None,
+    seed: int = 0,
 ) -> Report:
     """Report everything that is wrong with a data set, and its statistics.
 
@@ -52,12 +54,16 @@ def diagnose(
         categories: as in `read_dataset`.
         val: validation data, as `data`; images that are in both are a fault, and so is all that refuses them.
         val_images: folder of the images of `val`; None is `images` if `val` is one data set.
+        images_to_check: how many images to decode, at least 1, drawn at random; None decodes all. The annotations and
+            headers of all images are read in any case.
+        seed: of the draw.
 
     Returns:
         The report; `report.refused` says whether the data set can be used.
 
     Raises:
-        InputError: `data` is not a data set at all, or only one of config and strides is passed.
+        InputError: `data` is not a data set at all, only one of config and strides is passed, or `images_to_check` is
+            less than 1.
 
     Example:
         report = tfrcnn.diagnose("cells/VOC@train", config=detector.config, strides=detector.level_strides)
@@ -65,9 +71,11 @@ def diagnose(
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
+    if images_to_check is not None and images_to_check < 1:
+        raise InputError(f"images_to_check: expected at least 1 image, found {images_to_check}")
     check_val_images(val, val_images)
     dataset, report = read_dataset(data, images, categories)
-    report = examine(dataset, report, config, strides)
+    report = examine(dataset, report, config, strides, images_to_check, seed)
     if config is not None and strides is not None and "recall_ceiling_of_anchors" in report.summary:
         fit = fit_anchors(dataset, config, strides)
         report = replace(report, summary={**report.summary, **fit.summary()})
@@ -79,13 +87,23 @@ def diagnose(
 
 
 def examine(
-    dataset: Dataset, report: Report, config: DetectorConfig | None = None, strides: tuple[int, ...] | None = None
+    dataset: Dataset,
+    report: Report,
+    config: DetectorConfig | None = None,
+    strides: tuple[int, ...] | None = None,
+    images_to_check: int | None = None,
+    seed: int = 0,
 ) -> Report:
     """Add the doctor's checks to the report on a data set that has been read; see `diagnose`."""
-    faults = [fault for fault in in_threads(_decode, [e.path for e in dataset.examples], "decoding images") if fault]
+    paths, summary = [example.path for example in dataset.examples], {**report.summary}
+    if images_to_check is not None and images_to_check < len(paths):
+        drawn = np.random.default_rng(seed).choice(len(paths), images_to_check, replace=False)
+        summary["images_decoded"] = {"drawn": images_to_check, "of": len(paths), "seed": seed}
+        paths = [paths[i] for i in np.sort(drawn)]
+    faults = [fault for fault in in_threads(_decode, paths, "decoding images") if fault]
     faults += check_copies(dataset)
     faults += check_counts(dataset, config.detections.max_detections if config else COCO_MAX_DETECTIONS)
-    summary = {**report.summary, **_statistics(dataset)}
+    summary.update(_statistics(dataset))
     if config is not None and strides is not None:
         recall = anchor_recall(dataset, config, strides)
         faults += recall.faults(dataset)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tfrcnn.data import coco, csv_boxes, cvat, tfds, tfrecord, voc, yolo
+from tfrcnn.data import coco, csv_boxes, cvat, remote, tfds, tfrecord, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.layouts import is_split_name
+from tfrcnn.data.media import is_address
 from tfrcnn.data.suggest import not_understood
 from tfrcnn.errors import InputError
 from tfrcnn.printable import shorten
@@ -45,15 +46,15 @@ class Place(NamedTuple):
 
 
 def place_of(data: str) -> Place:
-    """Split a DATA argument into its parts. A path that exists may contain "@" and ":"."""
+    """Split a DATA argument into its parts. A path that exists may contain "@" and ":", and so may an address."""
     prefix, colon, path = data.partition(":")
     prefix = prefix.lower()
     if not colon or prefix not in FORMATS or Path(data).exists():
         prefix, path = "", data
-    if "@" not in path or Path(path).exists():
+    start, at, split = path.rpartition("@")
+    if not at or Path(path).exists() or (is_address(path) and "/" in split):  # the login of an address
         return Place(prefix, path, None)
-    path, _, split = path.rpartition("@")
-    return Place(prefix, path, split)
+    return Place(prefix, start, split)
 
 
 def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
@@ -71,6 +72,8 @@ def exists(data: str) -> bool:
     place = place_of(data)
     if place.prefix and not FORMATS[place.prefix].is_path:
         return "+" not in data or os.path.isdir(place.path)
+    if is_address(place.path):
+        return remote.exists(place.path)
     splits = [split for sets in find_sets(place).values() for split in sets]
     return Path(data).is_file() or (bool(splits) if place.split is None else bool(_named(place.split, splits)))
 
@@ -79,7 +82,7 @@ def absolute(data: str) -> str:
     """Make the path in a DATA argument absolute, so that it means the same in any folder."""
     prefix, path, split = place_of(data)
     is_path = not prefix or FORMATS[prefix].is_path or os.path.isdir(path)
-    path = os.path.abspath(path) if is_path else path
+    path = os.path.abspath(path) if is_path and not is_address(path) else path
     return f"{prefix and f'{prefix}:'}{path}{'' if split is None else f'@{split}'}"
 
 
@@ -111,6 +114,8 @@ def _choose(data: str) -> tuple[str, Parse]:
     """Return the format and the parser of a data set."""
     try:
         place = place_of(data)
+        if is_address(place.path) and (not place.prefix or FORMATS[place.prefix].is_path):
+            place = place._replace(path=remote.local_copy(place.path))
         matches = find_sets(place)
     except OSError as error:  # for example of a name that is too long
         name = shorten(str(error.filename or data), _MAX_NAME)

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import BoxRecord, OpenedImage, Parsed, check_boxes, check_images
+from tfrcnn.data.box_table import BoxTable
+from tfrcnn.data.checks import OpenedImage, Parsed, check_boxes, check_images
 from tfrcnn.data.consistency import check_consistency
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import choose, holds_images
+from tfrcnn.data.formats import choose, holds_images, place_of
 from tfrcnn.data.join import PLUS, join, parts_of, val_folder
+from tfrcnn.data.media import is_address
+from tfrcnn.data.remote import local_folder
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError, renamed_arguments
 
@@ -32,7 +35,8 @@ def read_dataset(
     Args:
         data: `path/instances.json` (COCO), `path/VOCroot@split` (Pascal VOC), `path/data.yaml` (YOLO), or the folder as
             an annotation tool exported it. `FOLDER@split` chooses a split, `yolo:FOLDER` a format. Several data sets
-            are joined by "+" and must have the first one's categories, see `tfrcnn.data.join`.
+            are joined by "+" and must have the first one's categories, see `tfrcnn.data.join`. A path may be an address
+            (`s3://bucket/cells@train`), see `tfrcnn.data.remote`.
         images: folder of the images; None is where the format has them. Not for several data sets.
         categories: of a detector; labels are then positions among these, matched by name, since ids may differ
             between data sets. It is a fault if the data set uses another name.
@@ -57,6 +61,8 @@ def read_dataset(
         sets += [read_dataset(part, None, sets[0][0].categories) for part in parts[1:]]
         return join(data, sets)
     folder = None if images is None else Path(images)
+    if is_address(str(images)):
+        folder = local_folder(str(images), whole=not place_of(data).path.lower().endswith(".json"))
     if folder is not None and not folder.is_dir():
         raise InputError(f"images: expected a folder, found {'a file' if folder.exists() else 'nothing'} at {folder}")
     if folder is not None and holds_images(data):
@@ -139,10 +145,10 @@ def _examples(
 ) -> tuple[Example, ...]:
     """Return the usable images with their kept boxes, in the order of the files."""
     usable = np.array([image is not None for image in opened], bool)
-    owners = np.array([record.image for record in parsed.boxes], np.intp)
+    owners = parsed.boxes.images
     kept = np.flatnonzero(keep & usable[owners])
     kept = kept[np.argsort(owners[kept], kind="stable")]
-    columns = _columns([parsed.boxes[i] for i in kept], boxes[kept])
+    columns = _columns(parsed.boxes, kept, boxes[kept])
     starts = np.searchsorted(owners[kept], np.arange(len(opened) + 1))
     examples = []
     for record, image, start, end in zip(parsed.images, opened, starts[:-1], starts[1:]):
@@ -154,19 +160,25 @@ def _examples(
     return tuple(examples)
 
 
-def _columns(records: list[BoxRecord], boxes: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the fields of `Example` that have one row per box, over the whole data set."""
+def _columns(records: BoxTable, kept: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the fields of `Example` that have one row per box, over the whole data set.
+
+    Args:
+        records: the boxes as annotated.
+        kept: [n] the records to use, in this order.
+        boxes: [n, 4] float32, of the kept records.
+    """
     sides = boxes[:, 2:] - boxes[:, :2]
     # COCO's metric takes an object's size from its area. Some tools write 0, which no box has.
-    areas = np.array([record.area or 0.0 for record in records], np.float32)
-    ids = [record.annotation_id for record in records]
+    areas = records.areas[kept].astype(np.float32)
+    ids = records.annotation_ids(kept)
     return {
         "boxes": boxes,
-        "labels": np.array([record.label for record in records], np.int32),
-        "crowd": np.array([record.crowd for record in records], bool),
-        "difficult": np.array([record.difficult for record in records], bool),
+        "labels": records.labels[kept].astype(np.int32),
+        "crowd": records.crowd[kept],
+        "difficult": records.difficult[kept],
         "area": np.where(areas > 0, areas, sides[:, 0] * sides[:, 1]),
-        "annotation_ids": np.array(range(1, len(ids) + 1) if None in ids else ids, np.int64),
+        "annotation_ids": np.arange(1, len(kept) + 1) if ids is None else ids,
     }
 
 

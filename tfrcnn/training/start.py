@@ -16,6 +16,7 @@ from tfrcnn.data.faults import Report
 from tfrcnn.data.formats import absolute as absolute_data
 from tfrcnn.data.formats import exists, place_of
 from tfrcnn.data.join import PLUS, parts_of
+from tfrcnn.data.media import is_address
 from tfrcnn.data.overlap import with_shared_images
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
 from tfrcnn.data.split import SPLIT, as_fraction, check_val_images
@@ -154,7 +155,7 @@ def absolute(name: str, value: Any) -> Any:
         return value
     if name in _DATA:
         return PLUS.join(map(absolute_data, parts_of(value)))
-    return os.path.abspath(value)
+    return value if is_address(value) else os.path.abspath(value)
 
 
 def check_data(sets: list[ReadSet], detector: FasterRCNN | None, errors: InputErrors, log: Log) -> None:

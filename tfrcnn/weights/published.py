@@ -14,9 +14,6 @@ The cache is the folder TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cac
 from __future__ import annotations
 
 import hashlib
-import os
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,10 +22,9 @@ from typing import Literal
 
 from tfrcnn.data.download import RemoteFile, download, file_errors
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic
-from tfrcnn.locks import FolderLock
+from tfrcnn.files import atomic, cache_folder
+from tfrcnn.locks import FolderLock, acquire_in_turn
 
-POLL = 1.0  # seconds between two looks at the lock of another download
 TORCHVISION = "https://download.pytorch.org/models"
 DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection"
 
@@ -162,10 +158,7 @@ def checkpoint_of(name: str) -> Path:
 
 def cache_of(name: str) -> Path:
     """Return the folder of a published checkpoint in the cache."""
-    home = os.environ.get("TFRCNN_CACHE")
-    if not home:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tfrcnn")
-    return Path(home).absolute() / "weights" / name
+    return cache_folder("weights", name)
 
 
 @contextmanager
@@ -177,24 +170,11 @@ def locked_cache(name: str) -> Iterator[Path]:
     """
     lock = FolderLock(cache_of(name))
     with file_errors(lock.path):
-        _wait_for(lock, name)
+        acquire_in_turn(lock, name)
     try:
         yield lock.folder
     finally:
         lock.release()
-
-
-def _wait_for(lock: FolderLock, name: str) -> None:
-    is_waiting = False
-    while True:
-        try:
-            lock.acquire()
-            return
-        except InputError as error:  # another process holds it
-            if not is_waiting:
-                print(f"waiting for another download of {name}: {error}", file=sys.stderr, flush=True)
-            is_waiting = True
-            time.sleep(POLL)
 
 
 def _check_record(path: Path) -> None:
