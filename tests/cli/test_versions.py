@@ -3,13 +3,15 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import pytest
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.export.check.tolerances import TOLERANCES, Tolerance
+from tfrcnn.export import publishing
+from tfrcnn.export.check.report import Report
 from tfrcnn.export.versions import list_versions
 from tfrcnn.models import build_detector, preset, save_detector
 
@@ -98,9 +100,12 @@ def test_an_export_is_published_if_it_passes_and_only_then(
     assert result.code == 0, result.err
     assert f"Version 1 of {tmp_path / 'models'} is published (within tolerance)." in result.out
     assert "| verdict | within tolerance |" in result.out
-    monkeypatch.setitem(TOLERANCES, "float32", Tolerance(-1.0, -1.0, None))  # no file is so near
-    result = tfrcnn("export", *options)
-    assert result.code == 1
-    assert "| verdict | " in result.out
-    assert "the new version is out of tolerance, and is not published: " in result.err
+    report = Report("saved_model", "float32", 3, 12, 1e-5, 1e-3, 0, 0, 1, 10.0, 20.0, None, None, ())
+    outcomes = [(replace(report, faults=("boxes differ",)), 1), (replace(report, judged=False), 3)]
+    for failing, code in outcomes:
+        monkeypatch.setattr(publishing, "export", lambda *_, failing=failing: failing)
+        result = tfrcnn("export", *options)
+        assert result.code == code
+        assert "| verdict | " in result.out
+        assert f"the new version is {failing.verdict}, and is not published: " in result.err
     assert [version.number for version in list_versions(tmp_path / "models")] == [1]

@@ -70,6 +70,13 @@ def test_a_file_is_published_as_triton_expects_it_and_its_configuration_is_kept(
     assert (tmp_path / "config.pbtxt").read_text() == "mine"
 
 
+def test_servers_of_other_users_can_read_a_version(tmp_path: Path, exports: list) -> None:
+    """The hidden folder is for its process alone, but the version is not."""
+    for format in ("onnx", "saved_model"):
+        version = publish(None, tmp_path / format, ExportOptions(format))
+        assert all(path.stat().st_mode & 0o004 for path in [version.folder, *version.folder.rglob("*")])
+
+
 def test_a_tflite_version_is_a_file(tmp_path: Path, exports: list) -> None:
     assert publish(None, tmp_path, ExportOptions("tflite", "float16")).path == tmp_path / "1" / "model.tflite"
 
@@ -124,7 +131,7 @@ def test_publishers_at_once_get_a_number_each(tmp_path: Path, exports: list, mon
 
     def together(*arguments: Any) -> Path:
         folder = stage(*arguments)
-        barrier.wait(10)
+        barrier.wait(60)
         return folder
 
     monkeypatch.setattr(publishing, "_stage", together)

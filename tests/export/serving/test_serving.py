@@ -423,3 +423,7 @@ def test_the_model_configuration_is_one_of_tensorflow_serving(serving_api):
     text = (SERVING / "config/models.config").read_text()
     (model,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
     assert (model.name, model.base_path) == ("detector", "/models/detector")
+    text = (SERVING / "kubernetes/tensorflow-serving/canary/models.config").read_text()
+    (canary,) = text_format.Parse(text, messages.ModelServerConfig()).model_config_list.config
+    assert (canary.name, canary.base_path) == (model.name, model.base_path)
+    assert sorted(canary.version_labels.values()) == list(canary.model_version_policy.specific.versions) == [1, 2]
