@@ -3,7 +3,7 @@
     python benchmarks/ray_serve_update.py first.onnx second.onnx picture.jpg [--seconds 5] [--clients 4]
 
 Two replicas of the first model answer `--clients` clients, each of which sends its next request when it has an answer.
-Then the second model is deployed under the same name, and a replica is killed with exit code 9. An answer is one of the
+Then the second model is deployed under the same name, and a replica is killed with SIGKILL. An answer is one of the
 first or of the second model, if these two detect differently in the picture. The exit code is 1 if the update lost a
 request.
 """

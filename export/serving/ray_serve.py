@@ -32,7 +32,7 @@ from .protocol import Limits, error_body
 from .versions import version_of
 from .worker import Model, load_backend
 
-MAX_ONGOING = 4  # requests in a replica: one detects, others are read; those of a replica that dies are lost
+MAX_ONGOING = 4  # requests in a replica: one detects, others are read; a replica that dies loses them
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Options:
 
     Attributes:
         model: A file that tfrcnn exported, a SavedModel or a run folder; readable on each machine.
-        name: Of the model in the URL, and of the deployment.
+        name: The model's name in the URL, and the deployment's.
         version: In the URL; "" takes the name of the model's folder if it is a number, else 1.
         replicas: Their number.
-        threads: Of the runtime of each replica, which takes as many of Ray's processors.
+        threads: Number of threads of each replica's runtime, and of Ray's processors for it.
     """
 
     model: str
@@ -59,7 +59,7 @@ class LocalPool:
 
     Attributes:
         limits: Limits on requests.
-        ready: Whether a request would be answered now.
+        ready: True while requests are answered.
         workers: This process alone.
         signatures: The model's signatures.
         description: The description that tfrcnn wrote into the model; empty if there is none.

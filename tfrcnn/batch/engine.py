@@ -28,7 +28,7 @@ _PICTURES = 16  # per call of `Detect`
 
 
 class Done(NamedTuple):
-    """What became of a block.
+    """The outcome of a block.
 
     Attributes:
         number: of the block.
@@ -101,7 +101,6 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
         InputError: Ray cannot be started, or the cluster has too few processors.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # sends nothing to anyone
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # of 30: a machine may be busy
     ray: Any = importlib.import_module("ray")  # untyped in parts
     was_running = ray.is_initialized()
     if not was_running:

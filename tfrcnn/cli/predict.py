@@ -42,7 +42,7 @@ def predict(
         typer.Argument(
             metavar="IMAGE_OR_FOLDER",
             help="Pictures, folders, patterns like 'a/**/*.jpg', videos, web addresses, a camera's number; - reads "
-            "them from stdin, one per line. With --engine ray also TFRecord and Parquet files; no videos.",
+            "them from stdin, one per line. --engine ray takes TFRecord and Parquet files too, and no videos.",
         ),
     ],
     model: Model,
@@ -63,8 +63,8 @@ def predict(
         typer.Option(
             "--format",
             metavar="FORMAT,...",
-            help="Files of results: coco, csv, yolo, or jsonl alone, which is always written. With --engine ray: "
-            "coco, or parquet alone, which is always written.",
+            help="Files of results: coco, csv, yolo, or jsonl alone, which is always written. --engine ray "
+            "writes coco, or parquet alone, which is always written.",
         ),
     ] = "coco",
     pictures: Annotated[
@@ -86,7 +86,7 @@ def predict(
         bool,
         typer.Option(
             "--resume",
-            help="Continue in DIR: do the pictures that it has no detections of. With --engine ray: the blocks that "
+            help="Continue in DIR: do the pictures that it has no detections of. --engine ray does the blocks that "
             "are not finished.",
         ),
     ] = False,

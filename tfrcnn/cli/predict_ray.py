@@ -26,7 +26,7 @@ MAX_ERRORS = 20  # that are printed
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What runs the detector, and the options that only `--engine ray` has; None and False if they are not set.
+    """The engine that runs the detector, and the options that only `--engine ray` has; None if they are not set.
 
     Attributes:
         engine: of `--engine`.
