@@ -56,6 +56,9 @@ class BoxTable(Sequence[BoxRecord]):
         self._crowd.append(crowd)
         self._difficult.append(difficult)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
     def __len__(self) -> int:
         return len(self._crowd)
 
