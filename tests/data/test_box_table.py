@@ -17,6 +17,9 @@ def test_the_records_of_a_table_are_those_that_were_appended() -> None:
     for record in RECORDS[1:]:
         table.append(record)
     assert list(table) == RECORDS
+    assert table == RECORDS
+    assert table == BoxTable(RECORDS)
+    assert table != RECORDS[:2]
     assert table[-1] == RECORDS[-1]
     assert table[:2] == RECORDS[:2]
     assert len(table) == 3

@@ -8,8 +8,9 @@ import pytest
 
 from tfrcnn.config import Category
 from tfrcnn.data import coco_values as values
-from tfrcnn.data.checks import Parsed
+from tfrcnn.data.checks import BoxRecord, Parsed
 from tfrcnn.data.coco import parse_coco
+from tfrcnn.data.coco_values import plain_box
 
 IMAGE = {"id": 1, "file_name": "a.png", "height": 30, "width": 40}
 CATEGORY = {"id": 1, "name": "cell"}
@@ -318,3 +319,26 @@ def test_a_long_value_is_cut_to_80_characters_in_messages(tmp_path: Path, length
     parsed = parse(tmp_path, images=[{**IMAGE, "height": "x" * length}])
     assert parsed.faults[0].message.endswith(f" {shown}")
     assert len(shown) == 80
+
+
+PLAIN = {"image_id": 4, "category_id": 9, "bbox": [1, 2.5, 3, 4], "area": 7, "iscrowd": 1, "difficult": 1}
+OTHERS = {
+    "image_id": ["4", 4.0, 5, 6, None, True, [4]],
+    "category_id": ["9", 9.0, 1, None, {}],
+    "bbox": [None, [], [1, 2, 3], "1 2 3 4", [1, 2, 3, "4"], [1, 2, 3, True], [1, 2, 3, 10**400]],
+    "area": ["7", None, 10**400, True],
+    "iscrowd": [2, "1", None, True, 1.0],
+}
+
+
+def test_a_plain_annotation_is_read_at_once() -> None:
+    box = plain_box(PLAIN, 3, {9: 2}, {4: 0, 6: None})
+    assert box == BoxRecord(0, 3, (2.5, 1.0, 6.5, 4.0), 2, True, True, 7.0)
+    bare = {key: PLAIN[key] for key in ("image_id", "category_id", "bbox")}
+    assert plain_box(bare, 3, {9: 2}, {4: 0}) == BoxRecord(0, 3, (2.5, 1.0, 6.5, 4.0), 2, area=0.0)
+    assert plain_box({**PLAIN, "area": 1e31}, 3, {9: 2}, {4: 0}).area is None
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in OTHERS.items() for value in values])
+def test_an_annotation_with_another_value_is_left_to_the_reader_of_dialects(key: str, value: object) -> None:
+    assert plain_box({**PLAIN, key: value}, 3, {9: 2}, {4: 0, 6: None}) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, overload
@@ -48,13 +49,22 @@ class BoxTable(Sequence[BoxRecord]):
         for record in records:
             self.append(record)
 
-    def append(self, record: BoxRecord) -> None:
-        """Add a record."""
-        image, place, yxyx, label, crowd, difficult, area, annotation_id = record
-        self._integers.extend((image, place, label, _NO_ID if annotation_id is None else annotation_id))
-        self._reals.extend((*yxyx, np.nan if area is None else area))
+    def append(self, record: BoxRecord, annotation_id: int | None = None) -> None:
+        """Add a record.
+
+        Args:
+            record: the record.
+            annotation_id: if the record has none.
+        """
+        image, place, (y1, x1, y2, x2), label, crowd, difficult, area, number = record
+        number = annotation_id if number is None else number
+        self._integers.extend((image, place, label, _NO_ID if number is None else number))
+        self._reals.extend((y1, x1, y2, x2, math.nan if area is None else area))
         self._crowd.append(crowd)
         self._difficult.append(difficult)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
 
     def __len__(self) -> int:
         return len(self._crowd)

@@ -28,8 +28,6 @@ from tfrcnn.data.remote_files import can_read
 from tfrcnn.data.sources import json_text
 from tfrcnn.errors import InputError
 
-MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
-
 
 def parse_coco(path: Path, images: Path | None = None) -> Parsed:
     """Read a COCO JSON file without opening the images.
@@ -174,8 +172,10 @@ class _Reader:
         seen: set[int | str] = set()
         whole_ids = True
         for i, item in self.items(content, "annotations"):
-            identity = values.as_image_id(item.get("id"))
-            number = identity.value if identity is not None else ""
+            number = item.get("id")
+            if type(number) is not int:
+                identity = values.as_image_id(number)
+                number = identity.value if identity is not None else ""
             duplicate = number != "" and number in seen
             if duplicate:
                 message = f"expected a unique id, found {number!r} again"
@@ -183,9 +183,9 @@ class _Reader:
             seen.add(number)
             whole = number if isinstance(number, int) and abs(number) < 2**63 else None
             whole_ids &= whole is not None
-            record = self.box(item, i, labels, numbers)
+            record = values.plain_box(item, i, labels, numbers) or self.box(item, i, labels, numbers)
             if record is not None:
-                self.parsed.boxes.append(record._replace(annotation_id=None if duplicate else whole))
+                self.parsed.boxes.append(record, None if duplicate else whole)
         if not whole_ids:
             self.fault("annotations-renumbered", "annotations", "expected whole numbers as ids, found others or none")
 
@@ -210,7 +210,7 @@ class _Reader:
             return None
         x, y, width, height = box
         yxyx = (y, x, y + height, x + width)
-        area = area if abs(area) < MAX_AREA else None
+        area = area if abs(area) < values.MAX_AREA else None
         return BoxRecord(image, i, yxyx, label, bool(crowd), item.get("difficult") == 1, area)
 
     def other_type(self, image_id: int | str, i: int, numbers: dict[int | str, int | None]) -> int | str | None:
@@ -234,11 +234,13 @@ class _Reader:
 
     def items(self, content: dict[str, Any], key: str) -> list[tuple[int, dict[str, Any]]]:
         """Return the objects in one of the lists, with their positions."""
-        items = list(enumerate(self.take(content, key, "", 0, values.LIST) or []))
-        for i, item in items:
-            if not isinstance(item, dict):
+        items = []
+        for i, item in enumerate(self.take(content, key, "", 0, values.LIST) or []):
+            if isinstance(item, dict):
+                items.append((i, item))
+            else:
                 self.fault("bad-value", f"{key}[{i}]", f"expected an object, found {shown(item)}")
-        return [(i, item) for i, item in items if isinstance(item, dict)]
+        return items
 
     def take(self, item: dict[str, Any], key: str, name: str, i: int, value: Value, default: Any = None) -> Any:
         """Return item[key], or `default` if it is missing or null, or None after a fault if it cannot be read.

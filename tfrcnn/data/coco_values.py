@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tfrcnn.data.box_table import BoxRecord
 from tfrcnn.data.sources import nfc
 
+MAX_AREA = 1e30  # pixels^2; areas become float32, which overflows at 3.4e38
 _FLAGS = {"0": 0, "1": 1, "false": 0, "true": 1}
 _DIGITS = 18  # of a category id in a text; more are not a number but a name
 
@@ -114,6 +116,35 @@ def as_box(value: Any) -> Read | None:
     if len(numbers) != 4:
         return None
     return Read([number.value for number in numbers], all(number.usual for number in numbers))
+
+
+def plain_box(
+    item: dict[str, Any], i: int, labels: dict[int, int], numbers: dict[int | str, int | None]
+) -> BoxRecord | None:
+    """Read an annotation as COCO's own files have them; a data set has a million, so this takes the shortest way.
+
+    Args:
+        item: the annotation.
+        i: its position in the file.
+        labels: by category id.
+        numbers: indices of the usable images by image id.
+
+    Returns:
+        The box; None for an annotation that has another type of value, or that cannot be used.
+    """
+    image_id, category, box = item.get("image_id"), item.get("category_id"), item.get("bbox")
+    crowd, area = item.get("iscrowd", 0), item.get("area", 0)
+    if not (type(image_id) is type(category) is type(crowd) is int and type(box) is list and len(box) == 4):
+        return None
+    image, label = numbers.get(image_id), labels.get(category)
+    if image is None or label is None or crowd not in (0, 1) or not {*map(type, box), type(area)} <= {int, float}:
+        return None
+    try:
+        x, y, width, height, area = *map(float, box), float(area)
+    except OverflowError:  # JSON integers may have any length
+        return None
+    size = area if abs(area) < MAX_AREA else None
+    return BoxRecord(image, i, (y, x, y + height, x + width), label, crowd == 1, item.get("difficult") == 1, size)
 
 
 LIST = Value("a list", as_list)
