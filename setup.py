@@ -91,8 +91,9 @@ setup(
         "fonts": FONTS,
         "demo": ["scikit-learn>=1.5"],
         "notebooks": ["jupyterlab>=4.4.8", "scikit-learn>=1.5"],
-        # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization
-        "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.23"],
+        # tf2onnx 1.17 was tried with TensorFlow 2.21; int8 is made by onnxruntime's quantization. pip would choose onnx
+        # 1.19.0 next to TensorFlow 2.15 to 2.17, whose ml-dtypes it does not import with.
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.17,!=1.19.0", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
         "ray": ["ray[data,serve]>=2.50", "pyarrow>=17", "pandas>=2.2"],
         "serving": [
