@@ -7,10 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from tfrcnn.data import copies, remote
 from tfrcnn.data.convert import convert_dataset
@@ -24,6 +22,9 @@ from . import test_coco_folder as coco
 from . import test_tfrecord as tfrecord
 from .test_your_data import ROWS, WRITERS
 
+fsspec = pytest.importorskip("fsspec")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+
 BUCKET = "memory://bucket"
 
 
@@ -34,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def bucket() -> Iterator[MemoryFileSystem]:
+def bucket() -> Iterator[Any]:
     filesystem = fsspec.filesystem("memory")
     yield filesystem
     filesystem.store.clear()
@@ -47,7 +48,7 @@ def gets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     get_file = MemoryFileSystem.get_file
 
-    def count(self: MemoryFileSystem, path: str, *arguments: Any, **options: Any) -> None:
+    def count(self: Any, path: str, *arguments: Any, **options: Any) -> None:
         names.append(path.rpartition("/")[2])
         get_file(self, path, *arguments, **options)
 
@@ -55,19 +56,19 @@ def gets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def upload(filesystem: MemoryFileSystem, folder: Path, place: str = "/bucket/cells") -> None:
+def upload(filesystem: Any, folder: Path, place: str = "/bucket/cells") -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             filesystem.pipe(f"{place}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
 
-def upload_coco(filesystem: MemoryFileSystem, folder: Path, images: str = "images") -> None:
+def upload_coco(filesystem: Any, folder: Path, images: str = "images") -> None:
     coco.write(folder / "a.json", folder / images, "a.jpg")
     upload(filesystem, folder)
 
 
 @pytest.mark.parametrize("row", WRITERS)
-def test_data_at_an_address_are_read_as_their_folder_is(row: str, tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_data_at_an_address_are_read_as_their_folder_is(row: str, tmp_path: Path, bucket: Any) -> None:
     WRITERS[row](tmp_path / "cells")
     upload(bucket, tmp_path / "cells")
     data, _ = ROWS[row]
@@ -76,9 +77,7 @@ def test_data_at_an_address_are_read_as_their_folder_is(row: str, tmp_path: Path
     assert there.source == f"{BUCKET}/{data}"
 
 
-def test_a_file_is_copied_once_and_again_when_it_changes(
-    tmp_path: Path, bucket: MemoryFileSystem, gets: list[str]
-) -> None:
+def test_a_file_is_copied_once_and_again_when_it_changes(tmp_path: Path, bucket: Any, gets: list[str]) -> None:
     upload_coco(bucket, tmp_path / "here")
     load_dataset(f"{BUCKET}/cells/a.json")
     load_dataset(f"{BUCKET}/cells/a.json")
@@ -90,7 +89,7 @@ def test_a_file_is_copied_once_and_again_when_it_changes(
     assert gets == ["a.json", "a.jpg", "a.json"]
 
 
-def test_a_damaged_copy_is_replaced(tmp_path: Path, cache: Path, bucket: MemoryFileSystem) -> None:
+def test_a_damaged_copy_is_replaced(tmp_path: Path, cache: Path, bucket: Any) -> None:
     upload_coco(bucket, tmp_path / "here")
     load_dataset(f"{BUCKET}/cells/a.json")
     (cache / "cells" / "images" / "a.jpg").write_bytes(b"half")
@@ -98,23 +97,21 @@ def test_a_damaged_copy_is_replaced(tmp_path: Path, cache: Path, bucket: MemoryF
     assert (cache / "cells" / "images" / "a.jpg").read_bytes() == bucket.cat("/bucket/cells/images/a.jpg")
 
 
-def test_only_the_images_that_a_json_file_names_are_copied(
-    tmp_path: Path, cache: Path, bucket: MemoryFileSystem
-) -> None:
+def test_only_the_images_that_a_json_file_names_are_copied(tmp_path: Path, cache: Path, bucket: Any) -> None:
     upload_coco(bucket, tmp_path / "here")
     bucket.pipe("/bucket/cells/images/other.jpg", b"other")
     load_dataset(f"{BUCKET}/cells/a.json")
     assert [path.name for path in (cache / "cells" / "images").iterdir()] == ["a.jpg"]
 
 
-def test_images_may_be_at_another_address(tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_images_may_be_at_another_address(tmp_path: Path, bucket: Any) -> None:
     coco.write(tmp_path / "a.json", tmp_path / "photos", "a.jpg")
     upload(bucket, tmp_path / "photos", "/photos/of/cells")
     dataset = load_dataset(str(tmp_path / "a.json"), "memory://photos/of/cells")
     assert dataset.fingerprint() == load_dataset(str(tmp_path / "a.json"), tmp_path / "photos").fingerprint()
 
 
-def test_a_json_file_may_name_images_by_their_addresses(tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_a_json_file_may_name_images_by_their_addresses(tmp_path: Path, bucket: Any) -> None:
     coco.write(tmp_path / "a.json", tmp_path / "photos", "a.jpg")
     upload(bucket, tmp_path / "photos", "/photos")
     content = json.loads((tmp_path / "a.json").read_text())
@@ -125,7 +122,7 @@ def test_a_json_file_may_name_images_by_their_addresses(tmp_path: Path, bucket: 
 
 
 def test_an_image_that_is_here_is_not_read_from_the_address_of_its_name(
-    tmp_path: Path, bucket: MemoryFileSystem, gets: list[str]
+    tmp_path: Path, bucket: Any, gets: list[str]
 ) -> None:
     coco.write(tmp_path / "a.json", tmp_path / "images", "a.jpg")
     upload(bucket, tmp_path / "images", "/photos")
@@ -137,7 +134,7 @@ def test_an_image_that_is_here_is_not_read_from_the_address_of_its_name(
     assert gets == []
 
 
-def test_an_image_that_is_not_in_the_bucket_is_reported_by_its_name(tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_an_image_that_is_not_in_the_bucket_is_reported_by_its_name(tmp_path: Path, bucket: Any) -> None:
     upload_coco(bucket, tmp_path / "here")
     bucket.rm("/bucket/cells/images/a.jpg")
     report = read_dataset(f"{BUCKET}/cells/a.json")[1]
@@ -147,7 +144,7 @@ def test_an_image_that_is_not_in_the_bucket_is_reported_by_its_name(tmp_path: Pa
 
 @pytest.mark.parametrize("data", ["cells/train-?????-of-00002", "cells/train", "cells@train", "tfrecord:cells@train"])
 def test_shards_are_read_with_the_label_map_next_to_them(
-    data: str, tmp_path: Path, bucket: MemoryFileSystem, gets: list[str]
+    data: str, tmp_path: Path, bucket: Any, gets: list[str]
 ) -> None:
     folder = tmp_path / "cells"
     for number in range(2):
@@ -162,7 +159,7 @@ def test_shards_are_read_with_the_label_map_next_to_them(
     assert ("val-00000-of-00001" in gets) == ("@" in data)
 
 
-def test_shards_that_are_gone_from_the_bucket_are_gone_here(tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_shards_that_are_gone_from_the_bucket_are_gone_here(tmp_path: Path, bucket: Any) -> None:
     for count in (2, 1):
         for number in range(count):
             name = f"train-0000{number}-of-0000{count}"
@@ -174,7 +171,7 @@ def test_shards_that_are_gone_from_the_bucket_are_gone_here(tmp_path: Path, buck
         assert len(load_dataset(f"{BUCKET}/cells/train-*")) == count
 
 
-def test_addresses_join_split_and_convert_as_paths_do(tmp_path: Path, bucket: MemoryFileSystem) -> None:
+def test_addresses_join_split_and_convert_as_paths_do(tmp_path: Path, bucket: Any) -> None:
     upload_coco(bucket, tmp_path / "here")
     upload(bucket, tmp_path / "here", "/bucket/more+cells")
     joined = f"{BUCKET}/cells/a.json+{BUCKET}/more+cells/a.json"
@@ -190,7 +187,7 @@ def test_an_address_means_the_same_in_any_folder() -> None:
     assert place_of("s3://bucket/cells@train") == ("", "s3://bucket/cells", "train")
 
 
-def test_what_is_there_is_known_without_a_copy(bucket: MemoryFileSystem, gets: list[str]) -> None:
+def test_what_is_there_is_known_without_a_copy(bucket: Any, gets: list[str]) -> None:
     bucket.pipe("/bucket/train-00000-of-00001", b"")
     assert exists(f"{BUCKET}/train-00000-of-00001")
     assert exists(f"{BUCKET}/train-*")
@@ -201,14 +198,14 @@ def test_what_is_there_is_known_without_a_copy(bucket: MemoryFileSystem, gets: l
 
 
 def test_an_interrupted_copy_goes_on_where_it_ended(
-    tmp_path: Path, cache: Path, bucket: MemoryFileSystem, gets: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, bucket: Any, gets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"{number}.txt" for number in range(9)]
     for name in names:
         bucket.pipe(f"/bucket/cells/{name}", name.encode())
     get_file = MemoryFileSystem.get_file
 
-    def fail(self: MemoryFileSystem, path: str, *arguments: Any, **options: Any) -> None:
+    def fail(self: Any, path: str, *arguments: Any, **options: Any) -> None:
         if path.endswith("5.txt"):
             raise ConnectionResetError("Connection reset by peer")
         get_file(self, path, *arguments, **options)
@@ -231,10 +228,8 @@ def test_an_interrupted_copy_goes_on_where_it_ended(
     assert sorted(path.name for path in (cache / "cells").iterdir()) == names
 
 
-def test_a_file_that_arrives_short_is_not_kept(
-    cache: Path, bucket: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(self: MemoryFileSystem, path: str, local: str, **options: Any) -> None:
+def test_a_file_that_arrives_short_is_not_kept(cache: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(self: Any, path: str, local: str, **options: Any) -> None:
         Path(local).write_bytes(self.cat(path)[:3])
 
     bucket.pipe("/bucket/cells/a.json", b"{}   ")
@@ -244,7 +239,7 @@ def test_a_file_that_arrives_short_is_not_kept(
     assert list((cache / "cells").iterdir()) == []
 
 
-def test_a_list_of_copies_that_a_kill_cut_off_loses_one_file(bucket: MemoryFileSystem, gets: list[str]) -> None:
+def test_a_list_of_copies_that_a_kill_cut_off_loses_one_file(bucket: Any, gets: list[str]) -> None:
     for name in "ab":
         bucket.pipe(f"/bucket/cells/{name}.txt", b"1")
     remote.local_copy(f"{BUCKET}/cells")
@@ -258,7 +253,7 @@ def test_a_list_of_copies_that_a_kill_cut_off_loses_one_file(bucket: MemoryFileS
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_copied(
-    bucket: MemoryFileSystem, gets: list[str], monkeypatch: pytest.MonkeyPatch
+    bucket: Any, gets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.pipe("/bucket/cells/a.txt", b"12345")
     monkeypatch.setattr(copies.shutil, "disk_usage", lambda path: SimpleNamespace(free=4))
@@ -268,12 +263,12 @@ def test_a_disk_without_room_is_refused_before_anything_is_copied(
 
 
 @pytest.mark.parametrize("data", ["cells", "cells/a.json", "cells/train-*", "cells@train"])
-def test_an_address_of_nothing_says_so(data: str, bucket: MemoryFileSystem) -> None:
+def test_an_address_of_nothing_says_so(data: str, bucket: Any) -> None:
     with pytest.raises(InputError, match=f"{BUCKET}/cells.*: expected a file or a folder, found nothing"):
         load_dataset(f"{BUCKET}/{data}")
 
 
-def test_a_folder_without_data_is_refused_as_a_folder_here_is(bucket: MemoryFileSystem) -> None:
+def test_a_folder_without_data_is_refused_as_a_folder_here_is(bucket: Any) -> None:
     bucket.pipe("/bucket/cells/readme.txt", b"text")
     with pytest.raises(InputError, match="data: expected a data set, found the folder"):
         load_dataset(f"{BUCKET}/cells")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from sys import intern
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,7 +131,8 @@ def parse_api(features: Features) -> Fields:
     if count and np.nanmax(np.abs(boxes)) > _MAX_SHARE:
         share = float(np.nanmax(np.abs(boxes)))
         raise InputError(f"image/object/bbox: expected shares of the image from 0 to 1, found {share:g} (pixels?)")
-    texts = tuple(nfc(text.decode(errors="replace")) for text in _bytes(features, "image/object/class/text"))
+    # a data set has millions of boxes and few names
+    texts = tuple(intern(nfc(text.decode(errors="replace"))) for text in _bytes(features, "image/object/class/text"))
     numbers = _whole_numbers(features, "image/object/class/label")
     for key, values in (("text", texts), ("label", numbers)):
         if len(values) not in (0, count):
