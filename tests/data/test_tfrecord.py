@@ -117,6 +117,22 @@ def test_everything_that_reads_images_reads_them_from_the_shards(tmp_path: Path)
     assert dataset.fingerprint() == load_dataset(data).fingerprint() != load_dataset(other).fingerprint()
 
 
+def test_the_images_of_shards_come_in_the_order_of_one_file_and_resume_at_any_step(tmp_path: Path) -> None:
+    records = [record(f"{number}.jpg", 40 * number) for number in range(6)]
+    one = load_dataset(write(tmp_path / "all.tfrecord", *records))
+    for shard in range(3):
+        write(tmp_path / "x" / f"train-0000{shard}-of-00003", *records[2 * shard : 2 * shard + 2])
+    shards = load_dataset(f"{tmp_path}/x/train-*")
+    training = TrainingConfig(batch_size=2, seed=1)
+    steps = [training_data(dataset, ImageConfig(), training).files_of_step(5) for dataset in (one, shards)]
+    assert [[path.name for path in paths] for paths in steps] == [[path.name for path in steps[0]]] * 2
+    data = training_data(shards, ImageConfig(static_size=(64, 64)), training)
+    (resumed,) = data.batches(5).take(1)
+    *_, uninterrupted = data.batches().take(6)
+    for name, values in uninterrupted.items():
+        np.testing.assert_array_equal(resumed[name], values)
+
+
 @pytest.mark.parametrize(
     "argument", ["train.tfrecord-?????-of-00003", "train.tfrecord-*", "train.tfrecord", "", "@train"]
 )
