@@ -63,7 +63,11 @@ def start_workers(
                 text=True,
             )
         )
-    texts = [process.communicate(timeout=900) for process in processes]
+    try:
+        texts = [process.communicate(timeout=1800) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # none runs, unless one took too long
     return [(process.returncode, *text) for process, text in zip(processes, texts)]
 
 

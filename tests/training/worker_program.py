@@ -55,6 +55,7 @@ class Die(keras.callbacks.Callback):
 
 def callbacks_of_keras(folder):
     """Make Keras' callbacks; their files are below the folder, which all workers share."""
+    folder.mkdir(exist_ok=True)  # CSVLogger does not
     kinds = keras.callbacks
     return [
         kinds.CSVLogger(folder / "log.csv"),
