@@ -25,13 +25,6 @@ from .serving.versions import STEM
 from .versions import PREFIX, RECORD, Version, check_folder, list_versions, number_of
 
 MAX_AGE = 24 * 3600.0  # seconds; no export takes a day, so an older folder is what a killed process left
-TRITON = "config.pbtxt"
-# Triton reads the inputs and outputs from the file. It merges waiting requests of one image size, up to this many.
-TRITON_CONFIG = """\
-backend: "onnxruntime"
-max_batch_size: 8
-version_policy { latest { num_versions: 1 } }
-"""
 
 
 class NotPublishedError(InputError):
@@ -99,9 +92,10 @@ def publish(
         if report is not None and not report.passed:
             raise NotPublishedError(folder, report)
         staged = _stage(model, report, options)
-        if options.format == "onnx" and not (folder / TRITON).exists():
-            (work / TRITON).write_text(TRITON_CONFIG, encoding="utf-8")
-            (work / TRITON).replace(folder / TRITON)
+        for name, text in options.target.server_files.items():
+            if not (folder / name).exists():
+                (work / name).write_text(text, encoding="utf-8")
+                (work / name).replace(folder / name)
         number = _move(staged, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import abc
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from ..models import FasterRCNN
@@ -57,6 +60,7 @@ class Target(abc.ABC):
         precisions: Precisions it offers.
         runtimes: Names of the runtimes; the first is the default.
         needs_tensorflow: Whether the runtimes need TensorFlow.
+        server_files: Names and texts of the files that its servers want next to the versions of a model.
     """
 
     name: ClassVar[str]
@@ -65,6 +69,7 @@ class Target(abc.ABC):
     precisions: ClassVar[tuple[str, ...]] = ("float32",)
     runtimes: ClassVar[tuple[str, ...]]
     needs_tensorflow: ClassVar[bool] = False
+    server_files: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @abc.abstractmethod
     def recognises(self, path: Path) -> bool:

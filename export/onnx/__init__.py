@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
@@ -20,6 +21,12 @@ ONNX_RUNTIME = "ONNX Runtime"
 OPENVINO = "OpenVINO"
 OPENVINO_ONE_SIZE = "OpenVINO, one size"  # compiled for the size of the images it is given
 ORT, IR = ".ort", ".xml"  # what ONNX Runtime and OpenVINO make of an ONNX file; both keep its description
+# Triton reads the inputs and outputs from the file. It merges waiting requests of one image size, up to this many.
+TRITON_CONFIG = """\
+backend: "onnxruntime"
+max_batch_size: 8
+version_policy { latest { num_versions: 1 } }
+"""
 
 
 class Onnx(Target):
@@ -30,6 +37,7 @@ class Onnx(Target):
     suffix = ".onnx"
     precisions = ("float32", "float16", "int8")
     runtimes = (ONNX_RUNTIME, OPENVINO, OPENVINO_ONE_SIZE)
+    server_files = MappingProxyType({"config.pbtxt": TRITON_CONFIG})
 
     def recognises(self, path: Path) -> bool:
         if not path.is_file() or path.suffix not in (self.suffix, ORT, IR):

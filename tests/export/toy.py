@@ -39,6 +39,8 @@ class ToyRuntime:
     def __init__(self, path: Path) -> None:
         import keras
 
+        import tfrcnn.models  # noqa: F401  # registers the classes of the Keras file
+
         check_exists(path)
         self.description = parse_description(path, (path / DESCRIPTION).read_bytes())
         self.model = keras.models.load_model(path / "detector.keras")
