@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tfrcnn.batch.blocks import find_blocks
 from tfrcnn.data import copies, remote
 from tfrcnn.data.convert import convert_dataset
 from tfrcnn.data.formats import absolute, exists, place_of
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.remote_files import Entry, Remote
+from tfrcnn.data.search import search_images
 from tfrcnn.errors import InputError
 from tfrcnn.files import cache_folder
 
@@ -339,3 +342,28 @@ def test_a_web_server_is_not_asked_to_list_a_folder(name: str) -> None:
     pytest.importorskip("aiohttp")
     with pytest.raises(InputError, match="because a web server does not list its files"):
         load_dataset(f"http://127.0.0.1:9/{name}")
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [("photos", ["photos/a.png", "photos/b.png"]), ("photos/*b.png", ["photos/b.png"]), ("photos/a.png",) * 2],
+)
+def test_pictures_in_a_bucket_are_found_and_named_by_their_address(
+    source: str, names: str | list[str], tmp_path: Path, bucket: Any
+) -> None:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (8, 6)).save(tmp_path / name)
+        bucket.pipe(f"/bucket/photos/{name}", (tmp_path / name).read_bytes())
+    search = search_images([f"{BUCKET}/{source}"])
+    search.check()
+    expected = [names] if isinstance(names, str) else names
+    assert [one.name for one in search.sources] == [f"{BUCKET}/{name}" for name in expected]
+    assert search.sources[0].read().shape == (6, 8, 3)
+    (block,) = find_blocks([f"{BUCKET}/{source}"]).blocks
+    assert block.names == tuple(f"{BUCKET}/{name}" for name in expected)
+
+
+def test_pictures_that_are_not_in_the_bucket_are_one_line(bucket: Any) -> None:
+    line = f"{BUCKET}/none: expected a file or a folder, found nothing"
+    assert [str(error) for error in search_images([f"{BUCKET}/none"]).errors] == [line]
+    assert [str(error) for error in find_blocks([f"{BUCKET}/none"]).errors] == [line]

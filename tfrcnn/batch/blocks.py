@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from tfrcnn.batch.detect import choose_columns
 from tfrcnn.batch.records import offsets, read_pictures
 from tfrcnn.data.media import Source
-from tfrcnn.data.search import ImageSearch, search_images
+from tfrcnn.data.search import ImageSearch, fetched, search_images
 from tfrcnn.errors import InputError
 
 PARQUET = (".parquet", ".pq")
@@ -137,7 +137,7 @@ def find_blocks(
     """Divide the pictures of sources into blocks.
 
     Args:
-        sources: as of `search_images`; and TFRecord shards, Parquet files, their folders and patterns.
+        sources: as of `search_images`, also in buckets; and TFRecord shards, Parquet files, their folders and patterns.
         recursive: search subfolders too.
         block_size: maximum number of files and records per block. A row group of a Parquet file is a block.
         column: of the pictures in Parquet files, see `Detect`.
@@ -151,12 +151,17 @@ def find_blocks(
             columns are for.
     """
     tables: dict[Path, None] = {}
-    others = []
+    others, errors = [], []
     for source in sources:
-        inside = _tables(source, recursive)
+        try:
+            copy = fetched(source)
+        except InputError as error:
+            errors.append(error)
+            continue
+        inside = _tables(copy, recursive)
         tables.update(dict.fromkeys(inside))
         # a folder of tables needs no pictures
-        if not inside or (Path(source) not in inside and not search_images([source], recursive).errors):
+        if not inside or (Path(copy) not in inside and not search_images([copy], recursive).errors):
             others.append(source)
     search = search_images(others, recursive)
     if videos := [source.name for source in search.sources if source.is_video]:
@@ -165,7 +170,7 @@ def find_blocks(
         )
     if (column or name_column) and not any(_is_parquet(path) for path in tables):
         raise InputError("--column and --name-column are for Parquet files, found none")
-    errors = list(search.errors)
+    errors += search.errors
     blocks: list[Block] = [_files(group) for group in _groups(search.sources, block_size)]
     for path in tables:
         try:

@@ -22,6 +22,7 @@ _WHOLE_FOLDER = (".yaml", ".yml", ".csv", ".xml")  # files that do not name all 
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 _OTHER_PACKAGES = {"hdfs": "pyarrow", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}  # not in the extra
+BUCKETS = (*(_PACKAGES.keys() - WEB), *_OTHER_PACKAGES, "memory")
 _CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a public bucket FSSPEC_S3_ANON=true",
     "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS; for a public bucket "
@@ -37,6 +38,11 @@ def can_read(name: str) -> bool:
     scheme = name.partition("://")[0].lower()
     package = _PACKAGES.get(scheme) or _OTHER_PACKAGES.get(scheme, "fsspec")
     return find_spec("fsspec") is not None and find_spec(package) is not None
+
+
+def is_bucket(name: str) -> bool:
+    """Return whether a name is an address in a bucket or another file system, not on a web server."""
+    return is_address(name) and name.partition("://")[0].lower() in BUCKETS
 
 
 class Entry(NamedTuple):

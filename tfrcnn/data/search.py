@@ -6,12 +6,13 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.media import Source, can_read_videos, is_address, is_video_name, make_source
+from tfrcnn.data.remote_files import is_bucket
 from tfrcnn.errors import InputError
 
 _NO_FILE = "links to nothing, pipes or devices"
@@ -77,6 +78,8 @@ def search_images(sources: Sequence[Any], recursive: bool = False) -> ImageSearc
               hidden files.
             - a pattern such as "photos/*.jpg" or "photos/**/*.jpg".
             - a web address of an image or a video.
+            - the address of a file, a folder or a pattern in a bucket, for example "s3://bucket/photos/". The files are
+              copied to the cache, see `data.remote`.
             - the number of a camera.
             - in memory: the bytes of an image file, a PIL image or an array.
         recursive: search subfolders too, but not those behind links.
@@ -126,12 +129,30 @@ def find_images(sources: Sequence[str | Path], recursive: bool = False) -> list[
     return search.images
 
 
+def fetched(source: Any) -> Any:
+    """Copy a source in a bucket to the cache and return its path; return any other source as it is.
+
+    Raises:
+        InputError: as `data.remote.local_copy`.
+    """
+    if not isinstance(source, str) or not is_bucket(source):
+        return source
+    from tfrcnn.data.remote import local_copy
+
+    return local_copy(source)
+
+
 def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> list[Source]:
     """Return the images and videos of one source, and count what is left out.
 
     Raises:
         InputError: the source does not exist, or holds no image.
     """
+    if isinstance(source, str) and is_bucket(source):
+        from tfrcnn.data.remote import address_of
+
+        copies = _expand(fetched(source), number, recursive, search)
+        return [replace(copy, name=address_of(copy.content) or copy.name) for copy in copies]
     if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and is_address(source)):
         return [make_source(source, number)]
     if not os.fspath(source):
