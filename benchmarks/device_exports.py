@@ -47,6 +47,8 @@ def onnx(detector: Any, folder: Path) -> tuple[str, Callable[[np.ndarray], Any]]
 
 def main() -> None:
     """Print the table."""
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)  # it would take all memory from ONNX Runtime
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="resnet50_fpn")
     parser.add_argument("--image-size", type=int, default=640)

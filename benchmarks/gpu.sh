@@ -59,6 +59,6 @@ for model in "${models[@]}"; do
 done
 echo
 for model in "${models[@]}"; do
-  "$python" benchmarks/device_exports.py --model "$model" "${exports[@]}"
+  "$python" benchmarks/device_exports.py --model "$model" "${exports[@]}" || echo "| $model | failed |"
   echo
 done

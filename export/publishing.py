@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -165,5 +166,6 @@ def _flush(folder: Path, content: bool = True) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     for path in folder.glob(f"{PREFIX}*{TEMPORARY}"):
-        if time.time() - path.stat().st_mtime > MAX_AGE:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another publisher has just finished
+            if time.time() - path.stat().st_mtime > MAX_AGE:
+                shutil.rmtree(path, ignore_errors=True)

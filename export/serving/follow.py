@@ -33,39 +33,43 @@ class Follower:
     Attributes:
         folder: The folder of versions.
         command: Returns the command of a worker for a model.
-        refused: The version that could not be loaded; it is not loaded again until another one was the newest.
+        refused: The version that could not be loaded, and when its model was written. It is not loaded again until
+            its model changes, for example because a copy of it ends, or another version was the newest.
     """
 
     def __init__(self, folder: Path, command: Callable[[Path], list[str]]) -> None:
-        self.folder, self.command, self.refused = folder, command, ""
+        self.folder, self.command, self.refused = folder, command, ("", 0)
 
     async def run(self, service: Service) -> None:
         """Follow the folder for ever."""
         while True:
             await asyncio.sleep(PAUSE)
             model = await self._newest()
-            version = service.version if model is None else version_of(model)
-            if version != self.refused:
-                self.refused = ""
-            if model is not None and version not in (service.version, self.refused):
+            if model is None:  # a network folder that is away for a moment
+                continue
+            version, state = version_of(model), _written(model)
+            if version != self.refused[0]:
+                self.refused = ("", 0)
+            if version != service.version and (version, state) != self.refused:
                 await self._take_up(service, model, version)
 
     async def _newest(self) -> Path | None:
-        with contextlib.suppress(OSError):  # a network folder that is away for a moment
+        with contextlib.suppress(OSError):
             return await asyncio.to_thread(newest_model, self.folder)
         return None
 
     async def _take_up(self, service: Service, model: Path, version: str) -> None:
+        written = _written(model)
         unused = Pool(self.command(model), service.pool.count, service.pool.limits)
         try:
             unused.start()
             while not unused.complete:
                 if unused.failure or unused.counts.ends:
-                    self.refused = version
+                    self.refused = version, written
                     _say(f"error: version {version} cannot be loaded; version {service.version} goes on")
                     return
                 await asyncio.sleep(CHECK)
-                if await self._newest() != model:  # rolled back, or a newer one is there
+                if await self._newest() not in (model, None):  # rolled back, or a newer one is there
                     return
             unused = service.replace(unused, version)
             _say(f"version {version} is served")
@@ -74,6 +78,13 @@ class Follower:
         finally:
             service.retired = None
             await unused.stop()
+
+
+def _written(model: Path) -> int:
+    """Return when a model was written, in nanoseconds; 0 if that cannot be read."""
+    with contextlib.suppress(OSError):
+        return max(path.stat().st_mtime_ns for path in (model, *model.rglob("*")))
+    return 0
 
 
 def _say(text: str) -> None:

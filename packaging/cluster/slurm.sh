@@ -6,6 +6,7 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
 #SBATCH --requeue
+#SBATCH --dependency=singleton
 #SBATCH --open-mode=append
 #
 # Trains on two nodes of a Slurm cluster, with one task per node, which takes all GPUs of the job on its node:
@@ -20,6 +21,9 @@ set -euo pipefail
 
 run=runs/cells
 resume=()
+# Of the jobs of this name one runs at a time. So a lock is what a job left that Slurm ended, perhaps on another node.
+rm -f "$run/.lock.tmp"
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun does not take it from sbatch
 if [ -e "$run/training.json" ]; then
   resume=(--resume)
 fi

@@ -76,7 +76,7 @@ def test_shards_are_divided_by_records(tmp_path: Path) -> None:
         [("2.jpg", b"picture 2"), ("3.jpg", b"picture 3")],
         [(f"{shard.name}#5", b"last")],
     ]
-    assert blocks.blocks[1] == Records(str(shard), 2 * (len(records[0]) + 16), 2, 2)
+    assert blocks.blocks[1] == Records(str(shard), 2 * (len(records[0]) + 16), 2, 2, shard.stat().st_size)
 
 
 def test_broken_records_and_shards_cost_only_themselves(tmp_path: Path) -> None:
@@ -175,3 +175,16 @@ def test_parquet_files_without_pictures_say_what_they_have(tmp_path: Path) -> No
 def test_columns_are_for_parquet_files(pictures: Path) -> None:
     with pytest.raises(InputError, match="--column and --name-column are for Parquet files, found none"):
         find_blocks([str(pictures)], column="image")
+
+
+def test_a_pattern_of_tables_takes_them_as_tables_alone(tmp_path: Path) -> None:
+    write_shard(tmp_path / "a.tfrecord", example(image__encoded=b"picture", image__filename=b"0.jpg"))
+    assert rows(find_blocks([str(tmp_path / "*.tfrecord")])) == [[("0.jpg", b"picture")]]
+
+
+def test_a_shard_of_another_size_is_another_block(tmp_path: Path) -> None:
+    one = example(image__encoded=b"picture")
+    write_shard(tmp_path / "a.tfrecord", one)
+    before = find_blocks([str(tmp_path)]).blocks
+    write_shard(tmp_path / "a.tfrecord", one, one)
+    assert repr(find_blocks([str(tmp_path)]).blocks) != repr(before)

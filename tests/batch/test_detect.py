@@ -52,6 +52,12 @@ def test_pictures_are_contents_pixels_or_parts_of_a_row(model: Path, pictures: P
     assert named({"path": column("x"), "scan": column(content), "patient": column(17)})["file_name"].tolist() == ["17"]
 
 
+def test_a_name_may_be_bytes_or_missing(model: Path, pictures: Path) -> None:
+    content = (pictures / "03.png").read_bytes()
+    batch = {"image/encoded": column(*[content] * 4), "image/filename": column(b"a.jpg", None, float("nan"), "b.jpg")}
+    assert Detect(model, threads=1)(batch)["file_name"].tolist() == ["a.jpg", "", "", "b.jpg"]
+
+
 def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(model: Path, pictures: Path) -> None:
     good = str(pictures / "00.png")
     values = [str(pictures / "04.png"), good, "none.png", None, float("nan"), b"", "ftp://a/b.png", "a.mp4", 3, good]

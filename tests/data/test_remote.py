@@ -331,10 +331,37 @@ def test_an_object_cannot_be_written_outside_the_cache() -> None:
         copies.copy_files(Remote(BUCKET), [Entry("/bucket/../../evil.txt", 1, None)])
 
 
-def test_a_login_in_an_address_is_not_shown() -> None:
+@pytest.mark.parametrize("address", ["ipfsx://me:secret@host/a.json", "https://me:secret@host/a.json"])
+def test_a_login_in_an_address_is_not_shown(address: str) -> None:
     with pytest.raises(InputError) as error:
-        load_dataset("ipfsx://me:secret@host/a.json")
+        load_dataset(address)
     assert "secret" not in str(error.value)
+
+
+def test_a_copy_of_a_web_file_has_the_name_that_annotations_give() -> None:
+    pytest.importorskip("aiohttp")
+    copy = Remote("https://host/my%20images/%EC%82%AC%EC%A7%84%20(1).jpg").copy
+    assert copy.parts[-3:] == ("host", "my images", "사진 (1).jpg")
+    assert remote.address_of(copy) == "https://host/my%20images/%EC%82%AC%EC%A7%84%20%281%29.jpg"
+
+
+def test_an_image_that_is_gone_from_the_bucket_is_gone_from_the_copy(tmp_path: Path, cache: Path, bucket: Any) -> None:
+    upload_coco(bucket, tmp_path / "here")
+    load_dataset(f"{BUCKET}/cells/a.json")
+    bucket.rm("/bucket/cells/images/a.jpg")
+    with pytest.raises(InputError, match=r"a\.jpg"):
+        load_dataset(f"{BUCKET}/cells/a.json")
+    assert not (cache / "cells" / "images" / "a.jpg").exists()
+
+
+def test_shards_that_are_gone_are_gone_from_the_copy(tmp_path: Path, cache: Path, bucket: Any) -> None:
+    for count in (2, 1):
+        for name in bucket.glob("/bucket/train-*"):
+            bucket.rm(name)
+        for i in range(count):
+            bucket.pipe(f"/bucket/train-0000{i}-of-0000{count}", b"record")
+        remote.local_copy(f"{BUCKET}/train")
+    assert [path.name for path in cache.iterdir()] == ["train-00000-of-00001"]
 
 
 @pytest.mark.parametrize("name", ["cells", "cells/data.yaml", "boxes.csv"])

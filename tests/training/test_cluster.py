@@ -165,9 +165,9 @@ def slurm(monkeypatch, **variables):
 @pytest.mark.parametrize(
     ("nodes", "tasks", "addresses"),
     [
-        ("gpu[1-2]", "1(x2)", ["gpu1:8888", "gpu2:8888"]),
-        ("node[9-10],other", "1(x3)", ["node9:8888", "node10:8888", "other:8888"]),  # not sorted by name
-        ("a,b", "2,1", ["a:8888", "a:8889", "b:8888"]),
+        ("gpu[1-2]", "1(x2)", ["gpu1:10007", "gpu2:10007"]),
+        ("node[9-10],other", "1(x3)", ["node9:10007", "node10:10007", "other:10007"]),  # not sorted by name
+        ("a,b", "2,1", ["a:10007", "a:10008", "b:10007"]),
     ],
 )
 def test_the_workers_of_a_job_step_of_slurm_are_its_tasks_in_their_order(nodes, tasks, addresses, monkeypatch):
@@ -178,6 +178,7 @@ def test_the_workers_of_a_job_step_of_slurm_are_its_tasks_in_their_order(nodes, 
             STEP_NUM_TASKS=len(addresses),
             STEP_NODELIST=nodes,
             STEP_TASKS_PER_NODE=tasks,
+            JOB_ID=40007,  # two jobs on a node have different ports
         )
         resolver = slurm_cluster()
         assert resolver.cluster_spec().as_dict() == {"worker": addresses}

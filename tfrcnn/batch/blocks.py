@@ -63,12 +63,14 @@ class Records:
         offset: first byte of the first record.
         first: number of that record in its shard, from 0.
         count: maximum number of records.
+        size: of the shard in bytes, so that a run does not continue with a changed one.
     """
 
     path: str
     offset: int
     first: int
     count: int
+    size: int
 
     def rows(self) -> Iterator[Row]:
         path = Path(self.path)
@@ -84,6 +86,8 @@ class RowGroup:
         path: of the file, absolute.
         group: number of the row group.
         first: number of its first row in the file, from 0.
+        count: number of rows.
+        size: of the file in bytes, so that a run does not continue with a changed one.
         column: of the pictures.
         name_column: of their names; None numbers them.
     """
@@ -91,6 +95,8 @@ class RowGroup:
     path: str
     group: int
     first: int
+    count: int
+    size: int
     column: str
     name_column: str | None
 
@@ -107,7 +113,8 @@ class RowGroup:
                 name = row[self.name_column] if self.name_column else None
                 if isinstance(value, dict):
                     name = name or value.get("path")
-                elif isinstance(value, str):  # a relative path starts at the file's folder
+                    value = value if value.get("bytes") is not None else value.get("path")
+                if isinstance(value, str):  # a relative path starts at the file's folder
                     name, value = name or value, value if "://" in value else os.path.join(folder, value)
                 yield str(name or f"{os.path.basename(self.path)}#{number}"), value
 
@@ -164,6 +171,7 @@ def find_blocks(
         if not inside or (Path(copy) not in inside and not search_images([copy], recursive).errors):
             others.append(source)
     search = search_images(others, recursive)
+    search.sources = [source for source in search.sources if source.content not in tables]  # of a pattern
     if videos := [source.name for source in search.sources if source.is_video]:
         raise InputError(
             f"{videos[0]}: expected pictures, found a video or a camera: leave it out, or use --engine local"
@@ -221,7 +229,8 @@ def _files(sources: Sequence[Source]) -> Files:
 def _records(path: Path, block_size: int) -> tuple[list[Block], str]:
     places, fault = offsets(path, block_size)
     text = os.path.abspath(path)
-    return [Records(text, place, i * block_size, block_size) for i, place in enumerate(places)], fault
+    size = path.stat().st_size
+    return [Records(text, place, i * block_size, block_size, size) for i, place in enumerate(places)], fault
 
 
 def _row_groups(path: Path, column: str | None, name_column: str | None) -> tuple[list[Block], str]:
@@ -242,7 +251,10 @@ def _row_groups(path: Path, column: str | None, name_column: str | None) -> tupl
         raise InputError(f"{path}: column {columns[0]!r}: expected paths or contents of pictures, found {kind}")
     firsts = itertools.accumulate(counts, initial=0)
     text = os.path.abspath(path)
-    groups = [RowGroup(text, i, first, *columns) for i, (first, count) in enumerate(zip(firsts, counts)) if count]
+    size = path.stat().st_size
+    groups = [
+        RowGroup(text, i, first, count, size, *columns) for i, (first, count) in enumerate(zip(firsts, counts)) if count
+    ]
     return list(groups), "" if groups else f"{path}: expected at least one row, found none"
 
 

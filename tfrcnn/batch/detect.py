@@ -127,7 +127,7 @@ class Detect:
         is_table = hasattr(batch, "column_names")
         column, name_column = choose_columns(batch.column_names if is_table else list(batch), *self._columns)
         values = batch[column].to_pylist() if is_table else list(batch[column])
-        names = [str(name) for name in batch[name_column]] if name_column else [""] * len(values)
+        names = list(map(_text, batch[name_column])) if name_column else [""] * len(values)
         rows = list(self._rows(names, values))
         if is_table:
             return type(batch).from_pylist(rows, arrow_schema())
@@ -161,6 +161,14 @@ class Detect:
                     result = outcome.detections
                     boxes, scores, labels = (a.tolist() for a in (result.boxes, result.scores, result.labels))
                     yield _row(name, size, boxes, scores, labels, result.names)
+
+
+def _text(name: Any) -> str:
+    """Return a name as text; "" if there is none, as None, NaN or a null of Arrow say."""
+    name = name.as_py() if hasattr(name, "as_py") else name
+    if isinstance(name, bytes):
+        return name.decode("utf-8", "backslashreplace")
+    return "" if name is None or name != name else str(name)
 
 
 def choose_columns(columns: Sequence[str], column: str | None, name_column: str | None) -> tuple[str, str | None]:

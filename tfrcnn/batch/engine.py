@@ -105,9 +105,10 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
     was_running = ray.is_initialized()
     if not was_running:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if "RAY_ADDRESS" not in os.environ:
+        if not os.environ.get("RAY_ADDRESS"):
             workers = workers or max(1, (os.cpu_count() or 1) // threads)
-            options |= {"num_cpus": workers * threads, "include_dashboard": False}
+            # "local": not a cluster that runs on this machine
+            options |= {"address": "local", "num_cpus": workers * threads, "include_dashboard": False}
         try:
             ray.init(**options)
         except Exception as error:  # a cluster that is not there, a machine that is too busy or too small

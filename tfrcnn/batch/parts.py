@@ -13,6 +13,7 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,8 @@ class Parts:
         pictures = detections = 0
         errors: list[str] = []
         for path in filter(Path.is_file, map(self.path, range(count))):
-            table = pyarrow.parquet.read_table(path, columns=["scores", "error"])
+            with _named(path):
+                table = pyarrow.parquet.read_table(path, columns=["scores", "error"])
             pictures += len(table)
             detections += len(pyarrow.compute.list_flatten(table["scores"]))
             errors += [error for error in table["error"].to_pylist() if error]
@@ -153,17 +155,28 @@ class Parts:
         Raises:
             InputError: a file is damaged.
         """
-        import pyarrow
         import pyarrow.parquet
 
         for path in map(self.path, range(count)):
-            try:
-                with pyarrow.parquet.ParquetFile(path) as file:
-                    for batch in file.iter_batches(_ROWS):
-                        yield from batch.to_pylist()
-            except pyarrow.ArrowException as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"{path}: cannot be read: {reason}: delete it and continue with --resume") from error
+            with _named(path), pyarrow.parquet.ParquetFile(path) as file:
+                for batch in file.iter_batches(_ROWS):
+                    yield from batch.to_pylist()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name a part that is damaged.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    import pyarrow
+
+    try:
+        yield
+    except pyarrow.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read: {reason}: delete it and continue with --resume") from error
 
 
 def check_new_folder(folder: Path) -> None:

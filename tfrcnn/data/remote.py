@@ -97,7 +97,7 @@ def address_of(path: Path) -> str | None:
     if len(parts) < 2:
         return None
     rest = "/".join(parts[1:])
-    return f"{parts[0]}://{quote(rest, safe='/:%') if parts[0] in WEB else rest}"
+    return f"{parts[0]}://{quote(rest, safe='/:') if parts[0] in WEB else rest}"
 
 
 def fetch_named(names: Iterable[Any], finder: ImageFinder) -> None:
@@ -139,5 +139,7 @@ def fetch(groups: Iterable[Sequence[str]]) -> None:
             if (entry := remote.file(name)) is not None:
                 chosen.setdefault(remote.scheme, (remote, []))[1].append(entry)
                 break
+            if remote.scheme not in WEB:  # it is gone, or was never there
+                remote.local(f"{remote.path.rstrip('/')}/{name}").unlink(missing_ok=True)
     for remote, entries in chosen.values():
         copy_files(remote, entries)

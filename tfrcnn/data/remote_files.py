@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.media import is_address
 from tfrcnn.data.sources import walk
 from tfrcnn.errors import InputError
@@ -22,6 +24,7 @@ _WHOLE_FOLDER = (".yaml", ".yml", ".csv", ".xml")  # files that do not name all 
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation", "mtime", "LastModified", "last_modified", "updated", "created")
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 _OTHER_PACKAGES = {"hdfs": "pyarrow", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs"}  # not in the extra
+_MAX_MISSES = 20  # files that a web server does not have, before its folder counts as empty
 BUCKETS = (*(_PACKAGES.keys() - WEB), *_OTHER_PACKAGES, "memory")
 _CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a public bucket FSSPEC_S3_ANON=true",
@@ -72,8 +75,15 @@ class Remote:
 
     def __init__(self, address: str) -> None:
         self.address, self.scheme = without_login(address), address.partition("://")[0].lower()
-        self._host = urlsplit(address).netloc if self.scheme == "hdfs" else ""  # not in its paths
+        if self.scheme in WEB and without_login(address) != address:
+            raise InputError(
+                f"{self.address}: expected an address without a name and a password, which reports would show: "
+                "download the data first"
+            )
+        # not in its paths; fsspec takes "default" from the settings of Hadoop
+        self._host = (urlsplit(address).netloc or "default") if self.scheme == "hdfs" else ""
         self._files: dict[str, Entry] | None = None
+        self._misses = 0
         with self.errors():
             from fsspec.core import url_to_fs
 
@@ -96,6 +106,7 @@ class Remote:
             url = urlsplit(path)
             folder, _, name = f"{url.netloc}{url.path}".rpartition("/")
             path = f"{folder}/query={digest_of(url.query)}/{name}" if url.query else f"{folder}/{name}"
+            path = unquote(path)  # as annotations name the file
         parts = [part for part in (self._host, *path.split("/")) if part]
         if "." in parts or ".." in parts:
             raise InputError(f"{self.address}: expected names without . and .. as folders, found {path}")
@@ -118,29 +129,35 @@ class Remote:
             if self.is_pattern:
                 infos = list(self.filesystem.glob(self.path, detail=True).values())
                 more = self._label_maps() if infos else []
-                return _entries([*infos, *more]), map(Path, glob.glob(str(self.copy)))
+                return _entries([*infos, *more]), map(Path, glob.glob(str(self.copy), recursive=True))
             try:
                 info = self.filesystem.info(self.path)
             except FileNotFoundError:  # perhaps the name of a set of shards
                 infos = list(self.filesystem.glob(f"{self.path}-?????-of-?????", detail=True).values())
-                return _entries([*infos, *(self._label_maps() if infos else [])]), ()
+                copies = glob.glob(f"{glob.escape(str(self.copy))}-?????-of-?????")
+                return _entries([*infos, *(self._label_maps() if infos else [])]), map(Path, copies)
             folder = self.path if info["type"] == "directory" else self.path.rpartition("/")[0]
             if info["type"] == "directory" or self.path.lower().endswith(_WHOLE_FOLDER):
                 infos = list(self.filesystem.find(folder, detail=True).values())
                 return _entries(infos), (place / name for place, names in walk(self.local(folder)) for name in names)
-            more = [] if self.path.lower().endswith(".json") else self._label_maps()
+            more = (
+                []
+                if self.path.lower().endswith((".json", *itertools.chain(*EXTENSIONS.values())))
+                else self._label_maps()
+            )
             return _entries([info, *more]), ()
 
     def file(self, name: str) -> Entry | None:
         """Return a file of this folder; None if there is none.
 
-        A web server is asked for the first file only: a folder without it counts as empty.
+        A web server is asked until it has one: a folder without the first files counts as empty.
         """
         with self.errors():
             if self.scheme in WEB:
                 entry = Entry(f"{self.path.rstrip('/')}/{name}", None, None)
-                if self._files is None:
+                if not self._files and self._misses < _MAX_MISSES:
                     self._files = {"": entry} if self.filesystem.exists(entry.path) else {}
+                    self._misses += 1
                 return entry if self._files else None
             if self._files is None:
                 try:

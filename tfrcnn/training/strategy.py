@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfrcnn.errors import InputError
 
-_SLURM_PORT = 8888
+_PORTS = range(10000, 30000)  # of the workers of Slurm; the number of the job chooses, so that jobs can share a node
 
 StrategyName = Literal["auto", "none", "mirrored", "multi-worker"]
 
@@ -57,9 +57,10 @@ def make_strategy(name: StrategyName = "auto") -> tf.distribute.Strategy:
 
 
 def slurm_cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
-    """Read the workers from the variables of a job step of Slurm: task i is worker i, on port 8888 of its node.
+    """Read the workers from the variables of a job step of Slurm: task i is worker i, on a port of its node.
 
-    Several tasks of a node take the ports 8888, 8889, ..., and need GPUs of their own (`srun --gpus-per-task`).
+    The port is 10000 plus the last digits of the job's number, SLURM_JOB_ID. Several tasks of a node take ports in a
+    row, and need GPUs of their own (`srun --gpus-per-task`).
 
     Raises:
         InputError: the variables are not as Slurm sets them.
@@ -69,7 +70,8 @@ def slurm_cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
         # come before node9, where the first task is. So its addresses are not used.
         slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(gpus_per_node=1, gpus_per_task=0)
         rank, tasks = int(os.environ["SLURM_PROCID"]), slurm._resolve_task_configuration()
-        addresses = [f"{node}:{_SLURM_PORT + i}" for node, count in tasks.items() for i in range(count)]
+        port = _PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(_PORTS)]
+        addresses = [f"{node}:{port + i}" for node, count in tasks.items() for i in range(count)]
         addresses[rank]
     except (RuntimeError, ValueError, LookupError) as error:
         raise InputError(

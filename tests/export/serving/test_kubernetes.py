@@ -189,9 +189,12 @@ def test_kserve_mounts_a_version_where_its_server_looks(name: str) -> None:
     (canary,) = built(f"kserve/{name}-canary")
     inside = "/mnt/models" if name == "saved-model" else f"/mnt/models/{service['metadata']['name']}"
     for predictor, version in ((service["spec"]["predictor"], 1), (canary["spec"]["predictor"], 2)):
-        (storage,) = predictor["storageUris"]
-        assert storage["uri"].endswith(f"/{version}")
-        assert storage["mountPath"] == f"{inside}/{version}"
+        assert "storageUris" not in predictor  # KServe drops the path of a claim
+        (volume,) = predictor["volumes"]
+        (mount,) = predictor["model"]["volumeMounts"]
+        assert mount["name"] == volume["name"]
+        assert mount["subPath"] == f"{service['metadata']['name']}/{version}"
+        assert mount["mountPath"] == f"{inside}/{version}"
     assert "canaryTrafficPercent" not in service["spec"]["predictor"]
     assert canary["spec"]["predictor"]["canaryTrafficPercent"] == 10
 
