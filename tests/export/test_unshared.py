@@ -54,6 +54,7 @@ def test_its_file_detects_what_keras_does_and_no_stage_diverges(format, detector
     assert first_divergent(outputs, "float32") is None, outputs
 
 
+@pytest.mark.soak
 def test_both_its_networks_are_in_8_bits_in_a_tflite_file_but_for_their_stems(detector, tmp_path):
     images = [make_image(seed=seed)[0] for seed in range(4)]
     path = to_tflite(detector, tmp_path / "a.tflite", precision="int8", representative=images)

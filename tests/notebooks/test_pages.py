@@ -12,8 +12,11 @@ pytest.importorskip("nbconvert")
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
+before = list(sys.path)
 sys.path.insert(0, str(ROOT / "docs/hooks"))
-import course as hook  # noqa: E402
+import course as hook  # noqa: E402  # adds a folder too
+
+sys.path[:] = before  # with another one, Python would search the package of these tests again, and find tf2onnx's
 
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

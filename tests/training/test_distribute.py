@@ -219,6 +219,6 @@ def test_every_kind_of_run_works_under_two_replicas(tmp_path):
     run_script(KINDS, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_whole_run_under_two_replicas_is_written_and_resumed(tmp_path):
     run_script(RUN, tmp_path)

@@ -213,7 +213,7 @@ def test_an_rpn_alone_is_chosen_by_its_validation_loss_and_leaves_the_box_head(p
     assert is_complete(proposing.folder)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_detector_learns_from_given_proposals_and_keeps_the_network_that_gives_them(proposing, data, tmp_path):
     network = unshare(fresh_detector(), proposing.detector)
     run = train(network, *data, tmp_path / "run", settings(scheme="fast-rcnn-only").replace(epochs=1))

@@ -183,7 +183,7 @@ class TestScores:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rate", [1e-9, None])
+@pytest.mark.parametrize("rate", [pytest.param(1e-9, marks=pytest.mark.soak), None])
 def test_a_run_says_that_it_goes_wrong_and_a_good_one_is_silent(rate, data, tmp_path, capsys):
     training = settings().replace(epochs=28, warmup_steps=21)  # of 84 steps
     training = training if rate is None else training.replace(learning_rate=rate)

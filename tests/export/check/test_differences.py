@@ -91,7 +91,7 @@ def test_an_export_half_a_cell_off_in_roi_align_is_found_out(detector, tmp_path,
     assert "| first stage that diverges | roi_align |" in (tmp_path / "a.failed.tflite.report.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.usefixtures("one_picture")
 def test_kernels_that_no_format_has_are_found_out(detector, tmp_path):
     def halved(*args):
