@@ -111,7 +111,7 @@ MAY_IMPORT = {
         "models",
     },
     "runtime": {"export", "installed"},
-    "batch": {*LEAVES, "data.inputs", "data.media", "data.search", "export", "predicting"},
+    "batch": {*LEAVES, "data.inputs", "data.media", "data.search", "data.tfrecord", "export", "predicting", "results"},
     "demo": {*LEAVES, "data", "models", "training"},
     "plots": BASE,
     "cli": {"__version__", *LIBRARY},

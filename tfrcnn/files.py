@@ -123,6 +123,21 @@ def is_free(folder: Path) -> bool:
     return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())
 
 
+def check_empty(out: Path, record: str) -> None:
+    """Check that a folder is new or empty, as `is_free` counts.
+
+    Args:
+        out: the folder.
+        record: name of the file in it by which a run can be continued.
+
+    Raises:
+        InputError: the folder is not empty.
+    """
+    if not is_free(out):
+        hint = ", or continue it with --resume (Python: resume=True)" if (out / record).is_file() else ""
+        raise InputError(f"{out} exists and is not an empty folder: choose another{hint}")
+
+
 def to_json(value: Any, indent: int | None = None) -> str:
     """Write JSON that UTF-8 can hold: letters as they are, lone surrogates escaped (a file's name may have them)."""
     text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)

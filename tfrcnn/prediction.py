@@ -33,15 +33,13 @@ from tfrcnn.data.search import search_images as search_images
 from tfrcnn.drawing import save_png
 from tfrcnn.drawing.images import readable_side
 from tfrcnn.errors import InputError
-from tfrcnn.files import is_free
-from tfrcnn.locks import check_unlocked
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.detect import Detecting, Input, shown_name
 from tfrcnn.predicting.detect import Failure as Failure
 from tfrcnn.predicting.detect import Prediction as Prediction
 from tfrcnn.predicting.selection import Selection
 from tfrcnn.result_formats import FORMATS
-from tfrcnn.results import LOG, Results
+from tfrcnn.results import LOG, Results, check_new_folder
 
 if TYPE_CHECKING:
     from tfrcnn.inference import Predictor
@@ -200,18 +198,6 @@ def predict_stream(
             kept = f"{sum(map(results.is_done, names)):,} of {len(names):,} images are done and kept in {out / LOG}"
             cause = f"cannot write {error.filename or out}: {error.strerror or error}"
             raise InputError(f"{cause}; {kept}; continue with --resume (Python: resume=True)") from error
-
-
-def check_new_folder(out: Path) -> None:
-    """Check that a folder is new or empty, and that no other process writes to it.
-
-    Raises:
-        InputError: the folder is not empty or in use.
-    """
-    check_unlocked(out)  # first: a folder that another process fills is not empty
-    if not is_free(out):
-        hint = ", or continue it with --resume (Python: resume=True)" if (out / LOG).is_file() else ""
-        raise InputError(f"{out} exists and is not an empty folder: choose another{hint}")
 
 
 def _predict_files(

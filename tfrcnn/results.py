@@ -24,8 +24,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, parse_json, write_json
-from tfrcnn.locks import locked
+from tfrcnn.files import atomic, check_empty, parse_json, write_json
+from tfrcnn.locks import check_unlocked, locked
 from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
 LOG, DETECTIONS, IMAGES = "detections.jsonl", "detections.json", "images.json"
@@ -40,6 +40,20 @@ class _Place(NamedTuple):
     id: int
     offset: int
     is_done: bool
+
+
+def check_new_folder(out: Path, record: str = LOG) -> None:
+    """Check that a folder is new or empty, and that no other process writes to it.
+
+    Args:
+        out: the folder.
+        record: name of the file in it by which a run can be continued.
+
+    Raises:
+        InputError: the folder is not empty or in use.
+    """
+    check_unlocked(out)  # first: a folder that another process fills is not empty
+    check_empty(out, record)
 
 
 class Results:

@@ -8,10 +8,11 @@ import pytest
 from tfrcnn.batch import Detect
 from tfrcnn.batch.blocks import find_blocks
 from tfrcnn.batch.engine import MAX_STARTS, Work
-from tfrcnn.batch.parts import Parts, check_new_folder
+from tfrcnn.batch.parts import SETUP, Parts
 from tfrcnn.errors import InputError
 from tfrcnn.export.runtimes import load
 from tfrcnn.prediction import predict_images
+from tfrcnn.results import check_new_folder
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -112,7 +113,7 @@ def test_a_run_continues_with_the_same_pictures_and_options_only(work: Work, pic
     with pytest.raises(InputError, match=r"pictures: expected '.*', found '.*': continue with the same pictures"):
         work.parts.start({"score_threshold": 0.5}, find_blocks([str(pictures)], block_size=4).blocks)
     with pytest.raises(InputError, match="is not an empty folder: choose another, or continue it with --resume"):
-        check_new_folder(work.parts.folder)
+        check_new_folder(work.parts.folder, SETUP)
 
 
 def test_a_folder_of_something_else_is_refused(work: Work, tmp_path: Path) -> None:

@@ -15,13 +15,7 @@ from tfrcnn.export.check.report import Report
 from tfrcnn.export.versions import list_versions
 from tfrcnn.models import build_detector, preset, save_detector
 
-RECORD = {
-    "published": "2026-11-29T21:40:12+00:00",
-    "format": "onnx",
-    "precision": "float16",
-    "verdict": "within tolerance",
-    "sha256": "ab" * 32,
-}
+from ..export.test_versions import RECORD
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import inference_data, training_data
 from tfrcnn.data.read import load_dataset, read_dataset, read_validation
 from tfrcnn.data.records import parse_prepared
-from tfrcnn.data.tfrecord import TfRecord
+from tfrcnn.data.tfrecord import TfRecord, is_tfrecord
 from tfrcnn.errors import InputError
 
 LABEL_MAP = "item {\n  id: 1\n  name: 'cat'\n}\n\nitem {\n  id: 5\n  name: '/m/0bt9lr'\n  display_name: 'dog'\n}\n"
@@ -312,3 +312,12 @@ def test_crowds_and_areas_of_prepared_data_sets_are_read() -> None:
     fields = parse_prepared(features, "image", "objects", has_labels=True)
     assert fields.crowd.tolist() == [True, True, False]
     assert fields.areas.tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.tfrecord-00001-of-00005", True), ("a-00001-of-00005.RECORD", True), ("a-00001-of-00005", True)]
+    + [(f"photo-00001-of-00005{extension}", False) for extension in (".jpg", ".txt")],
+)
+def test_pictures_with_the_numbers_of_shards_are_no_shards(name, expected):
+    assert is_tfrecord(name) is expected

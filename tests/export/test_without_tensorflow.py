@@ -13,13 +13,14 @@ from PIL import Image
 
 import tfrcnn
 from tfrcnn.cli.main import main
-from tfrcnn.config import Category, DetectionConfig, ImageConfig
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.drawing import fonts
 from tfrcnn.errors import InputError
 from tfrcnn.export import TARGETS, load, to_onnx, to_tflite
-from tfrcnn.export.artefact import OUTPUTS
 from tfrcnn.installed import check_distribution, check_tensorflow
 from tfrcnn.models import build_detector, preset
+
+from ..stub_onnx import write_stub
 
 ROOT = Path(__file__).resolve().parents[2]
 CATEGORIES = (Category(3, "cat"), Category(90, "dog"))
@@ -31,33 +32,10 @@ FOR_DATA = {"pycocotools", "yaml", "defusedxml"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A picture, a COCO file, and an ONNX file that finds a cat and a dog in every picture."""
-    onnx = pytest.importorskip("onnx")
     folder = tmp_path_factory.mktemp("files")
     Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(folder / "picture.jpg")
     boxes = [[0.1, 0.1, 0.5, 0.5], [0.2, 0.2, 0.6, 0.6]]
-    values = [np.array([value], np.float32) for value in (boxes, [3, 90], [0.9, 0.8], 2)]
-    constants = [
-        onnx.helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(value))
-        for name, value in zip(OUTPUTS, values)
-    ]
-    pixels = onnx.helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["b", "h", "w", 3])
-    outputs = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape)
-        for name, value in zip(OUTPUTS, values)
-    ]
-    graph = onnx.helper.make_graph(constants, "stub", [pixels], outputs)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    description = {
-        "tfrcnn_export": 1,
-        "format": "onnx",
-        "precision": "float32",
-        "classes": "category ids",
-        "categories": [category.to_dict() for category in CATEGORIES],
-        "image": ImageConfig().to_dict(),
-        "detections": DetectionConfig().to_dict(),
-    }
-    onnx.helper.set_model_props(model, {"tfrcnn": json.dumps(description)})
-    onnx.save(model, folder / "stub.onnx")
+    write_stub(folder / "stub.onnx", CATEGORIES, boxes, [3, 90], [0.9, 0.8])
     box = {"id": 1, "image_id": 1, "category_id": 3, "bbox": [6, 4, 24, 16], "area": 384, "iscrowd": 0}
     truth = {
         "images": [{"id": 1, "file_name": "picture.jpg", "width": 60, "height": 40}],

@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import itertools
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +17,11 @@ from typing import Any, Protocol
 from tfrcnn.batch.detect import choose_columns
 from tfrcnn.batch.records import offsets, read_pictures
 from tfrcnn.data.media import Source
-from tfrcnn.data.search import ImageSearch, fetched, search_images
+from tfrcnn.data.search import ImageSearch, fetched, named_by_address, search_images
+from tfrcnn.data.tfrecord import is_tfrecord
 from tfrcnn.errors import InputError
 
 PARQUET = (".parquet", ".pq")
-# A checkpoint of TensorFlow has shards too: model.data-00000-of-00001
-_TFRECORD = re.compile(
-    r"\.(?:tfrecords?|tfrec|records?)(?:-\d{5}-of-\d{5})?$|(?<!\.data)-\d{5}-of-\d{5}$", re.IGNORECASE
-)
 _ROWS = 16  # of a Parquet file that are in memory at a time
 
 Row = tuple[str, Any]  # a name, and the content that `Detect` takes
@@ -169,9 +165,10 @@ def find_blocks(
         tables.update(dict.fromkeys(inside))
         # a folder of tables needs no pictures
         if not inside or (Path(copy) not in inside and not search_images([copy], recursive).errors):
-            others.append(source)
+            others.append(copy)
     search = search_images(others, recursive)
-    search.sources = [source for source in search.sources if source.content not in tables]  # of a pattern
+    pictures = (source for source in search.sources if source.content not in tables)  # a pattern has both
+    search.sources = [named_by_address(source) for source in pictures]
     if videos := [source.name for source in search.sources if source.is_video]:
         raise InputError(
             f"{videos[0]}: expected pictures, found a video or a camera: leave it out, or use --engine local"
@@ -208,7 +205,7 @@ def _inside(folder: str, recursive: bool) -> Iterator[Path]:
 
 def is_table(path: Path) -> bool:
     """Return whether a file holds several pictures, by its name."""
-    return _is_parquet(path) or _TFRECORD.search(path.name) is not None
+    return _is_parquet(path) or is_tfrecord(path.name)
 
 
 def _is_parquet(path: Path) -> bool:

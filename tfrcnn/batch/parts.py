@@ -22,7 +22,7 @@ import numpy as np
 from tfrcnn.batch.blocks import Block
 from tfrcnn.batch.detect import COLUMNS, arrow_schema
 from tfrcnn.errors import InputError
-from tfrcnn.files import TEMPORARY, atomic, is_free, read_object, to_json, write_json
+from tfrcnn.files import TEMPORARY, atomic, check_empty, read_object, to_json, write_json
 from tfrcnn.overlap import to_xywh
 
 SETUP, PARTS = "setup.json", "detections"
@@ -55,7 +55,7 @@ class Parts:
         setup = {"categories": self.categories, **setup, "blocks": len(blocks), "pictures": digest[:16]}
         path = self.folder / SETUP
         if not path.is_file():
-            check_new_folder(self.folder)
+            check_empty(self.folder, SETUP)
             write_json(path, setup)
             return
         previous = read_object(path)
@@ -177,14 +177,3 @@ def _named(path: Path) -> Iterator[None]:
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path}: cannot be read: {reason}: delete it and continue with --resume") from error
-
-
-def check_new_folder(folder: Path) -> None:
-    """Check that a folder is new or empty.
-
-    Raises:
-        InputError: it holds something.
-    """
-    if not is_free(folder):
-        hint = ", or continue it with --resume" if (folder / SETUP).is_file() else ""
-        raise InputError(f"{folder} exists and is not an empty folder: choose another{hint}")

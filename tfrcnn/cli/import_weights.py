@@ -79,7 +79,7 @@ def import_weights(
         raise InputError(f"{' and '.join(missing)} needed; tfrcnn import-weights --list shows what can be imported")
     load_tensorflow()
     from tfrcnn.models import save_detector
-    from tfrcnn.prediction import check_new_folder
+    from tfrcnn.results import check_new_folder
     from tfrcnn.weights.importing import import_weights, read_categories
     from tfrcnn.weights.published import PUBLISHED
 

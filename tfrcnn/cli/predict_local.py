@@ -43,7 +43,8 @@ class LocalJob:
         Raises:
             InputError: there are none, or `out` is not new.
         """
-        from tfrcnn.prediction import check_new_folder, search_images
+        from tfrcnn.prediction import search_images
+        from tfrcnn.results import check_new_folder
 
         if not self.resume:
             check_new_folder(self.out)

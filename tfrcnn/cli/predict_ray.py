@@ -112,10 +112,11 @@ class RayJob:
             InputError: no source holds a picture, or `out` is not new; or see `find_blocks`.
         """
         from tfrcnn.batch.blocks import find_blocks
-        from tfrcnn.batch.parts import check_new_folder
+        from tfrcnn.batch.parts import SETUP
+        from tfrcnn.results import check_new_folder
 
         if not self.resume:
-            check_new_folder(self.out)
+            check_new_folder(self.out, SETUP)
         size = self.options.block_size or BLOCK_SIZE
         self.blocks = find_blocks(sources, recursive, size, self.options.column, self.options.name_column)
         if not self.blocks.blocks:

@@ -142,6 +142,14 @@ def fetched(source: Any) -> Any:
     return local_copy(source)
 
 
+def named_by_address(source: Source) -> Source:
+    """Name a copy in the cache by the address that it is the copy of; return any other source as it is."""
+    from tfrcnn.data.remote import address_of
+
+    address = address_of(source.content) if isinstance(source.content, Path) else None
+    return source if address is None else replace(source, name=address)
+
+
 def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> list[Source]:
     """Return the images and videos of one source, and count what is left out.
 
@@ -149,10 +157,7 @@ def _expand(source: Any, number: int, recursive: bool, search: ImageSearch) -> l
         InputError: the source does not exist, or holds no image.
     """
     if isinstance(source, str) and is_bucket(source):
-        from tfrcnn.data.remote import address_of
-
-        copies = _expand(fetched(source), number, recursive, search)
-        return [replace(copy, name=address_of(copy.content) or copy.name) for copy in copies]
+        return list(map(named_by_address, _expand(fetched(source), number, recursive, search)))
     if not isinstance(source, str | os.PathLike) or (isinstance(source, str) and is_address(source)):
         return [make_source(source, number)]
     if not os.fspath(source):

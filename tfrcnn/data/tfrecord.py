@@ -185,11 +185,19 @@ def _pixels(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return shortest(shares * sides, is_same)
 
 
+def is_tfrecord(name: str) -> bool:
+    """Return whether a file is a TFRecord or a shard of one, by its name."""
+    return bool(_base(name))
+
+
 def _base(name: str) -> str:
     """Return the name of the set that a file is a shard of, or its own name; "" if it is no TFRecord."""
     match = _SHARD.fullmatch(name)
     if match is not None:
-        return "" if match["base"].endswith(_CHECKPOINT) else match["base"]
+        is_other = (
+            match["base"].endswith(_CHECKPOINT) or (match["extension"] or _EXTENSIONS[0]).lower() not in _EXTENSIONS
+        )
+        return "" if is_other else match["base"]
     return name if name.lower().endswith(_EXTENSIONS) else ""
 
 
