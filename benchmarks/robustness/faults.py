@@ -213,7 +213,7 @@ def killed_export(place: Place) -> tuple[str, str]:
     target = Path(tempfile.mkdtemp(dir=place.folder))
     words = writer("export onnx", place, target)
     process = place.start(*words)
-    wait_for(process, target, "*.tmp*")
+    wait_for(process, target, "*.tmp*", seconds=0.0002)  # the file is there for milliseconds
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     complete = "A FILE" if (target / "model.onnx").exists() else "no file"
@@ -243,14 +243,20 @@ def deleted_images(place: Place) -> tuple[str, str]:
     return "rm data/*.png", outcome(subprocess.CompletedProcess([], process.returncode, text, ""), out)
 
 
-def wait_for(process: subprocess.Popen[str], path: Path, pattern: str = "", lines: int = 0) -> None:
-    """Wait until a process has written a file with a number of lines; with a pattern, a file in a folder."""
+class NotCausedError(Exception):
+    """A fault that came too late for its process."""
+
+
+def wait_for(
+    process: subprocess.Popen[str], path: Path, pattern: str = "", lines: int = 0, seconds: float = 0.05
+) -> None:
+    """Look every `seconds` until a process has written a file with a number of lines; with a pattern, in a folder."""
     while not (any(path.glob(pattern)) if pattern else path.exists()) or (
         lines and len(path.read_bytes().splitlines()) < lines
     ):
         if process.poll() is not None:
-            raise SystemExit(f"the process ended before it wrote {path / pattern}: {process.communicate()[0]}")
-        time.sleep(0.05)
+            raise NotCausedError(f"the process ended before {path.name}{pattern} was seen")
+        time.sleep(seconds)
 
 
 def main() -> None:
@@ -262,6 +268,7 @@ def main() -> None:
     if options.list:
         print("\n".join(names))
         return
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and a shell's & start processes that ignore it
     can_mount = sys.platform == "linux" and os.geteuid() == 0
     print("| fault | command | outcome |\n|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -270,7 +277,10 @@ def main() -> None:
             if name.endswith(tuple(f", {kind}" for kind in (*DISKS, "all but --out read-only"))) and not can_mount:
                 print(f"| {name} | | skipped: mounting a disk needs root on Linux |", flush=True)
                 continue
-            command, result = FAULTS[name](place)
+            try:
+                command, result = FAULTS[name](place)
+            except NotCausedError as error:
+                command, result = "", f"NOT CAUSED: {error}"
             print(f"| {name} | `{command}` | {result.replace(folder, '')} |", flush=True)
 
 

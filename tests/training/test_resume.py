@@ -290,6 +290,8 @@ class TestRunsThatFindNothing:
             ([{**ROW, "loss": 2.0}, {**ROW, "loss": 0.5, "step": 20}], 5, "no correct detection.*20 steps are too few"),
             ([{**ROW, "step": 0}], 0, "0 steps are too few"),
             ([{**ROW, "loss": 2.0}, {**ROW, "loss": 0.5}], 5, r"does not suit the data, or boxes are wrong"),
+            ([{**ROW, "loss": 2.0}, {**ROW, "loss": 2.01}], 5, r"too high, or too low to learn.*--lr-finder"),
+            ([{**ROW, "val_AP": 0.0004}], 5, r"next to no correct detection.*val_AP is at most 0\.0004"),
         ],
     )
     def test_the_probable_cause_is_named_with_what_to_try(self, rows, detections, message, tmp_path):
@@ -297,7 +299,7 @@ class TestRunsThatFindNothing:
         training = settings().replace(learning_rate=0.02)
         assert re.search(message, explain_collapse(tmp_path, rows, training, "coco"))
 
-    def test_a_run_that_finds_an_object_in_any_epoch_has_none(self, tmp_path):
+    def test_a_run_that_finds_more_than_chance_in_any_epoch_has_none(self, tmp_path):
         write_json(tmp_path / "evaluation.json", {"counts": {"detections": 0}})
         assert explain_collapse(tmp_path, [{**ROW, "val_AP": 0.01}, ROW], settings(), "coco") is None
         assert explain_collapse(tmp_path, [{**ROW, "val_AP": None}], settings(), "coco") is None
