@@ -356,3 +356,13 @@ def test_a_folder_that_is_removed_meanwhile_is_named_and_nothing_is_said_to_be_k
     with pytest.raises(InputError, match=message) as caught:
         predict_images(Removing(0, KeyboardInterrupt()), five, tmp_path / "out", pictures=pictures)  # type: ignore[arg-type]
     assert "kept" not in str(caught.value)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+@pytest.mark.parametrize("name", ["detections.csv", "classes.txt"])
+def test_a_full_disk_names_the_file_of_another_format(five: list[Path], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("/dev/full")
+    (tmp_path / "detections.jsonl").touch()
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        predict_images(PREDICTOR, five, tmp_path, resume=True, formats=("csv", "yolo"))
+    assert caught.value.filename == str(tmp_path / name)

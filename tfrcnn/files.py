@@ -99,6 +99,17 @@ def reserve(path: str | Path, size: int) -> None:
 
 
 @contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Name a file in the errors of the system that name none: a full disk stops a `write`, which knows no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def _naming(path: Path, temporary: Path) -> Iterator[None]:
     """Name the file that is written in the errors of the system, not its temporary or the source of a copy."""
     try:

@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from tfrcnn.files import naming
 
 FORMATS = ("coco", "jsonl", "csv", "yolo")
 CSV, LABELS, CLASSES = "detections.csv", "labels", "classes.txt"
@@ -33,8 +35,8 @@ class ResultWriter(Protocol):
         """Close the files."""
 
 
-def make_writers(folder: Path, categories: Sequence[dict[str, Any]], formats: Sequence[str]) -> list[ResultWriter]:
-    """Start the files of formats, without results.
+def make_writers(folder: Path, categories: Sequence[dict[str, Any]], formats: Sequence[str]) -> Iterator[ResultWriter]:
+    """Yield the writers of formats, each with its files started, without results.
 
     Args:
         folder: existing folder.
@@ -42,7 +44,7 @@ def make_writers(folder: Path, categories: Sequence[dict[str, Any]], formats: Se
         formats: of `FORMATS`. "coco" and "jsonl" have no writer here.
     """
     makers: dict[str, type[CsvWriter | YoloWriter]] = {"csv": CsvWriter, "yolo": YoloWriter}
-    return [makers[name](folder, categories) for name in dict.fromkeys(formats) if name in makers]
+    return (makers[name](folder, categories) for name in dict.fromkeys(formats) if name in makers)
 
 
 class CsvWriter:
@@ -50,12 +52,14 @@ class CsvWriter:
 
     def __init__(self, folder: Path, categories: Sequence[dict[str, Any]]) -> None:
         self._names = {category["id"]: category["name"] for category in categories}
+        self._path = folder / CSV
+        with naming(self._path):
+            self._path.write_text(",".join(COLUMNS) + "\r\n", encoding="utf-8", newline="")
         # names of files that are not UTF-8 keep their bytes
         self._file = open(  # noqa: SIM115 `close` closes it
-            folder / CSV, "w", newline="", encoding="utf-8", errors="surrogateescape", buffering=1
+            self._path, "a", newline="", encoding="utf-8", errors="surrogateescape", buffering=1
         )
         self._rows = csv.writer(self._file)
-        self._rows.writerow(COLUMNS)
 
     def add(self, line: dict[str, Any]) -> None:
         """Write the rows of an image."""
@@ -66,11 +70,13 @@ class CsvWriter:
             category = detection["category_id"]
             score = round(detection["score"], 6)
             frame = [line.get("frame", ""), line.get("seconds", "")]
-            self._rows.writerow([*image, self._names[category], *box, score, category, *frame])
+            with naming(self._path):
+                self._rows.writerow([*image, self._names[category], *box, score, category, *frame])
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 class YoloWriter:
@@ -81,7 +87,8 @@ class YoloWriter:
         self._folder = folder / LABELS
         self._folder.mkdir(exist_ok=True)
         names = [" ".join(str(category["name"]).split()) for category in categories]
-        (folder / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        with naming(folder / CLASSES):
+            (folder / CLASSES).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
     def add(self, line: dict[str, Any]) -> None:
         """Write the file of an image."""
@@ -97,7 +104,8 @@ class YoloWriter:
         if "frame" in line:  # in a folder of the video: a picture may be called like its name and a number
             path = self._folder / name / f"{line['frame']:06d}.txt"
             path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(rows), encoding="ascii")
+        with naming(path):
+            path.write_text("".join(rows), encoding="ascii")
 
     def close(self) -> None:
         """Do nothing: no file is open."""

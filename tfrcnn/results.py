@@ -18,13 +18,13 @@ import math
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, check_empty, parse_json, write_json
+from tfrcnn.files import atomic, check_empty, naming, parse_json, write_json
 from tfrcnn.locks import check_unlocked, locked
 from tfrcnn.result_formats import CLASSES, CSV, LABELS, ResultWriter, make_writers
 
@@ -92,7 +92,8 @@ class Results:
             self._file = stack.enter_context(open(self.folder / LOG, "ab", buffering=0))
             stack.callback(self._close_writers)
             self._read()
-            self._writers = make_writers(self.folder, self._setup["categories"], self._formats)
+            for writer in make_writers(self.folder, self._setup["categories"], self._formats):
+                self._writers.append(writer)  # one by one, to be closed if the next cannot start
             for line in self._lines(self._offsets(list({**self._images, **self._frames}))) if self._writers else ():
                 for writer in self._writers:
                     writer.add(line)
@@ -102,7 +103,8 @@ class Results:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opened.close()
+        with suppress(OSError) if error else nullcontext():  # of a disk that is full: the first error says more
+            self._opened.close()
 
     def is_done(self, file_name: str) -> bool:
         """Return whether an image has detections, or a video has its last frame. One with an error has none."""
@@ -259,8 +261,9 @@ class Results:
 
     def _write(self, line: dict[str, Any]) -> None:
         data = json.dumps(line).encode() + b"\n"  # ASCII: file names that are not UTF-8 stay as they are
-        while data:
-            data = data[self._file.write(data) :]
+        with naming(self.folder / LOG):
+            while data:
+                data = data[self._file.write(data) :]
 
     def _close_writers(self) -> None:
         for writer in self._writers:

@@ -125,3 +125,16 @@ def test_without_pyav_the_message_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(InputError, match=r"pip install av"):
         list(read_frames(Path("a.mp4")))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_is_one_error_that_names_the_video_and_nothing_else_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """PyAV prints the errors of a file that follow the first one."""
+    path = tmp_path / "a.mp4"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(path)
+    assert caught.value.filename == str(path)
+    assert capfd.readouterr() == ("", "")

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic
+from tfrcnn.files import atomic, naming
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIDES = (128, 144, 160, 176, 192)  # heights and widths of scenes: landscape, portrait and square
@@ -234,7 +234,8 @@ def _write(out: Path, split: str, first_id: int, scenes: Iterable[Scene]) -> Pat
     annotations: list[dict[str, Any]] = []
     for number, scene in enumerate(scenes, start=1):
         name, image_id = f"{split}_{number:05d}.png", first_id + number
-        Image.fromarray(scene.image).save(out / "images" / name, compress_level=1)
+        with naming(out / "images" / name):
+            Image.fromarray(scene.image).save(out / "images" / name, compress_level=1)
         height, width = scene.image.shape[:2]
         images.append({"id": image_id, "file_name": name, "width": width, "height": height})
         for box, label, source in zip(scene.boxes.tolist(), scene.labels.tolist(), scene.sources.tolist()):

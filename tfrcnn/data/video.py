@@ -15,6 +15,7 @@ import numpy as np
 
 from tfrcnn.data.media import Camera
 from tfrcnn.errors import InputError
+from tfrcnn.files import naming
 from tfrcnn.printable import without_login
 
 TIMEOUT = 15.0  # seconds without an answer of a server
@@ -83,6 +84,43 @@ def read_frames(source: Path | str | Camera) -> Generator[Frame, None, None]:
         raise InputError(f"{name}: expected a video, found no frame in it")
 
 
+class _Output:
+    """A file to write that keeps its first error for `check`: PyAV prints errors that follow each other."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 `close` closes it
+        self._error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write bytes, unless an earlier write failed."""
+        rest = memoryview(data)
+        try:
+            with naming(self._path):
+                while rest and self._error is None:
+                    rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self._error = error
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position, and return it."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def check(self) -> None:
+        """Raise the error of the first write that failed."""
+        if self._error is not None:
+            raise self._error
+
+
 class VideoWriter:
     """Writes pictures to an mp4 file; open it with `with`.
 
@@ -106,7 +144,7 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         self._av = import_av(str(self._path))
-        self._file = open(self._path, "wb")  # `__exit__` closes it
+        self._file = _Output(self._path)  # `__exit__` closes it
         self._container = self._av.open(self._file, "w", format="mp4")
         return self
 
@@ -117,6 +155,8 @@ class VideoWriter:
             if kind is None and self._stream is not None:
                 with self._named():
                     self._container.mux(self._stream.encode(None))
+        if kind is None:
+            self._file.check()
 
     def write(self, pixels: np.ndarray, seconds: float | None) -> None:
         """Add a picture.
@@ -130,6 +170,7 @@ class VideoWriter:
         """
         with self._named():
             self._write(pixels, seconds)
+        self._file.check()
 
     @contextmanager
     def _named(self) -> Iterator[None]:
