@@ -4,7 +4,7 @@
 
 Full and read-only disks are small file systems in memory that the program mounts: these rows need Linux and root, and
 are skipped elsewhere. Every outcome has the exit code, the lines of the message, and what is left in the folder. It
-takes about 30 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
+takes 30 to 50 minutes on 2 CPU cores. To add a row, write a function with the decorator `fault`.
 """
 
 from __future__ import annotations
