@@ -30,7 +30,7 @@ OTHERS = [name for name in KERAS if name != "sgd" and hasattr(keras.optimizers, 
 
 def stepped(optimizer, variables, gradients=GRADIENTS):
     """Return the values of the variables after steps with the same gradients for all of them."""
-    if not optimizer.built:
+    if not getattr(optimizer, "built", False):  # Keras 2 has no such attribute
         optimizer.build(variables)
     for gradient in gradients:
         optimizer.apply_gradients([(tf.constant(gradient[: v.shape[0]]), v) for v in variables])
