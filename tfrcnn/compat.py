@@ -104,6 +104,7 @@ else:
     class SGD(keras.optimizers.SGD):  # type: ignore[no-redef]
         """Has what Keras 3 calls in a step: variables by index, and `update_step` with the learning rate."""
 
+        built = False
         gradient_accumulation_steps = None
         _trainable_variables: tuple[tf.Variable, ...] = ()
 
@@ -115,6 +116,7 @@ else:
         def build(self, variables: Any) -> None:
             self._trainable_variables = self._trainable_variables or tuple(variables)
             super().build(variables)
+            self.built = True
 
         def add_variable(self, shape: Any, initializer: Any, dtype: Any, aggregation: Any = 0, name: Any = None) -> Any:
             value = keras.initializers.get(initializer)(shape, dtype)

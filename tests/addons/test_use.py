@@ -9,6 +9,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrcnn
+from tfrcnn.cli.main import main
 from tfrcnn.config import Category
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.joint import TrainingModel
@@ -59,6 +60,25 @@ def test_image_operators_in_an_augmentation_of_your_own(tfa, data):
     is_object = plain["labels"][..., None] >= 0
     moved = tf.reduce_max(tf.where(is_object, tf.abs(augmented["boxes"] - plain["boxes"]), 0.0))
     assert 2.0 < moved < 6.0
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_evaluates_and_exports_with_an_optimizer_by_name(tfa, data, tmp_path):
+    run, measured = tmp_path / "run", tmp_path / "measured.json"
+    commands = [
+        f"train --train {data} --val {data} --out {run} --model tiny_fpn --image-size 64 --epochs 2 --batch-size 2 "
+        "--optimizer tfa:LAMB",
+        f"evaluate --model {run} --data {data} --json {measured}",
+        *(
+            f"export --model {run} --format {name} --out {tmp_path / 'exported'}{suffix} --images {data.parent}"
+            for name, suffix in (("saved_model", ""), ("tflite", ".tflite"), ("onnx", ".onnx"))
+        ),
+    ]
+    assert [main(command.split()) for command in commands] == [0] * 5
+    losses = [row["loss"] for row in tfrcnn.load_run(run).history]
+    assert losses[1] < losses[0]
+    assert json.loads((run / "training.json").read_text())["training"]["optimizer"] == "tfa:LAMB"
+    assert 0 <= json.loads(measured.read_text())["headline"]["AP50"] <= 1
 
 
 @pytest.mark.slow

@@ -11,8 +11,9 @@ from tfrcnn.compat import KERAS_2, Variable
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import preset
-from tfrcnn.training import optimizer_names
-from tfrcnn.training.optimizer_names import KERAS, announce_successor, optimizer_class, usual_rate
+from tfrcnn.training import addons
+from tfrcnn.training.addons import announce_successor
+from tfrcnn.training.optimizer_names import KERAS, optimizer_class, usual_rate
 from tfrcnn.training.resolve import changed
 from tfrcnn.training.run_optimizer import GroupedOptimizer, make_optimizer
 from tfrcnn.training.state import restore_state, save_state
@@ -29,7 +30,7 @@ OTHERS = [name for name in KERAS if name != "sgd" and hasattr(keras.optimizers, 
 
 def stepped(optimizer, variables, gradients=GRADIENTS):
     """Return the values of the variables after steps with the same gradients for all of them."""
-    if not optimizer.built:
+    if not getattr(optimizer, "built", False):  # Keras 2 has no such attribute
         optimizer.build(variables)
     for gradient in gradients:
         optimizer.apply_gradients([(tf.constant(gradient[: v.shape[0]]), v) for v in variables])
@@ -42,7 +43,7 @@ def kernel():
 
 @pytest.fixture
 def no_addons(monkeypatch):
-    monkeypatch.setattr(optimizer_names, "_addons", lambda: None)
+    monkeypatch.setattr(addons, "_addons", lambda: None)
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -210,8 +211,8 @@ class TestWrongOptimizers:
             def __init__(self, optimizer, sync_period=6):
                 """Wrap an optimizer, as the class of tensorflow-addons."""
 
-        addons = types.SimpleNamespace(optimizers=types.SimpleNamespace(Lookahead=Lookahead))
-        monkeypatch.setattr(optimizer_names, "_addons", lambda: addons)
+        package = types.SimpleNamespace(optimizers=types.SimpleNamespace(Lookahead=Lookahead))
+        monkeypatch.setattr(addons, "_addons", lambda: package)
         with pytest.raises(InputError, match=r"with a learning rate, found 'tfa:.*to TrainingModel\.compile"):
             optimizer_class(f"tfa:{kind}")
 

@@ -27,11 +27,11 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import write_json
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.transfer import renew_statistics
+from tfrcnn.training.addons import announce_successor
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import label_weights
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.optimizer import REFERENCE_BATCH
-from tfrcnn.training.optimizer_names import announce_successor
 from tfrcnn.training.process import kept_generators
 from tfrcnn.training.run_optimizer import make_optimizer
 from tfrcnn.training.schemes import JOINT, SCHEMES, freeze

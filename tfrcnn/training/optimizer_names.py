@@ -1,15 +1,11 @@
 """Optimizers by name, as `TrainingConfig.optimizer` has them.
 
-Keras' optimizers have short names. `tfa:CLASS` is a class of tensorflow-addons, which imports next to TensorFlow 2.15
-only. Next to later releases the name stands for Keras' class that replaced it, or the error says what did.
+Keras' optimizers have short names. `tfa:CLASS` is a class of tensorflow-addons, see `addons`.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import warnings
-from functools import cache
 from typing import Any
 
 import keras
@@ -18,6 +14,7 @@ import tensorflow as tf
 from tfrcnn import compat
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.training.addons import PREFIX, SUCCESSORS, addons_class
 
 KERAS = {
     "sgd": "SGD",
@@ -29,29 +26,17 @@ KERAS = {
     "lion": "Lion",
     "lamb": "Lamb",  # since Keras 3
 }
-ADDONS = "tfa:"
-SUCCESSORS = {"AdamW": "adamw", "LAMB": "lamb", "LazyAdam": "adam"}
-REPLACEMENTS = {
-    "AdaBelief": "training.optimizer=adamw",
-    "Lookahead": "training.ema",
-    "MovingAverage": "training.ema",
-    "NovoGrad": "training.optimizer=lamb",
-    "RectifiedAdam": "training.optimizer=adamw with training.warmup_steps",
-    "SGDW": "training.optimizer=sgd with training.weight_decay",
-    "SWA": "training.swa",
-    "Yogi": "training.optimizer=adam",
-}
 # The learning rate of a preset is for SGD, and other optimizers take this multiple of it. mmdetection trains Faster
 # R-CNN by SGD at 0.02 and by AdamW at 1e-4. Lion takes a third to a tenth of AdamW's (arXiv 2302.06675). LAMB and
 # Adafactor scale an update by the norm of its weights, and take rates near 1e-3.
-_MULTIPLES = {"sgd": 1.0, "SGDW": 1.0, "lion": 1 / 1000, "lamb": 1 / 20, "adafactor": 1 / 20}
+_MULTIPLES = {"sgd": 1.0, "sgdw": 1.0, "lion": 1 / 1000, "lamb": 1 / 20, "adafactor": 1 / 20}
 _USUAL_MULTIPLE = 1 / 200
 
 
 def usual_rate(name: str, rate: float) -> float:
     """Return the learning rate of an optimizer, from the rate of SGD."""
-    kind = name.removeprefix(ADDONS)
-    return rate * _MULTIPLES.get(SUCCESSORS.get(kind, kind), _USUAL_MULTIPLE)
+    kind = name.removeprefix(PREFIX)
+    return rate * _MULTIPLES.get(SUCCESSORS.get(kind, kind).lower(), _USUAL_MULTIPLE)
 
 
 def optimizer_class(name: str) -> Any:
@@ -60,26 +45,15 @@ def optimizer_class(name: str) -> Any:
     Raises:
         InputError: the installed libraries have neither; the message says what to set instead.
     """
-    if name.startswith(ADDONS):
-        return _class_of_addons(name.removeprefix(ADDONS))
+    if name.startswith(PREFIX):
+        return addons_class(name)
     if name not in KERAS:
-        expected = f"one of {', '.join(KERAS)}, or {ADDONS}CLASS of tensorflow-addons"
+        expected = f"one of {', '.join(KERAS)}, or {PREFIX}CLASS of tensorflow-addons"
         raise InputError(f"TrainingConfig.optimizer must be {expected}, found {name!r}")
     kind = getattr(keras.optimizers, KERAS[name], None)
     if kind is None:
         raise InputError(f"TrainingConfig.optimizer: {name} needs Keras 3, found {keras.__version__}")
     return kind
-
-
-def announce_successor(name: str) -> None:
-    """Print which class of Keras trains in place of a class of tensorflow-addons; print nothing for other names."""
-    kind = optimizer_class(name)
-    if name.startswith(ADDONS) and _addons() is None:
-        print(
-            f"{name}: tensorflow-addons was not found next to TensorFlow {tf.__version__}; training with its successor "
-            f"keras.optimizers.{kind.__name__} (--optimizer {SUCCESSORS[name.removeprefix(ADDONS)]})",
-            flush=True,
-        )
 
 
 def option_names(kind: Any) -> list[str]:
@@ -115,34 +89,3 @@ def check_optimizer(training: TrainingConfig) -> None:
             raise InputError(f"{where}: {name} must be a number, found {value!r}")
     if training.weight_decay and "weight_decay" not in parameters:
         raise InputError(f"TrainingConfig.weight_decay must be 0 for {training.optimizer}, which has no weight decay")
-
-
-def _class_of_addons(kind: str) -> Any:
-    addons, name = _addons(), f"{ADDONS}{kind}"
-    if addons is None:
-        if hasattr(keras.optimizers, KERAS.get(SUCCESSORS.get(kind, ""), "?")):
-            return optimizer_class(SUCCESSORS[kind])
-        advice = f"set {REPLACEMENTS[kind]} instead" if kind in REPLACEMENTS else "nothing replaced it in Keras"
-        if tf.__version__.startswith("2.15."):
-            advice = 'pip install "tfrcnn[addons]"'
-        raise InputError(
-            f"TrainingConfig.optimizer: {name} needs tensorflow-addons, which imports next to TensorFlow 2.15 only and "
-            f"was not found next to {tf.__version__}: {advice}"
-        )
-    value = getattr(addons.optimizers, kind, None)
-    if not inspect.isclass(value) or "learning_rate" not in inspect.signature(value).parameters:
-        raise InputError(
-            f"TrainingConfig.optimizer: expected an optimizer of tensorflow_addons.optimizers with a learning rate, "
-            f"found {name!r}. Pass an optimizer that wraps another, for example Lookahead, to TrainingModel.compile"
-        )
-    return value
-
-
-@cache
-def _addons() -> Any:
-    """Return tensorflow-addons, or None where it is missing or does not import."""
-    with warnings.catch_warnings(action="ignore"):  # that it has reached its end of life
-        try:
-            return importlib.import_module("tensorflow_addons")
-        except (ImportError, AttributeError):
-            return None

@@ -34,6 +34,7 @@ from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
+from tfrcnn.training.addons import announce_successor
 from tfrcnn.training.alternating import start_of
 from tfrcnn.training.callbacks import EndOfEpoch, StopOnNaN
 from tfrcnn.training.checks import check_arguments
@@ -53,7 +54,6 @@ from tfrcnn.training.folder import (
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.loggers import HistoryLogs, check_loggers, open_logs
 from tfrcnn.training.measures import Measure, measure_of, reported_names
-from tfrcnn.training.optimizer_names import announce_successor
 from tfrcnn.training.process import kept_generators, repeatable_operators
 from tfrcnn.training.progress import Progress
 from tfrcnn.training.run_optimizer import make_optimizer
