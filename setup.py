@@ -154,6 +154,7 @@ setup(
             "requests>=2.32.4",
             "ruff",
             "safetensors>=0.4",
+            "schemathesis>=4",
             "scikit-learn>=1.5",
             "supervision>=0.26",
             "sympy>=1.12",

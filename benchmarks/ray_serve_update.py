@@ -3,9 +3,9 @@
     python benchmarks/ray_serve_update.py first.onnx second.onnx picture.jpg [--seconds 5] [--clients 4]
 
 Two replicas of the first model answer `--clients` clients, each of which sends its next request when it has an answer.
-Then the second model is deployed under the same name, and a replica is killed with SIGKILL. An answer is one of the
-first or of the second model, if these two detect differently in the picture. The exit code is 1 if the update lost a
-request.
+Then the second model is deployed under the same name, and a replica is killed with SIGKILL. Each answer must be the
+first or the second model's answer in this process, without Ray, to the last digit. The exit code is 1 if a request was
+lost before the replica was killed, or got another answer at any time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ import ray
 import requests
 from ray import serve
 
+from tfrcnn.export.serving.protocol import Limits
 from tfrcnn.export.serving.ray_serve import build
+from tfrcnn.export.serving.worker import Model, load_backend
 
 REPLICAS = 2
 REPLICA = b"ray::ServeReplica"  # the title of a replica's process
@@ -58,8 +60,13 @@ class Load:
                     text = type(error).__name__
                 self.answers[text] += 1
 
-    def phase(self, name: str, wait: Callable[[], None], known: Sequence[str]) -> int:
-        """Wait, print what the clients got meanwhile, and return the number of requests without a good answer."""
+    def phase(self, name: str, wait: Callable[[], None], known: Sequence[str]) -> tuple[int, int]:
+        """Wait, and print what the clients got meanwhile.
+
+        Returns:
+            lost: The number of requests without an answer of a known model.
+            wrong: The number of those with status 200.
+        """
         self.answers.clear()
         started = time.perf_counter()
         wait()
@@ -69,7 +76,8 @@ class Load:
         models = ", ".join(f"{count} by model {i}" for i, count in enumerate(counts, 1))
         lost = ", ".join(f"{count} {text[:60]}" for text, count in answers.items()) or "none"
         print(f"{name}: {seconds:.1f} s, {sum(counts)} answers ({models}), lost: {lost}", flush=True)
-        return sum(answers.values())
+        wrong = sum(count for text, count in answers.items() if text.startswith("{"))
+        return sum(answers.values()), wrong
 
     def stop(self) -> None:
         """End the clients after their last answer."""
@@ -90,6 +98,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     row = {"b64": base64.b64encode(options.picture.read_bytes()).decode("ascii")}
     body = json.dumps({"signature_name": "encoded", "instances": [row]})
+    known = [answer_of(Path(model), body) for model in options.models]
+    if known[0] == known[1]:
+        raise SystemExit("error: expected two models that detect differently in the picture, found equal answers")
     ray.init(num_cpus=2 * REPLICAS + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -98,21 +109,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def deploy(version: int) -> None:
         serve.run(build({"model": options.models[version - 1], "version": version, "replicas": REPLICAS}), name="cells")
 
-    def one(version: int) -> str:
-        deploy(version)
-        return requests.post(f"{url}/{ROUTE}", data=body, timeout=60).text
-
-    known = [one(2), one(1)][::-1]  # ends with the first model
+    deploy(1)
     load = Load(url, body, options.clients)
-    load.phase("first model", lambda: time.sleep(options.seconds), known)
-    lost = load.phase("update", lambda: deploy(2), known)
-    lost += load.phase("second model", lambda: time.sleep(options.seconds), known)
-    load.phase("a replica is killed", kill_replica, known)
-    load.phase("after that", lambda: time.sleep(options.seconds), known)
+    phases = [
+        load.phase("first model", lambda: time.sleep(options.seconds), known[:1]),
+        load.phase("update", lambda: deploy(2), known),
+        load.phase("second model", lambda: time.sleep(options.seconds), known),
+    ]
+    lost = sum(count for count, _ in phases)
+    phases += [
+        load.phase("a replica is killed", kill_replica, known),
+        load.phase("after that", lambda: time.sleep(options.seconds), known),
+    ]
     load.stop()
     serve.shutdown()
     ray.shutdown()
-    return int(lost > 0)
+    return int(lost > 0 or any(wrong for _, wrong in phases))
+
+
+def answer_of(model: Path, body: str) -> str:
+    """Return a model's answer to a request, without a server."""
+    limits = Limits()
+    answer, _ = Model(load_backend(model, limits.pixels, 1), limits).answer(body.encode(), time.monotonic() + 60)
+    return answer.decode()
 
 
 def kill_replica() -> None:

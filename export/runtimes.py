@@ -211,6 +211,15 @@ def needs_tensorflow(path: Path) -> bool:
     return format == KERAS or TARGETS[format].needs_tensorflow
 
 
+def is_detector(path: Path) -> bool:
+    """Return whether there is a detector at a path; its content may still be damaged."""
+    try:
+        format_of(path)
+    except InputError:
+        return False
+    return True
+
+
 def format_of(path: Path) -> str:
     """Return the format of a detector: `KERAS` for a run folder, or a name in `TARGETS`.
 

@@ -92,6 +92,25 @@ def test_without_locks_of_the_kernel_the_number_of_the_process_decides(pid, is_t
             check_unlocked(tmp_path / "run")
 
 
+def test_without_locks_of_the_kernel_a_restarted_container_takes_its_lock_over(tmp_path, monkeypatch):
+    """Its processes have the numbers of those before, here this test's own."""
+    leave_lock(tmp_path / "run", uptime=0.5)
+    monkeypatch.setattr("tfrcnn.locks.fcntl", None)
+    with locked(tmp_path / "run"), pytest.raises(InputError, match=f"in use by process {os.getpid()}"):
+        check_unlocked(tmp_path / "run")
+    leave_lock(tmp_path / "run", uptime="damaged")
+    with pytest.raises(InputError, match=f"in use by process {os.getpid()}"):
+        check_unlocked(tmp_path / "run")
+
+
+def test_without_locks_of_the_kernel_the_lock_of_another_container_is_respected(tmp_path, monkeypatch):
+    """Its processes run on this machine and cannot be seen."""
+    leave_lock(tmp_path / "run", host="container", pid=2**22 + 1)
+    monkeypatch.setattr("tfrcnn.locks.fcntl", None)
+    with pytest.raises(InputError, match=rf"if that process has ended, remove .*{LOCK}"):
+        check_unlocked(tmp_path / "run")
+
+
 HOLDER = b'{"host": "a", "pid": %s, "since": "", "boot": null}'
 
 

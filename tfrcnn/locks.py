@@ -3,6 +3,9 @@
 The holder keeps the file locked (flock), so the kernel frees the lock of a process that was killed. Network folders may
 lock for one host only. So the file also says which host and process hold it, and a lock of another host is respected
 until someone removes the file.
+
+A container that restarts numbers its processes from 1 again. So the file also says how long the machine was up when the
+lock was taken: a process of the holder's number that started later is another one.
 """
 
 from __future__ import annotations
@@ -181,7 +184,22 @@ def _flock(descriptor: int) -> bool | None:
 def _this_process() -> dict[str, Any]:
     boot = _BOOT.read_text().strip() if _BOOT.is_file() else None
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "boot": boot, "key": os.urandom(8).hex()}
+    process = {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "uptime": _uptime()}
+    return {**process, "boot": boot, "key": os.urandom(8).hex()}
+
+
+def _uptime() -> float | None:
+    """Return the seconds since the machine started; None if the system does not say."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else None
+
+
+def _started(pid: int) -> float | None:
+    """Return after how many seconds of the machine a process started; None if the system does not say."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return int(ticks) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _read(path: Path, wait: bool = False) -> dict[str, Any] | None:
@@ -209,9 +227,10 @@ def _is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
         by_kernel: whether this process has the kernel's lock on the file.
     """
     here = _this_process()
-    if holder["host"] != here["host"] and (not here["boot"] or holder["boot"] != here["boot"]):
-        return False  # the lock of another host; its processes cannot be seen from here
-    return by_kernel or holder["boot"] != here["boot"] or not _is_alive(holder["pid"])
+    is_same_boot = bool(here["boot"]) and holder["boot"] == here["boot"]
+    if holder["host"] != here["host"]:  # its processes cannot be seen from here; it may be a container of this machine
+        return by_kernel and is_same_boot
+    return by_kernel or holder["boot"] != here["boot"] or not _is_alive(holder)
 
 
 def _is_process(holder: dict[str, Any]) -> bool:
@@ -219,16 +238,18 @@ def _is_process(holder: dict[str, Any]) -> bool:
     return texts and isinstance(holder["pid"], int) and 0 < holder["pid"] < 2**31
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(holder: dict[str, Any]) -> bool:
+    """Return whether the process that wrote its name into a lock file of this host runs."""
     if os.name == "nt":
         return True  # os.kill would end the process
     try:
-        os.kill(pid, 0)
+        os.kill(holder["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    return True
+    taken, started = holder.get("uptime"), _started(holder["pid"])
+    return not isinstance(taken, float) or started is None or started <= taken
 
 
 def _refusal(folder: Path, holder: dict[str, Any] | None) -> str:

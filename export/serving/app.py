@@ -7,6 +7,7 @@ import dataclasses
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
@@ -17,6 +18,7 @@ if __package__:
     from . import openapi, page
     from .label_studio import LabelStudio
     from .metrics import Measured, Metrics
+    from .middleware import BodyLimits, HeadAsGet
     from .pool import Pool
     from .protocol import echo, error_body
     from .remote import Remote
@@ -25,6 +27,7 @@ else:  # run as a file
     import page  # type: ignore[no-redef]
     from label_studio import LabelStudio  # type: ignore[no-redef]
     from metrics import Measured, Metrics  # type: ignore[no-redef]
+    from middleware import BodyLimits, HeadAsGet  # type: ignore[no-redef]
     from pool import Pool  # type: ignore[no-redef]
     from protocol import echo, error_body  # type: ignore[no-redef]
     from remote import Remote  # type: ignore[no-redef]
@@ -77,6 +80,7 @@ class Service:
         choices: Options of the page and of pre-labelling.
         follower: Takes up new versions; None stays with the first.
         retired: The processes of the version before, while they answer their last requests.
+        refused: Newer versions that cannot be loaded, and are not served.
         waiting: Requests that are accepted and not answered.
     """
 
@@ -85,6 +89,7 @@ class Service:
     ) -> None:
         self.pool, self.name, self.version, self.choices, self.follower = pool, name, version, choices, follower
         self.retired: Pool | None = None
+        self.refused: tuple[str, ...] = ()
         self.waiting = self.held = 0
 
     def replace(self, pool: Pool, version: str) -> Pool:
@@ -140,8 +145,9 @@ class Service:
         self.check(model, version)
         async with self.accept(request) as (body, deadline):
             self.check(model, version)  # another version may be served by now
+            served = {"Model-Version": quote(self.version)}  # for the page, which knows the classes of one version
             status, answer = await self.pool.predict(body, deadline)
-        return Response(answer, status, headers_of(status), "application/json")
+        return Response(answer, status, {**headers_of(status), **served}, "application/json")
 
     @contextlib.asynccontextmanager
     async def accept(self, request: Request) -> AsyncIterator[tuple[bytes, float]]:
@@ -182,6 +188,18 @@ class Service:
             self.held -= len(body)
 
 
+class App(FastAPI):
+    """The app of a service, whose OpenAPI document has the version that is served at the moment."""
+
+    service: Service
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.version != self.service.version:
+            self.version, self.openapi_schema = self.service.version, None
+        return super().openapi()
+
+
 def headers_of(status: int) -> dict[str, str]:
     """Return the headers of an answer: a client that is refused for the load may try again."""
     return {"Retry-After": "1"} if status == 503 else {}
@@ -200,12 +218,13 @@ def make_app(service: Service) -> FastAPI:
             await asyncio.gather(following, return_exceptions=True)
         await service.pool.stop()
 
-    app = FastAPI(title="Detector", version=service.version, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = App(title="Detector", version=service.version, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.service = service
 
-    def ready() -> dict[str, str]:
+    def ready() -> dict[str, Any]:
         if not service.pool.ready:
             raise HTTPException(503, "the model is being loaded")
-        return {"status": "ready"}
+        return {"status": "ready", **({"refused": service.refused} if service.refused else {})}
 
     def live() -> dict[str, str]:
         return {"status": "live"}
@@ -227,7 +246,9 @@ def make_app(service: Service) -> FastAPI:
     app.post("/predict", summary="Pre-label for Label Studio", **openapi.PRELABEL)(label_studio.predict)
     metrics = Metrics(service)
     app.get("/metrics", summary="Metrics for Prometheus", **openapi.METRICS)(metrics.answer)
+    app.add_middleware(BodyLimits, max_bytes=limits.body)
     app.add_middleware(Measured, metrics=metrics)
+    app.add_middleware(HeadAsGet)
     app.add_exception_handler(AnyHTTPException, refused)
     app.add_exception_handler(Exception, refused)
     return app

@@ -124,8 +124,8 @@ class LabelStudio:
             if len(tasks) > limits.images:
                 raise HTTPException(413, f"tasks: expected at most {limits.images}, found {len(tasks)}")
             control = await asyncio.to_thread(read_config, content.get("label_config"))
-            labels = self._match(control)
-            work = [self._task(task, control, labels, deadline) for task in tasks]
+            self._match(control)
+            work = [self._task(task, control, deadline) for task in tasks]
             results = await asyncio.gather(*work, return_exceptions=True)
         errors = [result for result in results if isinstance(result, BaseException)]
         for error in errors:
@@ -137,9 +137,7 @@ class LabelStudio:
         empty = {"result": [], "score": 0.0, "model_version": self.version}
         return {"results": [empty if isinstance(r, BaseException) else r for r in results]}
 
-    async def _task(
-        self, task: dict[str, Any], control: Control, labels: dict[int, str], deadline: float
-    ) -> dict[str, Any]:
+    async def _task(self, task: dict[str, Any], control: Control, deadline: float) -> dict[str, Any]:
         """Detect in the picture of one task."""
         name, data = f"task {echo(task.get('id'))}", task.get("data")
         address = data.get(control.key) if isinstance(data, dict) else None
@@ -152,13 +150,14 @@ class LabelStudio:
                 body, size = await asyncio.to_thread(self._fetch, address)
             except RemoteError as error:
                 raise HTTPException(UNSUITABLE, f"{name}: {error}") from error
+            labels, version = self._match(control), self.version  # of the model that answers: another may follow
             status, answer = await self.service.pool.predict(body, deadline)
         outputs = json.loads(answer)
         if status != 200:
             raise HTTPException(UNSUITABLE if status == 400 else status, f"{name}: {outputs['error']}")
         regions = self._regions(outputs["predictions"][0], size, control, labels)
         score = sum(region["score"] for region in regions) / max(len(regions), 1)
-        return {"result": regions, "score": score, "model_version": self.version}
+        return {"result": regions, "score": score, "model_version": version}
 
     def _fetch(self, address: str) -> tuple[bytes, tuple[int, int]]:
         """Return the request for a picture, and its upright size."""

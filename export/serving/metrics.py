@@ -53,10 +53,9 @@ class Metrics:
     def collect(self) -> Iterable[Any]:
         """Yield what the pool of workers knows."""
         pool = self.service.pool
-        names = {str(category["id"]): category["name"] for category in pool.description.get("categories", [])}
         detections = CounterMetricFamily("tfrcnn_detections", "Detections in answers.", labels=["category_id", "name"])
         for category, count in list(pool.counts.detections.items()):  # requests add to it meanwhile
-            detections.add_metric([category, names.get(category, "")], count)
+            detections.add_metric(category, count)
         yield detections
         yield CounterMetricFamily("tfrcnn_images", "Images that were answered.", value=pool.counts.images)
         model = GaugeMetricFamily(
@@ -64,6 +63,12 @@ class Metrics:
         )
         model.add_metric([self.service.name, self.service.version], 1)
         yield model
+        refused = GaugeMetricFamily(
+            "tfrcnn_refused_versions", "Newer versions that cannot be loaded; always 1.", labels=["version"]
+        )
+        for version in self.service.refused:
+            refused.add_metric([version], 1)
+        yield refused
         yield GaugeMetricFamily("tfrcnn_queue_depth", "Requests that wait for an answer.", value=self.service.waiting)
         workers = GaugeMetricFamily("tfrcnn_workers", "Worker processes.", labels=["state"])
         ready = sum(worker.ready for worker in pool.workers)

@@ -70,6 +70,7 @@ _REFUSALS = {
     **_UNKNOWN,
     408: "The body came too slowly",
     413: "The body, the number of images or an image is too large",
+    415: "The body has a Content-Encoding",
     503: "The model is being loaded, or too many requests are waiting",
     504: "No answer within the limit",
 }
@@ -91,7 +92,8 @@ _PRELABELS = _object(result={"type": "array", "items": _REGION}, score=_NUMBER, 
 _UNSUITABLE = {409: "The configuration, or the picture of every task, does not suit the detector"}
 
 LIVE = _answers(_object(status=_TEXT), {})
-READY = _answers(_object(status=_TEXT), _LOADING)
+_REFUSED = {"type": "array", "items": _TEXT, "description": "Newer versions that cannot be loaded"}
+READY = _answers({**_object(status=_TEXT, refused=_REFUSED), "required": ["status"]}, _LOADING)
 STATUS = _answers(
     _object(model_version_status=_list(_object(version=_TEXT, state=_TEXT, status={"type": "object"}))), _UNKNOWN
 )

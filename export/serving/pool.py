@@ -54,12 +54,24 @@ class Counts:
     Attributes:
         images: Images that were answered.
         ends: Workers that ended and were replaced.
-        detections: Detections in the answers, by category id.
+        detections: Detections in the answers, by the category's id and its name in the version that detected.
     """
 
     images: int = 0
     ends: int = 0
-    detections: Counter[str] = dataclasses.field(default_factory=Counter)
+    detections: Counter[tuple[str, str]] = dataclasses.field(default_factory=Counter)
+
+    def add(self, answer: dict[str, Any], description: dict[str, Any]) -> None:
+        """Count an answer.
+
+        Args:
+            answer: "images", and "detections" by category id.
+            description: The description of the model that answered.
+        """
+        names = {str(category["id"]): category["name"] for category in description.get("categories", [])}
+        self.images += answer["images"]
+        for category, count in answer["detections"].items():
+            self.detections[category, names.get(category, "")] += count
 
 
 class Worker:
@@ -98,10 +110,14 @@ class Worker:
         if self.process.stdin is not None:
             self.process.stdin.close()
         try:
-            await asyncio.wait_for(self.process.wait(), 2)
+            async with asyncio.timeout(2):  # `wait_for` of Python 3.11 loses a cancellation that comes with the end
+                await self.process.wait()
         except TimeoutError:
-            self.process.kill()
-            await self.process.wait()
+            pass
+        finally:
+            if self.process.returncode is None:
+                self.process.kill()
+                await self.process.wait()
 
 
 class Pool:
@@ -142,6 +158,11 @@ class Pool:
     def complete(self) -> bool:
         """True if all workers are ready."""
         return sum(worker.ready for worker in self.workers) == self.count
+
+    @property
+    def is_unloadable(self) -> bool:
+        """True if the first loading of the model failed."""
+        return self.signatures is None and (self.failure is not None or self.counts.ends > 0)
 
     @property
     def busy(self) -> bool:
@@ -208,7 +229,9 @@ class Pool:
             except asyncio.IncompleteReadError:
                 deaths += 1
                 self.counts.ends += 1
-                print(f"a worker ended with status {await worker.process.wait()}; starting another", file=sys.stderr)
+                status = await worker.process.wait()
+                if self.failure is None:
+                    print(f"a worker ended with status {status}; starting another", file=sys.stderr)
             finally:
                 self.workers.remove(worker)
                 worker.resolve((503, error_body("the worker of this request ended; it may be sent again")))
@@ -236,9 +259,7 @@ class Pool:
         elif status == DESCRIBED:
             self.description = json.loads(body)
         elif status == COUNTED:
-            counts = json.loads(body)
-            self.counts.images += counts["images"]
-            self.counts.detections.update(counts["detections"])
+            self.counts.add(json.loads(body), self.description)
         elif status == 200:
             self.signatures = json.loads(body)
             worker.ready = True

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -29,7 +30,7 @@ from ...errors import InputError
 from .app import Service, make_app
 from .pool import Answer, Counts
 from .protocol import Limits, error_body
-from .versions import version_of
+from .versions import models_in, version_of
 from .worker import Model, load_backend
 
 MAX_ONGOING = 4  # requests in a replica: one detects, others are read; a replica that dies loses them
@@ -40,9 +41,11 @@ class Options:
     """How a model is deployed.
 
     Attributes:
-        model: A file that tfrcnn exported, a SavedModel or a run folder; readable on each machine.
+        model: A file that tfrcnn exported, a SavedModel, a run folder, or a folder of versions, whose newest one that
+            loads is served; readable on each machine.
         name: The model's name in the URL, and the deployment's.
-        version: In the URL; "" takes the name of the model's folder if it is a number, else 1.
+        version: In the URL; "" takes the name of the model's folder if it is a number, else 1. It chooses one of a
+            folder of versions.
         replicas: Their number.
         threads: Number of threads of each replica's runtime, and of Ray's processors for it.
     """
@@ -102,8 +105,7 @@ class LocalPool:
         except Exception:  # a fault of this program: the reason is for the log
             traceback.print_exc()
             return 500, error_body("internal error")
-        self.counts.images += counts["images"]
-        self.counts.detections.update(counts["detections"])
+        self.counts.add(counts, self.description)
         return 200, answer
 
 
@@ -128,9 +130,10 @@ def build(arguments: Mapping[str, Any]) -> Any:
     """
     serve: Any = importlib.import_module("ray.serve")  # untyped in parts
     options = read_options(arguments)
+    models = find_models(options)  # of this moment: a replica that starts later serves the same version
 
     def make() -> FastAPI:
-        return make_replica(options)
+        return make_replica(options, models)
 
     deploy = serve.deployment(
         name=options.name,
@@ -141,10 +144,38 @@ def build(arguments: Mapping[str, Any]) -> Any:
     return deploy(serve.ingress(make)(Replica)).bind()
 
 
-def make_replica(options: Options) -> FastAPI:
-    """Load the model, and make the routes of a replica."""
-    pool: Any = LocalPool(Path(options.model), Limits(), options.threads)
-    return make_app(Service(pool, options.name, options.version))
+def find_models(options: Options) -> list[Path]:
+    """Return the models to try, one after the other."""
+    path = Path(options.model)
+    return [path] if options.version else list(models_in(path)) or [path]
+
+
+def make_replica(options: Options, models: Sequence[Path] | None = None) -> FastAPI:
+    """Load a model, and make the routes of a replica.
+
+    Args:
+        options: How it is deployed.
+        models: The first of them that loads is served; None takes those of `options`.
+    """
+    first, *older = models or find_models(options)
+    refused: list[str] = []
+    while True:
+        try:
+            pool: Any = LocalPool(first, Limits(), options.threads)
+            break
+        except Exception as error:  # runtimes and the file system raise several kinds
+            if not older:
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            refused.append(version_of(first))
+            first, *older = older
+            print(
+                f"error: version {refused[-1]} cannot be loaded; going back to version {version_of(first)}: {reason}",
+                file=sys.stderr,
+            )
+    service = Service(pool, options.name, options.version or version_of(first))
+    service.refused = tuple(refused)
+    return make_app(service)
 
 
 def read_options(arguments: Mapping[str, Any]) -> Options:
@@ -168,6 +199,13 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
             raise InputError(f"{name}: expected at least 1, found {value!r}")
     if "model" not in values:
         raise InputError("model: expected the path of an exported file, found none")
-    path = Path(values["model"]).absolute()
-    format_of(path)
-    return Options(**{**values, "model": str(path), "version": values.get("version") or version_of(path)})
+    path, version = Path(values["model"]).absolute(), values.get("version", "")
+    models = {version_of(model): model for model in models_in(path)}
+    if not models:
+        format_of(path)
+        version = version or version_of(path)
+    elif version:
+        if version not in models:
+            raise InputError(f"version: expected one of {', '.join(models)} in {path}, found {version!r}")
+        path = models[version]
+    return Options(**{**values, "model": str(path), "version": version})

@@ -29,7 +29,9 @@ import socket
 import sys
 from pathlib import Path
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if __package__:
     from .app import Choices, Service, make_app
@@ -45,6 +47,7 @@ else:  # run as a file
     from protocol import Limits  # type: ignore[no-redef]
     from versions import SAVED_MODEL, newest_model, version_of  # type: ignore[no-redef]
 
+PATIENCE = 10.0  # seconds for the headers of a request, and for the rest of a body that is refused
 LINGER = 0.3  # seconds in which requests that are on their way over open connections still arrive
 LIMITS = {
     "body": "bytes of a request's body",
@@ -57,6 +60,31 @@ LIMITS = {
 
 class StartError(Exception):
     """The server cannot start; the message says why."""
+
+
+class Connection(H11Protocol):
+    """Closes a connection whose client does not send the headers of a request in time: uvicorn waits for ever.
+
+    Headers are limited to 64 KiB. The other protocol of uvicorn, httptools, has no limit.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self.patience = self.loop.call_later(PATIENCE, self.give_up)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.patience.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.patience.cancel()
+        self.patience = self.loop.call_later(PATIENCE, self.give_up)
+
+    def give_up(self) -> None:
+        """Close the connection if no request is being answered."""
+        if self.conn.their_state is h11.IDLE or self.conn.our_state is h11.DONE:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -117,6 +145,7 @@ def run(
         make_app(service),
         host=host,
         port=port,
+        http=Connection,
         loop="asyncio",  # uvloop goes on listening after its server is closed
         log_config=None,  # uvicorn's closes the handlers of other libraries; warnings go to stderr without it
         log_level="warning",
@@ -135,10 +164,10 @@ def run(
     listener = listen(host, port, config.backlog)  # before the workers start: a taken port ends the server at once
     for number in (signal.SIGTERM, signal.SIGINT):  # before uvicorn handles them; process 1 has no default for them
         signal.signal(number, stop)
-    pool.fail = fail
+    (follower or pool).fail = fail
     print(f"serving {name} on {host}:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     server.run([listener])
-    return 1 if pool.failure else 0
+    return 1 if service.pool.failure else 0
 
 
 def listen(host: str, port: int, backlog: int) -> socket.socket:

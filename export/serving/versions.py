@@ -7,6 +7,7 @@ Other names are ignored, for example names of unfinished versions. This file nee
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 SAVED_MODEL = "saved_model.pb"
@@ -25,15 +26,18 @@ def model_in(folder: Path) -> Path | None:
     return min(folder.glob(f"{STEM}.*"), default=None)
 
 
-def newest_model(folder: Path) -> Path | None:
-    """Return the model of the highest version that is complete; None if there is none."""
-    for version in sorted(
-        (path for path in folder.glob("*") if is_number(path.name)), key=lambda path: int(path.name), reverse=True
-    ):
+def models_in(folder: Path) -> Iterator[Path]:
+    """Yield the models of all versions that are complete, the highest version first."""
+    versions = (path for path in folder.glob("*") if is_number(path.name))
+    for version in sorted(versions, key=lambda path: int(path.name), reverse=True):
         model = model_in(version)
         if model is not None:
-            return model
-    return None
+            yield model
+
+
+def newest_model(folder: Path) -> Path | None:
+    """Return the model of the highest version that is complete; None if there is none."""
+    return next(models_in(folder), None)
 
 
 def version_of(path: Path) -> str:

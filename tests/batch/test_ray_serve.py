@@ -13,9 +13,12 @@ import pytest
 
 from tfrcnn.errors import InputError
 
+from ..stub_onnx import write_stub
+from .conftest import CATEGORIES
+
 pytest.importorskip("fastapi")
 httpx = pytest.importorskip("httpx")
-from tfrcnn.export.serving.ray_serve import Options, make_replica, read_options  # noqa: E402
+from tfrcnn.export.serving.ray_serve import Options, find_models, make_replica, read_options  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,12 +90,45 @@ def test_arguments_may_be_texts_and_a_numbered_folder_is_the_version(model: Path
     assert read_options({"model": str(model), "version": 3}).version == "3"
 
 
+def add_version(folder: Path, version: int, content: bytes) -> Path:
+    (folder / str(version)).mkdir(parents=True)
+    (folder / str(version) / "model.onnx").write_bytes(content)
+    return folder / str(version) / "model.onnx"
+
+
+def test_a_version_of_a_folder_is_chosen_by_its_number(tmp_path: Path) -> None:
+    models = [add_version(tmp_path, version, b"") for version in (10, 9)]
+    assert find_models(read_options({"model": str(tmp_path)})) == models
+    assert find_models(read_options({"model": str(tmp_path), "version": "9"})) == models[1:]
+    with pytest.raises(InputError, match=f"version: expected one of 10, 9 in {tmp_path}, found '3'"):
+        read_options({"model": str(tmp_path), "version": "3"})
+
+
+def test_a_replica_goes_back_to_the_newest_version_that_loads(
+    model: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_version(tmp_path / "models", 1, model.read_bytes())
+    add_version(tmp_path / "models", 2, model.read_bytes())
+    add_version(tmp_path / "models", 3, b"damaged")
+    options = read_options({"model": str(tmp_path / "models"), "name": "cells"})
+    models = find_models(options)
+    add_version(tmp_path / "models", 4, model.read_bytes())  # not there at the deployment
+    app = make_replica(options, models)
+    assert send(app, "GET", "/health").json() == {"status": "ready", "refused": ["3"]}
+    assert send(app, "POST", "/v1/models/cells/versions/2:predict", body(pictures / "00.png")).status_code == 200
+    assert 'tfrcnn_refused_versions{version="3"} 1.0' in send(app, "GET", "/metrics").text
+    assert capsys.readouterr().err.startswith("error: version 3 cannot be loaded; going back to version 2: ")
+    with pytest.raises(Exception, match=r"3/model\.onnx"):
+        make_replica(read_options({"model": str(tmp_path / "models"), "version": "3"}))
+
+
 @pytest.mark.soak
 def test_an_update_under_load_loses_no_request(model: Path, pictures: Path, tmp_path: Path) -> None:
     if not importlib.util.find_spec("ray"):
         pytest.skip("Ray is not installed: pip install 'tfrcnn[ray]'")
+    other = write_stub(tmp_path / "other.onnx", CATEGORIES, [[0.2, 0.2, 0.6, 0.6]], [90], [0.8])
     program = [sys.executable, str(ROOT / "benchmarks/ray_serve_update.py")]
-    words = [str(model), str(model), str(pictures / "00.png"), "--seconds", "2"]
+    words = [str(model), str(other), str(pictures / "00.png"), "--seconds", "2"]
     done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("lost: none", done.stdout)) >= 4

@@ -97,6 +97,19 @@ def test_versions_of_files_are_served_and_followed(tfrcnn, tmp_path, monkeypatch
     assert pool.command == follower.command(tmp_path.resolve() / "2" / name)
 
 
+def test_a_newest_version_that_is_no_detector_is_left_to_the_server_to_follow(tfrcnn, tmp_path, monkeypatch):
+    for version, content in (("1", b"1234TFL3"), ("2", b"1234TFL3"), ("3", b"")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "model.tflite").write_bytes(content)
+    calls = []
+    monkeypatch.setattr(server, "run", lambda *arguments: calls.append(arguments) or 0)
+    assert tfrcnn("serve", "--model", tmp_path, "--follow").code == 0
+    assert calls[0][2] == "2"
+    result = tfrcnn("serve", "--model", tmp_path)
+    assert (result.code, len(result.err.splitlines())) == (2, 1)
+    assert "3/model.tflite: expected a run folder" in result.err
+
+
 def test_only_a_folder_of_versions_can_be_followed(tfrcnn, saved_model):
     result = tfrcnn("serve", "--model", saved_model / "9", "--follow")
     assert (result.code, len(result.err.splitlines())) == (2, 1)

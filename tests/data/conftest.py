@@ -19,6 +19,7 @@ class Server(ThreadingHTTPServer):
         cuts: bytes after which the next connections are closed, one number per connection.
         requests: the Range of each request, or None.
         failing: status of every answer, instead of the file.
+        refused: names of files that are answered with 403.
     """
 
     daemon_threads = True
@@ -30,6 +31,7 @@ class Server(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.requests: list[str | None] = []
         self.failing: int | None = None
+        self.refused: tuple[str, ...] = ()
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/{name}"
@@ -41,6 +43,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         requested = self.headers["Range"]
         self.server.requests.append(requested)
+        if self.path[1:] in self.server.refused:
+            self.send_error(403)
+            return
         content = self.server.files.get(self.path[1:])
         if self.server.failing or content is None:
             self.send_error(self.server.failing or 404)

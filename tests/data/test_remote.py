@@ -364,6 +364,32 @@ def test_shards_that_are_gone_are_gone_from_the_copy(tmp_path: Path, cache: Path
     assert [path.name for path in cache.iterdir()] == ["train-00000-of-00001"]
 
 
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_web_server_that_refuses_is_named_with_its_status(status: int, server: Any, cache: Path) -> None:
+    pytest.importorskip("aiohttp")
+    server.failing = status
+    address = server.url("cells/a.json")
+    message = rf"{address}: cannot be read: the server answers {status} \w"
+    for read in (load_dataset, remote.exists, lambda address: remote.fetch([[address]])):
+        with pytest.raises(InputError, match=message):
+            read(address)
+    server.failing = None
+    assert not remote.exists(address)
+    remote.fetch([[address]])  # a file that is not there is no error
+    with pytest.raises(InputError, match="expected a file or a folder, found nothing"):
+        load_dataset(address)
+
+
+def test_a_web_server_that_refuses_one_of_two_folders_has_the_file_in_the_other(server: Any, cache: Path) -> None:
+    """S3 answers 403 for files that it does not have, if nobody may list the bucket."""
+    pytest.importorskip("aiohttp")
+    server.files["images/a.jpg"] = b"picture"
+    server.refused = ("a.jpg",)
+    remote.fetch([[server.url("a.jpg"), server.url("images/a.jpg")]])
+    (copy,) = cache.parents[1].rglob("a.jpg")
+    assert copy.read_bytes() == b"picture"
+
+
 @pytest.mark.parametrize("name", ["cells", "cells/data.yaml", "boxes.csv"])
 def test_a_web_server_is_not_asked_to_list_a_folder(name: str) -> None:
     pytest.importorskip("aiohttp")

@@ -24,6 +24,7 @@ from tfrcnn.batch.parts import Parts
 from tfrcnn.errors import InputError
 
 MAX_STARTS = 4  # of a block whose worker dies each time; then it is left out
+MAX_ATTEMPTS = 4  # to start Ray: it gives up after 30 seconds, which is short on a busy machine
 _PICTURES = 16  # per call of `Detect`
 
 
@@ -109,11 +110,15 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
             workers = workers or max(1, (os.cpu_count() or 1) // threads)
             # "local": not a cluster that runs on this machine
             options |= {"address": "local", "num_cpus": workers * threads, "include_dashboard": False}
-        try:
-            ray.init(**options)
-        except Exception as error:  # a cluster that is not there, a machine that is too busy or too small
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise InputError(f"--engine ray: Ray cannot be started: {reason}") from error
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                ray.init(**options)
+                break
+            except Exception as error:  # a cluster that is not there, a machine that is too busy or too small
+                ray.shutdown()  # what has started
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                if attempt == MAX_ATTEMPTS or "timed out" not in reason:
+                    raise InputError(f"--engine ray: Ray cannot be started: {reason}") from error
     try:
         processors = int(ray.cluster_resources().get("CPU", 0))
         workers = workers or max(1, processors // threads)

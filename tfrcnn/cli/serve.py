@@ -100,7 +100,7 @@ def serve(
         raise InputError(f"--label-studio: expected a URL, for example http://localhost:8080, found {label_studio!r}")
     token = os.environ.get("LABEL_STUDIO_API_KEY", "") if label_studio else ""
     choices = Choices(score_threshold, label_studio, token, tuple(image_host or ()))
-    path, folder = check_model(model)
+    path, folder = check_model(model, follow)
     if follow and folder is None:
         raise InputError(f"--follow: expected a folder of versions as --model, found {model}")
     limits = Limits(max_body, max_images, max_pixels, max_seconds, max_waiting)
@@ -114,19 +114,23 @@ def serve(
         raise typer.Exit(2)
 
 
-def check_model(model: Path) -> tuple[Path, Path | None]:
+def check_model(model: Path, follow: bool) -> tuple[Path, Path | None]:
     """Return the model to serve, and the folder of versions that it is the newest of, if it is one.
+
+    Args:
+        model: The option --model.
+        follow: The option --follow: a version that is no detector is left out.
 
     Raises:
         InputError: It is no detector, or it needs TensorFlow, which is not installed.
     """
-    from tfrcnn.export.runtimes import needs_tensorflow
-    from tfrcnn.export.serving.versions import newest_model
+    from tfrcnn.export.runtimes import is_detector, needs_tensorflow
+    from tfrcnn.export.serving.versions import models_in
     from tfrcnn.installed import check_tensorflow
 
-    path = newest_model(model)
-    folder = None if path is None else model.resolve()
-    path = path or model
+    versions = list(models_in(model))
+    candidates = [*filter(is_detector, versions)] if follow else []
+    path = next(iter(candidates or versions), model)
     if needs_tensorflow(path):
         check_tensorflow(f"{path}: it")
-    return path.resolve(), folder
+    return path.resolve(), model.resolve() if versions else None

@@ -133,13 +133,24 @@ def fetch(groups: Iterable[Sequence[str]]) -> None:
     folders: dict[str, Remote] = {}
     chosen: dict[str, tuple[Remote, list[Entry]]] = {}
     for group in groups:
+        refusal: InputError | None = None
         for address in group:
             folder, _, name = address.rpartition("/")
             remote = folders.get(folder) or folders.setdefault(folder, Remote(folder))
-            if (entry := remote.file(name)) is not None:
+            try:
+                entry = remote.file(name)
+            except InputError as error:
+                if remote.scheme not in WEB:
+                    raise
+                refusal = refusal or error  # some servers answer 403 for a file that they do not have
+                continue
+            if entry is not None:
                 chosen.setdefault(remote.scheme, (remote, []))[1].append(entry)
                 break
             if remote.scheme not in WEB:  # it is gone, or was never there
                 remote.local(f"{remote.path.rstrip('/')}/{name}").unlink(missing_ok=True)
+        else:
+            if refusal is not None:
+                raise refusal
     for remote, entries in chosen.values():
         copy_files(remote, entries)

@@ -115,7 +115,7 @@ class Remote:
     def exists(self) -> bool:
         """Return whether there is something at the address."""
         with self.errors():
-            return bool(self.filesystem.glob(self.path) if self.is_pattern else self.filesystem.exists(self.path))
+            return bool(self.filesystem.glob(self.path)) if self.is_pattern else self._exists(self.path)
 
     def listing(self) -> tuple[list[Entry], Iterable[Path]]:
         """List the files to copy, see `tfrcnn.data.remote`.
@@ -156,8 +156,8 @@ class Remote:
             if self.scheme in WEB:
                 entry = Entry(f"{self.path.rstrip('/')}/{name}", None, None)
                 if not self._files and self._misses < _MAX_MISSES:
-                    self._files = {"": entry} if self.filesystem.exists(entry.path) else {}
                     self._misses += 1
+                    self._files = {"": entry} if self._exists(entry.path) else {}
                 return entry if self._files else None
             if self._files is None:
                 try:
@@ -185,12 +185,26 @@ class Remote:
             missing = package or _PACKAGES.get(self.scheme, "fsspec")
             raise InputError(f"{self.address}: needs {missing}, which is not installed: {install}") from error
         except FileNotFoundError as error:
+            if self.scheme in WEB and (reason := _web_failure(error)):
+                raise InputError(f"{without_login(str(error))}: cannot be read: {reason}") from error
             raise InputError(f"{self.address}: expected a file or a folder, found nothing") from error
         except Exception as error:  # each file system raises exceptions of its kind
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             is_refused = isinstance(error, PermissionError) or any(word in reason.lower() for word in _REFUSALS)
             advice = _CREDENTIALS.get(self.scheme, "check the access rights") if is_refused else ""
             raise InputError(f"{self.address}: cannot be read: {reason}{advice and f'; {advice}'}") from error
+
+    def _exists(self, path: str) -> bool:
+        """Return whether a file exists. A web server that refuses to say is an error."""
+        if self.scheme not in WEB:
+            return bool(self.filesystem.exists(path))
+        try:
+            self.filesystem.info(path)
+        except FileNotFoundError as error:
+            if _web_failure(error):
+                raise
+            return False
+        return True
 
     def _web_file(self) -> Entry:
         """Return the file at a web address."""
@@ -219,3 +233,14 @@ def _entries(infos: Iterable[dict[str, Any]]) -> list[Entry]:
 def _entry(info: dict[str, Any]) -> Entry:
     version = next((str(info[key]) for key in _VERSIONS if info.get(key)), None)
     return Entry(info["name"], info.get("size"), version)
+
+
+def _web_failure(error: FileNotFoundError) -> str:
+    """Return why fsspec cannot read a web address, "" if there is nothing: it raises one error for all reasons."""
+    cause = error.__cause__
+    status = getattr(cause, "status", None)
+    if cause is None or status in (404, 410):
+        return ""
+    if status is None:
+        return next(iter(str(cause).splitlines()), "") or type(cause).__name__
+    return f"the server answers {status} {getattr(cause, 'message', '')}".rstrip()

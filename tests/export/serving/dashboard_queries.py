@@ -17,7 +17,8 @@ def exported() -> dict[str, set[str]]:
     """The labels of each metric of the server, as a scrape returns them after a request."""
     parser = pytest.importorskip("prometheus_client.parser")
     service = Service(Pool(["false"], 1, Limits()), "detector", "1")
-    service.pool.counts.detections["1"] = 1
+    service.pool.counts.detections["1", "cat"] = 1
+    service.refused = ("2",)
     metrics = Metrics(service)
     metrics.requests.labels("POST", "/v1/models/{model:model}:predict", 200).inc()
     metrics.seconds.labels("/v1/models/{model:model}:predict").observe(0.1)

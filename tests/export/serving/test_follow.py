@@ -160,23 +160,82 @@ def test_a_version_that_is_rolled_back_while_it_loads_is_not_served(tmp_path: Pa
     asyncio.run(play())
 
 
+@pytest.mark.parametrize("content", ["damaged", "ends"])
+def test_a_server_that_starts_goes_back_to_the_newest_version_that_loads(
+    tmp_path: Path, content: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in (1, 2):
+        add(tmp_path, version)
+    for version in (9, 10):
+        add(tmp_path, version, content)
+    pool = Pool(command(tmp_path / "10/model.onnx"), 1, Limits())
+    with TestClient(make_app(Service(pool, "detector", "10", follower=Follower(tmp_path, command)))) as client:
+        until(client, "2")
+        assert client.post("/v1/models/detector:predict", json={}).json() == "2"
+        for path in ("/health", "/health/ready"):
+            assert client.get(path).json() == {"status": "ready", "refused": ["10", "9"]}
+        metrics = client.get("/metrics").text
+        assert 'tfrcnn_refused_versions{version="10"} 1.0' in metrics
+        assert 'tfrcnn_model_info{name="detector",version="2"} 1.0' in metrics
+        printed = capsys.readouterr().err
+        assert "error: version 10 cannot be loaded; going back to version 9\n" in printed
+        assert "error: version 9 cannot be loaded; going back to version 2\nversion 2 is served\n" in printed
+        (tmp_path / "10/model.onnx").write_text("10")  # the copy is complete
+        until(client, "10")
+        assert client.get("/health").json() == {"status": "ready"}
+        assert "tfrcnn_refused_versions{" not in client.get("/metrics").text
+
+
+def test_a_server_ends_if_no_version_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def play() -> None:
+        for version in (1, 2):
+            add(tmp_path, version, "damaged")
+        follower, ended = Follower(tmp_path, command), asyncio.Event()
+        follower.fail = ended.set
+        service = Service(Pool(command(tmp_path / "2/model.onnx"), 1, Limits()), "detector", "2")
+        service.pool.start()
+        following = asyncio.create_task(follower.run(service))
+        await asyncio.wait_for(ended.wait(), 60)
+        following.cancel()
+        await service.pool.stop()
+        assert service.pool.failure == "damaged"
+        assert capsys.readouterr().err.endswith(f"error: {tmp_path}: no version can be loaded\n")
+
+    asyncio.run(play())
+
+
+def test_a_good_version_below_a_damaged_one_is_taken_up(tmp_path: Path) -> None:
+    async def play() -> None:
+        async with serving(tmp_path, workers=1) as client:
+            add(tmp_path, 3, "damaged")
+            add(tmp_path, 2)
+            await client.until(lambda: "2" in client.answers)
+            assert client.service.refused == ("3",)
+            rollback(tmp_path)
+            await client.until(lambda: client.service.refused == ())
+            assert (client.service.version, client.statuses) == ("2", {200})
+
+    asyncio.run(play())
+
+
+def until(client: Any, version: str) -> None:
+    """Wait until a server serves a version."""
+    for _ in range(3000):
+        (status,) = client.get("/v1/models/detector").json()["model_version_status"]
+        if (status["version"], status["state"]) == (version, "AVAILABLE"):
+            return
+        time.sleep(0.02)
+    raise TimeoutError
+
+
 def test_the_server_reports_the_version_that_it_took_up(tmp_path: Path) -> None:
     add(tmp_path, 1)
     pool = Pool(command(tmp_path / "1/model.onnx"), 1, Limits())
     with TestClient(make_app(Service(pool, "detector", "1", follower=Follower(tmp_path, command)))) as client:
-
-        def until(version: str) -> None:
-            for _ in range(3000):
-                (status,) = client.get("/v1/models/detector").json()["model_version_status"]
-                if (status["version"], status["state"]) == (version, "AVAILABLE"):
-                    return
-                time.sleep(0.02)
-            raise TimeoutError
-
-        until("1")
+        until(client, "1")
         assert client.post("/v1/models/detector:predict", json={}).json() == "1"
         add(tmp_path, 2)
-        until("2")
+        until(client, "2")
         assert client.post("/v1/models/detector:predict", json={}).json() == "2"
         assert client.post("/v1/models/detector/versions/2:predict", json={}).json() == "2"
         assert client.post("/v1/models/detector/versions/1:predict", json={}).status_code == 404

@@ -156,7 +156,8 @@ def test_scaling_and_monitoring_name_what_is_deployed_and_metrics_that_exist() -
         assert f'service="{service["metadata"]["name"]}"' in trigger["metadata"]["query"]
         if place == "server":
             assert metric in exported()
-        assert used == {"service"}
+        assert used == {"namespace", "service"}  # not the queues of another namespace
+        assert trigger["metadata"]["ignoreNullValues"] == "false"  # a namespace that is not set is seen
 
 
 @pytest.mark.slow

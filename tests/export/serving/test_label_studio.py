@@ -98,6 +98,21 @@ def test_a_task_gets_rectangles_in_percent_with_its_own_labels(client):
     assert cat["id"] != dog["id"]
 
 
+def test_a_task_has_the_labels_of_the_version_that_detects(monkeypatch):
+    """Another version, of other classes, is served while the picture is fetched."""
+    service = Service(Pool(), "cells", "2", Choices(0.5))
+    following = Pool()
+    following.description = {"categories": [{"id": 3, "name": "bird"}]}
+    service.pool.counts = None
+    size = label_studio.upright_size
+    monkeypatch.setattr(
+        label_studio, "upright_size", lambda content: (service.replace(following, "3"), size(content))[1]
+    )
+    (result,) = predict(TestClient(make_app(service)), uri(encode(100, 200))).json()["results"]
+    assert result["model_version"] == "cells-3"
+    assert [region["value"]["rectanglelabels"] for region in result["result"]] == [["b"]]
+
+
 def test_a_turned_picture_has_the_size_that_people_see(client):
     exif = Image.Exif()
     exif[0x0112] = 6

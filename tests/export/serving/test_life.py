@@ -1,8 +1,10 @@
 """The life of the server and its workers: signals, deaths and loads. The workers of these tests have no model."""
 
+import gzip
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +20,7 @@ from tfrcnn.export.serving import server
 SERVING = Path(server.__file__).parent
 FAKE = Path(__file__).with_name("fake_worker.py")
 MODEL = "/v1/models/detector"
-# seconds to load, grace, limits
+# seconds to load, grace, limits, patience
 START = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -27,6 +29,7 @@ from pool import Pool
 from protocol import Limits
 command = [sys.executable, sys.argv[2], sys.argv[1], sys.argv[3]]
 pool = Pool(command, 1, Limits(**eval(sys.argv[5])))
+server.PATIENCE = float(sys.argv[6])
 sys.exit(server.run(pool, "detector", "3", "127.0.0.1", 0, float(sys.argv[4])))
 """
 
@@ -34,8 +37,8 @@ sys.exit(server.run(pool, "detector", "3", "127.0.0.1", 0, float(sys.argv[4])))
 class Running:
     """A server that runs."""
 
-    def __init__(self, load=0.0, grace=5.0, before=(), **limits):
-        words = [*before, sys.executable, "-c", START, SERVING, FAKE, load, grace, limits]
+    def __init__(self, load=0.0, grace=5.0, before=(), patience=10.0, **limits):
+        words = [*before, sys.executable, "-c", START, SERVING, FAKE, load, grace, limits, patience]
         self.process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True)
         self.base = f"http://{self.process.stderr.readline().split()[-1]}"
 
@@ -215,6 +218,57 @@ def test_large_and_slow_bodies_are_refused(shared):
 
     assert requests.post(f"{shared.base}{MODEL}:predict", data=slow(), timeout=10).status_code == 408
     assert shared.post({"say": 1}).ok
+
+
+def exchange(server, *parts, pause=0.0):
+    """Send the parts of a request with a pause after each, and return what the server answers until it closes."""
+    host, port = server.base.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except OSError:  # closed by the server
+                return b""
+            time.sleep(pause)
+        answer = b""
+        while received := connection.recv(4096):
+            answer += received
+        return answer
+
+
+def test_a_large_body_is_refused_before_it_is_sent(shared):
+    """curl waits for this leave before it sends more than a megabyte."""
+    head = f"POST {MODEL}:predict HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n".encode()
+    assert exchange(shared, head + b"Content-Length: 5000\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert exchange(shared, head + b"Content-Length: " + b"9" * 19 + b"\r\n\r\n").startswith(b"HTTP/1.1 413 ")
+    assert exchange(shared, head + b"Content-Length: 2\r\n\r\n", b"{}", pause=0.1).startswith(b"HTTP/1.1 100 Continue")
+
+
+def test_head_is_answered_as_get_without_a_body(shared):
+    for path in ("/health", "/", MODEL, "/metrics", "/openapi.json"):
+        answers = [requests.request(method, shared.base + path, timeout=10) for method in ("GET", "HEAD")]
+        assert [answer.status_code for answer in answers] == [200, 200]
+        assert answers[1].content == b""
+        assert answers[1].headers["Content-Type"] == answers[0].headers["Content-Type"]
+    assert requests.head(f"{shared.base}{MODEL}:predict", timeout=10).status_code == 405
+
+
+def test_a_compressed_body_is_refused_by_name(shared):
+    body = gzip.compress(b"{}")
+    answer = requests.post(f"{shared.base}{MODEL}:predict", data=body, headers={"Content-Encoding": "gzip"}, timeout=10)
+    assert (answer.status_code, "without Content-Encoding, found 'gzip'" in answer.text) == (415, True)
+
+
+@pytest.mark.slow
+def test_connections_that_send_their_headers_slowly_are_closed(start):
+    one = start(patience=1.0)
+    started = time.monotonic()
+    assert exchange(one) == b""
+    assert exchange(one, *[b"G", b"E", b"T"] * 20, pause=0.1) == b""
+    assert exchange(one, b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", b"GET ", b"/", pause=0.5).count(b"HTTP/1.1") == 1
+    assert time.monotonic() - started < 30
+    with ThreadPoolExecutor(1) as threads:  # a request that takes longer is no slow client
+        assert threads.submit(one.post, {"sleep": 2, "say": 1}).result().ok
 
 
 def test_models_and_versions_that_are_not_served_are_404(shared):

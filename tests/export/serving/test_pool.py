@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from tfrcnn.export.serving.pool import Pool
+from tfrcnn.export.serving.pool import Pool, Worker
 from tfrcnn.export.serving.protocol import ANSWER, Limits
 
 # a worker that says that it cannot load the model, and ends
@@ -41,3 +41,30 @@ def test_the_pool_waits_longer_after_each_load_that_fails(monkeypatch, capsys):
 def test_the_pool_goes_on_if_a_worker_cannot_be_started(monkeypatch, capsys):
     assert asyncio.run(spawns(Pool(["/no/such/program"], 1, Limits()), monkeypatch, 1.5)) in (2, 3)
     assert "error: no worker can be started: " in capsys.readouterr().err
+
+
+def test_a_keeper_that_is_cancelled_when_its_worker_ends_is_cancelled():
+    """`asyncio.wait_for` of Python 3.11 loses such a cancellation, and the server would wait for ever."""
+
+    class Process:
+        stdin, returncode = None, 0
+
+        def __init__(self):
+            self.ended = asyncio.Event()
+
+        async def wait(self):
+            await self.ended.wait()
+
+    async def play(turns):
+        process = Process()
+        ending = asyncio.create_task(Worker(process).end())
+        await asyncio.sleep(0)
+        process.ended.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        runs = ending.cancel()
+        await asyncio.gather(ending, return_exceptions=True)
+        assert ending.cancelled() == runs
+
+    for turns in range(4):
+        asyncio.run(play(turns))
