@@ -47,8 +47,8 @@ def local_model(model: str | Path) -> Path:
     url = urlsplit(address)
     if url.scheme.lower() in WEB and not Path(url.path).suffix:
         raise InputError(
-            f"{without_login(address)}: expected an exported file, because a web server does not list its files; download the "
-            "folder first"
+            f"{without_login(address)}: expected an exported file, because a web server does not list its files; "
+            "download the folder first"
         )
     remote = Remote(address.rstrip("/"))
     entry = remote.entry()

@@ -165,10 +165,11 @@ class Remote:
         return {entry.path[len(self.path) :].lstrip("/"): entry for entry in _entries(infos)}
 
     def version(self, path: str) -> str | None:
-        """Return the version of a file."""
+        """Return the version of a file, as `find` does; some file systems have another one in `info`."""
         with self.errors():
             self.filesystem.invalidate_cache()
-            return _entry(self.filesystem.info(path)).version
+            (entry,) = _entries(self.filesystem.ls(path, detail=True))
+        return entry.version
 
     def children(self) -> dict[str, str]:
         """Return what is in this folder: names, and "file" or "directory" for each; {} if there is no such folder."""

@@ -19,7 +19,7 @@ import tensorflow as tf
 from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, reserve, write_json
+from tfrcnn.files import atomic, check_local, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -121,7 +121,7 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
         tfrcnn.save_detector(detector, "runs/cells")
         tfrcnn.load_detector("runs/cells")
     """
-    folder = Path(folder)
+    folder = check_local(Path(folder))
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.glob("model-*.weights.h5")}
     name = next(f"model-{i}.weights.h5" for i in range(len(taken) + 1) if f"model-{i}.weights.h5" not in taken)
