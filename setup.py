@@ -36,6 +36,7 @@ setup(
     packages=[
         "tfrcnn",
         "tfrcnn.batch",
+        "tfrcnn.buckets",
         "tfrcnn.cli",
         "tfrcnn.data",
         "tfrcnn.data.augment",

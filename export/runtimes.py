@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from ..buckets.models import local_model
 from ..categories import lowest_scores
 from ..config import Category, DetectionConfig, DetectorConfig
 from ..data.decode import read_image
@@ -124,7 +125,7 @@ def load(
     """Load a detector to run it.
 
     Args:
-        path: A run folder (of `tfrcnn train` or `import-weights`) or an exported file.
+        path: A run folder (of `tfrcnn train` or `import-weights`), an exported file, or the address of one.
         threads: Number of threads of an exported file's runtime, at least 1; None is the runtime's default. A run
             folder takes TensorFlow's setting.
         score_threshold: Lower the detector's own thresholds to this; {name or label: threshold} lowers them for
@@ -142,7 +143,7 @@ def load(
     Example:
         detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
     """
-    path = Path(path)
+    path = local_model(path)
     check_threads(threads)
     if not isinstance(score_threshold, Mapping):
         _check_threshold(score_threshold)

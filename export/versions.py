@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import read_object
+from ..files import address_in, read_object
 from . import TARGETS
 from .artefact import size_bytes
 from .serving.versions import SAVED_MODEL, is_number, model_in
@@ -120,8 +120,13 @@ def check_folder(folder: Path, format: str) -> None:
     """Check that a folder can take versions of a format.
 
     Raises:
-        InputError: It is a file, a model itself, or holds versions of another format.
+        InputError: It is an address, a file, a model itself, or holds versions of another format.
     """
+    if (address := address_in(folder)) is not None:
+        raise InputError(
+            f"{address}: expected a folder on this machine for versions, found an address: a bucket cannot rename a "
+            "folder, so a server could load half a version; publish here, then copy the version, saved_model.pb last"
+        )
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: expected a folder for versions, found a file")
     for name, content in ((SAVED_MODEL, "a SavedModel"), ("config.json", "a run folder")):

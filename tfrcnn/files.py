@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from tfrcnn.errors import InputError
 
 TEMPORARY = ".tmp"
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters or more; one is a drive of Windows
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):(?:/+|$)")  # two letters or more; one is a drive of Windows
 MAX_DIGITS = 308  # of a whole number that fits into a float
 MAX_SHOWN = 40  # characters of a wrong number that an error repeats
 
@@ -29,17 +29,28 @@ def cache_folder(*names: str) -> Path:
     return Path(home).absolute().joinpath(*names)
 
 
+def address_in(path: str | Path) -> str | None:
+    """Return the address that a text or a path is, for example "s3://bucket/run"; None for a path on this machine.
+
+    `Path("s3://bucket/run")` has one slash less; the address has both again.
+    """
+    text = os.fspath(path)
+    match = _SCHEME.match(text)
+    if match is None or match[0].endswith("//"):
+        return match and text
+    return f"{match[1]}://{text[match.end() :]}"
+
+
 def check_local(path: Path) -> Path:
     """Return a path to write to, unless it is an address: s3://bucket/run would become a folder called "s3:".
 
     Raises:
         InputError: it is an address.
     """
-    scheme = path.parts[0] if path.parts else ""
-    if _SCHEME.fullmatch(scheme):
+    if (address := address_in(path)) is not None:
         raise InputError(
-            f"{scheme}//{'/'.join(path.parts[1:])}: expected a path on this machine to write to, found an address; "
-            "write to a folder here and copy it, for example with aws s3 sync, gcloud storage rsync or hdfs dfs -put"
+            f"{address}: expected a path on this machine to write to, found an address; write to a folder here and "
+            "copy it, for example with aws s3 sync, gcloud storage rsync or hdfs dfs -put"
         )
     return path
 
@@ -131,7 +142,12 @@ def is_free(folder: Path) -> bool:
     check_local(folder)
     if not folder.is_dir():
         return not folder.exists()
-    return all(re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", path.name) for path in folder.iterdir())
+    return all(is_temporary(path.name) for path in folder.iterdir())
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file or folder is one that a process is writing, a lock, or the leftover of a killed process."""
+    return re.fullmatch(rf"\..*{re.escape(TEMPORARY)}(\..*)?", name) is not None
 
 
 def check_empty(out: Path, record: str) -> None:

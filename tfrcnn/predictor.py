@@ -57,8 +57,8 @@ class Predictor:
     ) -> None:
         """
         Args:
-            detector: a run folder, an exported file (ONNX, TFLite, SavedModel), the name of a published detector, or a
-                detector in memory.
+            detector: a run folder, an exported file (ONNX, TFLite, SavedModel), the address of one
+                ("s3://bucket/runs/cells"), the name of a published detector, or a detector in memory.
             threshold: results have scores above this number, in [0, 1], in all classes; or one number for each class as
                 {name or label: score}, and the detector's own for classes that it leaves out. None is the detector's
                 own. A run folder can take a lower one than its own; an exported file cannot.
@@ -252,7 +252,7 @@ def load(path: str | Path, **options: Any) -> Predictor:
     """Load a detector to run it: the same as `Predictor(path, **options)`.
 
     Args:
-        path: a run folder, an exported file, or the name of a published detector.
+        path: a run folder, an exported file, the address of one, or the name of a published detector.
         options: arguments of `Predictor`.
 
     Returns:

@@ -17,7 +17,8 @@ def benchmark(
     model: Annotated[
         list[Path],
         typer.Option(
-            metavar="MODEL", help=f"A run folder or an exported file ({', '.join(TARGETS)}). Repeat it for more."
+            metavar="MODEL",
+            help=f"A run folder or an exported file ({', '.join(TARGETS)}), or its address. Repeat it for more.",
         ),
     ],
     data: Annotated[
@@ -50,6 +51,7 @@ def benchmark(
 
     import numpy as np
 
+    from tfrcnn.buckets.models import local_model
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
     from tfrcnn.export.check.edge_cases import edge_cases
@@ -59,6 +61,7 @@ def benchmark(
 
     if out is not None:
         check_package("matplotlib", "--out")
+    models = [local_model(each) for each in model]
     arrays = edge_cases()[-1:]
     if data is not None:
         arrays = [
@@ -68,7 +71,7 @@ def benchmark(
         paths = [Path(folder) / f"{i}.npy" for i in range(len(arrays))]
         for path, array in zip(paths, arrays):
             np.save(path, array)
-        results = measure(model, paths, tuple(threads or [os.cpu_count() or 1]), rounds, stages)
+        results = measure(models, paths, tuple(threads or [os.cpu_count() or 1]), rounds, stages)
     print(render(results))
     if stages:
         print(f"\nMilliseconds per stage, from the runtimes' profilers:\n\n{render_stages(results)}")

@@ -21,10 +21,9 @@ from tfrcnn.cli.detecting import (
     ViewOptions,
     read_settings,
 )
-from tfrcnn.cli.evaluate_checks import check_engine, check_exported, check_page, check_proposals
+from tfrcnn.cli.evaluate_checks import check_engine, check_exported, check_inputs, check_page, check_proposals
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
 from tfrcnn.cli.startup import start_detector
-from tfrcnn.errors import InputError
 
 if TYPE_CHECKING:
     from tfrcnn.config import DetectionConfig
@@ -162,8 +161,7 @@ def evaluate(
 
     if proposals:
         check_proposals(metric, options, report)
-    if data is None and images is not None:
-        raise InputError("--images needs --data")
+    check_inputs(model, data, images, write_thresholds)
     if plots is not None:
         check_package("matplotlib", "--plots")
     page, precision, recall = check_page(report, json, compare, (min_precision, min_recall), write_thresholds)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfrcnn.cli.detecting import DetectorOptions, ViewOptions
 from tfrcnn.errors import InputError
+from tfrcnn.files import address_in
 
 DEFAULT_TARGET = 0.9  # precision or recall
 
@@ -16,6 +17,14 @@ def check_exported(model: Path, proposals: bool, write_thresholds: bool) -> None
         raise InputError(f"--proposals needs a run folder; {model} gives detections only")
     if write_thresholds:
         raise InputError(f"--write-thresholds needs a run folder; {model} keeps the thresholds of its export")
+
+
+def check_inputs(model: Path, data: str | None, images: str | None, write_thresholds: bool) -> None:
+    """Raise InputError if images have no data set, or thresholds cannot be written into the run folder."""
+    if data is None and images is not None:
+        raise InputError("--images needs --data")
+    if write_thresholds and (address := address_in(model)):
+        raise InputError(f"--write-thresholds: expected a run folder on this machine as --model, found {address}")
 
 
 def check_proposals(metric: str | None, options: DetectorOptions, report: Path | None) -> None:

@@ -25,6 +25,7 @@ from tfrcnn.cli.export import export
 from tfrcnn.cli.fetch import fetch
 from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.predict import predict
+from tfrcnn.cli.sending import sending
 from tfrcnn.cli.serve import serve
 from tfrcnn.cli.train import train
 from tfrcnn.cli.versions import versions
@@ -44,16 +45,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command(short_help="Train a detector on your boxes; keep the best.")(train)
-app.command(short_help="Measure a trained detector on a data set.")(evaluate)
-app.command(short_help="Detect in pictures.")(predict)
-app.command(short_help="Make a verified file for other runtimes.")(export)
+app.command(short_help="Measure a trained detector on a data set.")(sending(evaluate, "json", "plots", "report"))
+app.command(short_help="Detect in pictures.")(sending(predict, "out", new=True))
+app.command(short_help="Make a verified file for other runtimes.")(sending(export, "out", new=True))
 app.command(short_help="List published versions; go back to the one before.")(versions)
-app.command(short_help="Time detectors and exported files side by side.")(benchmark)
+app.command(short_help="Time detectors and exported files side by side.")(sending(benchmark, "out"))
 app.command(short_help="Detect over HTTP, with a page to try it.")(serve)
-app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(import_weights)
-app.command(short_help="Report every fault of a data set.")(doctor)
-app.command(short_help="See a data set in one page.")(data)
-app.command(short_help="Write a data set in another format.")(convert)
+app.command("import-weights", short_help="Start from torchvision's or Detectron2's checkpoint.")(
+    sending(import_weights, "out", new=True)
+)
+app.command(short_help="Report every fault of a data set.")(sending(doctor, "json", "preset_out"))
+app.command(short_help="See a data set in one page.")(sending(data, "out", "json"))
+app.command(short_help="Write a data set in another format.")(sending(convert, "out", new=True))
 app.command(short_help="Download a data set of the paper.")(fetch)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
 

@@ -50,8 +50,8 @@ RunFolder = Annotated[
     Path,
     typer.Option(
         metavar="RUN",
-        help="A folder that tfrcnn train wrote (RUN/last is the newest, RUN the best), or a published name, "
-        "for example coco-resnet50.",
+        help="A folder that tfrcnn train wrote (RUN/last is the newest, RUN the best) or its address, for example "
+        "s3://bucket/cells, or a published name, for example coco-resnet50.",
     ),
 ]
 Model = Annotated[
@@ -59,7 +59,8 @@ Model = Annotated[
     typer.Option(
         metavar="MODEL",
         help="A folder that tfrcnn train or import-weights wrote (RUN/last is the newest, RUN the best), a file that "
-        "tfrcnn export wrote, or a published name, for example coco-resnet50.",
+        "tfrcnn export wrote, the address of one, for example s3://bucket/cells, or a published name, for example "
+        "coco-resnet50.",
     ),
 ]
 ImageSize = Annotated[

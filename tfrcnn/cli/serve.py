@@ -18,7 +18,10 @@ NEEDED = ("fastapi", "uvicorn")
 def serve(
     model: Annotated[
         Path,
-        typer.Option(metavar="MODEL", help="A file that tfrcnn export wrote, a run folder, or a folder of versions."),
+        typer.Option(
+            metavar="MODEL",
+            help="A file that tfrcnn export wrote, a run folder, a folder of versions, or the address of one.",
+        ),
     ],
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Address to listen at. 0.0.0.0 is every address of this machine.")
@@ -90,6 +93,7 @@ def serve(
     from tfrcnn.export.serving.protocol import Limits
     from tfrcnn.export.serving.server import StartError, run
     from tfrcnn.export.serving.versions import version_of
+    from tfrcnn.files import address_in
 
     for option, value in (("--grace", grace), ("--max-seconds", max_seconds)):
         if not math.isfinite(value):
@@ -102,7 +106,8 @@ def serve(
     choices = Choices(score_threshold, label_studio, token, tuple(image_host or ()))
     path, folder = check_model(model, follow)
     if follow and folder is None:
-        raise InputError(f"--follow: expected a folder of versions as --model, found {model}")
+        expected = "a folder of versions on this machine as --model"
+        raise InputError(f"--follow: expected {expected}, found {address_in(model) or model}")
     limits = Limits(max_body, max_images, max_pixels, max_seconds, max_waiting)
     pool = Pool(worker_command(path, limits, threads), workers, limits)
     follower = Follower(folder, lambda path: worker_command(path, limits, threads)) if follow and folder else None
@@ -124,13 +129,19 @@ def check_model(model: Path, follow: bool) -> tuple[Path, Path | None]:
     Raises:
         InputError: It is no detector, or it needs TensorFlow, which is not installed.
     """
+    from tfrcnn.buckets.models import local_model, newest_version
     from tfrcnn.export.runtimes import is_detector, needs_tensorflow
     from tfrcnn.export.serving.versions import models_in
+    from tfrcnn.files import address_in
     from tfrcnn.installed import check_tensorflow
 
-    versions = list(models_in(model))
-    candidates = [*filter(is_detector, versions)] if follow else []
-    path = next(iter(candidates or versions), model)
+    versions: list[Path] = []
+    if (address := address_in(model)) is not None:
+        path = local_model(newest_version(address) or address)
+    else:
+        versions = list(models_in(model))
+        candidates = [*filter(is_detector, versions)] if follow else []
+        path = next(iter(candidates or versions), model)
     if needs_tensorflow(path):
         check_tensorflow(f"{path}: it")
     return path.resolve(), model.resolve() if versions else None

@@ -47,19 +47,21 @@ def start_detector(model: str | Path) -> Path:
     """Import TensorFlow if a detector runs in it, and nothing heavy if it runs elsewhere.
 
     Args:
-        model: a run folder, an exported file, or the name of a published detector.
+        model: a run folder, an exported file, the address of one, or the name of a published detector.
 
     Returns:
-        The run folder or the file; for a published name the run folder in the cache. A path that does not exist stays,
-        for the command to report after its options.
+        The run folder or the file; for a published name or an address the one in the cache. A path that does not exist
+        stays, for the command to report after its options.
 
     Raises:
         InputError: the path is not a detector; or it needs TensorFlow, which is not installed.
     """
     # here, so that --help is quick and a file that exists needs no list of published names, which imports HTTP clients
+    from tfrcnn.buckets.models import local_model
     from tfrcnn.export.runtimes import needs_tensorflow
 
-    if not Path(model).exists():
+    model = local_model(model)
+    if not model.exists():
         from tfrcnn.weights.published import is_published
 
         if is_published(model, "detector"):
@@ -67,12 +69,12 @@ def start_detector(model: str | Path) -> Path:
             from tfrcnn.weights.importing import published_run
 
             return published_run(str(model))
-        return Path(model)
-    if needs_tensorflow(Path(model)):
+        return model
+    if needs_tensorflow(model):
         load_tensorflow(str(model))
     else:
         filter_log()
-    return Path(model)
+    return model
 
 
 def load_tensorflow(name: str = "this command") -> None:

@@ -27,7 +27,7 @@ from tfrcnn.data.download import FULL, RemoteFile, disk_is_full, download, file_
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
-from tfrcnn.files import TEMPORARY
+from tfrcnn.files import TEMPORARY, check_local
 
 SLACK = 1.05  # a file takes whole blocks of the disk
 GB = 1e9
@@ -137,7 +137,7 @@ def plan(source: Source, out: Path) -> str:
     Raises:
         InputError: the data set exists already, or there is not enough space on the disk.
     """
-    home = out / source.home
+    home = check_local(out) / source.home
     if home.exists():
         raise InputError(f"{home} exists: use it, remove it, or choose another --out")
     if out.exists() and not out.is_dir():

@@ -147,6 +147,39 @@ class Remote:
             )
             return _entries([info, *more]), ()
 
+    def entry(self) -> Entry | None:
+        """Return the file at the address; None if there is a folder.
+
+        Raises:
+            InputError: there is nothing, or as `errors`.
+        """
+        with self.errors():
+            info = self.filesystem.info(self.path)
+        return None if info["type"] == "directory" else _entry({**info, "name": self.path})
+
+    def find(self) -> dict[str, Entry]:
+        """Return the files in this folder and below it, by their paths in the folder; {} if there is no such folder."""
+        with self.errors():
+            self.filesystem.invalidate_cache()
+            infos = self.filesystem.find(self.path, detail=True).values()
+        return {entry.path[len(self.path) :].lstrip("/"): entry for entry in _entries(infos)}
+
+    def version(self, path: str) -> str | None:
+        """Return the version of a file, as `find` does; some file systems have another one in `info`."""
+        with self.errors():
+            self.filesystem.invalidate_cache()
+            (entry,) = _entries(self.filesystem.ls(path, detail=True))
+        return entry.version
+
+    def children(self) -> dict[str, str]:
+        """Return what is in this folder: names, and "file" or "directory" for each; {} if there is no such folder."""
+        with self.errors():
+            try:
+                infos = self.filesystem.ls(self.path, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        return {info["name"].rstrip("/").rpartition("/")[2]: info["type"] for info in infos}
+
     def file(self, name: str) -> Entry | None:
         """Return a file of this folder; None if there is none.
 
@@ -168,8 +201,11 @@ class Remote:
             return self._files.get(name)
 
     @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self, action: str = "read") -> Iterator[None]:
         """Turn the errors of fsspec and its file systems into errors that a user can fix.
+
+        Args:
+            action: what is done with the address: "read" or "written".
 
         Raises:
             InputError: a package is missing, there is nothing at the address, access is refused, or the connection
@@ -192,7 +228,7 @@ class Remote:
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             is_refused = isinstance(error, PermissionError) or any(word in reason.lower() for word in _REFUSALS)
             advice = _CREDENTIALS.get(self.scheme, "check the access rights") if is_refused else ""
-            raise InputError(f"{self.address}: cannot be read: {reason}{advice and f'; {advice}'}") from error
+            raise InputError(f"{self.address}: cannot be {action}: {reason}{advice and f'; {advice}'}") from error
 
     def _exists(self, path: str) -> bool:
         """Return whether a file exists. A web server that refuses to say is an error."""

@@ -16,9 +16,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, reserve, write_json
+from tfrcnn.files import atomic, check_local, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -120,7 +121,7 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
         tfrcnn.save_detector(detector, "runs/cells")
         tfrcnn.load_detector("runs/cells")
     """
-    folder = Path(folder)
+    folder = check_local(Path(folder))
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.glob("model-*.weights.h5")}
     name = next(f"model-{i}.weights.h5" for i in range(len(taken) + 1) if f"model-{i}.weights.h5" not in taken)
@@ -156,7 +157,7 @@ def load_detector(
     """Load a detector from a folder that `save_detector` or `train` wrote, on any machine.
 
     Args:
-        folder: the folder, with `config.json` in it.
+        folder: the folder, with `config.json` in it, or its address, for example "s3://bucket/runs/cells".
         precision: as `build_detector`.
         kernels: as `build_detector`; a folder does not store them.
         roi_align: deprecated name of `kernels`.
@@ -172,12 +173,12 @@ def load_detector(
     Example:
         detector = tfrcnn.load_detector("runs/cells", detections=tfrcnn.DetectionConfig(max_detections=20))
     """
-    kernels = find_kernels(roi_align or kernels)
+    folder, kernels = local_model(folder), find_kernels(roi_align or kernels)
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
     try:
         detector = build_blank_detector(config, precision, kernels, backbone=backbone)
     except InputError as error:
-        raise InputError(f"{Path(folder) / CONFIG}: {error}") from error
+        raise InputError(f"{folder / CONFIG}: {error}") from error
     restore_detector(detector, folder)
     return detector
 

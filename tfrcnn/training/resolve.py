@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from tfrcnn.buckets.models import local_model
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.join import val_folder
 from tfrcnn.errors import InputError, InputErrors
@@ -74,7 +75,7 @@ def _start(recipe: Recipe) -> Preset:
     """Return the network and training before changes."""
     if recipe.detector is not None and recipe.training is not None:
         return Preset(recipe.detector, recipe.training, "")
-    network = starting.run_of(recipe.init) if recipe.init else recipe.proposals
+    network = starting.run_of(recipe.init) if recipe.init else recipe.proposals and local_model(recipe.proposals)
     start = preset_of_run(network) if network else preset(recipe.model or DEFAULT_MODEL)
     return replace(start, detector=recipe.detector or start.detector, training=recipe.training or start.training)
 

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfrcnn.buckets.models import local_model
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
@@ -72,7 +73,7 @@ def starting_weights(weights: str | None, config: DetectorConfig) -> str:
 
 
 def run_of(init: str) -> str:
-    """Return the run folder to start from: `init` itself, or the cached detector of a published name.
+    """Return the run folder to start from: `init` itself, or its copy in the cache if it is an address or a name.
 
     Raises:
         InputError: it cannot be downloaded, or there is neither such a folder nor such a name.
@@ -81,7 +82,7 @@ def run_of(init: str) -> str:
     if is_name and not is_published(init, "detector"):
         names = ", ".join(published_names("detector"))
         raise InputError(f"no detector in {init}: expected a folder, as written by tfrcnn train, or one of {names}")
-    return str(published_run(init)) if is_name else init
+    return str(published_run(init) if is_name else local_model(init))
 
 
 def is_random(weights: str | None, config: DetectorConfig) -> bool:
@@ -220,7 +221,7 @@ def starting_detector(
         if proposals is None:
             return unshare(detector)
         log(f"Learning from the proposals of {proposals}")
-        return unshare(detector, load_detector(proposals, image=config.image))
+        return unshare(detector, load_detector(local_model(proposals), image=config.image))
 
 
 def announcement(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.data.download import file_errors
 from tfrcnn.errors import InputError
@@ -137,8 +138,8 @@ def import_weights(
 
 
 def run_folder(model: str | Path) -> Path:
-    """Return a path as it is, or the run folder of a published detector if it is a name of one, see `published_run`."""
-    return published_run(str(model)) if is_published(model, "detector") else Path(model)
+    """Return a path as it is, the copy of a run folder at an address, or that of a published name (`published_run`)."""
+    return published_run(str(model)) if is_published(model, "detector") else local_model(model)
 
 
 def published_run(name: str) -> Path:
