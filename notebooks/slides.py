@@ -10,6 +10,7 @@ are MathML.
 from __future__ import annotations
 
 import argparse
+import html
 import re
 import shutil
 from functools import cache
@@ -19,7 +20,7 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import SlidesExporter
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 FOLDER = Path(__file__).resolve().parent
 REVEAL = FOLDER.parent / "docs/assets/reveal"
@@ -41,7 +42,7 @@ def outputs(line: str) -> list[NotebookNode]:
     notebook, cell = line[4:-1].split("#")
     shown = next(each for each in _cells(notebook) if each.id == cell).outputs
     pictures = [output for output in shown if any(kind.startswith("image/") for kind in output.get("data", {}))]
-    return pictures or shown
+    return [_animated(output) for output in pictures] or shown
 
 
 def build(path: Path) -> NotebookNode:
@@ -78,6 +79,16 @@ def exported(path: Path, reveal: str) -> str:
         reveal_url_prefix=reveal,
     )
     return exporter.from_notebook_node(build(path))[0]
+
+
+def _animated(output: NotebookNode) -> NotebookNode:
+    """Return a GIF as HTML, since nbconvert's templates do not show this kind. Return other pictures as they are."""
+    if "image/gif" not in output.data:
+        return output
+    alt = html.escape(output.metadata["image/gif"]["alt"])
+    return new_output(
+        "display_data", {"text/html": f'<img alt="{alt}" src="data:image/gif;base64,{output.data["image/gif"]}">'}
+    )
 
 
 @cache

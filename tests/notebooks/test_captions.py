@@ -27,11 +27,8 @@ HANGUL = re.compile(r"[\uac00-\ud7a3]")
 IMAGE = re.compile(r"!\[(.*?)\]\(([^)]+)\)")
 AXIS = re.compile(r"\b(x|y)label=")
 DPI = 120
-# Their trainings and exports take longest. Their pictures are stored with fewer dots per inch.
-SMALLER = (
-    "06_sharing_features",
-    "09_deploy",
-)
+# Its trainings take longest. Its pictures are stored with fewer dots per inch.
+SMALLER = ("06_sharing_features",)
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 

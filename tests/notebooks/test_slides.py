@@ -52,6 +52,15 @@ def test_the_figures_are_outputs_of_notebooks(path):
     assert all(lectures.outputs(figure) for figure in figures)
 
 
+@each
+def test_every_figure_has_a_kind_that_the_page_shows(path):
+    """An animation too: nbconvert writes the name of its class in place of a GIF."""
+    kinds = {"image/png", "image/jpeg", "text/html", "text/markdown"}
+    for figure in lectures.OUTPUTS.findall(path.read_text(encoding="utf-8")):
+        for output in lectures.outputs(figure):
+            assert output.get("text") or kinds & set(output.data), figure
+
+
 def test_both_lectures_show_every_notebook():
     shown = "".join(path.read_text(encoding="utf-8") for path in lectures.TEXTS)
     named = set(re.findall(r"\((\w+)\.ipynb#", shown))
