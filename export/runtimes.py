@@ -19,8 +19,8 @@ from ..buckets.models import local_model
 from ..categories import lowest_scores
 from ..config import Category, DetectionConfig, DetectorConfig
 from ..data.decode import read_image
-from ..data.example import Dataset, ImageDetections
-from ..data.inputs import check_dataset, read_input, source_of
+from ..data.example import Dataset, ImageDetections, check_dataset
+from ..data.inputs import read_input, source_of
 from ..errors import InputError
 from ..files import digest_of
 from ..installed import check_tensorflow

@@ -56,7 +56,10 @@ LIBRARY = {
 
 # The other components that each component may import. Add a new component here, and think where it belongs.
 MAY_IMPORT = {
-    "config": {"config_base", "config_cascade", "config_detections", "config_losses", "config_rpn", "config_training"},
+    "config": {
+        *("config_base", "config_cascade", "config_detections", "config_losses", "config_rpn", "config_training"),
+        "errors",
+    },
     "config_detections": {"config_base", "config_rpn", "errors"},
     "config_cascade": {"config_base", "config_losses", "config_rpn"},
     "config_losses": {"config_base"},

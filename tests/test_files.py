@@ -142,3 +142,26 @@ def test_a_name_with_a_colon_is_a_path(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_json(name, 1)
     assert read_json(name) == 1
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="expected a file to write, found a device or a pipe"):
+        write_json(tmp_path / "pipe", {})
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_link_stays_and_its_file_is_replaced(tmp_path):
+    (tmp_path / "a.json").write_text("before")
+    (tmp_path / "link.json").symlink_to("a.json")
+    write_json(tmp_path / "link.json", {})
+    assert (tmp_path / "link.json").is_symlink()
+    assert read_json(tmp_path / "a.json") == {}
+
+
+def test_a_home_that_no_shell_has_replaced_does_not_become_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for write in (lambda: write_json("~/a.json", {}), lambda: is_free(Path("~/run"))):
+        with pytest.raises(InputError, match=r"~/.*: expected a path, found a ~ that the shell has left; write \$HOME"):
+            write()
+    assert list(tmp_path.iterdir()) == []

@@ -124,6 +124,7 @@ def test_8_bits_are_not_copied():
         (Image.new("RGB", (0, 5)), r"not empty, found \[5, 0, 3\]"),
         (Image.new("I", (5, 5), 70000), "found 70000..70000 of int32: scale to 8 bits"),
         (Image.new("F", (5, 5), 0.5), "found 0.5..0.5 of float32: multiply by 255"),
+        (np.ma.masked_greater(RGB, 200), r"must have no masked pixels, found \d+: pass image.filled\(0\)"),
         (closed_image(), "found mode RGB: Operation on closed image"),
     ],
 )

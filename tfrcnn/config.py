@@ -10,8 +10,9 @@ Lengths are in pixels of the network input, sizes are (height, width), IoU thres
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tfrcnn.config_base import Config
 from tfrcnn.config_cascade import CascadeConfig as CascadeConfig
@@ -25,6 +26,7 @@ from tfrcnn.config_rpn import MatchConfig as MatchConfig
 from tfrcnn.config_rpn import ProposalConfig as ProposalConfig
 from tfrcnn.config_rpn import RPNConfig as RPNConfig
 from tfrcnn.config_training import TrainingConfig as TrainingConfig
+from tfrcnn.errors import check_type
 
 # Far above any use, as in `config_rpn`.
 MAX_CATEGORIES = 100_000
@@ -47,6 +49,25 @@ class Category(Config):
 
     id: int
     name: str
+
+
+def as_categories(categories: Any) -> tuple[Category, ...]:
+    """Return categories as a tuple.
+
+    Args:
+        categories: `Category` objects, or dicts of their fields.
+
+    Raises:
+        InputError: one is something else, for example a name.
+    """
+    several = isinstance(categories, Iterable) and not isinstance(categories, str | Mapping)
+    result = []
+    for one in categories if several else [categories]:
+        if isinstance(one, dict):
+            one = Category.from_dict(one)
+        check_type(one, Category, "each of categories", 'tfrcnn.Category(1, "cell")')
+        result.append(one)
+    return tuple(result)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class InputError(ValueError):
@@ -26,6 +27,23 @@ class InputError(ValueError):
         lines = "".join(f"\n  {message}" for message in messages)
         super().__init__(messages[0] if len(messages) == 1 else f"{len(messages)} faults:{lines}")
         self.messages = messages
+
+
+def check_type(value: Any, kind: type, name: str, example: str = "") -> None:
+    """Check the type of an argument.
+
+    Args:
+        value: the argument.
+        kind: its type.
+        name: of the argument.
+        example: code that makes a right value.
+
+    Raises:
+        InputError: it has another type.
+    """
+    if not isinstance(value, kind):
+        hint = f", for example {example}" if example else ""
+        raise InputError(f"{name} must be a {kind.__name__}{hint}, found {type(value).__name__}")
 
 
 @contextmanager

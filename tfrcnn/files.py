@@ -45,8 +45,10 @@ def check_local(path: Path) -> Path:
     """Return a path to write to, unless it is an address: s3://bucket/run would become a folder called "s3:".
 
     Raises:
-        InputError: it is an address.
+        InputError: it is an address, or begins with a "~" that no shell has replaced.
     """
+    if path.parts[:1] == ("~",):
+        raise InputError(f"{path}: expected a path, found a ~ that the shell has left; write $HOME in its place")
     if (address := address_in(path)) is not None:
         raise InputError(
             f"{address}: expected a path on this machine to write to, found an address; write to a folder here and "
@@ -55,10 +57,21 @@ def check_local(path: Path) -> Path:
     return path
 
 
+def check_replaceable(path: Path) -> Path:
+    """Return the path of a file to write or to replace, behind all links.
+
+    Raises:
+        InputError: it is a device or a pipe, such as /dev/null, in whose place a file would be.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: expected a file to write, found a device or a pipe")
+    return path.resolve() if path.is_symlink() else path
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, with the same suffix, and move it there if the block raises no error."""
-    path = check_local(Path(path))
+    path = check_replaceable(check_local(Path(path)))
     path.parent.mkdir(parents=True, exist_ok=True)
     # one fixed name, so that the next process overwrites the leftovers of a killed one
     suffixes = "".join(path.suffixes)  # Keras looks at both of .weights.h5

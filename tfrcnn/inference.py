@@ -11,9 +11,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposals
+from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposals, check_dataset
 from tfrcnn.data.image_source import image_errors
-from tfrcnn.data.inputs import check_dataset, check_whole_number, read_input, source_of
+from tfrcnn.data.inputs import check_whole_number, read_input, source_of
 from tfrcnn.data.pipeline import inference_data
 from tfrcnn.files import digest_of
 from tfrcnn.layers import ProposalLayer

@@ -139,6 +139,9 @@ def _to_array(value: Any, name: str) -> np.ndarray:
     except Exception as error:  # libraries of tensors raise exceptions without a common base
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{name} must be an array, found {kind} that NumPy cannot convert: {reason}") from error
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        count = np.count_nonzero(value.mask)
+        raise InputError(f"{name} must have no masked pixels, found {count:,}: pass image.filled(0)")
     if pixels.dtype.name == "bfloat16":  # from a library of tensors; NumPy has no kind for it
         pixels = pixels.astype(np.float32)
     if pixels.dtype.kind not in "buif":

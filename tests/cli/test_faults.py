@@ -65,6 +65,11 @@ def new_run(tmp_path: Path, coco: Callable) -> list[str | Path]:
         ("--set training.flip=false", "TrainingConfig has no field 'flip'; its fields are scheme, epochs, batch_size"),
         ("--set epochs=3", "unknown field 'epochs': expected detector.FIELD or training.FIELD"),
         ("--set training.epochs=many", "TrainingConfig.epochs must be int, found 'many'"),
+        (
+            "--set training.epochs=3 --set training.epochs=4",
+            "--set training.epochs: .* found that another --set sets it",
+        ),
+        ("--epochs 3 --set training.epochs=4", "--set training.epochs: .* found that its option sets it too"),
         ("--set training.epochs", "--set: expected FIELD=VALUE, found 'training.epochs'"),
     ],
 )
@@ -214,6 +219,18 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("data {data} --out {data}/report.html --model tiny_fpn", "instances.json: .*(a file is where|File exists)"),
         ("data {data} --out {out}.html --json {data}", "--json .*expected another file than the page and the data"),
         ("data {data} --out {out}.html --pictures 1001", "pictures: expected a number in 0..1000"),
+        ("doctor --data {data} --json {data}", "--json: expected another file than a file that the command reads"),
+        ("doctor --data {data} --val {data}@x --preset-out {data}", "--preset-out: expected another file than a file"),
+        (
+            "doctor --data {data} --preset-out {out}.json --json {out}.json",
+            "--preset-out: expected another file than that of --json",
+        ),
+        ("evaluate --model {folder} --data {data} --json {data}", "--json: expected another file than a file"),
+        ("export --model {folder} --format onnx --out {out}.onnx --images no", "--images needs the data of --verify"),
+        ("export --model {folder} --format onnx --out {out}.onnx --image-size ²", "--image-size: expected N or HxW"),
+        ("benchmark --model {folder} --images {folder}", "--images needs --data"),
+        ("doctor --data= --model tiny_fpn", "--data: expected a path, found ''"),
+        ("demo --out ~/demo", "~/demo: expected a path, found a ~ that the shell has left"),
         ("demo --out {folder}", "exists and is no demo's folder"),
     ],
 )

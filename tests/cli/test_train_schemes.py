@@ -4,11 +4,13 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tfrcnn.data.digits import make_digit_scenes
 from tfrcnn.models import load_detector
+from tfrcnn.training.recipe import Recipe
 
 pytestmark = pytest.mark.slow
 OPTIONS = ("--epochs", "1", "--batch-size", "4", "--image-size", "128")
@@ -103,3 +105,15 @@ def test_a_detector_on_the_proposals_of_a_run(proposing: Path, data: Path, tmp_p
             assert (one == other).all()
     # Other uses of a detector with two networks: see test_unshared_networks.
     assert tfrcnn("evaluate", "--model", run, "--data", data / "instances_val.json").code == 0
+
+
+@pytest.mark.parametrize(("out", "folder"), [("runs/a", "runs/a-lr-finder"), (".", "{here}-lr-finder")])
+def test_a_sweep_is_saved_next_to_the_run_folder_whatever_its_name(out, folder, tmp_path, monkeypatch, tfrcnn):
+    saved = []
+    sweep = SimpleNamespace(suggestion=None, save=saved.append)
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(Recipe, "find_learning_rate", lambda self: sweep)
+    assert tfrcnn("train", "--lr-finder", "--train", "a.json", "--out", out).code == 0
+    assert saved == [Path(folder.format(here=tmp_path / "here"))]

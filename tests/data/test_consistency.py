@@ -168,3 +168,25 @@ def test_thousands_of_files_are_read_in_order_with_a_bar_and_few_lines_in_a_log(
     assert "reading: 100%" in log
     assert "image/s" in log
     assert log.count("\r") <= 3
+
+
+@pytest.mark.parametrize(
+    ("boxes", "count"),
+    [
+        ([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.25, 0.5]], 1),
+        ([[0.1, 0.2, 0.3, 0.4], [0.5, 0.5, 0.75, 0.5]], 0),
+        ([], 0),
+    ],
+)
+def test_boxes_in_fractions_of_the_image_are_a_fault(tmp_path: Path, boxes: list[list[float]], count: int) -> None:
+    data = coco(tmp_path, ["a.png"], [{"image_id": 0, "bbox": box} for box in boxes])
+    assert kinds(data).get("boxes-in-fractions", 0) == count
+
+
+@pytest.mark.parametrize(("other", "count"), [("Cell", 1), ("cell ", 1), ("ce ll", 0)])
+def test_two_spellings_of_a_class_are_a_fault(tmp_path: Path, other: str, count: int) -> None:
+    path = Path(coco(tmp_path, ["a.png"], []))
+    path.write_text(path.read_text().replace('"dust"', json.dumps(other)))
+    report = read_dataset(str(path))[1]
+    assert report.counts().get("similar-categories", 0) == count
+    assert not report.refused

@@ -1,15 +1,19 @@
 """The parts of a DATA argument, and the choice of its format."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from tfrcnn.config import Category
 from tfrcnn.data.checks import Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of
 from tfrcnn.data.layouts import files_in
+from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.sources import subfolders
+from tfrcnn.data.split import as_fraction
 from tfrcnn.errors import InputError
 
 
@@ -190,3 +194,33 @@ def test_a_folder_is_listed_without_a_call_per_file(tmp_path: Path, monkeypatch:
 def test_a_name_that_is_too_long_is_one_clear_error(data: str) -> None:
     with pytest.raises(InputError, match=r"^data: (yolo:)?a{100,}.* cannot be read: File name too long$"):
         choose(data)
+
+
+def test_a_path_object_is_data(tmp_path: Path) -> None:
+    content = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [], "categories": [{"id": 1, "name": "c"}]}'
+    (tmp_path / "a.json").write_text(content)
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert load_dataset(tmp_path / "a.json").source == str(tmp_path / "a.json")
+    assert load_dataset(tmp_path / "a.json", tmp_path, [{"id": 1, "name": "c"}]).categories == (Category(1, "c"),)
+    assert as_fraction(tmp_path) is None
+
+
+@pytest.mark.parametrize("data", ["", " ", "coco:", "yolo:", "@train", "nothing.json+"])
+def test_an_empty_path_is_not_the_current_folder(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nothing.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(InputError, match=r"data: expected a path, found '.*'; the current folder is '\.'"):
+        read_dataset(data)
+
+
+@pytest.mark.parametrize("data", [None, 5, b"cells", ["a.json", "b.json"], {}])
+def test_data_of_another_type_are_named(data: Any) -> None:
+    with pytest.raises(InputError, match=f"data: expected a path, for example .*, found {type(data).__name__}"):
+        read_dataset(data)
+
+
+def test_names_are_no_categories_and_a_number_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"each of categories must be a Category, for example tfrcnn\.Cat.*found str"):
+        read_dataset(tmp_path, categories=["cell"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="images: expected a folder, found int"):
+        read_dataset(tmp_path, 5)  # type: ignore[arg-type]

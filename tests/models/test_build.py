@@ -1,5 +1,7 @@
 """A blank detector equals build_detector's, without the random values."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ import tensorflow as tf
 
 import tfrcnn
 from tfrcnn.compat import KERAS_2, path_of
+from tfrcnn.errors import InputError
 from tfrcnn.models import build_blank_detector
 from tfrcnn.models.build import _zeros
+from tfrcnn.training.checks import check_arguments
 
 
 @pytest.mark.parametrize(
@@ -52,3 +56,36 @@ def test_a_blank_detector_keeps_what_is_no_weight():
         layer = Noise()
     np.testing.assert_array_equal(layer.seeds.state, Noise().seeds.state)
     assert np.any(layer.seeds.state)
+
+
+PRESET = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(1, "cell"),))
+MISTAKES = {
+    "a preset for its network": (
+        lambda: tfrcnn.build_detector(PRESET),
+        r"config must be a DetectorConfig.*\.detector",
+    ),
+    "a preset's name": (lambda: tfrcnn.build_detector("tiny_fpn"), "config must be a DetectorConfig.*found str"),
+    "names of categories": (lambda: tfrcnn.preset("tiny_fpn", ["cell"]), "each of categories must be a Category.*str"),
+    "no model": (lambda: tfrcnn.preset(None), "unknown model None: expected one of"),
+    "a size as text": (lambda: tfrcnn.preset("tiny_fpn", image_size="64"), "a positive multiple of 32 .* found '64'"),
+    "two sizes": (lambda: tfrcnn.preset("tiny_fpn", image_size=(64, 64)), r"multiple of 32 .* found \(64, 64\)"),
+    "a file that is a path object": (lambda: tfrcnn.preset(Path("none.json")), r"found no file at none\.json"),
+    "a model to save": (lambda: tfrcnn.save_detector("x", "folder"), "detector must be a FasterRCNN.*TrainingModel"),
+    "a path to adapt": (lambda: tfrcnn.with_categories("runs/coco", ()), r"must be a FasterRCNN, .*load_detector"),
+    "a preset to train": (lambda: tfrcnn.TrainingModel(PRESET), "detector must be a FasterRCNN.*found Preset"),
+    "a preset for the optimizer": (lambda: tfrcnn.make_optimizer(PRESET, 9), "training must be a TrainingConfig"),
+    "data by path": (
+        lambda: check_arguments(build_blank_detector(PRESET.detector), "cells.json", None, PRESET.training),
+        "train_data must be a Dataset of tfrcnn.load_dataset, found str",
+    ),
+    "a preset for its training": (
+        lambda: check_arguments(build_blank_detector(PRESET.detector), "cells.json", None, PRESET),
+        r"training must be a TrainingConfig, for example preset\.training, found Preset",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_an_argument_of_another_type_is_named_with_what_to_pass(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -59,6 +59,31 @@ REFUSED = {
         lambda m, b: m({"images": b["images"]}),
         "found no 'image_sizes'",
     ),
+    "boxes in float64": (
+        lambda m, b: m({**b, "boxes": tf.cast(b["boxes"], tf.float64)}),
+        r"makes them, with boxes float32 \[B, M, 4\], found float64",
+    ),
+    "images of 8 bits": (
+        lambda m, b: m({**b, "images": tf.cast(b["images"], tf.uint8)}),
+        "images float32 .* found uint8",
+    ),
+    "one image": (lambda m, b: m({name: value[0] for name, value in b.items()}), r"found float32 \(64, 64, 3\)"),
+    "fit()": (lambda m, b: m.fit(), "fit: x: expected batches, for example data.batches.*found NoneType"),
+    "fit(a path)": (lambda m, b: m.fit("cells.json"), "fit: x: expected batches.*found str"),
+    "fit(a function)": (lambda m, b: m.fit(endless), "fit: x: expected batches.*found function"),
+    "quantize": (lambda m, b: m.quantize("int8"), 'export it with precision="int8"'),
+    "detector.quantize": (lambda m, b: m.detector.quantize("int8"), 'export it with precision="int8"'),
+    "detector.fit": (lambda m, b: m.detector.fit(b["images"]), "train it with tfrcnn.train, or fit tfrcnn.Tr"),
+    "detector.evaluate": (lambda m, b: m.detector.evaluate(b["images"]), "tfrcnn.evaluate measures it"),
+    "detector(one image)": (
+        lambda m, b: m.detector(b["images"][0]),
+        r"found \[64, 64, 3\]: tfrcnn.Predictor\(detector",
+    ),
+    "detector(grey)": (
+        lambda m, b: m.detector(b["images"][..., :1]),
+        r"must be \[B, H, W, 3\] .* found \[2, 64, 64, 1\]",
+    ),
+    "detector(no image)": (lambda m, b: m.detector(b["images"][:0]), r"not empty, found \[0, 64, 64, 3\]"),
     "predict": (lambda m, b: m.predict_on_batch(b), "does not predict: use model.detector, or tfrcnn.Predictor"),
     "export": (lambda m, b: m.export("out"), "is not exported: export its detector"),
     "save to .h5": (lambda m, b: m.save("m.h5"), r"m\.h5: expected a file name that ends in \.keras; save_weights"),
@@ -72,6 +97,13 @@ def test_what_does_not_fit_a_detector_is_refused_at_once_in_one_line(action, mes
     with pytest.raises(InputError, match=message) as error:
         action(model, batch)
     assert "\n" not in str(error.value)
+
+
+def test_batches_may_come_from_a_generator(model, batch, monkeypatch):
+    seen = []
+    monkeypatch.setattr(keras.Model, "fit", lambda self, x, **options: seen.extend(x))
+    model.fit(batch for _ in range(2))
+    assert seen == [(batch,), (batch,)]
 
 
 def test_a_layer_that_is_frozen_after_compile_is_refused_until_it_is_called_again(batch):

@@ -10,6 +10,7 @@ import typer
 
 from tfrcnn.cli.options import IMAGES_HELP
 from tfrcnn.cli.startup import filter_log
+from tfrcnn.errors import InputError
 from tfrcnn.export import TARGETS
 
 
@@ -61,6 +62,8 @@ def benchmark(
 
     if out is not None:
         check_package("matplotlib", "--out")
+    if images is not None and data is None:
+        raise InputError("--images needs --data")
     models = [local_model(each) for each in model]
     arrays = edge_cases()[-1:]
     if data is not None:

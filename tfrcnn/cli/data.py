@@ -16,7 +16,7 @@ from tfrcnn.cli.options import (
     Images,
     ImageSize,
     Settings,
-    parse_setting,
+    parse_settings,
 )
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
@@ -87,7 +87,7 @@ def data(
     model = network_of(model)
     start = preset_of_run(model) if Path(model).is_dir() else preset(model)
     start = Preset(with_image_size(start.detector, image_size), start.training, start.summary)
-    changes = dict(map(parse_setting, settings or ()))
+    changes = parse_settings(settings)
     if pending(changes):
         raise InputError("--set: expected numbers for detector.anchors, found auto; tfrcnn doctor fits the anchors")
     start = changed(start, changes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tfrcnn.cli.options import parse_setting
+from tfrcnn.cli.options import parse_settings
 from tfrcnn.errors import InputError, renamed_arguments
 
 if TYPE_CHECKING:
@@ -185,8 +185,8 @@ def read_settings(settings: Sequence[str] | None, options: Sequence[str] = ()) -
     """
     from tfrcnn.config import DetectionConfig
 
-    parsed = map(parse_setting, settings or ())
-    changes = {name.removeprefix("detector.").removeprefix("detections."): value for name, value in parsed}
+    short = [text.removeprefix("detector.").removeprefix("detections.") for text in settings or ()]
+    changes = parse_settings(short)
     DetectionConfig.from_dict(changes)  # names a field that does not exist or is out of range
     for name in options:
         if name in changes:

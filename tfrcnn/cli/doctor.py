@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Data, Images, ImageSize
+from tfrcnn.cli.outputs import check_outputs
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -69,6 +70,7 @@ def doctor(
     from tfrcnn.models.presets import SUFFIX, preset, preset_content, preset_of_run, with_image_size
     from tfrcnn.weights.published import network_of
 
+    check_outputs({"--json": json, "--preset-out": preset_out}, data, val, model)
     model = network_of(model)
     is_run = Path(model).is_dir()
     if preset_out is not None and (is_run or preset_out.suffix != SUFFIX or preset_out.stem in PRESETS):

@@ -164,7 +164,7 @@ def evaluate(
     check_inputs(model, data, images, write_thresholds)
     if plots is not None:
         check_package("matplotlib", "--plots")
-    page, precision, recall = check_page(report, json, compare, (min_precision, min_recall), write_thresholds)
+    page, precision, recall = check_page(report, json, compare, (min_precision, min_recall), write_thresholds, data)
     model = start_detector(model)
     if format_of(model) != KERAS:
         check_exported(model, proposals, write_thresholds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tfrcnn.cli.detecting import DetectorOptions, ViewOptions
+from tfrcnn.cli.outputs import check_outputs
 from tfrcnn.errors import InputError
 from tfrcnn.files import address_in
 
@@ -46,8 +47,10 @@ def check_page(
     compare: str | None,
     targets: tuple[float | None, float | None],
     write_thresholds: bool,
+    data: str | None = None,
 ) -> tuple[Path | None, float, float]:
-    """Check the options of the report; return its page, and the precision and recall that thresholds are for."""
+    """Check the files to write; return the page, and the precision and recall that its thresholds are for."""
+    check_outputs({"--json": json}, data, compare)
     if report is None:
         if compare is not None:
             raise InputError("--compare needs --report, the page of the comparison")

@@ -26,6 +26,7 @@ else:
     Precision = Literal[tuple(precision for target in TARGETS.values() for precision in target.precisions)]
 
 UNJUDGED = 3  # exit code
+MAX_DIGITS = 9  # of a side in pixels
 REPRESENTATIVE_IMAGES = 100  # the ranges of int8 do not change with more
 FORMATS_HELP = "; ".join(f"{target.name}: {target.summary}" for target in TARGETS.values())
 
@@ -102,6 +103,8 @@ def export(
     options = ExportOptions(format, precision, parse_size(image_size), max_detections)
     if (out is None) == (publish is None):
         raise InputError("expected one of --out PATH and --publish DIR, found " + ("both" if out else "neither"))
+    if images is not None and verify in ("", "none") and representative is None:
+        raise InputError("--images needs the data of --verify or --representative")
     if publish is not None:
         check_folder(publish, format)
     # `publish` chooses the name of the file
@@ -173,6 +176,6 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdigit() for part in parts):
+    if len(parts) > 2 or not all(part.isdecimal() and len(part) <= MAX_DIGITS for part in parts):
         raise InputError(f"--image-size: expected N or HxW (height first), found {text!r}")
     return int(parts[0]), int(parts[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -81,6 +82,25 @@ Settings = Annotated[
         "Repeat it for more fields.",
     ),
 ]
+
+
+def parse_settings(texts: Iterable[str] | None, others: Iterable[str] = ()) -> dict[str, Any]:
+    """Read FIELD=VALUE of all --set.
+
+    Args:
+        texts: of the options; None for none.
+        others: fields that other options set.
+
+    Raises:
+        InputError: there is no equals sign, or a field is set twice.
+    """
+    values: dict[str, Any] = {}
+    for name, value in map(parse_setting, texts or ()):
+        if name in values or name in others:
+            by = "another --set" if name in values else "its option"
+            raise InputError(f"--set {name}: expected each field once, found that {by} sets it too")
+        values[name] = value
+    return values
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

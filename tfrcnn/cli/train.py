@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from tfrcnn.cli import train_options as opt
 from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
+from tfrcnn.files import check_local
 
 
 def train(
@@ -104,7 +106,7 @@ def train(
         changes["detector.anchors"] = anchors
     if ema is False:
         changes["training.ema"] = None
-    changes.update(opt.parse_setting(text) for text in settings or ())
+    changes |= opt.parse_settings(settings, changes)
     settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
     chosen = {name: value for name, value in fields.items() if value is not None}
     others = {"resume": resume, "cache": cache, "loggers": bool(loggers), "strategy": strategy != "auto"}
@@ -124,8 +126,9 @@ def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, An
         raise InputError(f"--lr-finder cannot be combined with --{name}")
     if "train" not in fields:
         raise InputError("--train DATA is needed")
+    named = out if out.name not in ("", "..") else Path(os.path.abspath(out))  # "." has no name
+    folder = check_local(named.with_name(f"{named.name}-lr-finder"))
     sweep = Recipe(**fields, changes=changes).find_learning_rate()
-    folder = out.with_name(f"{out.name}-lr-finder")
     sweep.save(folder)
     print(f"\nThe loss over the learning rate is in {folder}: lr_finder.png, lr_finder.json.")
     if sweep.suggestion is None:

@@ -20,7 +20,7 @@ from tfrcnn.cli.options import ImageSize as ImageSize
 from tfrcnn.cli.options import Metric as MetricName
 from tfrcnn.cli.options import Scheme as SchemeName
 from tfrcnn.cli.options import Settings as Settings
-from tfrcnn.cli.options import parse_setting as parse_setting
+from tfrcnn.cli.options import parse_settings as parse_settings
 from tfrcnn.config_training import MAX_SEED
 
 Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume.")]

@@ -27,7 +27,43 @@ def check_consistency(
         keep: [N] bool, the boxes that can be used.
     """
     repeated = check_repeated_boxes(parsed, opened, boxes, keep)
-    return [*check_files(parsed, opened), *repeated, *check_targets(parsed, keep)]
+    return [
+        *check_files(parsed, opened),
+        *check_unit(parsed, opened, boxes, keep),
+        *repeated,
+        *check_targets(parsed, keep),
+    ]
+
+
+def check_unit(
+    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
+) -> list[Fault]:
+    """Report boxes that all lie within the first pixel: fractions of the image in place of pixels.
+
+    Args:
+        parsed: the annotations.
+        opened: the file of each image.
+        boxes: [N, 4] in pixels.
+        keep: [N] bool, the boxes that can be used.
+    """
+    if not keep.any() or boxes[keep].max() > 1 or all(max(image.size) <= 1 for image in opened if image):
+        return []
+    record = parsed.boxes[int(np.argmax(keep))]
+    where = parsed.box_field.format(record.place)
+    message = f"expected pixels, found {parsed.show_box(*record.yxyx)}, and no larger number in any box"
+    return [Fault("boxes-in-fractions", parsed.images[record.image].file, where, message)]
+
+
+def check_names(dataset: Dataset) -> list[Fault]:
+    """Report categories whose names differ only in case or spaces: one class, written in two ways."""
+    faults = []
+    first: dict[str, str] = {}
+    for category in dataset.categories:
+        before = first.setdefault(" ".join(category.name.casefold().split()), category.name)
+        if before != category.name:
+            message = f"expected one spelling of each class, found {category.name!r} and {before!r}"
+            faults.append(Fault("similar-categories", dataset.source, f"category {category.name!r}", message))
+    return faults
 
 
 def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ def diagnose(
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
-    if images_to_check is not None and images_to_check < 1:
-        raise InputError(f"images_to_check: expected at least 1 image, found {images_to_check}")
+    is_count = isinstance(images_to_check, Integral) and not isinstance(images_to_check, bool)
+    if images_to_check is not None and not (is_count and images_to_check >= 1):
+        raise InputError(f"images_to_check: expected at least 1 image, found {images_to_check!r}")
     check_val_images(val, val_images)
     dataset, report = read_dataset(data, images, categories)
     report = examine(dataset, report, config, strides, images_to_check, seed)

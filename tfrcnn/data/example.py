@@ -10,12 +10,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfrcnn.config import Category
 from tfrcnn.detections import ImageDetections as ImageDetections
 from tfrcnn.detections import ImageProposals as ImageProposals
+from tfrcnn.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,3 +87,9 @@ class Dataset:
             for values in (example.boxes, example.labels, example.crowd, example.difficult):
                 digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
+
+
+def check_dataset(dataset: Any, name: str = "dataset") -> None:
+    """Raise InputError for anything but a `Dataset`; `name` is what the caller calls it."""
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"{name} must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")

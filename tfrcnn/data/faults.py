@@ -83,6 +83,12 @@ KINDS: dict[str, Kind] = {
     "duplicate-annotation-id": Kind("kept", "two annotations have the same id; 1, 2, ... are used"),
     "duplicate-box": Kind("kept", "an object is annotated twice; the second can never be detected: delete it"),
     "nothing-to-learn": Kind("kept", "all boxes are crowd or difficult; training learns from none of them"),
+    "boxes-in-fractions": Kind(
+        "kept", "all boxes lie in the first pixel; multiply fractions by the width and height of the image"
+    ),
+    "similar-categories": Kind(
+        "kept", "two class names differ only in case or spaces; rename one if they are one class"
+    ),
     "too-many-objects": Kind("kept", "a detector cannot return all boxes an image has; use --max-detections"),
     "image-in-two-splits": Kind(
         "kept", "the same image is in the training and the validation data, so scores are too high; remove it from one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfrcnn.data import coco, csv_boxes, cvat, remote, tfds, tfrecord, voc, yolo
 from tfrcnn.data.data_format import DataFormat, Parse
@@ -43,6 +43,21 @@ class Place(NamedTuple):
     prefix: str
     path: str
     split: str | None
+
+
+def data_text(data: Any) -> str:
+    """Return a DATA argument as text.
+
+    Raises:
+        InputError: it is neither text nor a path, or it is empty.
+    """
+    if isinstance(data, os.PathLike):
+        data = os.fspath(data)
+    if not isinstance(data, str):
+        raise InputError(f"data: expected a path, for example 'cells/VOC@train', found {type(data).__name__}")
+    if not data.strip():
+        raise InputError(f"data: expected a path, found {data!r}; the current folder is '.'")
+    return data
 
 
 def place_of(data: str) -> Place:
@@ -114,6 +129,7 @@ def _choose(data: str) -> tuple[str, Parse]:
     """Return the format and the parser of a data set."""
     try:
         place = place_of(data)
+        data_text(place.path)
         if is_address(place.path) and (not place.prefix or FORMATS[place.prefix].is_path):
             place = place._replace(path=remote.local_copy(place.path))
         matches = find_sets(place)

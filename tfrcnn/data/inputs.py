@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb
 
@@ -26,12 +25,6 @@ def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
         path = Path(image)
         return read_image(path), path.stem if image_id in ("", None) else image_id
     return to_rgb(image), image_id
-
-
-def check_dataset(dataset: Any) -> None:
-    """Raise InputError for anything but a `Dataset`."""
-    if not isinstance(dataset, Dataset):
-        raise InputError(f"dataset must be a Dataset of tfrcnn.load_dataset, found {type(dataset).__name__}")
 
 
 def check_whole_number(value: Any, name: str) -> int:

@@ -6,6 +6,7 @@ DATA if an earlier image has the same id. Annotations are renumbered.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,17 +15,21 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import exists, looks_complete
+from tfrcnn.data.formats import data_text, exists, looks_complete
 
 PLUS = "+"
 
 
-def parts_of(data: str) -> list[str]:
+def parts_of(data: str | os.PathLike[str]) -> list[str]:
     """Split a DATA argument into the data sets that it names.
 
     A path may contain a plus too: the longest piece that exists is one data set. If none exists, a data set ends where
     its name looks complete, so that the error is about that name.
+
+    Raises:
+        InputError: `data` is neither text nor a path, or it is empty.
     """
+    data = data_text(data)
     if PLUS not in data:
         return [data]
     pieces, parts = data.split(PLUS), []

@@ -6,6 +6,7 @@ several of these joined by a plus. See `tfrcnn.data.data_format` to add a format
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrcnn.config import Category
+from tfrcnn.config import Category, as_categories
 from tfrcnn.data.box_table import BoxTable
 from tfrcnn.data.checks import OpenedImage, Parsed, check_boxes, check_images
-from tfrcnn.data.consistency import check_consistency
+from tfrcnn.data.consistency import check_consistency, check_names
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
-from tfrcnn.data.formats import choose, holds_images, place_of
+from tfrcnn.data.formats import choose, data_text, holds_images, place_of
 from tfrcnn.data.join import PLUS, join, parts_of, val_folder
 from tfrcnn.data.media import is_address
 from tfrcnn.data.remote import local_folder
@@ -53,6 +54,9 @@ def read_dataset(
         dataset, report = tfrcnn.read_dataset("cells/VOC@train")
         print(report.render())
     """
+    data = data_text(data)
+    if categories is not None:
+        categories = as_categories(categories)
     parts = parts_of(data)
     if len(parts) > 1:
         if images is not None:
@@ -60,6 +64,8 @@ def read_dataset(
         sets = [read_dataset(parts[0], None, categories)]
         sets += [read_dataset(part, None, sets[0][0].categories) for part in parts[1:]]
         return join(data, sets)
+    if not isinstance(images, str | os.PathLike | None):
+        raise InputError(f"images: expected a folder, found {type(images).__name__}")
     folder = None if images is None else Path(images)
     if is_address(str(images)):
         folder = local_folder(str(images), whole=not place_of(data).path.lower().endswith(".json"))
@@ -73,6 +79,7 @@ def read_dataset(
     dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
     faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, boxes, keep)]
     used = used_labels(dataset)
+    faults += check_names(dataset)
     faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
     if categories is not None:
         dataset, unknown = _relabel(dataset, tuple(categories), used)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config_base import Config, shown
-from tfrcnn.data.example import Dataset
+from tfrcnn.data.example import Dataset, check_dataset
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.overlap import content_groups
 from tfrcnn.data.read import summary_of
@@ -58,7 +58,7 @@ def as_fraction(val: float | str | None) -> float | None:
     """
     try:
         fraction = float(val) if val is not None else None
-    except ValueError:
+    except (TypeError, ValueError):  # a path, or text
         return None
     if fraction is None or 0 < fraction < 1:
         return fraction
@@ -103,7 +103,10 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
         train, val = tfrcnn.split_dataset(tfrcnn.load_dataset("cells/all.json"), 0.2)
         run = tfrcnn.train(detector, train, val, "runs/cells", preset.training)
     """
-    as_fraction(fraction)
+    check_dataset(dataset)
+    if as_fraction(fraction) is None:
+        raise InputError(f"fraction: expected a number between 0 and 1, for example 0.2, found {shown(fraction)}")
+    fraction = float(fraction)
     groups = content_groups(dataset)
     if len(np.unique(groups)) < 2:
         raise InputError(f"{dataset.source}: expected at least two different images to split, found {len(dataset)}")

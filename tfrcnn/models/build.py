@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_type
 from tfrcnn.files import atomic, check_local, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
@@ -59,6 +59,7 @@ def build_detector(
         preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
         detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
     """
+    _check_config(config)
     return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision, backbone=backbone)
 
 
@@ -94,8 +95,14 @@ def build_blank_detector(
         copy = tfrcnn.models.build_blank_detector(detector.config)
         copy.load_weights("detector.weights.h5")
     """
+    _check_config(config)
     with tf.variable_creator_scope(_zeros):
         return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision, backbone=backbone)
+
+
+def _check_config(config: Any) -> None:
+    if not isinstance(config, dict):  # the values of one
+        check_type(config, DetectorConfig, "config", 'tfrcnn.preset("mobilenet_v2_fpn", categories).detector')
 
 
 def _zeros(next_creator: Callable[..., tf.Variable], **options: Any) -> tf.Variable:
@@ -117,10 +124,14 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
         folder: the folder, made if it does not exist.
         extra: JSON values to store with the configuration, for example how it was trained and what it scored.
 
+    Raises:
+        InputError: `detector` is no detector.
+
     Example:
         tfrcnn.save_detector(detector, "runs/cells")
         tfrcnn.load_detector("runs/cells")
     """
+    check_type(detector, FasterRCNN, "detector", "model.detector of a TrainingModel")
     folder = check_local(Path(folder))
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.glob("model-*.weights.h5")}

@@ -19,13 +19,34 @@ _INSTEAD = (
     "a detector has no losses to compile: train it with tfrcnn.train, or fit tfrcnn.TrainingModel(detector); "
     "tfrcnn.evaluate measures it"
 )
+NOT_QUANTIZED = 'a detector is not quantized in Keras: export it with precision="int8", see tfrcnn.export'
 
 
 class DetectorMethods(PortableModel):
     """The base of a detector: methods of Keras that would not work."""
 
-    def compile(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the detector.
+
+        Raises:
+            InputError: the images have another shape.
+        """
+        # not in a layer, whose errors Keras wraps in many lines with all pixels
+        shape = tf.TensorShape(getattr(images, "shape", None))
+        if not shape.is_compatible_with([None, None, None, 3]) or (shape.rank and 0 in shape.as_list()):
+            raise InputError(
+                f"images must be [B, H, W, 3] and not empty, found {shape.as_list()}: tfrcnn.Predictor(detector)"
+                ".detect takes one image of any shape"
+            )
+        return super().__call__(images, *args, **kwargs)
+
+    def _refuse(self, *args: Any, **kwargs: Any) -> Any:
         raise InputError(_INSTEAD)
+
+    compile = fit = evaluate = train_on_batch = test_on_batch = _refuse
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise InputError(NOT_QUANTIZED)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Do nothing for a file whose detector was compiled."""

@@ -9,12 +9,14 @@ The file's name is the preset's. It has no categories, since the data set decide
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from tfrcnn.config import Category, DetectorConfig, TrainingConfig
+from tfrcnn.config import Category, DetectorConfig, TrainingConfig, as_categories
 from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json
@@ -55,10 +57,11 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
     Example:
         preset = tfrcnn.preset("mobilenet_v2_fpn", dataset.categories, image_size=320)
     """
-    start = _read(Path(name)) if name.endswith(SUFFIX) else PRESETS.get(name)
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    start = _read(Path(name)) if str(name).endswith(SUFFIX) else PRESETS.get(name)
     if start is None:
         raise InputError(f"unknown model {shown(name)}: expected one of {', '.join(PRESETS)}, or FILE{SUFFIX}")
-    detector = with_image_size(start.detector, image_size).replace(categories=tuple(categories))
+    detector = with_image_size(start.detector, image_size).replace(categories=as_categories(categories))
     return Preset(detector, start.training, start.summary)
 
 
@@ -89,9 +92,9 @@ def with_image_size(config: DetectorConfig, image_size: int | None) -> DetectorC
     """
     if image_size is None:
         return config
-    if image_size < 1 or image_size % config.image.divisor:
+    if not isinstance(image_size, Real) or image_size < 1 or image_size % config.image.divisor:
         expected = f"a positive multiple of {config.image.divisor} for {config.preset}"
-        raise InputError(f"image size must be {expected}, found {image_size}")
+        raise InputError(f"image size must be {expected}, found {image_size!r}")
     return config.replace(image=config.image.replace(static_size=(image_size, image_size)))
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfrcnn.config import Category, ImageConfig
-from tfrcnn.errors import InputError
+from tfrcnn.config import Category, ImageConfig, as_categories
+from tfrcnn.errors import InputError, check_type
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.layers import BoxHead
 from tfrcnn.models.backbones.loading import finalize_normalization
@@ -55,6 +55,8 @@ def with_categories(
     Example:
         detector, kept = tfrcnn.with_categories(tfrcnn.load_detector("runs/coco"), dataset.categories)
     """
+    check_type(detector, FasterRCNN, "detector", 'tfrcnn.load_detector("runs/coco")')
+    categories = as_categories(categories)
     changes = {"detections": detector.config.detections.for_names([c.name for c in categories]), **changes}
     config = detector.config.replace(categories=categories, image=image or detector.config.image, **changes)
     new = build_detector(config, "none", precision, find_kernels(roi_align or kernels), backbone=detector.backbone_spec)

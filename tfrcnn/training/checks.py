@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
-from tfrcnn.data.example import Dataset
+from tfrcnn.data.example import Dataset, check_dataset
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_type
 from tfrcnn.models import FasterRCNN
 from tfrcnn.training.class_weights import class_weights
 from tfrcnn.training.losses import check_losses
@@ -31,6 +31,11 @@ def check_arguments(
             the batch size does not suit the devices; gradients are accumulated over replicas, or over more steps than
             there are; there is no score for `patience`.
     """
+    check_type(detector, FasterRCNN, "detector", "tfrcnn.build_detector(preset.detector)")
+    check_type(training, TrainingConfig, "training", "preset.training")
+    check_dataset(train_data, "train_data")
+    if validation is not None:
+        check_dataset(validation, "validation")
     if not any((~example.crowd & ~example.difficult).any() for example in train_data.examples):
         raise InputError(
             f"{train_data.source}: expected a box to learn from, found {_count_of_boxes(train_data)}: add boxes, or "

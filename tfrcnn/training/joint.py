@@ -11,12 +11,12 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.compat import ONLY_FIRST_REPLICA
-from tfrcnn.errors import InputError
+from tfrcnn.errors import check_type
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.seeds import stream_seed
-from tfrcnn.training.arguments import check_values
+from tfrcnn.training.arguments import check_batch, check_values
 from tfrcnn.training.class_losses import class_loss
 from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.keras_methods import TrainingMethods
@@ -27,7 +27,6 @@ from tfrcnn.training.targets import refined_roi_targets, roi_targets, rpn_target
 
 LOSSES_OF = {RPN: ("rpn_objectness_loss", "rpn_box_loss"), HEAD: ("classifier_loss", "box_loss")}
 LOSSES = LOSSES_OF[RPN] + LOSSES_OF[HEAD]
-_BATCH = ("images", "image_sizes", "boxes", "labels")
 
 
 @register
@@ -71,6 +70,7 @@ class TrainingModel(TrainingMethods):
             seed: for the sampling of anchors and RoIs.
             losses: "rpn", "head" or both: the stages whose losses are minimised.
         """
+        check_type(detector, FasterRCNN, "detector", "tfrcnn.build_detector(preset.detector)")
         # the detector's policy, so that `compile` scales the loss under mixed_float16; boxes and sizes stay float32
         super().__init__(**{"name": "training", "dtype": detector.dtype_policy, **kwargs}, autocast=False)
         self.detector = detector
@@ -97,10 +97,7 @@ class TrainingModel(TrainingMethods):
             InputError: the batch is not as `tfrcnn.training_data` makes it.
         """
         # not in `call`, whose errors Keras wraps in many lines
-        missing = [name for name in _BATCH if not isinstance(batch, dict) or name not in batch]
-        if missing:
-            expected = "expected batches as tfrcnn.training_data makes them"
-            raise InputError(f"TrainingModel: {expected}, found no {missing[0]!r}")
+        check_batch(batch)
         return super().__call__(batch, *args, **kwargs)
 
     def call(self, batch: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, Any]:

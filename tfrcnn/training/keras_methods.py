@@ -10,7 +10,7 @@ import keras
 from tfrcnn.compat import TrainedModel
 from tfrcnn.errors import InputError
 from tfrcnn.models import FasterRCNN
-from tfrcnn.models.keras_methods import check_file_name
+from tfrcnn.models.keras_methods import NOT_QUANTIZED, check_file_name
 from tfrcnn.training.arguments import check_arguments, weights_of
 from tfrcnn.training.loss_scale import shared_scale
 from tfrcnn.training.optimizer import SGD
@@ -91,8 +91,7 @@ class TrainingMethods(TrainedModel):
         Raises:
             InputError: as `fit`.
         """
-        check_arguments(super().evaluate, args, kwargs)
-        return super().evaluate(*args, **kwargs)
+        return super().evaluate(**check_arguments(super().evaluate, args, kwargs))
 
     def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
         """Train one step, as `keras.Model.train_on_batch`.
@@ -112,6 +111,9 @@ class TrainingMethods(TrainedModel):
 
     def make_predict_function(self, force: bool = False) -> Any:
         raise InputError("a TrainingModel does not predict: use model.detector, or tfrcnn.Predictor(model.detector)")
+
+    def quantize(self, *args: Any, **kwargs: Any) -> None:
+        raise InputError(NOT_QUANTIZED)
 
     def export(self, *args: Any, **kwargs: Any) -> None:
         raise InputError("a TrainingModel is not exported: export its detector, see tfrcnn.export")

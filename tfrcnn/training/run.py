@@ -30,6 +30,7 @@ from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.split import record_split
 from tfrcnn.drawing import plot_curves
 from tfrcnn.drawing.sheet import draw_sheet
+from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
@@ -155,6 +156,8 @@ def train(
     with run_folder(Path(out), resume) as out:
         check_metric(metric)
         check_arguments(detector, train_data, validation, training, measure is not None)
+        if measure is not None and not callable(measure):
+            raise InputError(f"measure must be a function that returns a Judgement, found {type(measure).__name__}")
         names = reported_names(training, metric if validation else None, detector.config.detections)
         check_callbacks(callbacks, None if measure else names)
         check_loggers(loggers)

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_type
 from tfrcnn.layers.base import register
 from tfrcnn.training.optimizer import REFERENCE_BATCH, SGD, WarmupSchedule
 from tfrcnn.training.optimizer_names import check_optimizer, optimizer_class
@@ -137,6 +137,7 @@ def make_optimizer(training: TrainingConfig, steps_per_epoch: int) -> SGD:
         data = tfrcnn.training_data(dataset, detector.config.image, preset.training)
         model.compile(optimizer=tfrcnn.make_optimizer(preset.training, data.steps_per_epoch))
     """
+    check_type(training, TrainingConfig, "training", "preset.training")
     check_accumulation(training)
     check_optimizer(training)
     accumulated = training.accumulation_steps

@@ -1,0 +1,35 @@
+"""Checks of the files that a command is to write, before anything slow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfrcnn.errors import InputError
+
+
+def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None) -> None:
+    """Check that files to write are neither the same nor among the files to read.
+
+    Args:
+        outputs: a file by its option; None if the option is not set.
+        inputs: paths and DATA arguments that the command reads; None is left out.
+
+    Raises:
+        InputError: a file would be lost.
+    """
+    taken = {path: "a file that the command reads" for each in inputs if each is not None for path in _paths(str(each))}
+    for option, output in outputs.items():
+        if output is None:
+            continue
+        path = output.resolve()
+        if path in taken:
+            raise InputError(f"{option}: expected another file than {taken[path]}, found {output}")
+        taken[path] = f"that of {option}"
+
+
+def _paths(data: str) -> set[Path]:
+    """Return the files that a DATA argument may name, see `tfrcnn.data.join`."""
+    from tfrcnn.data.formats import place_of  # here, so that --help is quick
+
+    return {Path(place_of(part).path).resolve() for part in (data, *data.split("+")) if "\0" not in part}
