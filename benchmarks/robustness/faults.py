@@ -94,22 +94,25 @@ def add_rows_of_disks() -> None:
             return shown(words), outcome(place.tfrcnn(*words))
 
 
-READ_ONLY = "mount -o remount,bind,ro / && unset TMPDIR && export HOME=/nonexistent && cd / && {command}"
+READ_ONLY = "mount -o remount,bind,ro / && export HOME=/nonexistent {temporary} && cd / && {command}"
 
 
 def add_rows_of_read_only_machines() -> None:
-    """Add a row for each command on a machine that takes files in one folder only, as a hardened container does."""
-    for command in ("doctor", *WRITERS):
+    """Add rows on a machine that takes files in `--out` and TMPDIR alone, as a hardened container, or in `--out`."""
+    for command, temporary in (
+        *((command, "TMPDIR=/dev/shm") for command in ("doctor", *WRITERS)),
+        ("predict", "TMPDIR="),
+    ):
 
-        @fault(f"{command}, all but --out read-only")
-        def on_machine(place: Place, command: str = command) -> tuple[str, str]:
+        @fault(f"{command}, {temporary}, all but --out read-only")
+        def on_machine(place: Place, command: str = command, temporary: str = temporary) -> tuple[str, str]:
             with disk(place, "size=1g") as target:
                 words = writer(command, place, target)
-                line = READ_ONLY.format(command=shlex.join([TFRCNN, *words]))
+                line = READ_ONLY.format(command=shlex.join([TFRCNN, *words]), temporary=temporary)
                 done = subprocess.run(
                     ["unshare", "-m", "bash", "-c", line], capture_output=True, text=True, check=False
                 )
-                return f"mount -o remount,bind,ro /; {shown(words)}", outcome(done, target)
+                return f"mount -o remount,bind,ro /; {temporary} {shown(words)}", outcome(done, target)
 
 
 @fault("standard output on a full disk")
