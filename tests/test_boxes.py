@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfrcnn import boxes as box_ops
-from tfrcnn.config import AnchorConfig
+from tfrcnn.config import AnchorConfig, HeadConfig
 
 coordinate = st.floats(0, 500, width=32)
 side = st.floats(0.5, 500, width=32)
@@ -165,3 +165,26 @@ class TestAnchors:
         grid = box_ops.grid_anchors(tf.constant([[-1.0, -2, 1, 2]]), tf.constant([2, 3]), tf.constant([8, 4]), 0.5)
         centres = [(y, x) for y in (4, 12) for x in (2, 6, 10)]
         np.testing.assert_array_equal(grid, [[y - 1, x - 2, y + 1, x + 2] for y, x in centres])
+
+
+class TestSamplesOfRegions:
+    """Three bins of two samples: the sides are divided by six."""
+
+    @pytest.mark.parametrize(
+        ("aligned", "first", "step"),
+        [
+            # a step starts half a step inside: 2 + 0.5 and 3 + 1; sides below 1 are 1: 1/6, half of it is 1/12
+            (False, [[2.5, 4], [2 + 1 / 12, 3.125]], [[1, 2], [1 / 6, 0.25]]),
+            # the value of a cell lies at its centre: half a cell less, and sides stay as they are
+            (True, [[2, 3.5], [1.5 + 1 / 48, 2.625]], [[1, 2], [1 / 24, 0.25]]),
+        ],
+    )
+    def test_the_first_sample_and_the_step_by_hand(self, aligned, first, step):
+        config = HeadConfig(pool_size=3, sampling_ratio=2, aligned=aligned)
+        regions = tf.constant([[2.0, 3, 8, 15], [2, 3, 2.25, 4.5]])
+        for actual, expected in zip(box_ops.roi_samples(regions, config), (first, step)):
+            np.testing.assert_allclose(actual, expected, rtol=1e-6)
+
+    def test_all_samples_by_hand(self):
+        positions = box_ops.roi_positions(tf.constant([[2.0, 3, 8, 15]]), HeadConfig(pool_size=3, sampling_ratio=2))
+        np.testing.assert_allclose(positions, [[[2.5 + i, 4 + 2 * i] for i in range(6)]], rtol=1e-6)
