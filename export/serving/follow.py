@@ -105,6 +105,7 @@ class Follower:
                     return
             unused = service.replace(unused, version)
             self.refused = {other: time for other, time in self.refused.items() if int(other) > int(version)}
+            service.refused = tuple(self.refused)  # with the version: what follows takes as long as a request
             _say(f"version {version} is served")
             while unused.busy:
                 await asyncio.sleep(CHECK)

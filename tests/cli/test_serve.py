@@ -113,7 +113,7 @@ def test_a_newest_version_that_is_no_detector_is_left_to_the_server_to_follow(tf
 def test_only_a_folder_of_versions_can_be_followed(tfrcnn, saved_model):
     result = tfrcnn("serve", "--model", saved_model / "9", "--follow")
     assert (result.code, len(result.err.splitlines())) == (2, 1)
-    assert "--follow: expected a folder of versions as --model, found" in result.err
+    assert "--follow: expected a folder of versions on this machine as --model, found" in result.err
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error(tfrcnn, saved_model, monkeypatch):

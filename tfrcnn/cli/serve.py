@@ -119,7 +119,7 @@ def serve(
         raise typer.Exit(2)
 
 
-def check_model(model: Path, follow: bool) -> tuple[Path, Path | None]:
+def check_model(model: Path, follow: bool = False) -> tuple[Path, Path | None]:
     """Return the model to serve, and the folder of versions that it is the newest of, if it is one.
 
     Args:

@@ -131,8 +131,8 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
         tfrcnn.save_detector(detector, "runs/cells")
         tfrcnn.load_detector("runs/cells")
     """
-    check_type(detector, FasterRCNN, "detector", "model.detector of a TrainingModel")
     folder = check_local(Path(folder))
+    check_type(detector, FasterRCNN, "detector", "model.detector of a TrainingModel")
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.glob("model-*.weights.h5")}
     name = next(f"model-{i}.weights.h5" for i in range(len(taken) + 1) if f"model-{i}.weights.h5" not in taken)
