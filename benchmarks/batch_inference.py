@@ -5,7 +5,9 @@
 
 Two workers of one thread each take turns with one process of two threads, `--pictures` per turn; --workers changes both
 numbers. The clock of a turn starts with its first finished block. Then one more run of Ray prints the memory of its
-workers. The goals: a ratio of at least 0.9, and memory that does not grow from the first quarter to the last.
+workers. The goals: a ratio of at least 0.9, and memory that does not grow from the second quarter to the last.
+
+With --without-ray, this process does the work of one worker and prints its memory; nothing is compared.
 
 The pictures are links to those in --folder.
 """
@@ -43,10 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pictures", type=int, default=2000, metavar="N", help="default: 2000")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="turns of each; default: 3")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
+    parser.add_argument("--without-ray", action="store_true", help="the memory of one worker's work in this process")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "in")
         link_pictures(options.folder, folder, options.pictures)
+        if options.without_ray:
+            samples, counts = run_alone(options.model, folder, Path(name, "alone"))
+            print(f"{counts[0]:,} pictures, {counts[1]:,} detections")
+            print_memory(samples, "block")
+            return 0
         started = time.perf_counter()
         with running_ray(options.workers, 1):
             print(f"Ray started in {time.perf_counter() - started:.1f} s", flush=True)
@@ -54,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with sampled_memory() as samples:
                 rate = run_ray(options.model, folder, Path(name, "last"), options.workers)
             print(f"{options.pictures:,} pictures on Ray, {rate:.1f}/s")
-            print_memory(samples)
+            print_memory(samples, "s")
     return 0
 
 
@@ -90,14 +98,30 @@ def run_local(model: Path, folder: Path, out: Path, threads: int) -> float:
 
 def run_ray(model: Path, folder: Path, out: Path, workers: int) -> float:
     """Return the pictures per second of Ray's workers after their first block."""
+    work, tasks = make_work(model, folder, out)
+    times = [time.perf_counter() for _ in run_blocks(work, tasks, workers, 1)]
+    pictures = work.parts.count(len(tasks))[0]
+    return (pictures - BLOCK) / (times[-1] - times[0])
+
+
+def run_alone(model: Path, folder: Path, out: Path) -> tuple[list[list[float]], tuple[int, int]]:
+    """Do all blocks in this process, and return its memory after each, and the numbers of pictures and detections."""
+    work, tasks = make_work(model, folder, out)
+    samples = []
+    for number, block in tasks:
+        if fault := work.run(number, block).fault:
+            raise SystemExit(f"error: block {number}: {fault}")
+        samples.append([memory_of("self")])
+    return samples, work.parts.count(len(tasks))[:2]
+
+
+def make_work(model: Path, folder: Path, out: Path) -> tuple[Work, list[tuple[int, Block]]]:
+    """Return the work of a worker, and the numbered blocks of a folder."""
     categories = [category.to_dict() for category in load(model).categories]
     blocks = find_blocks([str(folder)], block_size=BLOCK).blocks
     work = Work(Detect(model, THRESHOLD, threads=1, column="content"), Parts(out, categories))
     work.parts.start({}, blocks)
-    tasks: list[tuple[int, Block]] = list(enumerate(blocks))
-    times = [time.perf_counter() for _ in run_blocks(work, tasks, workers, 1)]
-    pictures = work.parts.count(len(blocks))[0]
-    return (pictures - BLOCK) / (times[-1] - times[0])
+    return work, list(enumerate(blocks))
 
 
 @contextmanager
@@ -126,18 +150,22 @@ def worker_memory() -> list[float]:
         try:
             is_mine = folder.name.isdecimal() and folder.stat().st_uid == os.getuid()
             if is_mine and (folder / "cmdline").read_bytes().startswith(ACTOR):
-                pages = int((folder / "statm").read_text().split()[1])
-                memory.append(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+                memory.append(memory_of(folder.name))
         except OSError:  # it has ended
             continue
     return memory
 
 
-def print_memory(samples: Sequence[Sequence[float]]) -> None:
+def memory_of(process: str) -> float:
+    """Return the resident memory of a process, in MB."""
+    return int(Path("/proc", process, "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def print_memory(samples: Sequence[Sequence[float]], unit: str) -> None:
     """Print the memory of all workers at ten times, and its growth."""
     totals = [sum(sample) for sample in samples if sample]
     step = max(1, len(totals) // 10)
-    print(f"memory of all workers in MB, every {step} s: {' '.join(f'{total:.0f}' for total in totals[::step])}")
+    print(f"memory of all workers in MB, every {step} {unit}: {' '.join(f'{total:.0f}' for total in totals[::step])}")
     quarter = max(1, len(totals) // 4)
     first, last = statistics.median(totals[quarter : 2 * quarter]), statistics.median(totals[-quarter:])
     print(f"growth from the second quarter to the last: {last - first:+.0f} MB")

@@ -128,7 +128,7 @@ def test_a_run_that_is_killed_continues_after_its_finished_blocks(model: Path, m
     assert len(json.loads((many / "out/detections.json").read_text())) == 400
 
 
-@pytest.mark.filterwarnings("ignore:`use_push_based_shuffle`:DeprecationWarning")  # of Ray about its own setting
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Ray about its own settings
 @pytest.mark.parametrize("batch_format", ["pyarrow", "pandas", "numpy"])
 def test_each_batch_format_of_ray_data_gives_the_same_rows(batch_format: str, model: Path, pictures: Path) -> None:
     """By the functions with which Ray Data makes batches of blocks, and blocks of results; no cluster is needed."""
