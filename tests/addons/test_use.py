@@ -13,6 +13,7 @@ from tfrcnn.cli.main import main
 from tfrcnn.config import Category
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.joint import TrainingModel
+from tfrcnn.training.run import load_run
 
 CATEGORIES = (Category(1, "bright"), Category(2, "dark"))
 
@@ -75,7 +76,7 @@ def test_the_command_line_trains_evaluates_and_exports_with_an_optimizer_by_name
         ),
     ]
     assert [main(command.split()) for command in commands] == [0] * 5
-    losses = [row["loss"] for row in tfrcnn.load_run(run).history]
+    losses = [row["loss"] for row in load_run(run).history]
     assert losses[1] < losses[0]
     assert json.loads((run / "training.json").read_text())["training"]["optimizer"] == "tfa:LAMB"
     assert 0 <= json.loads(measured.read_text())["headline"]["AP50"] <= 1
