@@ -27,8 +27,6 @@ HANGUL = re.compile(r"[\uac00-\ud7a3]")
 IMAGE = re.compile(r"!\[(.*?)\]\(([^)]+)\)")
 AXIS = re.compile(r"\b(x|y)label=")
 DPI = 120
-# Its trainings take longest. Its pictures are stored with fewer dots per inch.
-SMALLER = ("06_sharing_features",)
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -71,7 +69,7 @@ def test_the_korean_caption_names_the_axes(path):
             assert axis not in axes or korean in texts[cell.id].ko, cell.id
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if path.stem not in SMALLER], ids=lambda path: path.stem)
+@each
 def test_figures_are_drawn_at_120_dots_per_inch(path):
     for cell in nbformat.read(path, as_version=4).cells:
         for call in re.findall(r"plt\.(?:subplots|[fF]igure)\(.*", cell.source):

@@ -13,6 +13,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.training.foreground import ForegroundCounts
 from tfrcnn.training.measures import Judgement
 from tfrcnn.training.run import train
+from tfrcnn.training.schemes import SCHEMES
 from tfrcnn.training.trouble import MAX_STEPS_WITHOUT, Trouble
 
 from .test_joint import make_batch, make_model
@@ -102,6 +103,14 @@ class TestTheLossInTheWarmUp:
         trouble, messages = watch(data[0], head=HeadConfig(**head))
         follow(trouble, np.full(100, loss))
         assert len(messages) == count
+
+    def test_a_phase_that_goes_on_with_a_trained_head_is_not_judged(self, data):
+        """Step 4 of alternating training starts with the head of step 2."""
+        assert [phase.starts_trained for phase in SCHEMES["alternating"]] == [False, False, False, True]
+        trouble, messages = watch(data[0])
+        trouble.starts_trained = True
+        follow(trouble, np.full(100, 3.0))
+        assert not messages
 
     def test_a_warm_up_of_a_few_steps_shows_nothing(self, data):
         trouble, messages = watch(data[0])

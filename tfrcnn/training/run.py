@@ -258,7 +258,7 @@ def _train_phases(
                     StopOnNaN(data.files_of_step, data.steps_per_epoch),
                     end_of_epoch,
                     Progress(epochs, data.steps_per_epoch, epoch, phase.label, training.batch_size),
-                    Trouble(training, dataset, end_of_epoch),
+                    Trouble(training, dataset, end_of_epoch, starts_trained=phase.starts_trained),
                     *callbacks,
                     Companions(users, end_of_epoch, done.get("callbacks", []) if epoch else []),
                 ],

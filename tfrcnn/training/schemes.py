@@ -72,6 +72,11 @@ class Phase:
         return f"{self.number}-{'fast-rcnn' if self.losses == (HEAD,) else 'rpn'}"
 
     @property
+    def starts_trained(self) -> bool:
+        """Whether an earlier phase has trained all layers that this phase trains: step 4 goes on with step 2's head."""
+        return self.fixed and self.losses == (HEAD,)
+
+    @property
     def label(self) -> str:
         """Title for people; "" if there is only one phase."""
         if self.count == 1:

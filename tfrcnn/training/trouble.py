@@ -32,7 +32,12 @@ class Trouble(keras.callbacks.Callback):
     model: TrainingModel
 
     def __init__(
-        self, training: TrainingConfig, data: Dataset, end_of_epoch: EndOfEpoch, log: Callable[[str], None] = tqdm.write
+        self,
+        training: TrainingConfig,
+        data: Dataset,
+        end_of_epoch: EndOfEpoch,
+        log: Callable[[str], None] = tqdm.write,
+        starts_trained: bool = False,
     ) -> None:
         """
         Args:
@@ -40,9 +45,11 @@ class Trouble(keras.callbacks.Callback):
             data: the training data.
             end_of_epoch: judges the epochs.
             log: is called with each report.
+            starts_trained: the layers were trained before, so a loss that does not fall in the warm-up is no trouble.
         """
         super().__init__()
         self.training, self.data, self.end_of_epoch, self.log = training, data, end_of_epoch, log
+        self.starts_trained = starts_trained
         self.reported: set[str] = set()
         self.losses: list[float] = []
         self.step = 0
@@ -51,13 +58,13 @@ class Trouble(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if not self.step:
-            self.resumed = epoch > 0
+            self.goes_on = epoch > 0 or self.starts_trained
         self.sum = 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.step += 1
         warmup = self._warmup()
-        if logs and not self.resumed and self.step <= warmup:
+        if logs and not self.goes_on and self.step <= warmup:
             total = float(logs["loss"]) * (batch + 1)  # Keras reports the mean of the epoch so far
             self.losses.append(total - self.sum)
             self.sum = total
