@@ -374,6 +374,18 @@ def test_a_threshold_that_is_none_is_refused(text: str) -> None:
         parse_thresholds(text, ["red"], 0.5)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.5,0.6", "one number for all other classes, found '0.5,0.6'"),
+        ("red=0.5,red=0.6", "each class once, found 'red' again"),
+    ],
+)
+def test_two_thresholds_for_the_same_are_refused(text, message):
+    with pytest.raises(InputError, match=f"score_threshold: expected {message}"):
+        parse_thresholds(text, ["red"], None)
+
+
 @pytest.mark.parametrize(("text", "name"), [("=0.5", "''"), ("red=0.5 white=0.4", "'red=0.5 white'")])
 def test_a_threshold_of_no_class_names_what_was_read(text: str, name: str) -> None:
     with pytest.raises(InputError, match=f"^score_threshold: no category has the name {name}; the nearest: 'red'$"):

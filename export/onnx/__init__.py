@@ -40,20 +40,22 @@ class Onnx(Target):
     server_files = MappingProxyType({"config.pbtxt": TRITON_CONFIG})
 
     def recognises(self, path: Path) -> bool:
-        if not path.is_file() or path.suffix not in (self.suffix, ORT, IR):
+        suffix = path.suffix.lower()
+        if not path.is_file() or suffix not in (self.suffix, ORT, IR):
             return False
         with open(path, "rb") as file:
             start = file.read(256)
         # ONNX has no identifier
-        return {ORT: start[4:8] == b"ORTM", IR: b"<net" in start}.get(path.suffix, True)
+        return {ORT: start[4:8] == b"ORTM", IR: b"<net" in start}.get(suffix, True)
 
     def write(self, detector: FasterRCNN, path: Path, options: ExportOptions) -> None:
         limits = (options.image_size, options.max_detections, options.score_threshold)
         to_onnx(detector, path, *limits, options.precision, options.representative)
 
     def load(self, path: Path, threads: int | None = None, runtime: str | None = None) -> Runtime:
-        runtime = runtime or (OPENVINO if path.suffix == IR else self.installed_runtimes()[0])
-        if path.suffix in (ORT, IR) and (runtime in (OPENVINO, OPENVINO_ONE_SIZE)) != (path.suffix == IR):
+        suffix = path.suffix.lower()
+        runtime = runtime or (OPENVINO if suffix == IR else self.installed_runtimes()[0])
+        if suffix in (ORT, IR) and (runtime in (OPENVINO, OPENVINO_ONE_SIZE)) != (suffix == IR):
             raise InputError(
                 f"{path}: {runtime} does not read {path.suffix} files: load the .onnx file it was made from"
             )

@@ -167,7 +167,7 @@ COMPRESSED = {"size": [30, 40], "counts": mask.encode(np.asfortranarray(PIXELS))
         COMPRESSED,
     ],
 )
-@pytest.mark.parametrize("bbox", [{}, {"bbox": None}, {"bbox": []}])
+@pytest.mark.parametrize("bbox", [{}, {"bbox": None}, {"bbox": []}, {"bbox": [0, 0, 0.0, 0]}])
 def test_an_annotation_with_a_mask_alone_has_the_box_around_it(
     tmp_path: Path, segmentation: Any, bbox: dict[str, Any]
 ) -> None:

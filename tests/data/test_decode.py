@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tfrcnn.data.decode import decode_file, read_image, read_orientation
+from tfrcnn.data.decode import decode_bytes, decode_file, read_image, read_orientation
 from tfrcnn.data.graph_decode import decode_image
 from tfrcnn.data.headers import MAX_PIXELS, BadImageError, read_header
 from tfrcnn.errors import InputError
@@ -420,3 +420,13 @@ def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path) -
     (os.mkfifo if kind == "pipe" else os.mkdir)(tmp_path / "a.jpg")
     with pytest.raises(InputError, match=r"a\.jpg: expected an image file, found a folder, a pipe or a device"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_pixels_are_no_image_file_and_a_path_is_no_content() -> None:
+    with pytest.raises(InputError, match="path: expected an image file, found ndarray"):
+        read_image(smooth(3))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a\.jpg: expected the bytes of an image file, found str"):
+        decode_bytes("a.jpg", "a.jpg")  # type: ignore[arg-type]
+    data = encode(rgb(), "PNG")
+    for content in (bytearray(data), memoryview(data)):
+        np.testing.assert_array_equal(decode_bytes(content, "a.png"), np.asarray(rgb()))

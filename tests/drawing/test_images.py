@@ -122,6 +122,7 @@ def test_labels_beyond_the_palette_have_a_colour():
         (GREY, [2], None, "labels in 0..1, found 2..2"),
         (GREY, [-1], None, "labels in 0..1, found -1..-1"),
         (GREY, [0, 1], None, "1 boxes, 2 labels"),
+        ("picture.jpg", [0], None, "expected an array or a PIL image, found str"),
         (GREY, [0], np.array([0.5, 0.4]), "1 boxes, 1 labels, 2 scores"),
     ],
 )
@@ -170,6 +171,12 @@ def test_sheet_holds_every_tile_in_its_cell(tmp_path):
 def test_sheet_of_fewer_tiles_than_columns_is_no_wider_than_them(tmp_path):
     contact_sheet([Image.new("RGB", (100, 100))], 5, tmp_path / "sheet.png")
     assert read(tmp_path / "sheet.png").shape[1] < 150
+
+
+def test_a_box_that_is_no_number_is_refused_and_an_inverted_one_is_drawn():
+    with pytest.raises(InputError, match="expected numbers as boxes, found NaN in 1"):
+        draw([[1, 1, 9, 9], [np.nan, 1, 9, 9]], [0, 0])
+    np.testing.assert_array_equal(draw([[200, 150, 100, 50]], [1]), draw([[100, 50, 200, 150]], [1]))
 
 
 @pytest.mark.parametrize(("count", "columns", "captions"), [(0, 2, None), (1, 0, None), (2, 2, ["one"])])

@@ -13,10 +13,11 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.data.example import Dataset
+from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import HEADLINE, evaluate_coco, to_coco_results, write_coco_results
 from tfrcnn.evaluation.evaluate import evaluate
+from tfrcnn.evaluation.inputs import relabelled
 from tfrcnn.evaluation.limits import limited
 from tfrcnn.evaluation.report import render
 
@@ -301,3 +302,29 @@ def test_detections_are_limited_as_by_a_detector_with_these_limits():
     assert limited(detections, DetectionConfig(max_detections=2))[0].scores == pytest.approx([0.9, 0.8])
     kept = limited(detections, DetectionConfig(score_threshold=0.5))[0]
     assert (kept.image_id, kept.labels.tolist(), kept.boxes.shape) == (5, [0, 1], (2, 4))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "detections", "message"),
+    [
+        ("cells.json", [], r"dataset must be a Dataset of tfrcnn\.load_dataset, found str"),
+        (DATASET, None, "detections must be a list of ImageDetections, found NoneType"),
+        (DATASET, [{"boxes": []}], "detections must be a list of ImageDetections, found dict in it"),
+        (
+            DATASET,
+            [ImageDetections(5, [BOX], [0.9], [0])],
+            "image_id 5: expected NumPy arrays of boxes, scores and labels, found other types",
+        ),
+    ],
+)
+def test_arguments_of_other_types_are_named(dataset, detections, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(dataset, detections)
+
+
+def test_detections_of_a_detector_with_its_classes_in_another_order_are_refused():
+    image = ImageDetections(5, np.array([BOX]), np.array([0.9]), np.array([1]), CATEGORIES[::-1])
+    with pytest.raises(InputError, match=r"the classes cat, dog, found dog, cat: load .* categories=predictor\.cat"):
+        evaluate(DATASET, [image])
+    (same,) = relabelled([image], CATEGORIES[::-1], CATEGORIES, "detector")
+    assert evaluate(DATASET, [same]).headline["AP"] == pytest.approx(1.0)

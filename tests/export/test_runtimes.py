@@ -31,6 +31,7 @@ def detector():
     [
         ("a.bin", b"\x1c\0\0\0TFL3....", "tflite"),
         ("a.onnx", b"\x08\x08", "onnx"),
+        ("A.ONNX", b"\x08\x08", "onnx"),
         ("a/saved_model.pb", b"", "saved_model"),
     ],
 )

@@ -226,7 +226,7 @@ class _Reader:
 
     def coordinates(self, item: dict[str, Any], i: int) -> list[float] | None:
         """Read [x, y, width, height] of an annotation, else take those of its mask."""
-        if not item.get("bbox") and (box := box_of(item.get("segmentation"))) is not None:
+        if not values.has_box(item) and (box := box_of(item.get("segmentation"))) is not None:
             self.note("box-from-mask", "annotations", i, "bbox", "expected [x, y, width, height], found a mask only")
             return box
         result: list[float] | None = self.take(item, "bbox", "annotations", i, values.BOX)
@@ -283,7 +283,7 @@ class _Reader:
 
 def _without_spare_mask(item: dict[str, Any]) -> dict[str, Any]:
     """Drop a segmentation that no box is taken from: most of the memory of a large file."""
-    if item.get("bbox"):
+    if values.has_box(item):
         item.pop("segmentation", None)
     return item
 

@@ -118,6 +118,12 @@ def as_box(value: Any) -> Read | None:
     return Read([number.value for number in numbers], all(number.usual for number in numbers))
 
 
+def has_box(item: dict[str, Any]) -> bool:
+    """Return whether an annotation has a box; some tools write zeros where only the mask was drawn."""
+    box = item.get("bbox")
+    return any(box) if isinstance(box, list) else bool(box)
+
+
 def plain_box(
     item: dict[str, Any], i: int, labels: dict[int, int], numbers: dict[int | str, int | None]
 ) -> BoxRecord | None:
@@ -137,7 +143,13 @@ def plain_box(
     if not (type(image_id) is type(category) is type(crowd) is int and type(box) is list and len(box) == 4):
         return None
     image, label = numbers.get(image_id), labels.get(category)
-    if image is None or label is None or crowd not in (0, 1) or not {*map(type, box), type(area)} <= {int, float}:
+    if (
+        image is None
+        or label is None
+        or not any(box)
+        or crowd not in (0, 1)
+        or not {*map(type, box), type(area)} <= {int, float}
+    ):
         return None
     try:
         x, y, width, height, area = *map(float, box), float(area)

@@ -11,6 +11,7 @@ The result is 8-bit RGB:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,15 @@ def read_image(path: str | Path, orientation: int | None = None) -> np.ndarray:
     Example:
         image = read_image("street.jpg")
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"path: expected an image file, found {type(path).__name__}")
     try:
         return np.array(decode_file(path, orientation))
     except BadImageError as error:
         raise InputError(f"{path}: {error}") from error
 
 
-def decode_bytes(content: bytes, name: str) -> np.ndarray:
+def decode_bytes(content: bytes | bytearray | memoryview, name: str) -> np.ndarray:
     """Decode the content of an image file, see `read_image`.
 
     Args:
@@ -59,8 +62,10 @@ def decode_bytes(content: bytes, name: str) -> np.ndarray:
     Example:
         image = decode_bytes(Path("street.jpg").read_bytes(), "street.jpg")
     """
+    if not isinstance(content, bytes | bytearray | memoryview):
+        raise InputError(f"{name}: expected the bytes of an image file, found {type(content).__name__}")
     try:
-        return np.array(decode_file(content))
+        return np.array(decode_file(bytes(content)))
     except BadImageError as error:
         raise InputError(f"{name}: {error}") from error
 

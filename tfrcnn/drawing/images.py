@@ -48,7 +48,8 @@ def draw_detections(
         A new RGB picture; `image` does not change.
 
     Raises:
-        InputError: the image is not uint8 RGB, lengths differ, a label has no name, or `long_side` is below 1.
+        InputError: the image is not uint8 RGB, lengths differ, a box has a NaN, a label has no name, or `long_side` is
+            below 1.
 
     Example:
         detections = predictor.detect(image)
@@ -201,11 +202,15 @@ def _entries(
     if len(labels) != len(boxes) or (scores is not None and len(scores) != len(boxes)):
         counts = f"{len(boxes)} boxes, {len(labels)} labels" + ("" if scores is None else f", {len(scores)} scores")
         raise InputError(f"picture: expected as many labels and scores as boxes, found {counts}")
+    if np.isnan(boxes).any():  # Pillow would draw for minutes
+        raise InputError(f"picture: expected numbers as boxes, found NaN in {int(np.isnan(boxes).any(axis=1).sum())}")
     if len(labels) and not (labels.min() >= 0 and labels.max() < len(names)):
         raise InputError(
             f"picture: expected labels in 0..{len(names) - 1}, found {int(labels.min())}..{int(labels.max())}"
         )
-    outlines = (boxes[:, [1, 0, 3, 2]] * scale).tolist()
+    corners = boxes[:, [1, 0, 3, 2]] * scale
+    first, second = corners[:, :2], corners[:, 2:]  # of an inverted box, the second is above or left of the first
+    outlines = np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1).tolist()
     texts = [visible_name(names[label]) for label in labels.tolist()]
     if scores is not None:
         texts = [f"{text} {score:.2f}" for text, score in zip(texts, scores)]
@@ -219,6 +224,8 @@ def _canvas(image: np.ndarray | Image.Image, long_side: int | None) -> tuple[Ima
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"picture: expected [H, W, 3] uint8, found {list(image.shape)} {image.dtype}")
         image = Image.fromarray(image)
+    elif not isinstance(image, Image.Image):
+        raise InputError(f"picture: expected an array or a PIL image, found {type(image).__name__}")
     elif image.mode != "RGB":
         raise InputError(f"picture: expected mode RGB, found {image.mode}")
     if long_side is None:

@@ -5,14 +5,14 @@ Legend: N detections and M objects of one image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
+from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals, check_dataset
 from tfrcnn.errors import InputError
 
 Entry = TypeVar("Entry", bound=ImageProposals)
@@ -22,8 +22,8 @@ def align(dataset: Dataset, detections: Sequence[ImageDetections]) -> list[Image
     """Check detections and put them in the order of `dataset.examples`; an image without an entry gets an empty one.
 
     Raises:
-        InputError: an image is unknown or has two entries, lengths differ, a label is out of range, a score or
-            coordinate is not finite, or a box is inverted.
+        InputError: an image is unknown or has two entries, lengths differ, a label is out of range or of another class,
+            a score or coordinate is not finite, or a box is inverted.
     """
     empty = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32)
     return _align(dataset, detections, "detections", lambda image_id: ImageDetections(image_id, *empty))
@@ -58,7 +58,7 @@ def relabelled(
     if unknown := [category.name for category in categories if category.name not in places]:
         raise InputError(f"{source}: expected classes among {', '.join(places)}, found {unknown[0]!r}")
     labels = np.array([places[category.name] for category in categories], np.int32)
-    return [replace(image, labels=labels[image.labels]) for image in detections]
+    return [replace(image, labels=labels[image.labels], categories=tuple(target)) for image in detections]
 
 
 def image_ranks(dataset: Dataset) -> list[int]:
@@ -72,22 +72,42 @@ def image_ranks(dataset: Dataset) -> list[int]:
 
 
 def _align(dataset: Dataset, entries: Sequence[Entry], what: str, empty: Callable[[int | str], Entry]) -> list[Entry]:
+    check_dataset(dataset)
+    kind = type(empty(""))
+    if not isinstance(entries, Iterable):
+        raise InputError(f"{what} must be a list of {kind.__name__}, found {type(entries).__name__}")
     ids = [example.image_id for example in dataset.examples]
     known, by_image = set(ids), {}
     for entry in entries:
+        if not isinstance(entry, kind):
+            raise InputError(f"{what} must be a list of {kind.__name__}, found {type(entry).__name__} in it")
         where = f"{what} for {dataset.source}: image_id {entry.image_id!r}"
         if entry.image_id not in known:
             raise InputError(f"{where}: expected an image of the data set, which has no such image")
         if entry.image_id in by_image:
             raise InputError(f"{where}: expected one entry per image, found two")
+        _check_names(entry, dataset, where)
         _check(entry, len(dataset.categories), where)
         by_image[entry.image_id] = entry
     return [by_image.get(image_id) or empty(image_id) for image_id in ids]
 
 
+def _check_names(entry: ImageProposals, dataset: Dataset, where: str) -> None:
+    """Raise InputError if labels mean other classes than in the data set, or its classes in another order."""
+    actual = [category.name for category in getattr(entry, "categories", ())]
+    expected = [category.name for category in dataset.categories]
+    if actual and actual != expected:
+        raise InputError(
+            f"{where}: expected the classes {', '.join(expected)}, found {', '.join(actual)}: load the data set with "
+            "categories=predictor.categories"
+        )
+
+
 def _check(entry: ImageProposals, num_classes: int, where: str) -> None:
     boxes, scores = entry.boxes, entry.scores
     labels = entry.labels if isinstance(entry, ImageDetections) else None
+    if not all(isinstance(values, np.ndarray) for values in (boxes, scores, *([] if labels is None else [labels]))):
+        raise InputError(f"{where}: expected NumPy arrays of boxes, scores and labels, found other types")
     shapes = {"scores": scores.shape} | ({} if labels is None else {"labels": labels.shape})
     if boxes.ndim != 2 or boxes.shape[1] != 4 or any(shape != boxes.shape[:1] for shape in shapes.values()):
         raise InputError(

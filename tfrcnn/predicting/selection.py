@@ -102,29 +102,34 @@ def parse_thresholds(
         The threshold of all other classes, or `default`; and the thresholds by name.
 
     Raises:
-        InputError: a number is outside 0..1, or a class has another name.
+        InputError: a number is outside 0..1, a class has another name, or something has two thresholds.
 
     Example:
         parse_thresholds("0.4,red=0.6", ["red", "white"], 0.5)  # (0.4, {"red": 0.6})
     """
     thresholds: dict[str, float] = {}
+    common: list[float] = []
     pending = ""  # start of a name that contains a comma
     for part in text.split(","):
         name, equals, value = (pending + part).rpartition("=")
         is_name = any(known.startswith(f"{part.strip()},") for known in names or ())  # whose name has a comma
         if not equals and not pending and not is_name and _is_number(part):
-            default = _score(part)
+            common.append(_score(part))
         elif equals:
             score = _score(value)
             if names is not None and name.strip() not in names:
                 raise InputError(f"score_threshold: {no_category(name.strip(), names)}")
+            if name.strip() in thresholds:
+                raise InputError(f"score_threshold: expected each class once, found {name.strip()!r} again")
             thresholds[name.strip()] = score
             pending = ""
         else:
             pending += f"{part},"
     if pending:
         raise InputError(f"score_threshold: expected a number or CLASS=NUMBER, found {pending[:-1]!r}")
-    return default, thresholds
+    if len(common) > 1:
+        raise InputError(f"score_threshold: expected one number for all other classes, found {text!r}")
+    return common[0] if common else default, thresholds
 
 
 def _is_number(text: str) -> bool:
