@@ -1,12 +1,13 @@
 """Time and memory to load and check large data sets, and to start training on them.
 
     python benchmarks/data_scale.py make coco build/scale/coco --pictures FOLDER --images 118287 --boxes 860001
-    python benchmarks/data_scale.py make tfrecord build/scale/records --images 100000 --boxes 840000
+    python benchmarks/data_scale.py make tfrecord build/scale/records --pictures FOLDER --images 100000 --boxes 840000
     python benchmarks/data_scale.py read build/scale/coco
     python benchmarks/data_scale.py read 'build/scale/records/train-?????-of-00032'
 
 `make coco` writes a COCO json with masks, of as many images and boxes as train2017, whose images are links to the
-pictures in FOLDER. `make tfrecord` writes shards of JPEGs of 16 x 16 pixels, with the boxes per image of Open Images.
+pictures in FOLDER. `make tfrecord` writes shards that repeat thumbnails of the pictures, as JPEGs of a few kB, with the
+boxes per image of Open Images.
 `read` prints the seconds of each part and the memory of the process after it: reading and checking the annotations and
 the headers of all images, and the first batch to train on. The images are not decoded, as the doctor does.
 """
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-CLASSES, SHARDS, SIDE, POINTS = 80, 32, 16, 20
+CLASSES, SHARDS, SIDE, POINTS = 80, 32, 96, 20
 
 
 def counts_of(images: int, boxes: int) -> np.ndarray:
@@ -72,22 +73,34 @@ def coco_objects(rng: np.random.Generator, width: int, height: int, count: int) 
         }
 
 
-def make_tfrecord(folder: Path, images: int, boxes: int) -> None:
-    """Write shards of small pictures."""
+def make_tfrecord(folder: Path, pictures: list[Path], images: int, boxes: int) -> None:
+    """Write shards of thumbnails."""
     import tensorflow as tf
 
     folder.mkdir(parents=True)
-    content = io.BytesIO()
-    Image.new("RGB", (SIDE, SIDE), (90, 60, 30)).save(content, "JPEG")
+    thumbnails = [thumbnail(path) for path in pictures]
     rng, counts = np.random.default_rng(1), counts_of(images, boxes)
     for shard, numbers in enumerate(np.array_split(np.arange(images), SHARDS)):
         with tf.io.TFRecordWriter(str(folder / f"train-{shard:05}-of-{SHARDS:05}")) as writer:
             for number in numbers:
-                writer.write(record(tf.train, rng, content.getvalue(), int(number), int(counts[number])))
+                picture = thumbnails[number % len(thumbnails)]
+                writer.write(record(tf.train, rng, picture, int(number), int(counts[number])))
 
 
-def record(train: Any, rng: np.random.Generator, content: bytes, number: int, count: int) -> bytes:
+def thumbnail(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """Return a small copy of a picture as a JPEG, and its (width, height)."""
+    content = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.thumbnail((SIDE, SIDE))
+        picture.convert("RGB").save(content, "JPEG")
+        return content.getvalue(), picture.size
+
+
+def record(
+    train: Any, rng: np.random.Generator, picture: tuple[bytes, tuple[int, int]], number: int, count: int
+) -> bytes:
     """Write the features of the TF Object Detection API."""
+    content, (width, height) = picture
     corners = np.sort(rng.uniform(0, 1, (2, count, 2)), axis=0)
     labels = rng.integers(1, CLASSES + 1, count).tolist()
     texts = {
@@ -96,7 +109,7 @@ def record(train: Any, rng: np.random.Generator, content: bytes, number: int, co
         "image/object/class/text": [f"class {label}".encode() for label in labels],
     }
     features = {key: train.Feature(bytes_list=train.BytesList(value=value)) for key, value in texts.items()}
-    for key, value in {"image/height": [SIDE], "image/width": [SIDE], "image/object/class/label": labels}.items():
+    for key, value in {"image/height": [height], "image/width": [width], "image/object/class/label": labels}.items():
         features[key] = train.Feature(int64_list=train.Int64List(value=value))
     for key, place in {"ymin": (0, 0), "xmin": (0, 1), "ymax": (1, 0), "xmax": (1, 1)}.items():
         values = corners[place[0], :, place[1]].tolist()
@@ -119,6 +132,7 @@ def read(data: str) -> None:
     next(batches)
     clock.show("first batch to train on")
     boxes = sum(len(example.labels) for example in dataset.examples)
+    clock.show("count the boxes")
     print(f"{len(dataset):,} images, {boxes:,} boxes")
 
 
@@ -143,18 +157,17 @@ def main() -> None:
     make = commands.add_parser("make", help="write a data set")
     make.add_argument("format", choices=("coco", "tfrecord"))
     make.add_argument("folder", type=Path)
-    make.add_argument("--pictures", type=Path, help="folder of JPEGs, for coco")
+    make.add_argument("--pictures", type=Path, required=True, help="folder of JPEGs")
     make.add_argument("--images", type=int, default=118_287)
     make.add_argument("--boxes", type=int, default=860_001)
     commands.add_parser("read", help="read a data set of any format").add_argument("data")
     options = parser.parse_args()
     if options.command == "read":
         read(options.data)
-    elif options.format == "coco":
-        pictures = sorted(options.pictures.rglob("*.jpg"))
-        make_coco(options.folder, pictures, options.images, options.boxes)
     else:
-        make_tfrecord(options.folder, options.images, options.boxes)
+        pictures = sorted(options.pictures.rglob("*.jpg"))
+        write = make_coco if options.format == "coco" else make_tfrecord
+        write(options.folder, pictures, options.images, options.boxes)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 from tfrcnn.boxes import base_anchors
 from tfrcnn.config import AnchorConfig, DetectorConfig, ImageConfig
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, counts_of, owners_of
 from tfrcnn.data.faults import Fault
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -148,14 +149,16 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
 
 def network_objects(dataset: Dataset, config: ImageConfig) -> Objects:
     """Scale the objects of a data set to the network's input, by the detector's rule for images."""
-    targets = [np.flatnonzero(~(e.crowd | e.difficult)) for e in dataset.examples]
-    owners = np.repeat(np.arange(len(targets)), [len(rows) for rows in targets])
+    examples = dataset.examples
+    objects = np.flatnonzero(~(column_of(examples, "crowd") | column_of(examples, "difficult")))
+    owners, counts = owners_of(examples), counts_of(examples)
+    starts = np.cumsum(counts) - counts
     scales, inputs = _network_frames(dataset, config)
-    boxes = [e.boxes[rows] * s for e, rows, s in zip(dataset.examples, targets, np.tile(scales, 2))]
+    owners = owners[objects]
     return Objects(
         examples=owners,
-        rows=np.concatenate(targets) if targets else np.zeros([0], np.intp),
-        boxes=np.concatenate(boxes) if boxes else np.zeros([0, 4]),
+        rows=objects - starts[owners],
+        boxes=column_of(examples, "boxes")[objects] * np.tile(scales, 2)[owners],
         inputs=inputs[owners],
     )
 
@@ -213,7 +216,8 @@ def _ious(boxes: np.ndarray, inputs: np.ndarray, base: np.ndarray, stride: int, 
 
 def _network_frames(dataset: Dataset, config: ImageConfig) -> tuple[np.ndarray, np.ndarray]:
     """Return, per image, (h / H, w / W) of its resizing [E, 2] and (N_h, N_w) of the network input [E, 2]."""
-    sizes = np.array([(e.height, e.width) for e in dataset.examples], np.int32).reshape(-1, 2)
+    sides = [column_of(dataset.examples, name) for name in ("height", "width")]
+    sizes = np.stack(sides, axis=1).astype(np.int32)
     unique, inverse = np.unique(sizes, axis=0, return_inverse=True)
     resized = [resized_size(size, config) for size in unique]
     padded = np.array([padded_size(size, config).numpy() for size in resized], np.int64).reshape(-1, 2)

@@ -63,6 +63,33 @@ class BoxTable(Sequence[BoxRecord]):
         self._crowd.append(crowd)
         self._difficult.append(difficult)
 
+    def extend(
+        self,
+        images: np.ndarray,
+        places: np.ndarray,
+        yxyx: np.ndarray,
+        labels: np.ndarray,
+        crowd: np.ndarray,
+        difficult: np.ndarray,
+        areas: np.ndarray,
+    ) -> None:
+        """Add boxes that have no ids, by the fields of their records.
+
+        Args:
+            images: [n] indices into the images.
+            places: [n] positions in the file.
+            yxyx: [n, 4] as annotated.
+            labels: [n] indices into the categories.
+            crowd: [n] bool.
+            difficult: [n] bool.
+            areas: [n] in pixels^2; NaN for none.
+        """
+        integers = np.stack([images, places, labels, np.full(len(labels), _NO_ID)], axis=1)
+        self._integers.frombytes(integers.astype(np.int64).tobytes())
+        self._reals.frombytes(np.column_stack([yxyx, areas]).astype(np.float64).tobytes())
+        self._crowd += crowd.astype(bool).tobytes()
+        self._difficult += difficult.astype(bool).tobytes()
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
@@ -103,12 +130,16 @@ class BoxTable(Sequence[BoxRecord]):
     @property
     def yxyx(self) -> np.ndarray:
         """[N, 4] float64 as annotated."""
-        return np.array(self._reals, np.float64).reshape(-1, 5)[:, :4].copy()
+        return self.yxyx_of(slice(0, len(self)))
+
+    def yxyx_of(self, rows: slice) -> np.ndarray:
+        """Return consecutive boxes as [n, 4] float64, as annotated."""
+        return np.frombuffer(self._reals[5 * rows.start : 5 * rows.stop], np.float64).reshape(-1, 5)[:, :4].copy()
 
     @property
     def areas(self) -> np.ndarray:
         """[N] float64 in pixels^2; NaN for a box that has none."""
-        return np.array(self._reals, np.float64).reshape(-1, 5)[:, 4].copy()
+        return np.array(self._reals[4::5], np.float64)
 
     @property
     def crowd(self) -> np.ndarray:
@@ -121,4 +152,4 @@ class BoxTable(Sequence[BoxRecord]):
         return np.array(self._difficult, bool)
 
     def _column(self, place: int) -> np.ndarray:
-        return np.array(self._integers, np.int64).reshape(-1, 4)[:, place].copy()
+        return np.array(self._integers[place::4], np.int64)

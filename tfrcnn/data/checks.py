@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -30,6 +29,9 @@ from tfrcnn.data.box_table import BoxTable
 from tfrcnn.data.embedded import bytes_of
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.headers import EXTENSIONS, BadImageError, read_header
+from tfrcnn.data.image_table import ImageRecord as ImageRecord
+from tfrcnn.data.image_table import ImageTable, OpenedTable
+from tfrcnn.data.image_table import OpenedImage as OpenedImage
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,27 +39,19 @@ Result = TypeVar("Result")
 _NO_SIDE = 1e-3  # pixels; the resolution of float32 at 10,000 pixels
 _NO_EDGE = 1e9  # pixels; sides of an image that cannot be used, whose boxes cannot be compared with its edge
 _PROGRESS_FROM = 2000  # files; fewer are read in no time
+_BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
 _PIECE = 32  # files per task of a thread: a task costs as much as a header
 
-
-class ImageRecord(NamedTuple):
-    """An image as annotated.
-
-    Attributes:
-        image_id: unique in the data set.
-        candidates: paths; the first that exists is the image's file.
-        size: annotated (height, width), or None.
-        file: the annotation file, for messages.
-        name_field: where the file's name is annotated, for messages.
-        size_field: where the size is annotated, for messages; "" if the format has none.
-    """
-
-    image_id: int | str
-    candidates: tuple[Path, ...]
-    size: tuple[int, int] | None
-    file: str
-    name_field: str
-    size_field: str
+# The faults of a box, and what was expected. The first four leave the box out.
+_EXPECTED = {
+    "nan-box": "expected four finite numbers",
+    "inverted-box": "expected positive sides",
+    "zero-area-box": "expected positive sides",
+    "box-outside-image": "expected a box in the image of {1:g} x {0:g} px",
+    "box-beyond-image": "expected a box within the image of {1:g} x {0:g} px",
+    "zero-based-box": "expected coordinates from 1 (a set with any 0 is probably 0-based: all its boxes then lie 1 px "
+    "off)",
+}
 
 
 @dataclass
@@ -80,25 +74,11 @@ class Parsed:
     box_field: str
     show_box: Callable[[float, float, float, float], str]
     categories: tuple[Category, ...] = ()
-    images: list[ImageRecord] = field(default_factory=list)
+    images: ImageTable = field(default_factory=ImageTable)
     boxes: BoxTable = field(default_factory=BoxTable)
     faults: list[Fault] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     normalised: bool = False
-
-
-class OpenedImage(NamedTuple):
-    """An image whose file can be used.
-
-    Attributes:
-        path: the file.
-        size: (height, width) after `orientation` is applied.
-        orientation: EXIF orientation to apply, 1..8.
-    """
-
-    path: Path
-    size: tuple[int, int]
-    orientation: int
 
 
 def in_threads(function: Callable[[Item], Result], items: Sequence[Item], label: str) -> list[Result]:
@@ -106,33 +86,40 @@ def in_threads(function: Callable[[Item], Result], items: Sequence[Item], label:
 
     A bar with the time that is left is shown if there are thousands of items.
     """
-    pieces = [items[start : start + _PIECE] for start in range(0, len(items), _PIECE)]
+    return list(each_in_threads(function, items, label))
+
+
+def each_in_threads(function: Callable[[Item], Result], items: Sequence[Item], label: str) -> Iterator[Result]:
+    """Yield the results of `in_threads` as they come, so that not all have to be kept."""
+    starts = range(0, len(items), _PIECE)
     # A log file gets a line every half minute instead of ten a second.
     interval = 0.1 if sys.stderr.isatty() else 30.0
-    results: list[Result] = []
-    with ThreadPoolExecutor() as pool:
-        options: dict[str, Any] = {
-            "unit": "image",
-            "mininterval": interval,
-            "miniters": 1,
-            "disable": len(items) <= _PROGRESS_FROM,
-        }
-        with tqdm(total=len(items), desc=label, **options) as bar:
-            for piece in pool.map(lambda piece: [function(item) for item in piece], pieces):
-                results += piece
-                bar.update(len(piece))
-    return results
+    options: dict[str, Any] = {
+        "unit": "image",
+        "mininterval": interval,
+        "miniters": 1,
+        "disable": len(items) <= _PROGRESS_FROM,
+    }
+
+    def work(start: int) -> list[Result]:
+        return [function(item) for item in items[start : start + _PIECE]]
+
+    with ThreadPoolExecutor() as pool, tqdm(total=len(items), desc=label, **options) as bar:
+        for results in pool.map(work, starts):
+            yield from results
+            bar.update(len(results))
 
 
-def check_images(records: Sequence[ImageRecord]) -> tuple[list[OpenedImage | None], list[Fault]]:
+def check_images(records: ImageTable) -> tuple[OpenedTable, list[Fault]]:
     """Find and open the file of each image; the result is None for an unusable file, and a fault explains why."""
-    results = in_threads(_open, records, "reading image headers")
-    return [image for image, _ in results], [fault for _, faults in results for fault in faults]
+    opened, faults = OpenedTable(records), []
+    for image, image_faults in each_in_threads(_open, records, "reading image headers"):
+        opened.append(image)
+        faults += image_faults
+    return opened, faults
 
 
-def check_boxes(
-    parsed: Parsed, opened: Sequence[OpenedImage | None]
-) -> tuple[np.ndarray, np.ndarray, list[Fault], int]:
+def check_boxes(parsed: Parsed, opened: OpenedTable) -> tuple[np.ndarray, np.ndarray, list[Fault], int]:
     """Compare every box with its image.
 
     Returns:
@@ -141,44 +128,68 @@ def check_boxes(
         faults: of the boxes.
         rounded: how many kept boxes were clipped by less than a pixel, as rounding does, which is no fault.
     """
-    raw = parsed.boxes.yxyx
-    sizes = np.array([image.size if image is not None else (_NO_EDGE, _NO_EDGE) for image in opened]).reshape(-1, 2)
-    limits = np.tile(sizes[parsed.boxes.images], 2)
-    finite = np.asarray(np.isfinite(raw).all(axis=1))
-    raw = np.where(finite[:, None], raw, 0.0)
+    count = len(parsed.boxes)
+    boxes: np.ndarray = np.empty((count, 4), np.float32)
+    faulty: np.ndarray = np.zeros((count, len(_EXPECTED)), bool)
+    owners, rounded = parsed.boxes.images, 0
+    sizes = np.where(opened.usable[:, None], opened.sizes, _NO_EDGE)
+    for start in range(0, count, _BOXES_AT_ONCE):
+        rows = slice(start, start + _BOXES_AT_ONCE)
+        judged = _judge(parsed, parsed.boxes.yxyx_of(rows), sizes[owners[rows]])
+        boxes[rows], faulty[rows] = judged.boxes, judged.faulty
+        rounded += judged.rounded
+    faults = []
+    for place, (kind, expected) in enumerate(_EXPECTED.items()):
+        records = [parsed.boxes[row] for row in np.flatnonzero(faulty[:, place]).tolist()]
+        limits = sizes[[record.image for record in records]]
+        used = _judge(parsed, np.array([record.yxyx for record in records]).reshape(-1, 4), limits).used
+        faults += [
+            _box_fault(parsed, opened, kind, record, box, expected.format(*size))
+            for record, box, size in zip(records, used, limits)
+        ]
+    lost = faulty[:, : list(_EXPECTED).index("box-beyond-image")]
+    return boxes, np.logical_not(lost.any(axis=1)), faults, rounded
+
+
+class _Judged(NamedTuple):
+    """Boxes compared with their images.
+
+    Attributes:
+        used: [n, 4] float64, in pixels; 0 for numbers that are not finite.
+        boxes: [n, 4] float32, clipped.
+        faulty: [n, 6] bool, by the kinds of `_EXPECTED`.
+        rounded: how many good boxes were clipped by less than a pixel.
+    """
+
+    used: np.ndarray
+    boxes: np.ndarray
+    faulty: np.ndarray
+    rounded: int
+
+
+def _judge(parsed: Parsed, yxyx: np.ndarray, sizes: np.ndarray) -> _Judged:
+    """Compare boxes [n, 4], as annotated, with the sizes [n, 2] of their images."""
+    limits = np.tile(sizes, 2)
+    finite = np.asarray(np.isfinite(yxyx).all(axis=1))
+    used = np.where(finite[:, None], yxyx, 0.0)
     with np.errstate(over="ignore"):  # of numbers near 1e308; infinite sides are clipped
-        raw = raw * limits if parsed.normalised else raw
+        used = used * limits if parsed.normalised else used
         # with inclusive coordinates, xmin == xmax means an empty box, not one pixel
-        sides = raw[:, 2:] - raw[:, :2] - float(parsed.inclusive)
+        sides = used[:, 2:] - used[:, :2] - float(parsed.inclusive)
     inverted = finite & (sides < -_NO_SIDE).any(axis=1)
     zero_area = finite & ~inverted & (sides <= _NO_SIDE).any(axis=1)
-    from_zero = np.zeros(raw.shape, bool)
+    from_zero = np.zeros(used.shape, bool)
     if parsed.inclusive:
-        from_zero[:, :2] = raw[:, :2] == -1
-    annotated = np.where(from_zero, 0.0, raw)
+        from_zero[:, :2] = used[:, :2] == -1
+    annotated = np.where(from_zero, 0.0, used)
     clipped = np.clip(annotated, 0.0, limits)
     excess = np.abs(annotated - clipped).max(axis=1, initial=0.0)
     boxes = clipped.astype(np.float32)
     good = finite & ~inverted & ~zero_area
     outside = good & (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     keep = good & ~outside
-    masks = {
-        "nan-box": (~finite, "expected four finite numbers"),
-        "inverted-box": (inverted, "expected positive sides"),
-        "zero-area-box": (zero_area, "expected positive sides"),
-        "box-outside-image": (outside, "expected a box in the image of {1:g} x {0:g} px"),
-        "box-beyond-image": (keep & (excess >= 1), "expected a box within the image of {1:g} x {0:g} px"),
-        "zero-based-box": (
-            keep & from_zero.any(axis=1),
-            "expected coordinates from 1 (a set with any 0 is probably 0-based: all its boxes then lie 1 px off)",
-        ),
-    }
-    faults = [
-        _box_fault(parsed, opened, kind, parsed.boxes[int(i)], raw[i], expected.format(*limits[i]))
-        for kind, (mask, expected) in masks.items()
-        for i in np.flatnonzero(mask)
-    ]
-    return boxes, keep, faults, int((keep & (excess > 0) & (excess < 1)).sum())
+    kinds = ~finite, inverted, zero_area, outside, keep & (excess >= 1), keep & from_zero.any(axis=1)
+    return _Judged(used, boxes, np.stack(kinds, axis=1), int((keep & (excess > 0) & (excess < 1)).sum()))
 
 
 def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:

@@ -12,7 +12,10 @@ import numpy as np
 
 from tfrcnn.data.checks import OpenedImage, Parsed
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, owners_of
 from tfrcnn.data.faults import Fault
+
+_BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
 
 
 def check_consistency(
@@ -70,7 +73,10 @@ def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fa
     """Find files that are listed as several images: each then lacks the objects of the others."""
     faults = []
     first: dict[str, int] = {}
-    for number, (record, image) in enumerate(zip(parsed.images, opened)):
+    hashes = np.fromiter((0 if image is None else hash(os.path.normpath(image.path)) for image in opened), np.int64)
+    values, counts = np.unique(hashes, return_counts=True)
+    for number in np.flatnonzero(np.isin(hashes, values[counts > 1])).tolist():  # few; paths take much memory
+        record, image = parsed.images[number], opened[number]
         if image is not None:
             before = first.setdefault(os.path.normpath(image.path), number)
             if before != number:
@@ -95,12 +101,8 @@ def check_repeated_boxes(
     rows = np.flatnonzero(keep)
     if not len(rows):
         return []
-    owners = parsed.boxes.images
-    keys = np.column_stack([parsed.boxes.yxyx, owners, parsed.boxes.labels])[rows]
-    order = np.lexsort(keys.T)
-    same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
-    repeated = np.sort(rows[order[1:][same]])
-    images = owners[repeated]
+    repeated = _repeated(parsed, rows)
+    images = parsed.boxes.images[repeated]
     faults = []
     for first, count in zip(*np.unique(images, return_index=True, return_counts=True)[1:]):
         row = repeated[first]
@@ -112,6 +114,23 @@ def check_repeated_boxes(
         path = "" if image is None else str(image.path)
         faults.append(Fault("duplicate-box", file, where, message, path, tuple(boxes[row].tolist())))
     return faults
+
+
+def _repeated(parsed: Parsed, rows: np.ndarray) -> np.ndarray:
+    """Return the rows [r], of some rows of the boxes, that repeat an earlier one, in ascending order."""
+    owners, labels = parsed.boxes.images, parsed.boxes.labels
+    pieces = [rows]
+    if (np.diff(owners[rows]) >= 0).all():  # image by image: then pieces of whole images can be compared
+        pieces = np.split(rows, np.searchsorted(owners[rows], owners[rows[_BOXES_AT_ONCE::_BOXES_AT_ONCE]]))
+    repeated = []
+    for piece in pieces:
+        if len(piece):
+            yxyx = parsed.boxes.yxyx_of(slice(int(piece.min()), int(piece.max()) + 1))[piece - piece.min()]
+            keys = np.column_stack([yxyx, owners[piece], labels[piece]])
+            order = np.lexsort(keys.T)
+            same = (keys[order][1:] == keys[order][:-1]).all(axis=1)
+            repeated.append(piece[order[1:][same]])
+    return np.sort(np.concatenate(repeated))
 
 
 def check_targets(parsed: Parsed, keep: np.ndarray) -> list[Fault]:
@@ -134,9 +153,9 @@ def check_counts(dataset: Dataset, max_detections: int) -> list[Fault]:
         max_detections: boxes that the detector returns per image.
     """
     faults = []
-    for example in dataset.examples:
-        count = int((~example.crowd).sum())
-        if count > max_detections:
-            message = f"expected at most {max_detections:,} boxes, all that a detector returns, found {count:,}"
-            faults.append(Fault("too-many-objects", str(example.path), "", message))
+    objects = ~column_of(dataset.examples, "crowd")
+    counts = np.bincount(owners_of(dataset.examples)[objects], minlength=len(dataset))
+    for position in np.flatnonzero(counts > max_detections).tolist():
+        message = f"expected at most {max_detections:,} boxes, all that a detector returns, found {counts[position]:,}"
+        faults.append(Fault("too-many-objects", str(dataset.examples[position].path), "", message))
     return faults

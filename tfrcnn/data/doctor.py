@@ -8,7 +8,6 @@ With a detector, `diagnose` also fits its anchors to the objects (`tfrcnn.data.a
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
@@ -20,14 +19,15 @@ import numpy as np
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.data.anchor_fit import check_shapes, fit_anchors
 from tfrcnn.data.anchors import anchor_recall
-from tfrcnn.data.checks import in_threads
+from tfrcnn.data.checks import each_in_threads
 from tfrcnn.data.consistency import check_counts
 from tfrcnn.data.decode import decode_file
-from tfrcnn.data.example import Dataset
+from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.example_table import column_of, counts_of, taken
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
 from tfrcnn.data.overlap import check_copies, with_shared_images
-from tfrcnn.data.read import read_dataset, read_validation
+from tfrcnn.data.read import read_dataset, read_validation, used_labels
 from tfrcnn.data.split import check_val_images
 from tfrcnn.errors import InputError
 
@@ -97,12 +97,12 @@ def examine(
     seed: int = 0,
 ) -> Report:
     """Add the doctor's checks to the report on a data set that has been read; see `diagnose`."""
-    paths, summary = [example.path for example in dataset.examples], {**report.summary}
-    if images_to_check is not None and images_to_check < len(paths):
-        drawn = np.random.default_rng(seed).choice(len(paths), images_to_check, replace=False)
-        summary["images_decoded"] = {"drawn": images_to_check, "of": len(paths), "seed": seed}
-        paths = [paths[i] for i in np.sort(drawn)]
-    faults = [fault for fault in in_threads(_decode, paths, "decoding images") if fault]
+    examples, summary = dataset.examples, {**report.summary}
+    if images_to_check is not None and images_to_check < len(examples):
+        drawn = np.random.default_rng(seed).choice(len(examples), images_to_check, replace=False)
+        summary["images_decoded"] = {"drawn": images_to_check, "of": len(examples), "seed": seed}
+        examples = taken(examples, np.sort(drawn))
+    faults = [fault for fault in each_in_threads(_decode, examples, "decoding images") if fault]
     faults += check_copies(dataset)
     faults += check_counts(dataset, config.detections.max_detections if config else COCO_MAX_DETECTIONS)
     summary.update(_statistics(dataset))
@@ -114,24 +114,23 @@ def examine(
     return Report(report.source, (*report.faults, *faults), summary)
 
 
-def _decode(path: Path) -> Fault | None:
+def _decode(example: Example) -> Fault | None:
     try:
-        decode_file(path)
+        decode_file(example.path)
     except BadImageError as error:
-        return Fault(error.kind, str(path), "", str(error))
+        return Fault(error.kind, str(example.path), "", str(error))
     return None
 
 
 def _statistics(dataset: Dataset) -> dict[str, Any]:
     if not len(dataset):
         return {}
-    labels = Counter(label for example in dataset.examples for label in example.labels.tolist())
-    boxes = np.concatenate([example.boxes for example in dataset.examples])
+    labels, boxes = used_labels(dataset), column_of(dataset.examples, "boxes")
     statistics: dict[str, Any] = {
         "boxes_by_category": {c.name: labels[label] for label, c in enumerate(dataset.categories)},
-        "boxes_per_image": _quantiles(np.array([len(example.boxes) for example in dataset.examples])),
-        "image_height_px": _quantiles(np.array([example.height for example in dataset.examples])),
-        "image_width_px": _quantiles(np.array([example.width for example in dataset.examples])),
+        "boxes_per_image": _quantiles(counts_of(dataset.examples)),
+        "image_height_px": _quantiles(column_of(dataset.examples, "height")),
+        "image_width_px": _quantiles(column_of(dataset.examples, "width")),
     }
     if len(boxes):
         sides = boxes[:, 2:] - boxes[:, :2]

@@ -8,9 +8,10 @@ set's categories.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,6 +19,23 @@ from tfrcnn.config import Category
 from tfrcnn.detections import ImageDetections as ImageDetections
 from tfrcnn.detections import ImageProposals as ImageProposals
 from tfrcnn.errors import InputError
+
+# The fields of `Example` with a row per box, and their types.
+BOX_FIELDS = {
+    "boxes": np.float32,
+    "labels": np.int32,
+    "crowd": np.bool_,
+    "difficult": np.bool_,
+    "area": np.float32,
+    "annotation_ids": np.int64,
+}
+
+
+class Columns(Protocol):
+    """The fields of the examples of a data set, by row, see `tfrcnn.data.example_table`."""
+
+    def value(self, name: str, row: int) -> Any:
+        """Return a field of an example."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +72,36 @@ class Example:
     orientation: int
     annotation_ids: np.ndarray
 
+    @classmethod
+    def of_row(cls, columns: Columns, row: int) -> Example:
+        """Return an example that reads its fields from columns when they are used."""
+        example = cls.__new__(cls)
+        example.__dict__["_row"] = columns, row
+        return example
+
+    if not TYPE_CHECKING:  # with it, a type checker would accept any name
+
+        def __getattr__(self, name: str) -> Any:
+            """Read a field from the columns."""
+            row = self.__dict__.get("_row")
+            if row is None or name not in self.__dataclass_fields__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            value = self.__dict__[name] = row[0].value(name, row[1])
+            return value
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether both are the same example of the same data set."""
+        row = self.__dict__.get("_row")
+        is_same_row = isinstance(other, Example) and row is not None and row == other.__dict__.get("_row")
+        return self is other or is_same_row
+
+    def __hash__(self) -> int:
+        return hash(self.__dict__.get("_row", id(self)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, so that a copy in another process does not take the whole data set with it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -62,7 +110,7 @@ class Dataset:
     Attributes:
         source: the DATA argument that it was read from, for messages.
         categories: a category's position is its label.
-        examples: in the order of the files.
+        examples: in the order of the files. The readers return a table that makes an example when it is used.
 
     Example:
         dataset = tfrcnn.load_dataset("cells/instances.json")
@@ -71,7 +119,7 @@ class Dataset:
 
     source: str
     categories: tuple[Category, ...]
-    examples: tuple[Example, ...]
+    examples: Sequence[Example]
 
     def __len__(self) -> int:
         return len(self.examples)

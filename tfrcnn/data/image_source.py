@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfrcnn.data.calls import counted
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of
 from tfrcnn.errors import InputError
 from tfrcnn.printable import printable
 
@@ -75,7 +76,8 @@ class CachedPixels:
     """Decodes all images once and keeps them in one flat tensor."""
 
     def __init__(self, dataset: Dataset) -> None:
-        lengths = [3 * example.height * example.width for example in dataset.examples]
+        height, width = (column_of(dataset.examples, name) for name in ("height", "width"))
+        lengths = 3 * height * width
         starts = np.concatenate([[0], np.cumsum(lengths)])
         flat = np.empty(starts[-1], np.uint8)
         positions = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
@@ -83,7 +85,7 @@ class CachedPixels:
         with image_errors():
             for start, image in zip(starts, decoded.with_options(repeatable()).as_numpy_iterator()):
                 flat[start : start + image.size] = image.ravel()
-        sizes = [(example.height, example.width, 3) for example in dataset.examples]
+        sizes = np.stack([height, width, np.full_like(height, 3)], axis=1)
         with tf.device("CPU:0"):  # where tf.data runs, also on a machine with a GPU
             self._flat = tf.constant(flat)
             self._starts = tf.constant(starts, tf.int64)

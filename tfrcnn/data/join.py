@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.columns import IdColumn
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import concatenated
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.formats import data_text, exists, looks_complete
 
@@ -52,20 +51,15 @@ def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Re
         data: the DATA argument that names all sets.
         sets: the data sets and their reports.
     """
-    examples: list[Example] = []
     faults = [fault for _, report in sets for fault in report.faults]
-    ids: set[int | str] = set()
+    ids: dict[int | str, None] = {}
     set_of: dict[Path, int] = {}
-    annotations = 0
     for number, (dataset, _) in enumerate(sets):
         for example in dataset.examples:
             image_id = example.image_id
             while image_id in ids:
                 image_id = f"{dataset.source}:{image_id}"
-            ids.add(image_id)
-            numbers = annotations + np.arange(1, len(example.labels) + 1)
-            examples.append(replace(example, image_id=image_id, annotation_ids=numbers))
-            annotations += len(numbers)
+            ids[image_id] = None
             before = set_of.setdefault(example.path.resolve(), number)
             if before != number:
                 sources = f"{sets[before][0].source} and {dataset.source}"
@@ -73,7 +67,8 @@ def join(data: str, sets: Sequence[tuple[Dataset, Report]]) -> tuple[Dataset, Re
                 faults.append(Fault("duplicate-image-id", str(example.path), "", message))
     summary = _summed(report.summary for _, report in sets)
     summary["categories"] = len(sets[0][0].categories)
-    return Dataset(data, sets[0][0].categories, tuple(examples)), Report(data, tuple(faults), summary)
+    examples = concatenated([dataset.examples for dataset, _ in sets], IdColumn(ids))
+    return Dataset(data, sets[0][0].categories, examples), Report(data, tuple(faults), summary)
 
 
 def val_folder(val: str, images: str | Path | None, val_images: str | Path | None) -> str | Path | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import defaultdict
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,20 +17,42 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfrcnn.data.checks import in_threads
+from tfrcnn.data.checks import each_in_threads
 from tfrcnn.data.embedded import image_status, open_bytes
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import Fault, Report
 
-Content = tuple[int, int, int] | bytes  # the number of a file, or the digest of one that may have copies
 
+class _Files(NamedTuple):
+    """Image files on the disk.
 
-class _File(NamedTuple):
-    """An image on the disk; `number` is the same for all links to its file."""
+    Attributes:
+        sets: the examples of data sets.
+        owners: [m] the set of each file.
+        rows: [m] its position in the set.
+        sizes: [m] in bytes.
+        numbers: [m, 3] the same for all links to a file.
+    """
 
-    example: Example
-    size: int
-    number: tuple[int, int, int]
+    sets: tuple[Sequence[Example], ...]
+    owners: np.ndarray
+    rows: np.ndarray
+    sizes: np.ndarray
+    numbers: np.ndarray
+
+    def example(self, i: int) -> Example:
+        """Return the example of a file."""
+        return self.sets[int(self.owners[i])][int(self.rows[i])]
+
+    def of(self, mask: np.ndarray) -> _Files:
+        """Return the files where a mask is true."""
+        return _Files(self.sets, *(column[mask] for column in self[1:]))
+
+    def joined(self, other: _Files) -> _Files:
+        """Return the files of both: first these, then the other ones."""
+        owners = np.concatenate([self.owners, len(self.sets) + other.owners])
+        columns = (np.concatenate(pair) for pair in zip(self[2:], other[2:]))
+        return _Files((*self.sets, *other.sets), owners, *columns)
 
 
 def with_shared_images(train: Dataset, val: Dataset, report: Report) -> Report:
@@ -58,12 +80,16 @@ def shared_faults(train: Dataset, shared: Sequence[tuple[Example, Example]]) -> 
 
 def shared_images(train: Dataset, val: Dataset) -> list[tuple[Example, Example]]:
     """Return each validation image that is a training image too, with that training image."""
-    train_files, val_files = _files(train), _files(val)
-    sizes = {file.size for file in train_files} & {file.size for file in val_files}
-    train_files, val_files = ([file for file in files if file.size in sizes] for files in (train_files, val_files))
-    contents = _contents([*train_files, *val_files])
-    same = {contents[file.number]: file.example for file in train_files}
-    return [(file.example, same[content]) for file in val_files if (content := contents[file.number]) in same]
+    files = _files(train), _files(val)
+    sizes = np.intersect1d(files[0].sizes, files[1].sizes)
+    train_files, val_files = (part.of(np.isin(part.sizes, sizes)) for part in files)
+    both = train_files.joined(val_files)
+    contents = _contents(both)
+    is_val = np.arange(len(contents)) >= len(train_files.sizes)
+    common = np.intersect1d(contents[~is_val], contents[is_val])
+    same = {contents[i]: i for i in np.flatnonzero(~is_val & np.isin(contents, common)).tolist()}
+    copies = np.flatnonzero(is_val & np.isin(contents, common)).tolist()
+    return [(both.example(i), both.example(same[contents[i]])) for i in copies]
 
 
 def check_copies(dataset: Dataset) -> list[Fault]:
@@ -80,35 +106,42 @@ def copied_images(dataset: Dataset) -> list[tuple[Example, Example]]:
     """Return each image that is a copy of an earlier one, with the first of the same content."""
     files = _files(dataset)
     contents = _contents(files)
-    first: dict[Content, Example] = {}
-    pairs = [(file.example, first.setdefault(contents[file.number], file.example)) for file in files]
-    return [(example, before) for example, before in pairs if example is not before]
+    first = np.unique(contents, return_index=True)[1][contents]
+    copies = np.flatnonzero(first != np.arange(len(first))).tolist()
+    return [(files.example(i), files.example(first[i])) for i in copies]
 
 
-def _files(dataset: Dataset) -> list[_File]:
+def _files(dataset: Dataset) -> _Files:
     """Return the files of a data set that are still there."""
-    files = []
-    for example in dataset.examples:
+    rows, entries = array("q"), array("Q")
+    for row, example in enumerate(dataset.examples):
         try:
             status = image_status(example.path)
         except OSError:
             continue
-        files.append(_File(example, *status))
-    return files
+        rows.append(row)
+        entries.extend((status.size, *status.number))
+    columns = np.array(entries, np.uint64).reshape(-1, 4)
+    owners = np.zeros(len(rows), np.intp)
+    return _Files((dataset.examples,), owners, np.array(rows, np.intp), columns[:, 0], columns[:, 1:])
 
 
-def _contents(files: Sequence[_File]) -> dict[tuple[int, int, int], Content]:
-    """Return what is the same for files of the same content, by their numbers.
+def _contents(files: _Files) -> np.ndarray:
+    """Number the contents of files [m]: the same number 0, 1, ... for the same content.
 
     Only files of equal sizes are read, and each only once, however many links it has.
     """
-    by_size: defaultdict[int, dict[tuple[int, int, int], Path]] = defaultdict(dict)
-    for file in files:
-        by_size[file.size][file.number] = file.example.path
-    contents: dict[tuple[int, int, int], Content] = {file.number: file.number for file in files}
-    to_read = {number: path for paths in by_size.values() if len(paths) > 1 for number, path in paths.items()}
-    contents.update(zip(to_read, in_threads(_digest, list(to_read.values()), "comparing images")))
-    return contents
+    first, contents = np.unique(files.numbers, axis=0, return_index=True, return_inverse=True)[1:]
+    contents = contents.reshape(-1)
+    of_size, links = np.unique(files.sizes[first], return_inverse=True, return_counts=True)[1:]
+    to_read = np.flatnonzero(links[of_size] > 1)
+    digests = b"".join(
+        each_in_threads(lambda i: _digest(files.example(i).path), first[to_read].tolist(), "comparing images")
+    )
+    words = np.frombuffer(digests, np.uint64).reshape(-1, 4)
+    numbers = np.arange(len(first))
+    numbers[to_read] = len(first) + np.unique(words, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.unique(numbers[contents], return_inverse=True)[1].reshape(-1)
 
 
 def _digest(path: Path) -> bytes:
@@ -129,13 +162,14 @@ def _same_boxes(one: Example, other: Example) -> bool:
 
 
 def content_groups(dataset: Dataset) -> np.ndarray:
-    """Number the images [n] so that those of the same content have the same number 0, 1, ...
+    """Number the images [n] 0, 1, ..., by first appearance. Images of the same content have the same number.
 
     A file that cannot be read is the same as no other.
     """
     files = _files(dataset)
-    contents = _contents(files)
-    content_of = {id(file.example): contents[file.number] for file in files}
-    numbers: dict[Content | int, int] = {}
-    groups = [numbers.setdefault(content_of.get(id(e), id(e)), len(numbers)) for e in dataset.examples]
-    return np.array(groups, np.intp)
+    groups = len(dataset) + np.arange(len(dataset))
+    groups[files.rows] = _contents(files)
+    first, inverse = np.unique(groups, return_index=True, return_inverse=True)[1:]
+    ranks = np.empty(len(first), np.intp)
+    ranks[np.argsort(first)] = np.arange(len(first))
+    return ranks[inverse.reshape(-1)]

@@ -26,6 +26,7 @@ from tfrcnn.data.augment.custom import custom_step
 from tfrcnn.data.augment.geometry import resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, owners_of
 from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
 from tfrcnn.data.sampler import epoch_batches, repeat_factors, steps_per_epoch
 from tfrcnn.errors import InputError
@@ -108,9 +109,8 @@ class TrainingData:
     ) -> None:
         self._repeats = repeat_factors(dataset, training.repeat_factor_threshold)
         self.steps_per_epoch = steps_per_epoch(self._repeats.sum(), training.batch_size)
-        self._paths = [example.path for example in dataset.examples]
-        self._heights = np.array([example.height for example in dataset.examples])
-        self._widths = np.array([example.width for example in dataset.examples])
+        self._examples = dataset.examples
+        self._heights, self._widths = (column_of(dataset.examples, name) for name in ("height", "width"))
         self._image = image
         self._training = training
         self._pixels = CachedPixels(dataset) if cache else Pixels(dataset)
@@ -156,7 +156,7 @@ class TrainingData:
         Images that mosaic, mixup and copy_paste mix in are not listed.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
-        return [self._paths[index] for index in self._epoch_batches(epoch)[position]]
+        return [self._examples[index].path for index in self._epoch_batches(epoch)[position]]
 
     @property
     def augmentation_names(self) -> tuple[str, ...]:
@@ -252,17 +252,16 @@ class _Targets:
     """Looks up the boxes [N, 4] and labels [N] to train on at a position of a data set."""
 
     def __init__(self, dataset: Dataset) -> None:
-        boxes, labels = [np.zeros([0, 4], np.float32)], [np.zeros([0], np.int32)]
-        for example in dataset.examples:
-            # The readers drop boxes without an extent. One from elsewhere would make the loss NaN: log(0).
-            extended = (example.boxes[:, 2:] > example.boxes[:, :2]).all(axis=1)
-            target = extended & ~example.crowd & ~example.difficult
-            boxes.append(example.boxes[target])
-            labels.append(example.labels[target])
+        boxes, labels, crowd, difficult = (
+            column_of(dataset.examples, name) for name in ("boxes", "labels", "crowd", "difficult")
+        )
+        # The readers drop boxes without an extent. One from elsewhere would make the loss NaN: log(0).
+        target = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & ~crowd & ~difficult
+        counts = np.bincount(owners_of(dataset.examples)[target], minlength=len(dataset))
         with tf.device("CPU:0"):
-            self._boxes = tf.constant(np.concatenate(boxes), tf.float32)
-            self._labels = tf.constant(np.concatenate(labels), tf.int32)
-            self._splits = tf.constant(np.cumsum([len(part) for part in labels]), tf.int32)
+            self._boxes = tf.constant(boxes[target], tf.float32)
+            self._labels = tf.constant(labels[target], tf.int32)
+            self._splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]), tf.int32)
 
     def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         start, end = self._splits[index], self._splits[index + 1]

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from tfrcnn.config import Category, as_categories
 from tfrcnn.data.box_table import BoxTable
-from tfrcnn.data.checks import OpenedImage, Parsed, check_boxes, check_images
+from tfrcnn.data.checks import Parsed, check_boxes, check_images
 from tfrcnn.data.consistency import check_consistency, check_names
-from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import ExampleColumns, ExampleTable, column_of, counts_of
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.formats import choose, data_text, holds_images, place_of
+from tfrcnn.data.image_table import ImageTable, OpenedTable
 from tfrcnn.data.join import PLUS, join, parts_of, val_folder
 from tfrcnn.data.media import is_address
 from tfrcnn.data.remote import local_folder
@@ -74,15 +75,18 @@ def read_dataset(
     if folder is not None and holds_images(data):
         raise InputError(f"images: expected none, because {data} holds its images, found the folder {folder}")
     parsed = choose(data)(folder)
+    if not isinstance(parsed.images, ImageTable):  # a format may return a list
+        parsed.images = ImageTable(parsed.images)
     opened, image_faults = check_images(parsed.images)
     boxes, keep, box_faults, rounded = check_boxes(parsed, opened)
-    dataset = Dataset(data, parsed.categories, _examples(parsed, opened, boxes, keep))
+    examples = _examples(parsed, opened, boxes, keep)
+    dataset = Dataset(data, parsed.categories, examples)
     faults = [*parsed.faults, *image_faults, *box_faults, *check_consistency(parsed, opened, boxes, keep)]
     used = used_labels(dataset)
     faults += check_names(dataset)
     faults += [_without_boxes(data, c) for label, c in enumerate(dataset.categories) if not used[label]]
     if categories is not None:
-        dataset, unknown = _relabel(dataset, tuple(categories), used)
+        dataset, unknown = _relabel(dataset, examples, tuple(categories), used)
         faults += unknown
     summary = {**summary_of(dataset), **parsed.summary, "boxes_clipped_by_less_than_1_px": rounded}
     summary["boxes"] = used.total()  # also those of unknown categories
@@ -111,17 +115,18 @@ def summary_of(dataset: Dataset) -> dict[str, int]:
     """Count the images, boxes and categories of a data set."""
     return {
         "images": len(dataset),
-        "images_without_boxes": sum(len(example.labels) == 0 for example in dataset.examples),
+        "images_without_boxes": int((counts_of(dataset.examples) == 0).sum()),
         "boxes": used_labels(dataset).total(),
         "categories": len(dataset.categories),
-        "crowd": sum(int(example.crowd.sum()) for example in dataset.examples),
-        "difficult": sum(int(example.difficult.sum()) for example in dataset.examples),
+        "crowd": int(column_of(dataset.examples, "crowd").sum()),
+        "difficult": int(column_of(dataset.examples, "difficult").sum()),
     }
 
 
 def used_labels(dataset: Dataset) -> Counter[int]:
     """Count the boxes of each label."""
-    return Counter(label for example in dataset.examples for label in example.labels.tolist())
+    labels, counts = np.unique(column_of(dataset.examples, "labels"), return_counts=True)
+    return Counter(dict(zip(labels.tolist(), counts.tolist())))
 
 
 def load_dataset(data: str, images: str | Path | None = None, categories: Sequence[Category] | None = None) -> Dataset:
@@ -147,24 +152,21 @@ def load_dataset(data: str, images: str | Path | None = None, categories: Sequen
     return dataset
 
 
-def _examples(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
-) -> tuple[Example, ...]:
+def _examples(parsed: Parsed, opened: OpenedTable, boxes: np.ndarray, keep: np.ndarray) -> ExampleTable:
     """Return the usable images with their kept boxes, in the order of the files."""
-    usable = np.array([image is not None for image in opened], bool)
     owners = parsed.boxes.images
-    kept = np.flatnonzero(keep & usable[owners])
+    kept = np.flatnonzero(keep & opened.usable[owners])
     kept = kept[np.argsort(owners[kept], kind="stable")]
-    columns = _columns(parsed.boxes, kept, boxes[kept])
-    starts = np.searchsorted(owners[kept], np.arange(len(opened) + 1))
-    examples = []
-    for record, image, start, end in zip(parsed.images, opened, starts[:-1], starts[1:]):
-        if image is not None:
-            boxes_of = {name: column[start:end] for name, column in columns.items()}
-            height, width = image.size
-            example = Example(record.image_id, image.path, height, width, orientation=image.orientation, **boxes_of)
-            examples.append(example)
-    return tuple(examples)
+    columns = ExampleColumns(
+        ids=parsed.images.ids,
+        paths=parsed.images.paths,
+        path_rows=opened.path_rows,
+        sizes=opened.sizes,
+        orientations=opened.orientations,
+        splits=np.searchsorted(owners[kept], np.arange(len(opened) + 1)),
+        boxes=_columns(parsed.boxes, kept, boxes[kept]),
+    )
+    return ExampleTable(columns, np.flatnonzero(opened.usable))
 
 
 def _columns(records: BoxTable, kept: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
@@ -189,7 +191,9 @@ def _columns(records: BoxTable, kept: np.ndarray, boxes: np.ndarray) -> dict[str
     }
 
 
-def _relabel(dataset: Dataset, categories: tuple[Category, ...], used: Counter[int]) -> tuple[Dataset, list[Fault]]:
+def _relabel(
+    dataset: Dataset, examples: ExampleTable, categories: tuple[Category, ...], used: Counter[int]
+) -> tuple[Dataset, list[Fault]]:
     """Make labels positions among `categories`; drop boxes of other categories, with one fault per category."""
     labels = {nfc(category.name): label for label, category in enumerate(categories)}
     mapping = np.array([labels.get(nfc(category.name), -1) for category in dataset.categories], np.int32)
@@ -199,14 +203,7 @@ def _relabel(dataset: Dataset, categories: tuple[Category, ...], used: Counter[i
         for label, category in enumerate(dataset.categories)
         if mapping[label] < 0 and used[label]
     ]
-    return Dataset(dataset.source, categories, tuple(_map_labels(e, mapping) for e in dataset.examples)), faults
-
-
-def _map_labels(example: Example, mapping: np.ndarray) -> Example:
-    labels = mapping[example.labels]
-    known = labels >= 0
-    names = ("boxes", "crowd", "difficult", "area", "annotation_ids")
-    return replace(example, labels=labels[known], **{name: getattr(example, name)[known] for name in names})
+    return Dataset(dataset.source, categories, examples.relabelled(mapping)), faults
 
 
 def _without_boxes(data: str, category: Category) -> Fault:

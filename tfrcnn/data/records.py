@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from sys import intern
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from tfrcnn.data.embedded import embedded_path
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.headers import BadImageError, read_header
+from tfrcnn.data.record_table import Fields, RecordTable
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError
 
@@ -29,47 +28,7 @@ _MAX_SHARE = 2.0  # of an image's sides; a box may leave its image, but not by a
 Features = Mapping[str, Any]
 
 
-class Fields(NamedTuple):
-    """The annotations of a record.
-
-    Attributes:
-        encoded: the image file.
-        name: of the image file; "" if there is none.
-        source_id: of the image; "" if there is none.
-        size: (height, width), or None.
-        boxes: [N, 4] float64 shares of the image's sides, yxyx.
-        texts: N names of classes, or none.
-        numbers: N ids of classes, or none.
-        crowd: [N] bool.
-        difficult: [N] bool.
-        areas: [N] float64 in pixels^2; 0 if unknown.
-    """
-
-    encoded: bytes
-    name: str
-    source_id: str
-    size: tuple[int, int] | None
-    boxes: np.ndarray
-    texts: tuple[str, ...]
-    numbers: tuple[int, ...]
-    crowd: np.ndarray
-    difficult: np.ndarray
-    areas: np.ndarray
-
-
-class Record(NamedTuple):
-    """A record whose image is in its shard.
-
-    Attributes:
-        path: of the image, see `tfrcnn.data.embedded`.
-        fields: of the record; `encoded` is empty.
-    """
-
-    path: Path
-    fields: Fields
-
-
-def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[list[Record], list[Fault]]:
+def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[RecordTable, list[Fault]]:
     """Read the records of a shard.
 
     Args:
@@ -81,13 +40,12 @@ def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[list[Re
     """
     import tensorflow as tf  # here, so that the other formats are read without it
 
-    records: list[Record] = []
-    faults: list[Fault] = []
+    records, faults = RecordTable(), list[Fault]()
     number = offset = 0
     try:
         if _starts_with(path, _GZIP):
             message = "expected an uncompressed TFRecord, found a compressed one; unpack it with gzip -d"
-            return [], [Fault("unreadable-file", str(path), "", message)]
+            return records, [Fault("unreadable-file", str(path), "", message)]
         for number, data in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator(), 1):
             start, offset = offset + _BEFORE, offset + _BEFORE + len(data) + _BEHIND
             try:
@@ -97,20 +55,20 @@ def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[list[Re
                 continue
             name = fields.name.replace("\\", "/").rpartition("/")[2] or f"{path.stem}-{number:06}"
             image = embedded_path(path, start + data.find(fields.encoded), len(fields.encoded), name)
-            records.append(Record(image, fields._replace(encoded=b"")))
+            records.append(image, fields)
     except (tf.errors.OpError, OSError) as error:
         message = f"expected whole records, found after {number:,} of them: {_reason(error)}"
         faults.append(Fault("unreadable-file", str(path), "", message))
     return records, faults
 
 
-def read_shards(paths: Sequence[Path], parse: Callable[[Features], Fields]) -> tuple[list[Record], list[Fault]]:
+def read_shards(paths: Sequence[Path], parse: Callable[[Features], Fields]) -> tuple[list[RecordTable], list[Fault]]:
     """Read the records of shards, in threads; see `read_shard`. A bar is shown if they are large."""
     is_large = sum(path.stat().st_size for path in paths if path.exists()) > _PROGRESS_FROM
     with ThreadPoolExecutor() as pool:
         reading = pool.map(lambda path: read_shard(path, parse), paths)
         results = list(tqdm(reading, desc="reading shards", unit="shard", total=len(paths), disable=not is_large))
-    return [r for records, _ in results for r in records], [f for _, faults in results for f in faults]
+    return [records for records, _ in results], [fault for _, faults in results for fault in faults]
 
 
 def parse_api(features: Features) -> Fields:
@@ -131,8 +89,7 @@ def parse_api(features: Features) -> Fields:
     if count and np.nanmax(np.abs(boxes)) > _MAX_SHARE:
         share = float(np.nanmax(np.abs(boxes)))
         raise InputError(f"image/object/bbox: expected shares of the image from 0 to 1, found {share:g} (pixels?)")
-    # a data set has millions of boxes and few names
-    texts = tuple(intern(nfc(text.decode(errors="replace"))) for text in _bytes(features, "image/object/class/text"))
+    texts = tuple(nfc(text.decode(errors="replace")) for text in _bytes(features, "image/object/class/text"))
     numbers = _whole_numbers(features, "image/object/class/label")
     for key, values in (("text", texts), ("label", numbers)):
         if len(values) not in (0, count):
@@ -192,16 +149,6 @@ def parse_prepared(features: Features, image: str, objects: str, has_labels: boo
     )
 
 
-def size_of(record: Record) -> tuple[int, int] | None:
-    """Return a record's (height, width), else read it from its upright image; None if that cannot be read."""
-    if record.fields.size is not None:
-        return record.fields.size
-    try:
-        return read_header(record.path).upright
-    except BadImageError:
-        return None
-
-
 def _features(data: bytes) -> Features:
     import tensorflow as tf
     from google.protobuf.message import DecodeError
@@ -234,7 +181,7 @@ def _numbers(features: Features, key: str) -> list[float]:
 
 def _whole_numbers(features: Features, key: str) -> tuple[int, ...]:
     values = _numbers(features, key)
-    if not all(float(value).is_integer() for value in values):
+    if not all(float(value).is_integer() and abs(value) < 2**63 for value in values):
         raise InputError(f"{key}: expected whole numbers, found {values[:8]}")
     return tuple(int(value) for value in values)
 

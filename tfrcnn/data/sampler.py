@@ -8,9 +8,19 @@ from __future__ import annotations
 import numpy as np
 
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, owners_of
 from tfrcnn.seeds import stream_seed
 
 _FRACTION = 2.0**-20  # repeat factors are multiples of it, so that their sum is exact in any order, on any machine
+
+
+def present_labels(dataset: Dataset) -> np.ndarray:
+    """Return which categories each image has objects of, without crowds and difficult ones, as [n, C] bool."""
+    labels, crowd, difficult = (column_of(dataset.examples, name) for name in ("labels", "crowd", "difficult"))
+    objects = ~(crowd | difficult)
+    present = np.zeros([len(dataset), len(dataset.categories)], bool)
+    present[owners_of(dataset.examples)[objects], labels[objects]] = True
+    return present
 
 
 def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
@@ -27,9 +37,7 @@ def repeat_factors(dataset: Dataset, threshold: float) -> np.ndarray:
     Returns:
         [n] float64 r_i, at least 1; 1 for an image without objects.
     """
-    present = np.zeros([len(dataset), len(dataset.categories)], bool)
-    for row, example in zip(present, dataset.examples):
-        row[example.labels[~(example.crowd | example.difficult)]] = True
+    present = present_labels(dataset)
     counts = np.maximum(present.sum(axis=0), 1)
     of_category = np.maximum(1.0, np.sqrt(threshold * len(dataset) / counts))
     factors: np.ndarray = np.where(present, of_category, 1.0).max(axis=1, initial=1.0)

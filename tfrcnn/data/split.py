@@ -15,9 +15,11 @@ import numpy as np
 
 from tfrcnn.config_base import Config, shown
 from tfrcnn.data.example import Dataset, check_dataset
+from tfrcnn.data.example_table import taken
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.overlap import content_groups
 from tfrcnn.data.read import summary_of
+from tfrcnn.data.sampler import present_labels
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
 from tfrcnn.seeds import stream_seed
@@ -110,10 +112,7 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     groups = content_groups(dataset)
     if len(np.unique(groups)) < 2:
         raise InputError(f"{dataset.source}: expected at least two different images to split, found {len(dataset)}")
-    present = np.zeros([len(dataset), len(dataset.categories)], bool)
-    for row, example in zip(present, dataset.examples):
-        row[example.labels[~(example.crowd | example.difficult)]] = True
-    return _parts(dataset, stratify(present, groups, fraction, seed), fraction)
+    return _parts(dataset, stratify(present_labels(dataset), groups, fraction, seed), fraction)
 
 
 def split_report(report: Report, train: Dataset, val: Dataset) -> tuple[Report, Report]:
@@ -259,6 +258,6 @@ def _name(image_id: int | str) -> int | str:
 
 
 def _parts(dataset: Dataset, val: np.ndarray, fraction: float) -> tuple[Dataset, Dataset]:
-    sides = (tuple(e for e, is_val in zip(dataset.examples, val) if is_val == side) for side in (False, True))
+    sides = (taken(dataset.examples, np.flatnonzero(val == side)) for side in (False, True))
     train, held_out = (replace(dataset, examples=examples) for examples in sides)
     return train, replace(held_out, source=repr(float(fraction)))

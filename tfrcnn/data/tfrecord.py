@@ -24,12 +24,14 @@ from pathlib import Path
 import numpy as np
 
 from tfrcnn.config import Category
-from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed, in_threads
+from tfrcnn.data.checks import ImageRecord, Parsed, in_threads
 from tfrcnn.data.class_lists import ClassList, classes_of_names, find_label_map
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.faults import Fault
-from tfrcnn.data.records import Record, parse_api, read_shards, size_of
+from tfrcnn.data.headers import BadImageError, read_header
+from tfrcnn.data.record_table import NO_NUMBER, NO_TEXT, RecordTable
+from tfrcnn.data.records import parse_api, read_shards
 from tfrcnn.data.sources import names_in, subfolders
 
 _EXTENSIONS = (".tfrecord", ".tfrecords", ".tfrec", ".record", ".records")
@@ -94,7 +96,7 @@ def parse_tfrecord(shards: Sequence[Path], pattern: str, images: Path | None = N
     classes = find_label_map(shards[0].parent, _set_of(shards[0].name)) or _classes_of(records)
     parsed = assemble(records, classes)
     parsed.faults[:0] = faults
-    if not records and not faults:
+    if not parsed.images and not faults:
         parsed.faults.append(Fault("empty-split", pattern, "", "expected at least one record, found none"))
     return parsed
 
@@ -113,68 +115,118 @@ def missing_shards(shards: Iterable[Path], pattern: str) -> Iterator[Path]:
                 yield other
 
 
-def assemble(records: Sequence[Record], classes: ClassList) -> Parsed:
+def assemble(tables: Sequence[RecordTable], classes: ClassList) -> Parsed:
     """Make images and boxes of records; a class that the list does not have is a fault."""
     parsed = Parsed(inclusive=False, box_field="object {}", show_box=_show_box, categories=classes.categories)
     parsed.faults += classes.faults
-    label_of_id = {category.id: label for label, category in enumerate(classes.categories)}
-    sizes = in_threads(size_of, records, "reading image sizes")
-    for image, (record, image_id, size) in enumerate(zip(records, _image_ids(records), sizes)):
-        fields, file = record.fields, str(record.path)
-        size_field = "image/height" if fields.size is not None else ""
-        parsed.images.append(ImageRecord(image_id, (record.path,), size, file, "image/encoded", size_field))
-        boxes = _pixels(fields.boxes, size or (1, 1))
-        for place, box in enumerate(boxes.tolist()):
-            text = fields.texts[place] if fields.texts else None
-            number = fields.numbers[place] if fields.numbers else None
-            by_text = classes.labels.get(text) if text is not None else None
-            by_number = label_of_id.get(number) if number is not None else None
-            label = by_number if by_text is None else by_text
-            if label is None:
-                message = f"expected a class of {classes.path or 'the records'}, found {text!r} with label {number}"
-                parsed.faults.append(Fault("unknown-category", file, f"object {place}", message))
-            elif by_number is not None and by_number != label:
-                message = f"expected label {classes.categories[label].id} for {text!r}, found {number}"
-                parsed.faults.append(Fault("bad-value", file, f"object {place}, image/object/class/label", message))
-            else:
-                flags = bool(fields.crowd[place]), bool(fields.difficult[place])
-                area = float(fields.areas[place])
-                parsed.boxes.append(BoxRecord(image, place, tuple(box), label, *flags, area))
+    ids = iter(_image_ids(tables))
+    for table in tables:
+        start, sizes = len(parsed.images), _sizes_of(table)
+        for path, image_id, size, annotated in zip(table.paths, ids, sizes.tolist(), table.sizes[:, 0].tolist()):
+            size_field = "image/height" if annotated else ""
+            used = (size[0], size[1]) if size[0] else None
+            parsed.images.append(ImageRecord(image_id, (path,), used, str(path), "image/encoded", size_field))
+        labels, good = _labels_of(table, classes, parsed)
+        owners = table.owners
+        boxes = _pixels(table.boxes, np.maximum(sizes, 1)[owners])
+        columns = start + owners, table.places, boxes, labels, table.crowd, table.difficult, table.areas
+        parsed.boxes.extend(*(column[good] for column in columns))
     return parsed
 
 
-def _classes_of(records: Sequence[Record]) -> ClassList:
+def _sizes_of(table: RecordTable) -> np.ndarray:
+    """Return the (height, width) [n, 2] that records have, else of their upright images; 0 if these cannot be read."""
+    sizes = table.sizes
+    missing = np.flatnonzero(sizes[:, 0] == 0).tolist()
+    if missing:
+        sizes[missing] = in_threads(lambda i: _upright_size(table.paths[i]), missing, "reading image sizes")
+    return sizes
+
+
+def _upright_size(path: Path) -> tuple[int, int]:
+    try:
+        return read_header(path).upright
+    except BadImageError:
+        return 0, 0
+
+
+def _labels_of(table: RecordTable, classes: ClassList, parsed: Parsed) -> tuple[np.ndarray, np.ndarray]:
+    """Return the label of each box [N], and which boxes have one [N] bool; add a fault for each other box."""
+    codes, numbers = table.codes, table.numbers
+    text_labels = np.array([*(classes.labels.get(text, -1) for text in table.texts), -1], np.int64)
+    by_text = text_labels[codes]  # the last one is for `NO_TEXT`
+    label_of_id = {category.id: label for label, category in enumerate(classes.categories)}
+    unique, inverse = np.unique(numbers, return_inverse=True)
+    by_number = np.array([label_of_id.get(number, -1) for number in unique.tolist()], np.int64)[inverse]
+    labels = np.where(by_text < 0, by_number, by_text)
+    unknown = labels < 0
+    differs = (by_number >= 0) & (by_number != labels)
+    names, owners, places = list(table.texts), table.owners, table.places
+    for box in np.flatnonzero(unknown | differs):
+        text = None if codes[box] == NO_TEXT else names[codes[box]]
+        number = None if numbers[box] == NO_NUMBER else int(numbers[box])
+        file, field = str(table.paths[int(owners[box])]), f"object {places[box]}"
+        if unknown[box]:
+            message = f"expected a class of {classes.path or 'the records'}, found {text!r} with label {number}"
+            parsed.faults.append(Fault("unknown-category", file, field, message))
+        else:
+            message = f"expected label {classes.categories[labels[box]].id} for {text!r}, found {number}"
+            parsed.faults.append(Fault("bad-value", file, f"{field}, image/object/class/label", message))
+    return labels, ~(unknown | differs)
+
+
+def _classes_of(tables: Sequence[RecordTable]) -> ClassList:
     """Return the classes that records have without a label map: their labels, named by their texts."""
     names: dict[int, str] = {}
     classes = ClassList()
-    for record in records:
-        for place, (number, name) in enumerate(zip(record.fields.numbers, record.fields.texts)):
-            if names.setdefault(number, name) != name:
-                message = f"expected one text for label {number}, found {names[number]!r} and {name!r}"
-                classes.faults.append(Fault("duplicate-category", str(record.path), f"object {place}", message))
-    for number in {number for record in records for number in record.fields.numbers}:
+    for table in tables:
+        texts, codes, numbers = list(table.texts), table.codes, table.numbers
+        both = np.flatnonzero((codes != NO_TEXT) & (numbers != NO_NUMBER))
+        pairs = np.column_stack([numbers, codes])[both]
+        for box in both[np.sort(np.unique(pairs, axis=0, return_index=True)[1])]:
+            names.setdefault(int(numbers[box]), texts[codes[box]])
+        # the position of each label's name among the texts
+        unique, inverse = np.unique(numbers, return_inverse=True)
+        expected = np.array([table.texts.get(names.get(number, ""), -2) for number in unique.tolist()], np.int64)
+        owners, places = table.owners, table.places
+        for box in both[expected[inverse][both] != codes[both]]:
+            number, text = int(numbers[box]), texts[codes[box]]
+            message = f"expected one text for label {number}, found {names[number]!r} and {text!r}"
+            path = table.paths[int(owners[box])]
+            classes.faults.append(Fault("duplicate-category", str(path), f"object {places[box]}", message))
+    for number in {number for table in tables for number in np.unique(table.numbers).tolist()} - {NO_NUMBER}:
         names.setdefault(number, str(number))
-    texts = {text for record in records for text in record.fields.texts}
+    all_texts = {text for table in tables for text in table.texts}
     if not names or len(set(names.values())) < len(names):  # labels that do not say which class it is
-        return classes_of_names(texts)
+        return classes_of_names(all_texts)
     classes.categories = tuple(Category(number, names[number]) for number in sorted(names))
     classes.labels = {category.name: label for label, category in enumerate(classes.categories)}
-    if not texts:
+    if not all_texts:
         classes.fault("numbered-categories", "", "expected image/object/class/text or a label map, found labels only")
     return classes
 
 
-def _image_ids(records: Sequence[Record]) -> Sequence[int | str]:
+def _image_ids(tables: Sequence[RecordTable]) -> Iterable[int | str]:
     """Return the ids of the records' images: numbers if all are numbers, their names if they have no id."""
-    ids = [record.fields.source_id or record.fields.name for record in records]
-    if not all(ids) or len(set(ids)) < len(ids):
-        return range(1, len(ids) + 1)
-    return [int(each) for each in ids] if all(re.fullmatch("0|[1-9][0-9]{0,17}", each) for each in ids) else ids
+
+    def ids() -> Iterator[str]:
+        return (image_id for table in tables for image_id in table.ids)
+
+    count = sum(len(table) for table in tables)
+    # few ids have the hash of another, so that the ids themselves need not be compared
+    if not all(ids()) or (len(np.unique(np.fromiter(map(hash, ids()), np.int64))) < count and len(set(ids())) < count):
+        return range(1, count + 1)
+    return map(int, ids()) if all(re.fullmatch("0|[1-9][0-9]{0,17}", image_id) for image_id in ids()) else ids()
 
 
-def _pixels(shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Convert boxes [N, 4] to the shortest numbers of pixels that have the same shares in float32."""
-    sides = np.array([*size, *size], np.float64)
+def _pixels(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Convert boxes [N, 4] to the shortest numbers of pixels that have the same shares in float32.
+
+    Args:
+        shares: [N, 4] of the sides of the boxes' images.
+        sizes: [N, 2] (height, width) of these images.
+    """
+    sides = np.tile(sizes, 2).astype(np.float64)
 
     def is_same(pixels: np.ndarray) -> np.ndarray:
         """Return where a writer would have made these shares, from float64 or from float32 pixels."""

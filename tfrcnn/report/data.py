@@ -174,13 +174,13 @@ def _near_duplicates(
     splits: Sequence[Split], copies: Pairs, shared: Pairs
 ) -> tuple[list[NearDuplicate], list[NearDuplicate]]:
     """Return near-duplicates within the first split, and between the second and the first."""
-    copied, also_shared = ({id(example) for example, _ in entries} for entries in (copies, shared))
-    examples = [example for example in splits[0].dataset.examples if id(example) not in copied]
+    copied, also_shared = ({example for example, _ in entries} for entries in (copies, shared))
+    examples = [example for example in splits[0].dataset.examples if example not in copied]
     hashes = image_hashes(examples)
     near = near_duplicates(examples, hashes)
     if len(splits) == 1:
         return near, []
-    others = [example for example in splits[1].dataset.examples if id(example) not in also_shared]
+    others = [example for example in splits[1].dataset.examples if example not in also_shared]
     return near, near_duplicates(others, image_hashes(others), examples, hashes)
 
 
