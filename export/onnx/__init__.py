@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from ...models import FasterRCNN
     from ..options import ExportOptions
+
+# ONNX Runtime 1.32 keeps an id in the user's cache and sends usage data, unless this is set before its import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 ONNX_RUNTIME = "ONNX Runtime"
 OPENVINO = "OpenVINO"
