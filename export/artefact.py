@@ -21,6 +21,7 @@ OUTPUTS = ("detection_boxes", "detection_classes", "detection_scores", "num_dete
 VERSION = 1  # of the description
 DESCRIPTION = "tfrcnn.json"  # the description's name inside a SavedModel or a TFLite file
 LABELS = "labels.txt"
+MAX_THREADS = 1024  # far above any use: a runtime would start them all
 
 
 def check_exists(path: Path) -> None:
@@ -89,3 +90,5 @@ def check_threads(threads: int | None) -> None:
         return
     if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
         raise InputError(f"threads must be at least 1, or None for the runtime's default, found {threads!r}")
+    if threads > MAX_THREADS:
+        raise InputError(f"threads must be at most {MAX_THREADS:,}, found {threads!r}")

@@ -20,7 +20,7 @@ from ..categories import lowest_scores
 from ..config import Category, DetectionConfig, DetectorConfig
 from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections, check_dataset
-from ..data.inputs import read_input, source_of
+from ..data.inputs import check_ids, read_input, source_of
 from ..errors import InputError
 from ..files import digest_of
 from ..installed import check_tensorflow
@@ -75,8 +75,9 @@ class ArtefactPredictor:
             The detections of each image, see `Predictor.detect`.
 
         Raises:
-            InputError: The sizes differ, or see `Predictor.detect`.
+            InputError: The sizes differ, there are more or fewer ids, or see `Predictor.detect`.
         """
+        check_ids(images, image_ids)
         return self._detect(check_images(images), image_ids, images)
 
     def detect(self, image: Any, image_id: int | str = "") -> ImageDetections:
@@ -161,7 +162,10 @@ def load(
         raise InputError(f"{path}: runtime must be one of {', '.join(target.runtimes)}, found {runtime!r}")
     loaded = target.load(path, threads, runtime)
     check_description(path, loaded.description, target)
-    return ArtefactPredictor(loaded)
+    predictor = ArtefactPredictor(loaded)
+    if isinstance(score_threshold, Mapping):  # without effect, but a misspelt class is a mistake
+        lowest_scores(score_threshold, predictor.categories, "score_threshold")
+    return predictor
 
 
 def _load_run(

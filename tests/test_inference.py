@@ -128,6 +128,13 @@ def test_a_count_that_is_not_a_positive_whole_number_is_refused(predictor, pictu
         predictor.propose(picture, count)
 
 
+def test_each_image_of_a_batch_needs_an_id_and_an_address_is_no_file(predictor, picture):
+    with pytest.raises(InputError, match="image_ids must be as many as the images, 2, found 1"):
+        predictor.detect_batch([picture, picture], [1])
+    with pytest.raises(InputError, match=r"http://a/b\.jpg: expected an image file, found an address"):
+        predictor.detect("http://a/b.jpg")
+
+
 def test_data_that_cannot_be_read_in_batches_are_refused(predictor, coco_data):
     with pytest.raises(InputError, match="batch_size must be a whole number of at least 1, found 0"):
         predictor.detect_dataset(coco_data, batch_size=0)

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
-from tfrcnn.data.inputs import check_whole_number
+from tfrcnn.data.inputs import check_ids, check_whole_number
 from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.files import digest_of
 
@@ -94,9 +94,13 @@ class Predictor:
         Returns:
             The detections of each image.
 
+        Raises:
+            InputError: there are more or fewer ids than images, or see `detect`.
+
         Example:
             predictor.detect_batch([frame, next_frame], [1, 2])
         """
+        check_ids(images, image_ids)
         detect_batch = getattr(self.engine, "detect_batch", None)
         if detect_batch is not None:
             return [self._chosen(detections) for detections in detect_batch(images, image_ids)]

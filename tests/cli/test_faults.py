@@ -225,6 +225,10 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
             "doctor --data {data} --preset-out {out}.json --json {out}.json",
             "--preset-out: expected another file than that of --json",
         ),
+        (
+            "evaluate --model {folder} --data {data} --json {folder}",
+            "--json: expected a file to write, found the folder",
+        ),
         ("evaluate --model {folder} --data {data} --json {data}", "--json: expected another file than a file"),
         ("export --model {folder} --format onnx --out {out}.onnx --images no", "--images needs the data of --verify"),
         ("export --model {folder} --format onnx --out {out}.onnx --image-size ²", "--image-size: expected N or HxW"),

@@ -190,3 +190,17 @@ def test_two_spellings_of_a_class_are_a_fault(tmp_path: Path, other: str, count:
     report = read_dataset(str(path))[1]
     assert report.counts().get("similar-categories", 0) == count
     assert not report.refused
+
+
+@pytest.mark.parametrize(
+    ("boxes", "count"),
+    [
+        ([[5 + i, 4, 30 + i, 25] for i in range(6)], 1),  # of images of 40 x 30
+        ([[5 + i, 4, 30 + i, 25] for i in range(4)], 0),  # too few
+        ([[5 + i, 4, 30 + i, 25] for i in range(6)] + [[20, 4, 10, 12]], 0),  # no corners
+        ([[1 + i, 4, 30, 25] for i in range(6)], 0),  # all in their images
+    ],
+)
+def test_boxes_that_are_corners_are_a_fault(tmp_path: Path, boxes: list[list[float]], count: int) -> None:
+    data = coco(tmp_path, ["a.png"], [{"image_id": 0, "bbox": box} for box in boxes])
+    assert kinds(data).get("boxes-as-corners", 0) == count

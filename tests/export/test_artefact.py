@@ -71,6 +71,8 @@ def test_threads_are_none_or_at_least_one():
     for threads in (0, -1, 1.5, "2", True):
         with pytest.raises(InputError, match=r"threads must be at least 1, or None .* found"):
             check_threads(threads)
+    with pytest.raises(InputError, match=r"threads must be at most 1,024, found 100000"):
+        check_threads(100_000)
 
 
 def test_what_is_not_there_is_named(tmp_path):

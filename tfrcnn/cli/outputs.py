@@ -16,12 +16,14 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
         inputs: paths and DATA arguments that the command reads; None is left out.
 
     Raises:
-        InputError: a file would be lost.
+        InputError: a file would be lost, or a folder is in its place.
     """
     taken = {path: "a file that the command reads" for each in inputs if each is not None for path in _paths(str(each))}
     for option, output in outputs.items():
         if output is None:
             continue
+        if output.is_dir():
+            raise InputError(f"{option}: expected a file to write, found the folder {output}")
         path = output.resolve()
         if path in taken:
             raise InputError(f"{option}: expected another file than {taken[path]}, found {output}")

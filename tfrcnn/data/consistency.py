@@ -16,6 +16,8 @@ from tfrcnn.data.example_table import column_of, owners_of
 from tfrcnn.data.faults import Fault
 
 _BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
+MIN_BOXES = 5  # fewer may look like corners by chance
+MIN_BEYOND = 0.1  # share of boxes that leave their images
 
 
 def check_consistency(
@@ -33,6 +35,7 @@ def check_consistency(
     return [
         *check_files(parsed, opened),
         *check_unit(parsed, opened, boxes, keep),
+        *check_corners(parsed, opened),
         *repeated,
         *check_targets(parsed, keep),
     ]
@@ -55,6 +58,33 @@ def check_unit(
     where = parsed.box_field.format(record.place)
     message = f"expected pixels, found {parsed.show_box(*record.yxyx)}, and no larger number in any box"
     return [Fault("boxes-in-fractions", parsed.images[record.image].file, where, message)]
+
+
+def check_corners(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
+    """Report COCO boxes that make sense as two corners only: as [x, y, width, height], many leave their images.
+
+    Args:
+        parsed: the annotations.
+        opened: the file of each image.
+    """
+    usable = np.array([image is not None for image in opened], bool)
+    rows: np.ndarray = np.flatnonzero(usable[parsed.boxes.images]) if len(opened) else np.zeros(0, int)
+    if not parsed.box_field.endswith(".bbox") or len(rows) < MIN_BOXES:
+        return []
+    sizes = np.array([(0, 0) if image is None else image.size for image in opened], np.float64)
+    limits = sizes[parsed.boxes.images[rows]] + 1  # a pixel for rounding
+    first, ends = parsed.boxes.yxyx[rows, :2], parsed.boxes.yxyx[rows, 2:]
+    with np.errstate(invalid="ignore"):  # of endless numbers
+        second = ends - first  # as written: width and height, or the other corner
+    beyond = (ends > limits).any(axis=1)
+    if beyond.mean() < MIN_BEYOND or not ((second > first) & (second <= limits)).all():
+        return []
+    record = parsed.boxes[int(rows[np.argmax(beyond)])]
+    where = parsed.box_field.format(record.place)
+    message = (
+        f"expected [x, y, width, height], found {parsed.show_box(*record.yxyx)}, which fits as two corners, as all do"
+    )
+    return [Fault("boxes-as-corners", parsed.images[record.image].file, where, message)]
 
 
 def check_names(dataset: Dataset) -> list[Fault]:

@@ -86,6 +86,7 @@ KINDS: dict[str, Kind] = {
     "boxes-in-fractions": Kind(
         "kept", "all boxes lie in the first pixel; multiply fractions by the width and height of the image"
     ),
+    "boxes-as-corners": Kind("kept", "all boxes look like [x1, y1, x2, y2]; write [x, y, width, height]"),
     "similar-categories": Kind(
         "kept", "two class names differ only in case or spaces; rename one if they are one class"
     ),

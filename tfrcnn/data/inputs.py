@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from numbers import Integral
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.data.decode import read_image
+from tfrcnn.data.media import is_address
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb
 
@@ -21,10 +22,18 @@ def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
 
     The id is the file's name without its suffix, unless one is set.
     """
+    if isinstance(image, str) and is_address(image):
+        raise InputError(f"{image}: expected an image file, found an address, which tfrcnn predict reads")
     if isinstance(image, str | os.PathLike):
         path = Path(image)
         return read_image(path), path.stem if image_id in ("", None) else image_id
     return to_rgb(image), image_id
+
+
+def check_ids(images: Sequence[Any], image_ids: Sequence[Any]) -> None:
+    """Raise InputError unless there is an id for each image."""
+    if len(images) != len(image_ids):
+        raise InputError(f"image_ids must be as many as the images, {len(images)}, found {len(image_ids)}")
 
 
 def check_whole_number(value: Any, name: str) -> int:
