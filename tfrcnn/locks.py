@@ -66,9 +66,9 @@ class FolderLock:
         try:
             is_free = _flock(descriptor)
             holder = None if is_new else _read(self.path, wait=True)
-            if is_free is False or (holder and not _is_stale(holder, by_kernel=is_free is True)):
+            if is_free is False or (holder and not is_stale(holder, by_kernel=is_free is True)):
                 raise InputError(_refusal(self.folder, holder))
-            self._holder = _this_process()
+            self._holder = this_process()
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(self._holder).encode(), 0)
             os.fsync(descriptor)
@@ -178,7 +178,7 @@ def _flock(descriptor: int) -> bool | None:
     return True
 
 
-def _this_process() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
     boot = _BOOT.read_text().strip() if _BOOT.is_file() else None
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "boot": boot, "key": os.urandom(8).hex()}
@@ -201,14 +201,14 @@ def _read(path: Path, wait: bool = False) -> dict[str, Any] | None:
         time.sleep(0.05)
 
 
-def _is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
+def is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
     """Return whether the process that wrote its name into a lock file has ended.
 
     Args:
         holder: what it wrote.
         by_kernel: whether this process has the kernel's lock on the file.
     """
-    here = _this_process()
+    here = this_process()
     if holder["host"] != here["host"] and (not here["boot"] or holder["boot"] != here["boot"]):
         return False  # the lock of another host; its processes cannot be seen from here
     return by_kernel or holder["boot"] != here["boot"] or not _is_alive(holder["pid"])
