@@ -69,9 +69,9 @@ class FolderLock:
         try:
             is_free = _flock(descriptor)
             holder = None if is_new else _read(self.path, wait=True)
-            if is_free is False or (holder and not _is_stale(holder, by_kernel=is_free is True)):
+            if is_free is False or (holder and not is_stale(holder, by_kernel=is_free is True)):
                 raise InputError(_refusal(self.folder, holder))
-            self._holder = _this_process()
+            self._holder = this_process()
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps(self._holder).encode(), 0)
             os.fsync(descriptor)
@@ -181,7 +181,7 @@ def _flock(descriptor: int) -> bool | None:
     return True
 
 
-def _this_process() -> dict[str, Any]:
+def this_process() -> dict[str, Any]:
     boot = _BOOT.read_text().strip() if _BOOT.is_file() else None
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     process = {"host": socket.gethostname(), "pid": os.getpid(), "since": now, "uptime": _uptime()}
@@ -219,14 +219,14 @@ def _read(path: Path, wait: bool = False) -> dict[str, Any] | None:
         time.sleep(0.05)
 
 
-def _is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
+def is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
     """Return whether the process that wrote its name into a lock file has ended.
 
     Args:
         holder: what it wrote.
         by_kernel: whether this process has the kernel's lock on the file.
     """
-    here = _this_process()
+    here = this_process()
     is_same_boot = bool(here["boot"]) and holder["boot"] == here["boot"]
     if holder["host"] != here["host"]:  # its processes cannot be seen from here; it may be a container of this machine
         return by_kernel and is_same_boot

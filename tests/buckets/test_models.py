@@ -18,6 +18,7 @@ from tfrcnn.models import build, load_detector
 from tfrcnn.models.presets import preset
 from tfrcnn.training.start import run_of
 from tfrcnn.weights.importing import run_folder
+from tfrcnn.weights.published import network_of
 
 from .conftest import BUCKET
 
@@ -111,7 +112,7 @@ def test_every_way_to_a_detector_takes_an_address(bucket: Any, monkeypatch: pyte
     for way in (load_detector, load):
         with pytest.raises(InputError, match=rf"^{local_model(RUN)}/config\.json: building a network"):
             way(RUN)
-    for way in (start_detector, run_folder, run_of, check_model):
+    for way in (start_detector, run_folder, run_of, network_of, check_model):
         assert str(local_model(RUN)) in str(way(RUN))
 
 

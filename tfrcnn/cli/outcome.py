@@ -37,7 +37,7 @@ The best detector, loaded from {run.folder}, on {_val(recipe)}:
 {steps and f"  {steps:<34} the detectors that the earlier steps left{chr(10)}"}"""
 
 
-def next_steps(recipe: Recipe, out: Path) -> str:
+def next_steps(recipe: Recipe, out: str | Path) -> str:
     """Suggest the commands that a user is likely to want next."""
     val = quoted(str(recipe.val or "DATA"))
     data = val if isinstance(recipe.val, str) else "DATA"
@@ -49,7 +49,7 @@ def next_steps(recipe: Recipe, out: Path) -> str:
     images = _option("--images", recipe.val_images)
     return f"""Next, with data that the run has not seen instead of the validation data:
   tfrcnn evaluate --model {quoted(out)} --data {data}{images}
-  tfrcnn predict --model {quoted(out)} IMAGE_OR_FOLDER --out {quoted(out / "pictures")}"""
+  tfrcnn predict --model {quoted(out)} IMAGE_OR_FOLDER --out {quoted(f"{out}/pictures")}"""
 
 
 def _val(recipe: Recipe) -> str:

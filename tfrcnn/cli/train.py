@@ -13,7 +13,7 @@ from tfrcnn.cli import train_options as opt
 from tfrcnn.cli.outcome import next_steps, quoted, result
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
-from tfrcnn.files import check_local
+from tfrcnn.files import address_in, check_local
 
 
 def train(
@@ -112,10 +112,10 @@ def train(
     others = {"resume": resume, "cache": cache, "loggers": bool(loggers), "strategy": strategy != "auto"}
     with devices.scope():
         if lr_finder:
-            _find_learning_rate(out, chosen, changes, others)
+            _find_learning_rate(check_local(out), chosen, changes, others)
             return
         with run_folder(out, resume) as folder:
-            _train(folder, chosen, changes, settings_of_run)
+            _train(folder, address_in(out) or str(out), chosen, changes, settings_of_run)
 
 
 def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, Any], others: dict[str, bool]) -> None:
@@ -137,8 +137,16 @@ def _find_learning_rate(out: Path, fields: dict[str, Any], changes: dict[str, An
         print(f"Suggestion: --learning-rate {sweep.suggestion:.2g}")
 
 
-def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]) -> None:
-    """Train with the options of `Recipe.run`, and print the result and what to do next."""
+def _train(out: Path, name: str, fields: dict[str, Any], changes: dict[str, Any], options: dict[str, Any]) -> None:
+    """Train with the options of `Recipe.run`, and print the result and what to do next.
+
+    Args:
+        out: the folder to write to.
+        name: of the run folder, as the user typed it.
+        fields: of the recipe.
+        changes: of the recipe's fields.
+        options: of `Recipe.run`.
+    """
     from tfrcnn.training.folder import SETUP, is_complete
     from tfrcnn.training.recipe import Recipe
 
@@ -154,8 +162,8 @@ def _train(out: Path, fields: dict[str, Any], changes: dict[str, Any], options: 
         run = recipe.run(out, **options)
     except KeyboardInterrupt:
         if (out / SETUP).is_file():
-            print(f"\ninterrupted; to go on: tfrcnn train --out {quoted(out)} --resume", file=sys.stderr)
+            print(f"\ninterrupted; to go on: tfrcnn train --out {quoted(name)} --resume", file=sys.stderr)
         raise typer.Exit(130) from None
     recipe = Recipe.of_run(out)
     print("" if was_complete else result(recipe, run))
-    print(next_steps(recipe, out))
+    print(next_steps(recipe, name))

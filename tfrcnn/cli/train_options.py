@@ -23,7 +23,9 @@ from tfrcnn.cli.options import Settings as Settings
 from tfrcnn.cli.options import parse_settings as parse_settings
 from tfrcnn.config_training import MAX_SEED
 
-Out = Annotated[Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume.")]
+Out = Annotated[
+    Path, typer.Option(metavar="RUN", help="The run folder, new or empty unless --resume; or its address in a bucket.")
+]
 Train = Annotated[
     str | None, typer.Option(metavar="DATA", help=f"Data to learn from: {DATA_HELP}. Needed unless --resume.")
 ]

@@ -105,7 +105,7 @@ class Recipe(Config):
         Raises:
             InputError: there is no run, `tfrcnn.train` started it without a recipe, or release 0.1 wrote it.
         """
-        setup = read_setup(Path(folder))
+        setup = read_setup(folder)
         options, val = dict(setup["options"]), setup["validation"] and setup["validation"]["source"]
         options.pop("augment", None)  # the name of a function, which is passed to `run`
         if set(options) != set(OPTIONS):
@@ -178,7 +178,7 @@ class Recipe(Config):
         """Check everything, then train.
 
         Args:
-            out: the run folder, new or empty unless `resume`.
+            out: the run folder, new or empty unless `resume`; or its address in a bucket.
             resume: continue the run in `out`, which must have been started with the same recipe, see `tfrcnn.train`.
             cache: keep the decoded images in memory.
             callbacks: more Keras callbacks.
@@ -193,7 +193,7 @@ class Recipe(Config):
             InputError: with all faults together, or as `tfrcnn.train`.
         """
         check_loggers(loggers)
-        with run_folder(Path(out), resume) as out:
+        with run_folder(out, resume) as out:
             check_unlocked(out)
             if resume:
                 recipe = resolved(self, (out / STATE).is_file())

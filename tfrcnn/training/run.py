@@ -37,6 +37,7 @@ from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
 from tfrcnn.training.addons import announce_successor
 from tfrcnn.training.alternating import start_of
+from tfrcnn.training.bucket import SendRun, send_run
 from tfrcnn.training.callbacks import EndOfEpoch, StopOnNaN
 from tfrcnn.training.checks import check_arguments
 from tfrcnn.training.class_weights import class_weights, label_weights
@@ -122,7 +123,7 @@ def train(
         detector: trained in place ("alternating" does so in its steps 3 and 4). Its categories must be the data sets'.
         train_data: what to learn from.
         validation: evaluated after every epoch; the best detector is kept by it. None keeps the newest.
-        out: the run folder, new or empty unless `resume`.
+        out: the run folder, new or empty unless `resume`; or its address in a bucket, see `tfrcnn.buckets.runs`.
         training: how to train. Frozen weights stay as they are: a warning says if they were never trained.
         metric: "coco", "voc" or "voc07".
         resume: continue from the last complete epoch of `out`, exactly as if there had been no interruption. To the bit
@@ -153,7 +154,7 @@ def train(
         detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
         run = tfrcnn.train(detector, data, validation, "runs/cells", preset.training)
     """
-    with run_folder(Path(out), resume) as out:
+    with run_folder(out, resume) as out:
         check_metric(metric)
         check_arguments(detector, train_data, validation, training, measure is not None)
         if measure is not None and not callable(measure):
@@ -178,6 +179,7 @@ def train(
             announce_successor(training.optimizer)
             if validation is not None:
                 record_split(out, train_data, validation, training.seed)
+            send_run()  # before the first epoch, so that a bucket that cannot be written costs none
             if not (resume and (out / STATE).is_file()):
                 warn_of_frozen_random_weights(detector, training)
 
@@ -261,6 +263,7 @@ def _train_phases(
                     Trouble(training, dataset, end_of_epoch, starts_trained=phase.starts_trained),
                     *callbacks,
                     Companions(users, end_of_epoch, done.get("callbacks", []) if epoch else []),
+                    SendRun(),
                 ],
             )
         except (OSError, tf.errors.OpError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tfrcnn.buckets.models import local_setup
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config, shown
 from tfrcnn.errors import InputError
@@ -50,12 +51,13 @@ def check_folder(out: Path, resume: bool) -> None:
         raise InputError(f"{out}: expected a run, found no {SETUP} in the folder")
 
 
-def read_setup(out: Path) -> dict[str, Any]:
-    """Read how a run was set up.
+def read_setup(out: str | Path) -> dict[str, Any]:
+    """Read how the run in a folder, or at an address, was set up.
 
     Raises:
         InputError: there is no run, or an earlier release of tfrcnn wrote it.
     """
+    out = local_setup(out)
     check_folder(out, resume=True)
     setup: Any = read_json(out / SETUP)
     if not isinstance(setup, dict):

@@ -11,7 +11,7 @@ import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfrcnn.data.pipeline import Share, TrainingData
 from tfrcnn.errors import InputError
+from tfrcnn.training.bucket import working_folder
 
 _CHUNK = 2**24  # numbers of 4 bytes per exchange
 _MEGA = 2**20
@@ -101,23 +102,37 @@ def batches_of_worker(data: TrainingData, start_step: int) -> Any:
 
 
 @contextmanager
-def run_folder(out: Path, resume: bool) -> Iterator[Path]:
+def run_folder(out: str | Path, resume: bool) -> Iterator[Path]:
     """Yield the folder that this worker writes to: the run folder on the chief, a temporary copy of it elsewhere.
 
-    The chief sends the content of a run that is resumed. Only the chief prints.
+    The chief sends the content of a run that is resumed, and writes to the bucket if the run folder is in one. Only the
+    chief prints.
 
     Args:
-        out: the run folder.
+        out: the run folder, or its address.
         resume: whether the run goes on.
 
     Raises:
-        InputError: another worker ended.
+        InputError: another worker ended, or see `working_folder`.
     """
-    index, count = position()
-    if count == 1 or _is_entered.get():
-        yield out
+    if _is_entered.get():
+        yield Path(out)
         return
+    index, count = position()
     token = _is_entered.set(True)
+    try:
+        with working_folder(out, resume) if index == 0 else nullcontext(Path(out)) as folder:
+            if count == 1:
+                yield folder
+                return
+            with _folder_of_worker(folder, resume, index, count) as own_folder:
+                yield own_folder
+    finally:
+        _is_entered.reset(token)
+
+
+@contextmanager
+def _folder_of_worker(out: Path, resume: bool, index: int, count: int) -> Iterator[Path]:
     try:
         content = gather(_packed(out) if resume and index == 0 else b"")[0]
         if index == 0:
@@ -133,8 +148,6 @@ def run_folder(out: Path, resume: bool) -> Iterator[Path]:
             f"worker {index} of {count} cannot go on, since another worker ended or cannot be reached. What it says is "
             "the cause. Start all workers again with resume=True: the run goes on after its last complete epoch"
         ) from error
-    finally:
-        _is_entered.reset(token)
 
 
 def _packed(folder: Path) -> bytes:

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tfrcnn.buckets.models import local_model
 from tfrcnn.data.download import RemoteFile, download, file_errors
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, cache_folder
+from tfrcnn.files import address_in, atomic, cache_folder
 from tfrcnn.locks import FolderLock, acquire_in_turn
 
 TORCHVISION = "https://download.pytorch.org/models"
@@ -124,7 +125,9 @@ def is_published(value: object, kind: str) -> bool:
 
 
 def network_of(model: str) -> str:
-    """Return the preset of a published detector, without a download; another name as it is."""
+    """Return the preset of a published detector, without a download; the copy of an address; another name as it is."""
+    if address_in(model) is not None:
+        return str(local_model(model))
     return PUBLISHED[model].preset if is_published(model, "detector") else model
 
 
