@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.options import IMAGES_HELP
+from tfrcnn.cli.outputs import check_output_folder
 from tfrcnn.cli.startup import filter_log
 from tfrcnn.errors import InputError
 from tfrcnn.export import TARGETS
@@ -55,6 +56,7 @@ def benchmark(
     from tfrcnn.buckets.models import local_model
     from tfrcnn.data.decode import read_image
     from tfrcnn.data.read import load_dataset
+    from tfrcnn.export.artefact import check_threads
     from tfrcnn.export.check.edge_cases import edge_cases
     from tfrcnn.export.measure.benchmark import benchmark as measure
     from tfrcnn.export.measure.benchmark import plot, render, render_stages, write_csv
@@ -62,6 +64,9 @@ def benchmark(
 
     if out is not None:
         check_package("matplotlib", "--out")
+        check_output_folder("--out", out)
+    for count in threads or ():
+        check_threads(count)
     if images is not None and data is None:
         raise InputError("--images needs --data")
     models = [local_model(each) for each in model]

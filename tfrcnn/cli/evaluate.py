@@ -23,6 +23,7 @@ from tfrcnn.cli.detecting import (
 )
 from tfrcnn.cli.evaluate_checks import check_engine, check_exported, check_inputs, check_page, check_proposals
 from tfrcnn.cli.options import DATA_HELP, Images, Metric, Model
+from tfrcnn.cli.outputs import check_output_folder
 from tfrcnn.cli.startup import start_detector
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def evaluate(
     check_inputs(model, data, images, write_thresholds)
     if plots is not None:
         check_package("matplotlib", "--plots")
+        check_output_folder("--plots", plots)
     page, precision, recall = check_page(report, json, compare, (min_precision, min_recall), write_thresholds, data)
     model = start_detector(model)
     if format_of(model) != KERAS:

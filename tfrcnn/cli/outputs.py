@@ -30,6 +30,16 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
         taken[path] = f"that of {option}"
 
 
+def check_output_folder(option: str, folder: Path | None) -> None:
+    """Check that results can be written into a folder, which may be there or not.
+
+    Raises:
+        InputError: a file is in its place.
+    """
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise InputError(f"{option}: expected a folder, found the file {folder}")
+
+
 def _paths(data: str) -> set[Path]:
     """Return the files that a DATA argument may name, see `tfrcnn.data.join`."""
     from tfrcnn.data.formats import place_of  # here, so that --help is quick
