@@ -72,14 +72,15 @@ from mediapipe.tasks.python import BaseOptions, vision
 detector = vision.ObjectDetector.create_from_options(
     vision.ObjectDetectorOptions(base_options=BaseOptions(model_asset_path=path)))
 picture = inputs["whole"][0]
-found = detector.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)).detections
-boxes = [[b.origin_y, b.origin_x, b.origin_y + b.height, b.origin_x + b.width] for b in (d.bounding_box for d in found)]
-names = [d.categories[0] for d in found]
+detections = detector.detect(mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=picture)).detections
+sides = [one.bounding_box for one in detections]
+boxes = [[b.origin_y, b.origin_x, b.origin_y + b.height, b.origin_x + b.width] for b in sides]
+classes = [one.categories[0] for one in detections]  # with the name of the label file, and no index
 outputs = {
     "detection_boxes": np.reshape(boxes, (1, -1, 4)) / np.tile(picture.shape[:2], 2),
-    "detection_classes": np.array([[c.index for c in names]], np.float32),
-    "detection_scores": np.array([[c.score for c in names]], np.float32),
-    "num_detections": np.array([len(found)], np.float32),
+    "detection_classes": np.array([[inputs["names"].tolist().index(c.category_name) for c in classes]], np.float32),
+    "detection_scores": np.array([[c.score for c in classes]], np.float32),
+    "num_detections": np.array([len(classes)], np.float32),
 }
 """
 CHILD = """
@@ -226,7 +227,8 @@ def export_all(model: str, picture: np.ndarray, folder: Path) -> tuple[dict[str,
     lite = load(files["tflite"]).runtime
     frame = letterbox(picture, lite.size)[None]
     whole = frame.clip(0, 255).round().astype(np.uint8)
-    np.savez(folder / "inputs.npz", images=picture[None], frame=frame, whole=whole)
+    names = np.array([category.name for category in detector.config.categories])
+    np.savez(folder / "inputs.npz", images=picture[None], frame=frame, whole=whole, names=names)
     shape = [1, *picture.shape]
     (folder / "inputs.json").write_text(json.dumps({"shape": shape, "data": picture.flatten().tolist()}))
     expected = {name: load(path).runtime.run(picture[None]) for name, path in files.items()}
