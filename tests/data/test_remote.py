@@ -291,6 +291,9 @@ def test_a_missing_package_is_one_line_with_the_command(
     address: str, module: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
+    # another test may have loaded the file system
+    monkeypatch.delitem(sys.modules, "fsspec.implementations.http", raising=False)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, address.partition(":")[0], raising=False)
     with pytest.raises(InputError) as error:
         load_dataset(address)
     assert message in str(error.value)

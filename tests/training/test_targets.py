@@ -99,6 +99,14 @@ def test_class_0_is_learned_by_the_box_head():
     np.testing.assert_array_equal(targets.labels[0, :2], [0, 1])
 
 
+def test_class_0_is_learned_by_every_stage_of_a_cascade():
+    # the regions are the objects of class 0 and of class 1; the second is smaller than a pixel
+    boxes, labels = tf.constant([[[40.0, 40, 60, 60], [0, 0, 0.8, 0.8], [0, 0, 0, 0]]]), tf.constant([[0, 1, -1]])
+    for stage in HEAD.replace(class_agnostic=True, cascade=CascadeConfig()).stages:
+        targets = refined_roi_targets(boxes[:, :2], tf.constant([[True, True]]), boxes, labels, 5, stage)
+        np.testing.assert_array_equal(targets.labels, [[0, 1]])
+
+
 def test_an_anchor_that_touches_the_border_is_trained_and_one_that_crosses_it_at_any_side_is_not():
     # an image 100 high and 60 wide; the first anchor is the image, the others cross its top, left, bottom and right
     crossing = [[-0.5, 0, 20, 20], [0, -0.5, 20, 20], [80, 40, 100.5, 60], [80, 40, 100, 60.5]]
@@ -114,6 +122,9 @@ def test_padding_is_no_object_whatever_its_box():
     assert not np.any(rpn_targets(ANCHORS, boxes, labels, SIZES[:1], RPN, priority(4)[:1]).samples.positive)
     targets = roi_targets(ANCHORS[None], tf.ones([1, 4], tf.bool), boxes, labels, 5, HEAD, priority(5)[:1])
     np.testing.assert_array_equal(targets.labels, [[5, 5, 5, 5]])
+    stage = HEAD.replace(class_agnostic=True, cascade=CascadeConfig()).stages[0]
+    targets = refined_roi_targets(boxes, tf.constant([[True]]), boxes, labels, 5, stage)
+    np.testing.assert_array_equal(targets.labels, [[5]])
 
 
 def test_a_region_is_positive_in_a_stage_whose_iou_it_reaches_and_background_in_the_next():
