@@ -28,11 +28,14 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [*ROOT.glob("*.md"), ROOT / "notebooks/README.md", ROOT / "export/serving/README.md"]
 
 pytest.importorskip("mkdocs")
+before = list(sys.path)
 sys.path.insert(0, str(DOCS / "hooks"))
 import commands  # noqa: E402
 import configuration  # noqa: E402
 import equations  # noqa: E402
 import package_tree  # noqa: E402
+
+sys.path[:] = before  # with another one, Python would search the package of these tests again, and find tf2onnx's
 
 
 @pytest.fixture(scope="module")
