@@ -54,10 +54,11 @@ class OpenVinoRuntime(LoadedFile):
             self._settings["INFERENCE_NUM_THREADS"] = threads
         try:
             self._model = self._core.read_model(path)
-        except RuntimeError as error:
+            key = ["framework", "tfrcnn"]  # where OpenVINO's reader puts ONNX's metadata_props
+            text = str(self._model.get_rt_info(key).value) if self._model.has_rt_info(key) else None
+            self._names = [output.any_name for output in self._model.outputs]
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise self._unusable(error) from error
-        key = ["framework", "tfrcnn"]  # where OpenVINO's reader puts ONNX's metadata_props
-        text = str(self._model.get_rt_info(key).value) if self._model.has_rt_info(key) else None
         self.description: dict[str, Any] = parse_description(path, text)
         self._lock = make_lock()
         self._shape: tuple[int, ...] | None = (0, 0, 0, 0) if one_size else None
@@ -70,7 +71,7 @@ class OpenVinoRuntime(LoadedFile):
             if self._shape not in (None, images.shape):
                 self.request, self._shape = self._compile(images.shape), images.shape
             outputs = self.request.infer({"images": images})
-            return {output.any_name: np.array(value) for output, value in outputs.items()}
+            return {name: np.array(outputs[i]) for i, name in enumerate(self._names)}
 
     def _compile(self, shape: tuple[int, ...] | None = None) -> Any:
         try:
@@ -80,11 +81,11 @@ class OpenVinoRuntime(LoadedFile):
         except RuntimeError as error:
             raise self._unusable(error) from error
 
-    def _unusable(self, error: RuntimeError) -> InputError:
+    def _unusable(self, error: RuntimeError | UnicodeDecodeError) -> InputError:
         return InputError(f"{self.path}: not an ONNX model that OpenVINO can run: {reason(error)}")
 
 
-def reason(error: RuntimeError) -> str:
+def reason(error: RuntimeError | UnicodeDecodeError) -> str:
     """Return what OpenVINO's error says, in one line without the places in its source code."""
     places = ("Exception from ", "Check '", "FrontEnd API failed", "Summary:")
     lines = [line.strip() for line in str(error).splitlines()]

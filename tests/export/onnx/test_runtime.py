@@ -40,6 +40,9 @@ def test_a_file_that_cannot_be_run_is_named_in_one_line(path, tmp_path, runtime)
     for name, content in (("half", path.read_bytes()[:-1000]), ("empty", b""), ("text", b"PK\x03\x04 not a model")):
         (tmp_path / f"{name}.onnx").write_bytes(content)
         assert_refused(f"{name}.onnx", "")
+    for text in (b"tfrcnn_export", b"detection_scores"):  # in the description, and a name: bytes that are not UTF-8
+        (tmp_path / "bytes.onnx").write_bytes(path.read_bytes().replace(text, b"\xbc" + text[1:]))
+        assert_refused("bytes.onnx", "")
     model = onnx.load(path)
     for value, message in (("{}", "expected tfrcnn_export 1"), ("no", "not JSON")):
         onnx.helper.set_model_props(model, {"tfrcnn": value})
