@@ -11,7 +11,11 @@ from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
 
+# The files of a run folder that another component reads too.
 CONFIG = "config.json"
+SETUP = "training.json"  # how the run was set up, see `tfrcnn.training.setup_file`
+SPLIT = "split.json"  # the ids of the images on both sides, see `tfrcnn.data.split`
+STATE = "training_state.npz"  # where the training is, see `tfrcnn.training.folder`
 FORMAT = 2  # in 1, weights files do not name the `FoldedModel` of a MobileNet
 
 

@@ -18,45 +18,25 @@ from tfrcnn.cli.sending import sending
 from tfrcnn.errors import InputError
 from tfrcnn.locks import LOCK
 
+from ..local_s3 import run_server, use_bucket
 from .test_models import DETECTOR
 from .test_runs import begin, local, write_epoch
 from .test_sending import write
 
-moto = pytest.importorskip("moto.server")
-s3fs = pytest.importorskip("s3fs")
 RUN = "s3://bucket/runs/cells"
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    yield from run_server()
 
 
 @pytest.fixture(autouse=True)
 def s3(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    for name, value in {
-        "AWS_ENDPOINT_URL": server,
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "HOME": str(tmp_path),
-    }.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(transfers, "_WAITS", (0.0,))
     monkeypatch.setattr(locking, "_POLL", 0.01)
     monkeypatch.setattr(locking, "WATCH", 0.1)
-    s3fs.S3FileSystem.clear_instance_cache()
-    filesystem = s3fs.S3FileSystem()
-    if not filesystem.exists("bucket"):
-        filesystem.mkdir("bucket")
-    yield filesystem
-    filesystem.rm("bucket/*", recursive=True) if filesystem.ls("bucket", refresh=True) else None
-    s3fs.S3FileSystem.clear_instance_cache()
+    yield from use_bucket(server, tmp_path, monkeypatch)
 
 
 def names(s3: Any) -> list[str]:

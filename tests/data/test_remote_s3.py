@@ -12,38 +12,20 @@ import pytest
 from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 
+from ..local_s3 import run_server, s3fs, use_bucket
 from . import test_coco_folder as coco
 from . import test_tfrecord as tfrecord
-
-moto = pytest.importorskip("moto.server")
-s3fs = pytest.importorskip("s3fs")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    yield from run_server()
 
 
 @pytest.fixture(autouse=True)
 def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("TFRCNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    s3fs.S3FileSystem.clear_instance_cache()
-    filesystem = s3fs.S3FileSystem()
-    if not filesystem.exists("bucket"):
-        filesystem.mkdir("bucket")
-    yield filesystem
-    filesystem.rm("bucket/*", recursive=True) if filesystem.ls("bucket", refresh=True) else None
-    s3fs.S3FileSystem.clear_instance_cache()
+    yield from use_bucket(server, tmp_path, monkeypatch)
 
 
 def test_a_folder_a_file_and_shards_are_read_from_a_bucket(bucket: Any, tmp_path: Path) -> None:

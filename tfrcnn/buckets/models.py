@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 from tfrcnn.errors import InputError
 from tfrcnn.files import address_in
 from tfrcnn.printable import without_login
+from tfrcnn.run_description import CONFIG, SETUP, SPLIT, read_description
 
 SAVED_MODEL = "saved_model.pb"
-_SETUP = ("training.json", "split.json")  # files of a run folder that name its validation data
+_NAMING_DATA = (SETUP, SPLIT)  # files of a run folder that name its validation data
 _MAX_TRIES = 3  # copies of a detector that its run replaces meanwhile
 
 
@@ -42,7 +43,6 @@ def local_model(model: str | Path) -> Path:
     from tfrcnn.data.copies import copy_files
     from tfrcnn.data.remote import local_copy
     from tfrcnn.data.remote_files import WEB, Remote
-    from tfrcnn.run_description import CONFIG
 
     url = urlsplit(address)
     if url.scheme.lower() in WEB and not Path(url.path).suffix:
@@ -77,7 +77,7 @@ def local_setup(run: str | Path) -> Path:
         return Path(run)
     from tfrcnn.data.remote import fetch, local_path
 
-    fetch([f"{address.rstrip('/')}/{name}"] for name in _SETUP)
+    fetch([f"{address.rstrip('/')}/{name}"] for name in _NAMING_DATA)
     return local_path(address.rstrip("/"))
 
 
@@ -103,7 +103,6 @@ def newest_version(folder: str) -> str | None:
 def _copy_run(address: str) -> Path:
     """Copy the detector in a run folder, and remove older weights from the copy."""
     from tfrcnn.data.remote import fetch, local_path
-    from tfrcnn.run_description import CONFIG, read_description
 
     folder, parent = local_path(address), address.rpartition("/")[0]
     for _ in range(_MAX_TRIES):
@@ -112,7 +111,7 @@ def _copy_run(address: str) -> Path:
         fetch([[f"{address}/{weights.name}"]])
         if weights.is_file():
             break
-    fetch([f"{place}/{name}"] for place in (address, parent) for name in _SETUP)
+    fetch([f"{place}/{name}"] for place in (address, parent) for name in _NAMING_DATA)
     for path in folder.glob("model-*.weights.h5"):
         if path != weights:
             path.unlink(missing_ok=True)

@@ -30,8 +30,8 @@ from tfrcnn.buckets.transfers import files_in, send_file, writable
 from tfrcnn.data.remote_files import Entry, Remote
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, cache_folder, is_temporary, read_json, write_json
+from tfrcnn.run_description import CONFIG, SETUP, STATE
 
-SETUP, STATE, CONFIG = "training.json", "training_state.npz", "config.json"
 _SENT = ".sent.tmp.json"
 _THREADS = 8
 _OTHERS = 1  # rank of a file that training may remove

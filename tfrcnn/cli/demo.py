@@ -67,12 +67,14 @@ def run_demo(
 def _run(
     command: Callable[..., None], out: Path, scenes: dict[str, int], options: tuple[str, ...], began: float
 ) -> None:
+    from tfrcnn.run_description import SETUP
+
     data, run, test, pictures = out / "data", out / "run", out / "test", out / "pictures"
     sets = _scenes(data, scenes)
     _step("1. A data set and its faults, if any. `train` checks the other two parts.")
     command("doctor", "--data", sets["test"], "--model", "tiny_fpn")
     _step("2. Train, measure after every epoch, keep the best.")
-    if (run / "training.json").is_file():
+    if (run / SETUP).is_file():
         command("train", "--out", run, "--resume")
     else:
         command("train", "--train", sets["train"], "--val", sets["val"], "--out", run, "--model", "tiny_fpn", *options)

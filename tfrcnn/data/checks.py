@@ -39,7 +39,7 @@ Result = TypeVar("Result")
 _NO_SIDE = 1e-3  # pixels; the resolution of float32 at 10,000 pixels
 _NO_EDGE = 1e9  # pixels; sides of an image that cannot be used, whose boxes cannot be compared with its edge
 _PROGRESS_FROM = 2000  # files; fewer are read in no time
-_BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
+BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
 _PIECE = 32  # files per task of a thread: a task costs as much as a header
 
 # The faults of a box, and what was expected. The first four leave the box out.
@@ -133,8 +133,8 @@ def check_boxes(parsed: Parsed, opened: OpenedTable) -> tuple[np.ndarray, np.nda
     faulty: np.ndarray = np.zeros((count, len(_EXPECTED)), bool)
     owners, rounded = parsed.boxes.images, 0
     sizes = np.where(opened.usable[:, None], opened.sizes, _NO_EDGE)
-    for start in range(0, count, _BOXES_AT_ONCE):
-        rows = slice(start, start + _BOXES_AT_ONCE)
+    for start in range(0, count, BOXES_AT_ONCE):
+        rows = slice(start, start + BOXES_AT_ONCE)
         judged = _judge(parsed, parsed.boxes.yxyx_of(rows), sizes[owners[rows]])
         boxes[rows], faulty[rows] = judged.boxes, judged.faulty
         rounded += judged.rounded
@@ -224,7 +224,7 @@ def _open(record: ImageRecord) -> tuple[OpenedImage | None, list[Fault]]:
 
 
 def _box_fault(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], kind: str, record: BoxRecord, box: np.ndarray, expected: str
+    parsed: Parsed, opened: OpenedTable, kind: str, record: BoxRecord, box: np.ndarray, expected: str
 ) -> Fault:
     message = f"{expected}, found {parsed.show_box(*record.yxyx)}"
     file, image = parsed.images[record.image].file, opened[record.image]

@@ -6,23 +6,20 @@ Legend: N boxes of the whole data set.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 
 import numpy as np
 
-from tfrcnn.data.checks import OpenedImage, Parsed
+from tfrcnn.data.checks import BOXES_AT_ONCE, Parsed
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.example_table import column_of, owners_of
 from tfrcnn.data.faults import Fault
+from tfrcnn.data.image_table import OpenedTable
 
-_BOXES_AT_ONCE = 1 << 18  # so that the comparison takes little memory
 MIN_BOXES = 5  # fewer may look like corners by chance
 MIN_BEYOND = 0.1  # share of boxes that leave their images
 
 
-def check_consistency(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
-) -> list[Fault]:
+def check_consistency(parsed: Parsed, opened: OpenedTable, boxes: np.ndarray, keep: np.ndarray) -> list[Fault]:
     """Report everything that entries show only together.
 
     Args:
@@ -41,9 +38,7 @@ def check_consistency(
     ]
 
 
-def check_unit(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
-) -> list[Fault]:
+def check_unit(parsed: Parsed, opened: OpenedTable, boxes: np.ndarray, keep: np.ndarray) -> list[Fault]:
     """Report boxes that all lie within the first pixel: fractions of the image in place of pixels.
 
     Args:
@@ -52,7 +47,7 @@ def check_unit(
         boxes: [N, 4] in pixels.
         keep: [N] bool, the boxes that can be used.
     """
-    if not keep.any() or boxes[keep].max() > 1 or all(max(image.size) <= 1 for image in opened if image):
+    if not keep.any() or boxes[keep].max() > 1 or opened.sizes.max(initial=0) <= 1:
         return []
     record = parsed.boxes[int(np.argmax(keep))]
     where = parsed.box_field.format(record.place)
@@ -60,20 +55,22 @@ def check_unit(
     return [Fault("boxes-in-fractions", parsed.images[record.image].file, where, message)]
 
 
-def check_corners(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
+def check_corners(parsed: Parsed, opened: OpenedTable) -> list[Fault]:
     """Report COCO boxes that make sense as two corners only: as [x, y, width, height], many leave their images.
 
     Args:
         parsed: the annotations.
         opened: the file of each image.
     """
-    usable = np.array([image is not None for image in opened], bool)
-    rows: np.ndarray = np.flatnonzero(usable[parsed.boxes.images]) if len(opened) else np.zeros(0, int)
-    if not parsed.box_field.endswith(".bbox") or len(rows) < MIN_BOXES:
+    if not parsed.box_field.endswith(".bbox"):
         return []
-    sizes = np.array([(0, 0) if image is None else image.size for image in opened], np.float64)
-    limits = sizes[parsed.boxes.images[rows]] + 1  # a pixel for rounding
-    first, ends = parsed.boxes.yxyx[rows, :2], parsed.boxes.yxyx[rows, 2:]
+    owners = parsed.boxes.images
+    rows: np.ndarray = np.flatnonzero(opened.usable[owners])
+    if len(rows) < MIN_BOXES:
+        return []
+    limits = opened.sizes[owners[rows]] + 1.0  # a pixel for rounding
+    yxyx = parsed.boxes.yxyx[rows]
+    first, ends = yxyx[:, :2], yxyx[:, 2:]
     with np.errstate(invalid="ignore"):  # of endless numbers
         second = ends - first  # as written: width and height, or the other corner
     beyond = (ends > limits).any(axis=1)
@@ -99,7 +96,7 @@ def check_names(dataset: Dataset) -> list[Fault]:
     return faults
 
 
-def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fault]:
+def check_files(parsed: Parsed, opened: OpenedTable) -> list[Fault]:
     """Find files that are listed as several images: each then lacks the objects of the others."""
     faults = []
     first: dict[str, int] = {}
@@ -117,9 +114,7 @@ def check_files(parsed: Parsed, opened: Sequence[OpenedImage | None]) -> list[Fa
     return faults
 
 
-def check_repeated_boxes(
-    parsed: Parsed, opened: Sequence[OpenedImage | None], boxes: np.ndarray, keep: np.ndarray
-) -> list[Fault]:
+def check_repeated_boxes(parsed: Parsed, opened: OpenedTable, boxes: np.ndarray, keep: np.ndarray) -> list[Fault]:
     """Find boxes that are annotated twice: same image, same label, same coordinates. One fault per image.
 
     Args:
@@ -151,7 +146,7 @@ def _repeated(parsed: Parsed, rows: np.ndarray) -> np.ndarray:
     owners, labels = parsed.boxes.images, parsed.boxes.labels
     pieces = [rows]
     if (np.diff(owners[rows]) >= 0).all():  # image by image: then pieces of whole images can be compared
-        pieces = np.split(rows, np.searchsorted(owners[rows], owners[rows[_BOXES_AT_ONCE::_BOXES_AT_ONCE]]))
+        pieces = np.split(rows, np.searchsorted(owners[rows], owners[rows[BOXES_AT_ONCE::BOXES_AT_ONCE]]))
     repeated = []
     for piece in pieces:
         if len(piece):

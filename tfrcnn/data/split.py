@@ -22,9 +22,8 @@ from tfrcnn.data.read import summary_of
 from tfrcnn.data.sampler import present_labels
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
+from tfrcnn.run_description import SPLIT as SPLIT
 from tfrcnn.seeds import stream_seed
-
-SPLIT = "split.json"  # in a run folder: the ids of the images on both sides
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.files import write_json
 from tfrcnn.models.build import CONFIG, read_description
 from tfrcnn.printable import listing
+from tfrcnn.run_description import STATE as STATE
 from tfrcnn.training.schemes import HEAD, SCHEMES
 from tfrcnn.training.setup_file import FORMAT as FORMAT
 from tfrcnn.training.setup_file import SETUP as SETUP
@@ -31,7 +32,6 @@ from tfrcnn.training.setup_file import check_folder as check_folder
 from tfrcnn.training.setup_file import read_setup as read_setup
 from tfrcnn.training.state import read_meta
 
-STATE = "training_state.npz"
 PICTURES = ("curves.png", "predictions.png")  # the last files of a complete run
 _MAX_SHOWN = 5  # differences in an error message
 _IMAGE_FOLDERS = ("images", "val_images")  # options whose place does not matter: the annotations are compared

@@ -11,8 +11,8 @@ from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config, shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free, read_json
+from tfrcnn.run_description import SETUP as SETUP
 
-SETUP = "training.json"
 FORMAT = 2
 
 

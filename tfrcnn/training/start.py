@@ -221,7 +221,7 @@ def starting_detector(
         if proposals is None:
             return unshare(detector)
         log(f"Learning from the proposals of {proposals}")
-        return unshare(detector, load_detector(local_model(proposals), image=config.image))
+        return unshare(detector, load_detector(proposals, image=config.image))
 
 
 def announcement(

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import sys
 import time
-import warnings
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,44 +14,28 @@ from tfrcnn.export.serving import follow
 from tfrcnn.export.serving.app import Service, make_app
 from tfrcnn.export.serving.follow import Follower
 from tfrcnn.export.serving.pool import Pool
-from tfrcnn.export.serving.protocol import ANSWER, COUNTED, REQUEST, Limits
+from tfrcnn.export.serving.protocol import COUNTED, Limits
 from tfrcnn.export.versions import rollback
 
-with warnings.catch_warnings(action="ignore"):  # it wants a package of another name from some release on
-    TestClient = pytest.importorskip("starlette.testclient", exc_type=RuntimeError).TestClient
+from .scripted_worker import TestClient, add, command_of, program
+
 # A worker that answers with its model's version after 0.05 s, or ends at once, or says that it cannot load the model.
-WORKER = f"""
-import json, struct, sys, time
-REQUEST = struct.Struct({REQUEST.format!r})
-def send(number, status, value):
-    body = json.dumps(value).encode()
-    sys.stdout.buffer.write(struct.pack({ANSWER.format!r}, number, status, len(body)) + body)
-    sys.stdout.buffer.flush()
-content = open(sys.argv[1]).read()
-if content == "ends":
-    sys.exit(9)
-if content == "damaged":
-    send(0, 500, {{"error": "damaged"}})
-    sys.exit(1)
-send(0, 200, {{}})
-while header := sys.stdin.buffer.read(REQUEST.size):
-    number, deadline, length = REQUEST.unpack(header)
-    sys.stdin.buffer.read(length)
+WORKER = program(
+    """
+    content = open(sys.argv[1]).read()
+    if content == "ends":
+        sys.exit(9)
+    if content == "damaged":
+        send(0, 500, {"error": "damaged"})
+        sys.exit(1)
+    """,
+    f"""
     time.sleep(0.05)
     send(0, {COUNTED}, {{"images": 1, "detections": {{}}}})
     send(number, 200, content)
-"""
-
-
-def command(model: Path) -> list[str]:
-    return [sys.executable, "-c", WORKER, str(model)]
-
-
-def add(folder: Path, version: int, content: str = "") -> None:
-    """Write a version whose workers answer with its number."""
-    (folder / ".new").mkdir(parents=True)
-    (folder / ".new" / "model.onnx").write_text(content or str(version))
-    (folder / ".new").rename(folder / str(version))
+    """,
+)
+command = command_of(WORKER)
 
 
 class Client:

@@ -2,36 +2,26 @@
 
 import asyncio
 import sys
-import warnings
 
 import pytest
 
 from tfrcnn.export.serving import metrics
 from tfrcnn.export.serving.app import Service, make_app
 from tfrcnn.export.serving.pool import Pool
-from tfrcnn.export.serving.protocol import Limits
+from tfrcnn.export.serving.protocol import COUNTED, DESCRIBED, Limits
+
+from .scripted_worker import TestClient, program
 
 parser = pytest.importorskip("prometheus_client.parser")
-with warnings.catch_warnings(action="ignore"):  # it wants a package of another name from some release on
-    TestClient = pytest.importorskip("starlette.testclient", exc_type=RuntimeError).TestClient
 DESCRIPTION = {"categories": [{"id": 3, "name": "cat"}, {"id": 90, "name": "dog"}]}
 # A worker that describes its model, and answers every request with two cats and a dog.
-WORKER = f"""
-import json, sys
-sys.path.insert(0, {str(metrics.__file__).rpartition("/")[0]!r})
-from protocol import ANSWER, COUNTED, DESCRIBED, REQUEST
-def send(number, status, value):
-    body = json.dumps(value).encode()
-    sys.stdout.buffer.write(ANSWER.pack(number, status, len(body)) + body)
-    sys.stdout.buffer.flush()
-send(0, DESCRIBED, {DESCRIPTION!r})
-send(0, 200, {{}})
-while header := sys.stdin.buffer.read(REQUEST.size):
-    number, deadline, length = REQUEST.unpack(header)
-    sys.stdin.buffer.read(length)
-    send(0, COUNTED, {{"images": 2, "detections": {{"3": 2, "90": 1}}}})
+WORKER = program(
+    f"send(0, {DESCRIBED}, {DESCRIPTION!r})",
+    f"""
+    send(0, {COUNTED}, {{"images": 2, "detections": {{"3": 2, "90": 1}}}})
     send(number, 200, {{"predictions": []}})
-"""
+    """,
+)
 
 
 def scrape(client):

@@ -4,10 +4,8 @@ import asyncio
 import base64
 import contextlib
 import io
-import sys
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,41 +18,26 @@ from tfrcnn.export.serving import follow
 from tfrcnn.export.serving.app import Choices, Service, make_app
 from tfrcnn.export.serving.follow import Follower
 from tfrcnn.export.serving.pool import Pool
-from tfrcnn.export.serving.protocol import ANSWER, COUNTED, DESCRIBED, REQUEST, Limits
+from tfrcnn.export.serving.protocol import COUNTED, DESCRIBED, Limits
+
+from .scripted_worker import TestClient, add, command_of, program
 
 uvicorn = pytest.importorskip("uvicorn")
-with warnings.catch_warnings(action="ignore"):  # it wants a package of another name from some release on
-    TestClient = pytest.importorskip("starlette.testclient", exc_type=RuntimeError).TestClient
 # A worker whose model file is the name of its one class, of id 1, which it detects in every picture.
-WORKER = f"""
-import json, struct, sys
-REQUEST = struct.Struct({REQUEST.format!r})
-def send(number, status, value):
-    body = json.dumps(value).encode()
-    sys.stdout.buffer.write(struct.pack({ANSWER.format!r}, number, status, len(body)) + body)
-    sys.stdout.buffer.flush()
-name = open(sys.argv[1]).read()
-send(0, {DESCRIBED}, {{"format": "fake", "categories": [{{"id": 1, "name": name}}]}})
-send(0, 200, {{}})
-row = {{"detection_boxes": [[0.1, 0.1, 0.9, 0.9]], "detection_classes": [1], "detection_scores": [0.9]}}
-while header := sys.stdin.buffer.read(REQUEST.size):
-    number, deadline, length = REQUEST.unpack(header)
-    sys.stdin.buffer.read(length)
+WORKER = program(
+    f"""
+    name = open(sys.argv[1]).read()
+    send(0, {DESCRIBED}, {{"format": "fake", "categories": [{{"id": 1, "name": name}}]}})
+    row = {{"detection_boxes": [[0.1, 0.1, 0.9, 0.9]], "detection_classes": [1], "detection_scores": [0.9]}}
+    """,
+    f"""
     send(0, {COUNTED}, {{"images": 1, "detections": {{"1": 1}}}})
     send(number, 200, {{"predictions": [{{**row, "num_detections": 1}}]}})
-"""
+    """,
+)
+command = command_of(WORKER)
 CONFIG = """<View><Image name="image" value="$picture"/><RectangleLabels name="label" toName="image">
     <Label value="cat"/><Label value="bus"/></RectangleLabels></View>"""
-
-
-def command(model: Path) -> list[str]:
-    return [sys.executable, "-c", WORKER, str(model)]
-
-
-def add(folder: Path, version: int, name: str) -> None:
-    (folder / ".new").mkdir(parents=True)
-    (folder / ".new" / "model.onnx").write_text(name)
-    (folder / ".new").rename(folder / str(version))
 
 
 def png() -> bytes:
