@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfrcnn.data.remote_files import BUCKETS, Remote
+from tfrcnn.data.remote_files import Remote, is_bucket
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_temporary
+from tfrcnn.printable import without_login
 
 _WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before each new try
 
@@ -19,10 +20,9 @@ def writable(address: str) -> Remote:
     Raises:
         InputError: it is on a web server, a package is missing, access is refused, or the connection fails.
     """
-    remote = Remote(address.rstrip("/"))
-    if remote.scheme not in BUCKETS:
-        raise InputError(f"{remote.address}: expected a path on this machine or in a bucket to write to")
-    return remote
+    if not is_bucket(address):  # before its packages are looked for: they would not help
+        raise InputError(f"{without_login(address)}: expected a path on this machine or in a bucket to write to")
+    return Remote(address.rstrip("/"))
 
 
 def send_file(remote: Remote, path: Path, target: str) -> None:
