@@ -28,11 +28,6 @@ def no_autocast(model: keras.Model) -> keras.Model:
     return model
 
 
-def for_one_layer(initializer: keras.initializers.Initializer) -> keras.initializers.Initializer:
-    """Return an initializer that several layers have; Keras 2 refuses the second use of one without a seed."""
-    return type(initializer).from_config(initializer.get_config()) if KERAS_2 else initializer
-
-
 def name_of(variable: Any) -> str:
     """Return the last part of a variable's path, for example "kernel"; Keras 2 has names such as "conv/kernel:0"."""
     return str(variable.name).split("/")[-1].split(":")[0]

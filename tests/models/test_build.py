@@ -46,6 +46,21 @@ def test_no_initial_value_of_a_blank_detector_is_computed(monkeypatch):
 
 
 @pytest.mark.skipif(KERAS_2, reason="Keras 2 has no seed generator")
+@pytest.mark.parametrize(
+    "head", [{}, {"class_agnostic": True, "cascade": tfrcnn.CascadeConfig()}], ids=["one", "cascade"]
+)
+def test_no_two_layers_start_with_the_same_random_numbers(head):
+    detector = PRESET.detector
+    config = detector.replace(rpn=detector.rpn.replace(convs=2), head=detector.head.replace(**head))
+    kernels = [
+        np.ravel(weight) for weight in tfrcnn.build_detector(config).weights if path_of(weight).endswith("kernel")
+    ]
+    # equal streams would give equal ratios, whatever the scale of a layer
+    starts = [tuple(np.round(kernel[1:4] / kernel[0], 3)) for kernel in kernels]
+    assert len(starts) > 10
+    assert len(set(starts)) == len(starts)
+
+
 def test_a_blank_detector_keeps_what_is_no_weight():
     class Noise(keras.layers.Layer):
         def __init__(self):

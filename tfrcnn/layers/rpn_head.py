@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.compat import for_one_layer
 from tfrcnn.config import RPNConfig
 from tfrcnn.layers.base import ConfiguredLayer, register, spec
 
@@ -36,14 +35,13 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
 
     def build(self, features_shape: list[tuple[int | None, ...]]) -> None:
         channels = self.config.channels or features_shape[0][-1]
-        initializer = keras.initializers.RandomNormal(stddev=0.01)
         self.convs = [
             keras.layers.Conv2D(
                 channels,
                 3,
                 padding="same",
                 activation="relu",
-                kernel_initializer=for_one_layer(initializer),
+                kernel_initializer=_initializer(),
                 dtype=self.dtype_policy,
                 name=f"conv{i}",
             )
@@ -51,7 +49,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
         ]
         # these logits rank thousands of anchors, and 16 bits make too many of them equal
         self.objectness, self.deltas = (
-            keras.layers.Conv2D(count, 1, kernel_initializer=for_one_layer(initializer), dtype="float32", name=name)
+            keras.layers.Conv2D(count, 1, kernel_initializer=_initializer(), dtype="float32", name=name)
             for name, count in (("objectness", self.anchors_per_cell), ("deltas", 4 * self.anchors_per_cell))
         )
         hidden = (*features_shape[0][:-1], channels)
@@ -93,3 +91,8 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "anchors_per_cell": self.anchors_per_cell}
+
+
+def _initializer() -> keras.initializers.Initializer:
+    """Return the paper's initializer for one layer: with one for all, layers would start with the same numbers."""
+    return keras.initializers.RandomNormal(stddev=0.01)
