@@ -1,5 +1,6 @@
 """Pictures with boxes: where ink is, and where it is not."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tfrcnn.data.example import Example, ImageDetections
 from tfrcnn.drawing import PALETTE, color_of, contact_sheet, draw_comparison, draw_detections, save_png
 from tfrcnn.drawing.images import readable_side
 from tfrcnn.drawing.palette import WHITE
-from tfrcnn.drawing.pen import Pen
+from tfrcnn.drawing.pen import Obstacles, Pen
 from tfrcnn.errors import InputError
 
 GREY = np.full((240, 320, 3), 90, np.uint8)
@@ -79,7 +80,7 @@ def test_tags_do_not_leave_the_picture(size, corners, name, below):
     (x1, x2), (y1, y2) = sorted(corners[:2]), sorted(corners[2:])
     pen.outline((x1, y1, x2, y2), WHITE, dashed=below)
     pen.tag((x1, y1, x2, y2), name.replace("\n", " "), WHITE, below)
-    left, top, right, bottom = pen.tags[0]
+    left, top, right, bottom = pen.tags.corners[0]
     assert 0 <= left <= right <= size[0]
     assert top >= min(0, size[1] - (bottom - top))
     assert bottom <= max(size[1], bottom - top)
@@ -89,7 +90,7 @@ def test_two_tags_of_one_box_do_not_cover_each_other():
     pen = Pen(Image.new("RGB", (400, 300)))
     for _ in range(4):
         pen.tag((100, 100, 200, 200), "something", WHITE)
-    plates = np.array(pen.tags)
+    plates = pen.tags.corners
     for i in range(4):
         for j in range(i):
             sides = np.minimum(plates[i, 2:], plates[j, 2:]) - np.maximum(plates[i, :2], plates[j, :2])
@@ -207,7 +208,7 @@ def tagged(boxes, size=(400, 300), text="dog 0.50"):
         pen.outline(box, WHITE)
     for box in boxes:
         pen.tag(box, text, WHITE)
-    return [np.array(plate) for plate in pen.tags]
+    return list(pen.tags.corners)
 
 
 def touches(plate, box):
@@ -244,6 +245,30 @@ def test_a_label_hides_a_large_object_sooner_than_a_small_one():
     large, small = (0, 60, 399, 299), (20, 42, 120, 58)
     plates = tagged([(20, 60, 120, 100), large, small])
     assert covered(plates[0], [small]) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 64, 65, 200])
+def test_a_place_hides_the_sum_of_the_parts_of_all_boxes_that_it_covers(count):
+    rng = np.random.default_rng(count)
+    corners = rng.integers(0, 60, (count, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(0, 20, (count, 2))], axis=1)
+    obstacles = Obstacles()
+    for box in boxes.tolist():
+        obstacles.append(tuple(box))
+    places = [(10, 10, 30, 20), (35, 10, 55, 20), (70, 0, 90, 10), (200, 200, 220, 210)]
+    areas = np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1)  # a line counts as one pixel
+    expected = [sum(covered(np.array(place), [box]) / area for box, area in zip(boxes, areas)) for place in places]
+    np.testing.assert_allclose(obstacles.hidden(places), expected, rtol=1e-12)
+    np.testing.assert_array_equal(obstacles.corners, boxes)
+
+
+def test_thousands_of_boxes_are_drawn_in_seconds():
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 1, (4000, 2)) * (1020, 1860)
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 60, (4000, 2))], axis=1)
+    start = time.process_time()
+    draw(boxes, np.zeros(4000, int), rng.uniform(0, 1, 4000), np.full((1080, 1920, 3), 90, np.uint8))
+    assert time.process_time() - start < 10
 
 
 @settings(max_examples=30, deadline=None)

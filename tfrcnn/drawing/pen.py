@@ -74,6 +74,38 @@ class Font:
         return self._loaded[path]
 
 
+class Obstacles:
+    """Boxes that tags should not hide.
+
+    They are in an array that grows: a list would become an array again with each tag.
+    """
+
+    def __init__(self) -> None:
+        self._corners = np.empty((64, 4))
+        self._count = 0
+
+    @property
+    def corners(self) -> np.ndarray:
+        """[N, 4] x1, y1, x2, y2."""
+        return self._corners[: self._count]
+
+    def append(self, box: Box) -> None:
+        if self._count == len(self._corners):
+            self._corners = np.concatenate([self._corners, np.empty_like(self._corners)])
+        self._corners[self._count] = box
+        self._count += 1
+
+    def hidden(self, places: Sequence[Box]) -> np.ndarray:
+        """Return for each place the parts of the boxes that it covers, summed: 1 is a whole box."""
+        a, b = np.array(places).reshape(-1, 1, 4), self.corners
+        first, last = a[..., :2].min(axis=(0, 1)), a[..., 2:].max(axis=(0, 1))  # most boxes are far from all places
+        b = b[((b[:, 2:] > first) & (b[:, :2] < last)).all(axis=1)]
+        sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+        areas = np.prod(b[..., 2:] - b[..., :2], axis=-1)
+        parts: np.ndarray = (np.prod(np.maximum(sides, 0), axis=-1) / np.maximum(areas, 1)).sum(axis=-1)
+        return parts
+
+
 class Pen:
     """Draws on one picture and keeps its tags apart.
 
@@ -99,8 +131,8 @@ class Pen:
         self.draw = ImageDraw.Draw(picture)
         self.line = max(MIN_LINE, round(letters / FONT * LINE))
         self.font = Font(max(MIN_FONT, round(letters)))
-        self.objects: list[Box] = []
-        self.tags: list[Box] = []
+        self.objects = Obstacles()
+        self.tags = Obstacles()
 
     def outline(self, box: Box, color: Color, dashed: bool = False) -> None:
         """Draw the outline of a box, clipped to the picture, with a halo that sets it off from any background."""
@@ -124,7 +156,7 @@ class Pen:
         pad = self.line
         text = fit_text(text, self.font, self.size[0] - 2 * pad)
         places = self._places(self._clipped(box), self.font.getlength(text) + 2 * pad, self.font.line_height, below)
-        hidden = TAG_WEIGHT * _hidden(self.tags, places) + _hidden(self.objects, places)
+        hidden = TAG_WEIGHT * self.tags.hidden(places) + self.objects.hidden(places)
         plate = places[int(np.argmin(hidden.round(6)))]  # argmin takes the first of ties
         self.tags.append(plate)
         self.draw.rectangle(plate, fill=color)
@@ -179,12 +211,3 @@ def fit_text(text: str, font: Font, width: float) -> str:
 def _contrast(color: Color) -> Color:
     """Return black or white, the one further from the colour in luminance."""
     return BLACK if 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 110 else WHITE
-
-
-def _hidden(boxes: list[Box], places: list[Box]) -> np.ndarray:
-    """Return for each place the parts of the boxes that it covers, summed: 1 is a whole box."""
-    a, b = np.array(places).reshape(-1, 1, 4), np.array(boxes, np.float64).reshape(1, -1, 4)
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    areas = np.prod(b[..., 2:] - b[..., :2], axis=-1)
-    parts: np.ndarray = (np.prod(np.maximum(sides, 0), axis=-1) / np.maximum(areas, 1)).sum(axis=-1)
-    return parts
