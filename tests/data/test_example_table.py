@@ -1,6 +1,7 @@
 """Examples in columns are the examples that were read, and take little memory."""
 
 import copy
+import hashlib
 import pickle
 import tracemalloc
 from dataclasses import replace
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfrcnn.config import Category
 from tfrcnn.data.columns import IdColumn, PathColumn, TextColumn
-from tfrcnn.data.example import BOX_FIELDS, Example
+from tfrcnn.data.example import BOX_FIELDS, Dataset, Example
 from tfrcnn.data.example_table import ExampleTable, column_of, concatenated, counts_of, owners_of, taken
 from tfrcnn.data.image_table import ImageRecord, ImageTable, OpenedImage, OpenedTable
 from tfrcnn.data.overlap import _Files
@@ -150,3 +152,36 @@ def test_files_of_an_empty_data_set_have_no_contents() -> None:
 
     empty = np.zeros(0, np.intp)
     assert len(_contents(_Files((), empty, empty, empty, np.zeros((0, 3), np.uint64)))) == 0
+
+
+def test_the_fingerprint_of_a_data_set_is_the_one_in_the_run_folders_of_earlier_releases(
+    examples: list[Example], table: ExampleTable
+) -> None:
+    categories = Category(1, "a"), Category(7, "b")
+    content = hashlib.sha256(b"(Category(id=1, name='a'), Category(id=7, name='b'))")
+    for example in examples:
+        content.update(repr((example.image_id, example.path.name, example.height, example.width)).encode())
+        for values in (example.boxes, example.labels, example.crowd, example.difficult):
+            content.update(values.tobytes())
+    recorded = "944411cb9153c88b13a80ec4c5ed0abd5883789a04cbb035c6bf490002b1101f"
+    assert content.hexdigest() == recorded
+    for each in (tuple(examples), table):
+        assert Dataset("cells", categories, each).fingerprint() == recorded
+    assert (
+        Dataset("cells", categories, table[::-1]).fingerprint()
+        == Dataset("cells", categories, examples[::-1]).fingerprint()
+        != recorded
+    )
+    assert (
+        Dataset("cells", categories, table[1:2]).fingerprint() == Dataset("", categories, examples[1:2]).fingerprint()
+    )
+
+
+def test_the_fingerprint_takes_the_file_name_of_an_image_inside_a_shard_or_a_joined_data_set() -> None:
+    boxes = {name: np.zeros((0, 4) if name == "boxes" else 0, kind) for name, kind in BOX_FIELDS.items()}
+    paths = Path("/d/cells.tfrecord/bytes=12-40/a.jpg"), Path("a.jpg"), Path("/d/é/b.png")
+    examples = [Example(f"d/{i}", path, 4, 6, orientation=1, **boxes) for i, path in enumerate(paths)]
+    table = concatenated([examples], IdColumn(example.image_id for example in examples))
+    assert Dataset("", (), table).fingerprint() == Dataset("", (), tuple(examples)).fingerprint()
+    content = b"()('0', 'a.jpg', 4, 6)('1', 'a.jpg', 4, 6)('2', 'b.png', 4, 6)"
+    assert Dataset("", (), table).fingerprint() == hashlib.sha256(content).hexdigest()

@@ -31,6 +31,9 @@ BOX_FIELDS = {
 }
 
 
+FINGERPRINTED = ("boxes", "labels", "crowd", "difficult")  # fields in a data set's fingerprint
+
+
 class Columns(Protocol):
     """The fields of the examples of a data set, by row, see `tfrcnn.data.example_table`."""
 
@@ -127,14 +130,17 @@ class Dataset:
     def fingerprint(self) -> str:
         """Return the SHA-256 of all annotations, in order: the same for the same data set on another machine."""
         digest = hashlib.sha256(repr(self.categories).encode())
-        for example in self.examples:
-            image_id = example.image_id
+        content = getattr(self.examples, "content", None)  # of columns, without an object per example
+        for image_id, name, height, width, boxes in content() if content else map(_content, self.examples):
             if isinstance(image_id, str):  # in joined data sets it may begin with a path
                 image_id = image_id.replace("\\", "/").rpartition("/")[2]
-            digest.update(repr((image_id, example.path.name, example.height, example.width)).encode())
-            for values in (example.boxes, example.labels, example.crowd, example.difficult):
-                digest.update(np.ascontiguousarray(values).tobytes())
+            digest.update(repr((image_id, name, height, width)).encode() + boxes)
         return digest.hexdigest()
+
+
+def _content(example: Example) -> tuple[int | str, str, int, int, bytes]:
+    boxes = b"".join(np.ascontiguousarray(getattr(example, name)).tobytes() for name in FINGERPRINTED)
+    return example.image_id, example.path.name, example.height, example.width, boxes
 
 
 def check_dataset(dataset: Any, name: str = "dataset") -> None:

@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 
 from tfrcnn.data.columns import IdColumn, PathColumn
-from tfrcnn.data.example import BOX_FIELDS, Example
+from tfrcnn.data.example import BOX_FIELDS, FINGERPRINTED, Example
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +97,18 @@ class ExampleTable(Sequence[Example]):
     def counts(self) -> np.ndarray:
         """Return the boxes per example as [m] int64."""
         return np.diff(self._columns.splits).take(self._rows)
+
+    def content(self) -> Iterator[tuple[int | str, str, int, int, bytes]]:
+        """Yield id, file name, height and width of each example, and the bytes that `Dataset.fingerprint` takes."""
+        columns, rows = self._columns, self._rows.tolist()
+        sizes = columns.sizes[self._rows].tolist()
+        splits = columns.splits.tolist()
+        fields = [columns.boxes[name] for name in FINGERPRINTED]
+        buffers = [(np.ascontiguousarray(field).view(np.uint8).reshape(-1).data, field[:1].nbytes) for field in fields]
+        for row, (height, width) in zip(rows, sizes):
+            start, end = splits[row], splits[row + 1]
+            boxes = b"".join(buffer[start * size : end * size] for buffer, size in buffers)
+            yield columns.ids[row], columns.paths.name(int(columns.path_rows[row])), height, width, boxes
 
     def relabelled(self, mapping: np.ndarray) -> ExampleTable:
         """Return the examples with labels mapping[label]; boxes whose label becomes negative are left out."""
