@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from tfrcnn.boxes import base_anchors, grid_anchors, iou
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectorConfig, ImageConfig
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.checks import in_threads
-from tfrcnn.data.doctor import diagnose
+from tfrcnn.data.decode import read_image
+from tfrcnn.data.doctor import _decode, diagnose
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.faults import KINDS
 from tfrcnn.data.headers import BadImageError, read_header
@@ -445,3 +447,26 @@ def test_a_box_without_numbers_has_no_place_in_a_picture(tmp_path: Path) -> None
     content["annotations"][0]["bbox"][0] = float("nan")
     path.write_text(json.dumps(content))
     assert [fault.box for fault in read_dataset(str(path))[1].faults if fault.kind == "nan-box"] == [None]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_of_150_damaged_files_the_doctor_passes_those_that_training_decodes(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(150)
+    path, whole = tmp_path / "a", encoded(kind)
+    passed = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        if rng.random() < 0.5:
+            data[rng.integers(2, len(data))] = rng.integers(256)
+        else:
+            del data[len(data) - rng.integers(1, 30) :]
+        path.write_bytes(data)
+        fault = _decode(path)
+        if fault is None:
+            passed += 1
+            assert read_image(path).shape == (30, 40, 3)
+        else:
+            assert fault.file == str(path)
+            with pytest.raises(InputError, match=re.escape(fault.message)):
+                read_image(path)
+    assert 0 < passed < 150

@@ -22,7 +22,7 @@ from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.checks import each_in_threads
 from tfrcnn.data.consistency import check_counts
 from tfrcnn.data.decode import decode_file
-from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.example import Dataset
 from tfrcnn.data.example_table import column_of, counts_of, taken
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
@@ -102,7 +102,8 @@ def examine(
         drawn = np.random.default_rng(seed).choice(len(examples), images_to_check, replace=False)
         summary["images_decoded"] = {"drawn": images_to_check, "of": len(examples), "seed": seed}
         examples = taken(examples, np.sort(drawn))
-    faults = [fault for fault in each_in_threads(_decode, examples, "decoding images") if fault]
+    decoded = each_in_threads(lambda example: _decode(example.path), examples, "decoding images")
+    faults = [fault for fault in decoded if fault]
     faults += check_copies(dataset)
     faults += check_counts(dataset, config.detections.max_detections if config else COCO_MAX_DETECTIONS)
     summary.update(_statistics(dataset))
@@ -114,11 +115,11 @@ def examine(
     return Report(report.source, (*report.faults, *faults), summary)
 
 
-def _decode(example: Example) -> Fault | None:
+def _decode(path: Path) -> Fault | None:
     try:
-        decode_file(example.path)
+        decode_file(path)
     except BadImageError as error:
-        return Fault(error.kind, str(example.path), "", str(error))
+        return Fault(error.kind, str(path), "", str(error))
     return None
 
 
