@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..data.decode import read_image
 from ..data.example import Dataset
+from ..files import check_path
 from ..inference import Predictor
 from ..models import FasterRCNN
 from .artefact import representative_images
@@ -50,7 +51,7 @@ def export(
         report = export(detector, "cells.onnx", ExportOptions("onnx"))
         assert report.passed, report.faults
     """
-    path = Path(path)
+    path = check_path(path, "path")
     options.check(path)
     if options.representative is not None:  # read twice: the stages of a failed file need them again
         options = options.with_representative(list(options.representative))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..data.example import Dataset
 from ..errors import InputError
-from ..files import TEMPORARY, write_json
+from ..files import TEMPORARY, check_path, write_json
 from ..models import FasterRCNN
 from .check.report import Report
 from .exporting import export
@@ -82,7 +82,7 @@ def publish(
         version = publish(detector, "models/cells", ExportOptions("saved_model"))
         print(version.number, version.verdict)
     """
-    folder = Path(folder)
+    folder = check_path(folder, "folder")
     check_folder(folder, options.format)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)

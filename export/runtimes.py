@@ -22,7 +22,7 @@ from ..data.decode import read_image
 from ..data.example import Dataset, ImageDetections, check_dataset
 from ..data.inputs import check_ids, read_input, source_of
 from ..errors import InputError
-from ..files import digest_of
+from ..files import check_path, digest_of
 from ..installed import check_tensorflow
 from ..processes import check_not_forked
 from ..run_description import CONFIG, read_description
@@ -144,6 +144,7 @@ def load(
     Example:
         detections = load("cells.onnx", runtime="OpenVINO").detect("picture.jpg")
     """
+    check_path(path, "path")
     path = local_model(path)
     check_threads(threads)
     if not isinstance(score_threshold, Mapping):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import address_in, read_object
+from ..files import address_in, check_path, read_object
 from . import TARGETS
 from .artefact import size_bytes
 from .serving.versions import SAVED_MODEL, is_number, model_in
@@ -75,7 +75,7 @@ def list_versions(folder: str | Path) -> list[Version]:
     Example:
         newest = [version for version in list_versions("models/cells") if not version.rolled_back][-1]
     """
-    places = ((path, model_in(path)) for path in Path(folder).glob("*") if number_of(path) is not None)
+    places = ((path, model_in(path)) for path in check_path(folder, "folder").glob("*") if number_of(path) is not None)
     versions = [_read(path, model) for path, model in places if model is not None]
     return sorted(versions, key=lambda version: (version.number, not version.rolled_back))
 

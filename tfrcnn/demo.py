@@ -22,7 +22,7 @@ from tfrcnn.data.digits import make_digit_scenes
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json
+from tfrcnn.files import check_path, read_json
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.folder import SETUP, is_complete, read_setup
 from tfrcnn.training.process import kept_generators, seeded
@@ -46,7 +46,8 @@ def digit_scenes(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[st
     Raises:
         InputError: the folder holds another number of scenes, or see `make_digit_scenes`.
     """
-    paths = {split: Path(folder) / f"instances_{split}.json" for split in scenes}
+    folder = check_path(folder, "folder")
+    paths = {split: folder / f"instances_{split}.json" for split in scenes}
     missing = [split for split, path in paths.items() if not path.is_file()]
     for split, path in paths.items():
         if split in missing:
@@ -69,7 +70,10 @@ def digit_datasets(folder: str | Path, scenes: dict[str, int] = SCENES) -> dict[
     Example:
         test = digit_datasets("runs/digits")["test"]
     """
-    return {split: load_dataset(str(path)) for split, path in digit_scenes(Path(folder) / "data", scenes).items()}
+    return {
+        split: load_dataset(str(path))
+        for split, path in digit_scenes(check_path(folder, "folder") / "data", scenes).items()
+    }
 
 
 @kept_generators()
@@ -94,7 +98,7 @@ def trained_on_digits(folder: str | Path, scenes: dict[str, int] = SCENES, epoch
         run = trained_on_digits("runs/digits")
         run.detector
     """
-    out, datasets = Path(folder) / "run", digit_datasets(folder, scenes)
+    out, datasets = check_path(folder, "folder") / "run", digit_datasets(folder, scenes)
     defaults = preset(MODEL, datasets["train"].categories)
     training = training_on_digits(epochs)
     is_begun = (out / SETUP).is_file()

@@ -21,6 +21,26 @@ MAX_DIGITS = 308  # of a whole number that fits into a float
 MAX_SHOWN = 40  # characters of a wrong number that an error repeats
 
 
+def check_path(path: Any, name: str) -> Path:
+    """Return an argument that is a path, or an address, as a `Path`.
+
+    Args:
+        path: the argument.
+        name: of the argument, for the error.
+
+    Raises:
+        InputError: it is neither text nor a path, for example None or bytes; or no file can have this name.
+    """
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise InputError(f"{name}: expected a path, found {type(path if text is None else text).__name__}")
+    if not text.strip():
+        raise InputError(f"{name}: expected a path, found {text!r}; the current folder is '.'")
+    if "\0" in text:
+        raise InputError(f"{name}: expected a path, found the null character in {text!r}")
+    return Path(text)
+
+
 def cache_folder(*names: str) -> Path:
     """Return a folder in the cache, which is TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache."""
     home = os.environ.get("TFRCNN_CACHE")
@@ -71,7 +91,7 @@ def check_replaceable(path: Path) -> Path:
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`, with the same suffix, and move it there if the block raises no error."""
-    path = check_replaceable(check_local(Path(path)))
+    path = check_replaceable(check_local(check_path(path, "path")))
     path.parent.mkdir(parents=True, exist_ok=True)
     # one fixed name, so that the next process overwrites the leftovers of a killed one
     suffixes = "".join(path.suffixes)  # Keras looks at both of .weights.h5
@@ -94,7 +114,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     Raises:
         InputError: `path` exists, or is an address.
     """
-    path = check_local(Path(path))
+    path = check_local(check_path(path, "path"))
     if path.exists():
         raise InputError(f"{path} exists: expected a new path")
     temporary = path.with_name(f".{path.name}{TEMPORARY}")

@@ -33,6 +33,7 @@ from tfrcnn.data.search import search_images as search_images
 from tfrcnn.drawing import save_png
 from tfrcnn.drawing.images import readable_side
 from tfrcnn.errors import InputError
+from tfrcnn.files import check_path
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.detect import Detecting, Input, shown_name
 from tfrcnn.predicting.detect import Failure as Failure
@@ -165,7 +166,7 @@ def predict_stream(
         for result in predict_stream(predictor, search_images(["street.mp4"]).sources, "out"):
             print(result)
     """
-    out = Path(out)
+    out = check_path(out, "out")
     if not (resume and (out / LOG).is_file()):
         check_new_folder(out)
     if unknown := set(formats) - set(FORMATS):

@@ -17,7 +17,7 @@ from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
 from tfrcnn.data.inputs import check_ids, check_whole_number
 from tfrcnn.errors import InputError, renamed_arguments
-from tfrcnn.files import digest_of
+from tfrcnn.files import check_path, digest_of
 
 if TYPE_CHECKING:
     from tfrcnn.export.runtimes import ArtefactPredictor
@@ -200,6 +200,7 @@ class Predictor:
         if isinstance(detector, str | os.PathLike):
             from tfrcnn.export.runtimes import load
 
+            check_path(detector, "detector")
             path, lowest = _run_folder(detector), self._run_threshold()
             with renamed_arguments(score_threshold="threshold"):
                 engine: KerasPredictor | ArtefactPredictor = load(path, threads, lowest, runtime)

@@ -9,7 +9,7 @@ from typing import Any
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json, write_json
+from tfrcnn.files import check_path, read_json, write_json
 
 # The files of a run folder that another component reads too.
 CONFIG = "config.json"
@@ -25,7 +25,7 @@ def read_description(folder: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no such folder or file, or it has another format.
     """
-    path = Path(folder) / CONFIG
+    path = check_path(folder, "folder") / CONFIG
     if not path.is_file():
         raise InputError(f"no detector in {folder}: expected a folder with {CONFIG}, as written by tfrcnn train")
     description = read_json(path)

@@ -13,6 +13,7 @@ from ...config import DetectionConfig
 from ...data.decode import read_image
 from ...data.example import Dataset, ImageDetections
 from ...evaluation.evaluate import Metric, evaluate
+from ...files import check_path
 from ...models import FasterRCNN
 from .. import TARGETS
 from ..artefact import size_bytes
@@ -54,6 +55,7 @@ def verify(
     Example:
         report = verify(Predictor(detector), load("cells.onnx"), Path("cells.onnx"), dataset)
     """
+    check_path(path, "path")
     check_weights(reference.detector)
     if images:
         pictures, ids = (

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
+from ...files import check_path
 from ..target import Runtime, Target
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def to_onnx(
     """
     from .writer import write
 
-    path = Path(path)
+    path = check_path(path, "path")
     Onnx().check(path, precision, representative is not None)
     write(detector, path, (image_size, max_detections, score_threshold), precision, representative, opset)
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...files import check_path
 from ...installed import check_tensorflow
 from ..target import Target
 
@@ -86,7 +87,7 @@ def to_saved_model(
     """
     from .writer import write
 
-    path = Path(path)
+    path = check_path(path, "path")
     SavedModel().check(path, "float32", has_representative=False)
     write(detector, path, (image_size, max_detections, score_threshold))
     return path

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...files import check_path
 from ..target import Target
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def to_tflite(
     """
     from .writer import write
 
-    path = Path(path)
+    path = check_path(path, "path")
     TFLite().check(path, precision, representative is not None)
     write(detector, path, (image_size, max_detections, score_threshold), precision, representative)
     return path

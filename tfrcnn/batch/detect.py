@@ -20,6 +20,7 @@ from tfrcnn.data.media import make_source
 from tfrcnn.errors import InputError
 from tfrcnn.export.artefact import check_threads
 from tfrcnn.export.runtimes import format_of, load
+from tfrcnn.files import check_path
 from tfrcnn.predicting.ahead import run_ahead
 from tfrcnn.predicting.detect import Detecting, Input
 from tfrcnn.predicting.selection import Selection
@@ -105,7 +106,7 @@ class Detect:
             InputError: there is no detector at `model`, or an option is out of range.
         """
         check_threads(threads)
-        format_of(Path(model))
+        format_of(check_path(model, "model"))
         self._batch = check_whole_number(batch, "batch")
         self._columns = column, name_column
         scores = (tuple(score_threshold.items()) or None) if isinstance(score_threshold, Mapping) else score_threshold

@@ -19,7 +19,7 @@ from tfrcnn.data.split import as_fraction, check_val_images, split_dataset
 from tfrcnn.data.write_tfrecord import write_tfrecord
 from tfrcnn.data.writers import Job, write_coco, write_voc, write_yolo
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic_folder
+from tfrcnn.files import atomic_folder, check_path
 
 WRITERS: dict[str, Callable[[Job], None]] = {
     "coco": write_coco,
@@ -90,11 +90,11 @@ def convert_dataset(
     Example:
         tfrcnn.convert_dataset("cells/VOC@train", "yolo", "cells-yolo", val="cells/VOC@val")
     """
-    if to not in WRITERS:
+    if not isinstance(to, str) or to not in WRITERS:
         raise InputError(f"to: expected one of {', '.join(WRITERS)}, found {to!r}")
     if shards is not None and to != "tfrecord":
         raise InputError(f"shards: expected none for {to}, found {shards}; only tfrecord has shards")
-    if os.path.lexists(out):
+    if os.path.lexists(check_path(out, "out")):
         raise InputError(f"{out} exists: expected a new folder")
     notes: list[str] = []
     splits = _read(data, val, images, val_images, notes)
@@ -126,7 +126,7 @@ def _read(
     sets = {"train": read_dataset(data, images)}
     sets["train"][1].check()
     if fraction is None and val is not None:
-        sets["val"] = read_validation(str(val), images, val_images, sets["train"][0].categories)
+        sets["val"] = read_validation(val, images, val_images, sets["train"][0].categories)
     splits: dict[str, Dataset] = {}
     for split, (dataset, report) in sets.items():
         report.check()

@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from tfrcnn.data.media import is_address
 from tfrcnn.data.remote import local_folder
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError, renamed_arguments
+from tfrcnn.files import check_path
 
 
 def read_dataset(
@@ -67,7 +69,7 @@ def read_dataset(
         return join(data, sets)
     if not isinstance(images, str | os.PathLike | None):
         raise InputError(f"images: expected a folder, found {type(images).__name__}")
-    folder = None if images is None else Path(images)
+    folder = None if images is None else check_path(images, "images")
     if is_address(str(images)):
         folder = local_folder(str(images), whole=not place_of(data).path.lower().endswith(".json"))
     if folder is not None and not folder.is_dir():
@@ -94,16 +96,18 @@ def read_dataset(
 
 
 def read_validation(
-    val: str, images: str | Path | None, val_images: str | Path | None, categories: Sequence[Category] | None
+    val: Any, images: str | Path | None, val_images: str | Path | None, categories: Sequence[Category] | None
 ) -> tuple[Dataset, Report]:
     """Read validation data, see `read_dataset`; an error names the arguments of this function.
 
     Args:
-        val: the validation data.
+        val: the validation data, text or a path.
         images: folder of the training images.
         val_images: folder of the validation images; None is `images` if `val` is one data set.
         categories: of the training data.
     """
+    with renamed_arguments(data="val"):
+        val = data_text(val)
     folder = val_folder(val, images, val_images)
     with renamed_arguments(data="val", images="images" if folder == images else "val_images"):
         if folder is not None and folder == images and len(parts_of(val)) == 1 and holds_images(val):

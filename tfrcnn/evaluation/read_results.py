@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json
+from tfrcnn.files import check_path, read_json
 
 
 def read_coco_results(path: str | Path, dataset: Dataset) -> list[ImageDetections]:
@@ -30,6 +30,7 @@ def read_coco_results(path: str | Path, dataset: Dataset) -> list[ImageDetection
     Example:
         other = read_coco_results("detections.json", dataset)
     """
+    check_path(path, "path")
     content = read_json(path)
     entries = content.get("annotations") if isinstance(content, dict) else content
     if not isinstance(entries, list):

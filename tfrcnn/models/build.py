@@ -19,7 +19,7 @@ import tensorflow as tf
 from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError, check_type
-from tfrcnn.files import atomic, check_local, reserve, write_json
+from tfrcnn.files import atomic, check_local, check_path, reserve, write_json
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -131,7 +131,7 @@ def save_detector(detector: FasterRCNN, folder: str | Path, extra: dict[str, Any
         tfrcnn.save_detector(detector, "runs/cells")
         tfrcnn.load_detector("runs/cells")
     """
-    folder = check_local(Path(folder))
+    folder = check_local(check_path(folder, "folder"))
     check_type(detector, FasterRCNN, "detector", "model.detector of a TrainingModel")
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.glob("model-*.weights.h5")}
@@ -184,6 +184,7 @@ def load_detector(
     Example:
         detector = tfrcnn.load_detector("runs/cells", detections=tfrcnn.DetectionConfig(max_detections=20))
     """
+    check_path(folder, "folder")
     folder, kernels = local_model(folder), find_kernels(roi_align or kernels)
     config = DetectorConfig.from_dict(read_description(folder)["detector"]).replace(**changes)
     try:

@@ -58,6 +58,8 @@ def preset(name: str, categories: tuple[Category, ...] = (), image_size: int | N
         preset = tfrcnn.preset("mobilenet_v2_fpn", dataset.categories, image_size=320)
     """
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if not isinstance(name, str):
+        raise InputError(f"name: expected the name or the file of a preset, found {type(name).__name__}")
     start = _read(Path(name)) if str(name).endswith(SUFFIX) else PRESETS.get(name)
     if start is None:
         raise InputError(f"unknown model {shown(name)}: expected one of {', '.join(PRESETS)}, or FILE{SUFFIX}")

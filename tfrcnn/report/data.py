@@ -20,7 +20,7 @@ from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.data.split import as_fraction, check_val_images, split_dataset, split_report
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic
+from tfrcnn.files import atomic, check_path
 from tfrcnn.models.build import anchor_strides
 from tfrcnn.models.preset_table import Preset
 from tfrcnn.models.presets import preset as preset_of
@@ -84,7 +84,7 @@ def data_report(
         numbers = tfrcnn.data_report("cells/VOC@train", "report.html", val="cells/VOC@val")
         print(numbers["splits"]["data"]["recall_ceiling"])
     """
-    out = Path(out)
+    out = check_path(out, "out")
     _check_arguments(out, pictures, seed)
     check_val_images(val, val_images)
     start = preset or preset_of(DEFAULT_MODEL)
@@ -157,7 +157,7 @@ def _read(
         train, held_out = split_dataset(dataset, fraction, split_seed)
         reports = split_report(report, train, held_out)
         parts = [("data", train, reports[0]), ("val", held_out, reports[1])]
-    elif isinstance(val, str):
+    elif val is not None:
         val_dataset, val_report = read_validation(val, images, val_images, dataset.categories)
         shared = shared_images(dataset, val_dataset)
         faults = (*val_report.faults, *shared_faults(dataset, shared))

@@ -13,7 +13,7 @@ from tfrcnn.evaluation.evaluate import counted_objects, evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.report import MEANING as HEADLINE_MEANING
 from tfrcnn.evaluation.result import Evaluation
-from tfrcnn.files import atomic, read_json, write_json
+from tfrcnn.files import atomic, check_path, read_json, write_json
 from tfrcnn.report import evaluation_charts as charts
 from tfrcnn.report.evaluation_numbers import Judged, error_numbers, report_numbers
 from tfrcnn.report.evaluation_pictures import KINDS, SIZES, choose_errors, error_pictures, image_pictures, pairs
@@ -113,7 +113,7 @@ def evaluation_report(
 
 def page_path(out: str | Path) -> Path:
     """Return the page of a report: the file itself, or evaluation.html in the folder."""
-    path = Path(out)
+    path = check_path(out, "out")
     if path.suffix.lower() in SUFFIXES:
         if path.is_dir():
             raise InputError(f"out: expected a file to write, found the folder {path}")

@@ -24,7 +24,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.pipeline import training_data
 from tfrcnn.drawing.figures import plot_learning_rates
 from tfrcnn.errors import InputError
-from tfrcnn.files import check_local, write_json
+from tfrcnn.files import check_local, check_path, write_json
 from tfrcnn.models import FasterRCNN
 from tfrcnn.models.transfer import renew_statistics
 from tfrcnn.training.addons import announce_successor
@@ -63,7 +63,7 @@ class LearningRateSweep(Config):
 
     def save(self, folder: str | Path) -> None:
         """Write `lr_finder.json` and the picture `lr_finder.png` to a folder, which is made if there is none."""
-        folder = check_local(Path(folder))
+        folder = check_local(check_path(folder, "folder"))
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "lr_finder.json", self.to_dict())
         plot_learning_rates(self.rates, self.losses, self.suggestion, folder / "lr_finder.png")

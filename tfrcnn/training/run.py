@@ -32,6 +32,7 @@ from tfrcnn.drawing import plot_curves
 from tfrcnn.drawing.sheet import draw_sheet
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import Metric, check_metric
+from tfrcnn.files import check_path
 from tfrcnn.inference import Predictor
 from tfrcnn.locks import FolderLock, check_unlocked, locked
 from tfrcnn.models import FasterRCNN, load_detector
@@ -293,6 +294,6 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         InputError: there is no run, or it has not finished an epoch.
     """
-    folder = Path(folder)
+    folder = check_path(folder, "folder")
     check_folder(folder, resume=True)
     return Run(folder, load_detector(folder), read_meta(folder / STATE)["history"])

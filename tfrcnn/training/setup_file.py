@@ -10,7 +10,7 @@ from tfrcnn.buckets.models import local_setup
 from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config, shown
 from tfrcnn.errors import InputError
-from tfrcnn.files import is_free, read_json
+from tfrcnn.files import check_path, is_free, read_json
 from tfrcnn.run_description import SETUP as SETUP
 
 FORMAT = 2
@@ -57,6 +57,7 @@ def read_setup(out: str | Path) -> dict[str, Any]:
     Raises:
         InputError: there is no run, or an earlier release of tfrcnn wrote it.
     """
+    check_path(out, "folder")
     out = local_setup(out)
     check_folder(out, resume=True)
     setup: Any = read_json(out / SETUP)

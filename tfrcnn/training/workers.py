@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from tfrcnn.data.pipeline import Share, TrainingData
 from tfrcnn.errors import InputError
+from tfrcnn.files import check_path
 from tfrcnn.training.bucket import working_folder
 
 _CHUNK = 2**24  # numbers of 4 bytes per exchange
@@ -115,6 +116,7 @@ def run_folder(out: str | Path, resume: bool) -> Iterator[Path]:
     Raises:
         InputError: another worker ended, or see `working_folder`.
     """
+    check_path(out, "out")
     if _is_entered.get():
         yield Path(out)
         return

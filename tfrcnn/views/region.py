@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from tfrcnn.config_base import shown
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
-from tfrcnn.files import digest_of, read_json
+from tfrcnn.files import check_path, digest_of, read_json
 
 MAX_CORNER = 1_000_000  # pixels; Pillow draws larger ones elsewhere
 
@@ -101,7 +101,7 @@ def read_region(path: str | Path) -> Region:
     Example:
         tfrcnn.read_region("road.png")
     """
-    path = Path(path)
+    path = check_path(path, "path")
     if path.suffix.lower() != ".json":
         brightness = read_image(path).max(axis=2)
         # half of the brightest value is the border: compression leaves grey around white, and some masks hold 0 and 1

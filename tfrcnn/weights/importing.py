@@ -13,7 +13,7 @@ from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.data.download import file_errors
 from tfrcnn.errors import InputError
-from tfrcnn.files import read_json
+from tfrcnn.files import check_path, read_json
 from tfrcnn.models import FasterRCNN, build_blank_detector, preset, save_detector
 from tfrcnn.models.build import CONFIG, package_version
 from tfrcnn.weights import detectron2, torchvision
@@ -181,7 +181,7 @@ def _located(
             if value not in (None, expected):
                 raise InputError(f"{checkpoint} has the {option} {expected}, found {value!r}: leave it out")
         return checkpoint_of(str(checkpoint)), entry.preset, entry.source
-    path = Path(checkpoint)
+    path = check_path(checkpoint, "checkpoint")
     if not path.suffix and not path.exists():
         names = ", ".join(published_names("detector"))
         raise InputError(f"{checkpoint}: expected a file or one of {names}; found no such file")

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from tfrcnn.config import BackboneConfig, ImageConfig
 from tfrcnn.errors import InputError
+from tfrcnn.files import check_path
 from tfrcnn.models.backbones import applications, mobilenet_v3, resnet, tiny, vgg16, zf
 from tfrcnn.models.backbones.folding import FoldedModel
 from tfrcnn.models.backbones.keras_model import find_taps, model_spec, tapped
@@ -110,6 +111,7 @@ def build_backbone(
     if image is not None and str(weights) == "imagenet" == spec.default_weights(config):
         _check_preprocessing(config.name, spec.image, image)
     model = spec.build(config)
+    check_path(weights, "backbone_weights")
     if str(weights) != "none":
         spec.load(model, config, weights)
     taps = config.taps or spec.taps or find_taps(model)
