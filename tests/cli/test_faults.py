@@ -7,7 +7,9 @@ from pathlib import Path
 
 import keras
 import pytest
+import typer
 
+from tfrcnn.cli import main, outputs
 from tfrcnn.config import Category
 from tfrcnn.data.read import load_dataset
 from tfrcnn.models import build_detector, preset
@@ -214,6 +216,9 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("doctor --data {data} --model {folder}", "no detector in"),
         ("data --out {out}.html", "expected the data set once"),
         ("data {data} --data {data} --out {out}.html", "expected the data set once"),
+        ("doctor", "expected the data set once, as tfrcnn doctor DATA or as --data DATA"),
+        ("doctor {data} --data {data}", "expected the data set once, as tfrcnn doctor DATA"),
+        ("convert --to voc --out {out}", "expected the data set once, as tfrcnn convert DATA"),
         ("data {data} --out {out}", "out: expected a file name that ends in .html"),
         ("data {data} --out {page}", "out: expected a file to write, found the folder"),
         ("data {data} --out {data}/report.html --model tiny_fpn", "instances.json: .*(a file is where|File exists)"),
@@ -253,6 +258,17 @@ def test_wrong_input_of_other_commands_is_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_doctor_and_convert_take_the_data_set_as_the_first_argument(
+    tmp_path: Path, tfrcnn: Callable, coco: Callable
+) -> None:
+    data = coco(tmp_path / "data")
+    assert (
+        tfrcnn("doctor", data, "--model", "tiny_fpn").out == tfrcnn("doctor", "--data", data, "--model", "tiny_fpn").out
+    )
+    assert tfrcnn("convert", data, "--to", "voc", "--out", tmp_path / "voc").code == 0
+    assert len(load_dataset(f"{tmp_path / 'voc'}@train")) == 4
+
+
 def test_doctor_ends_with_1_on_data_it_refuses_and_writes_every_fault(
     tmp_path: Path, tfrcnn: Callable, coco: Callable
 ) -> None:
@@ -284,3 +300,33 @@ def test_detector_of_other_classes_is_told_which_ones_it_knows(
     assert report.code == 1
     assert "unknown-category" in report.out
     assert len(load_dataset(str(data)).categories) == 2
+
+
+def written_options() -> list[tuple[str, str]]:
+    """Return the options with a file or folder to write, by command."""
+    commands = typer.main.get_command(main.app).commands
+    flags = [(name, flag) for name, command in commands.items() for option in command.params for flag in option.opts]
+    return [(name, flag) for name, flag in flags if flag in outputs.OPTIONS]
+
+
+@pytest.mark.parametrize("form", ["separate", "joined"])
+@pytest.mark.parametrize(("command", "flag"), written_options())
+def test_a_dash_is_no_place_to_write_to(
+    command: str, flag: str, form: str, tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [f"{flag}=-"] if form == "joined" else [flag, "-"]
+    check(tfrcnn(command, *words), f"{flag}: expected a path, found -")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_option_with_a_place_to_write_to_is_listed() -> None:
+    assert {flag for _, flag in written_options()} == set(outputs.OPTIONS)
+    assert {"train", "evaluate", "predict", "export", "benchmark", "import-weights"} <= {
+        c for c, _ in written_options()
+    }
+    assert {"doctor", "data", "convert", "fetch", "demo"} <= {command for command, _ in written_options()}
+
+
+def test_a_path_that_begins_with_a_dash_is_a_path() -> None:
+    outputs.check_no_dash(["predict", "-", "--out", "./-", "--json=-report.json"])

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DATA_HELP, VAL_IMAGES_HELP, Data, Images, TargetFormat
+from tfrcnn.cli.options import DATA_HELP, VAL_IMAGES_HELP, Data, DataOption, Images, TargetFormat, one_data
 from tfrcnn.cli.startup import load_tensorflow
 
 
 def convert(
-    data: Data,
     to: Annotated[TargetFormat, typer.Option(metavar="FORMAT", help="coco, voc, yolo or tfrecord.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="New folder. It appears when it is complete.")],
+    dataset: Data = None,
+    data_option: DataOption = None,
     val: Annotated[
         str | None,
         typer.Option(
@@ -42,6 +43,7 @@ def convert(
       tfrcnn convert --data cells/VOC@train --val cells/VOC@val --to yolo --out cells-yolo
       tfrcnn convert --data cells/train.json --to tfrecord --shards 10 --out cells-tfrecord
     """
+    data = one_data(dataset, data_option, "convert")
     load_tensorflow()
     from tfrcnn.data.convert import convert_dataset
 

@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from tfrcnn.cli.options import (
-    DATA_HELP,
     DEFAULT_MODEL,
     PRESETS,
     VAL_IMAGES_HELP,
+    Data,
+    DataOption,
     Images,
     ImageSize,
     Settings,
+    one_data,
     parse_settings,
 )
 from tfrcnn.cli.startup import load_tensorflow
@@ -24,10 +26,8 @@ from tfrcnn.errors import InputError
 
 def data(
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write or replace, FILE.html.")],
-    dataset: Annotated[str | None, typer.Argument(metavar="DATA", help=f"The data set: {DATA_HELP}.")] = None,
-    data_option: Annotated[
-        str | None, typer.Option("--data", metavar="DATA", help="The data set, if it is not the first argument.")
-    ] = None,
+    dataset: Data = None,
+    data_option: DataOption = None,
     val: Annotated[
         str | None,
         typer.Option(
@@ -70,9 +70,7 @@ def data(
       tfrcnn data --data cells/VOC@train --val cells/VOC@val --out report.html --json report.json
       tfrcnn data cells/all.json --val 0.2 --out report.html --set training.mosaic=0.5
     """
-    source = dataset or data_option
-    if source is None or (dataset is not None and data_option is not None):
-        raise InputError("expected the data set once, as tfrcnn data DATA or as --data DATA")
+    source = one_data(dataset, data_option, "data")
     load_tensorflow()
     from tfrcnn.files import write_json
     from tfrcnn.models.preset_table import Preset

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Data, Images, ImageSize
+from tfrcnn.cli.options import DEFAULT_MODEL, PRESETS, VAL_IMAGES_HELP, Data, DataOption, Images, ImageSize, one_data
 from tfrcnn.cli.outputs import check_outputs
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
 
 def doctor(
-    data: Data,
+    dataset: Data = None,
+    data_option: DataOption = None,
     model: Annotated[
         str,
         typer.Option(
@@ -58,11 +59,12 @@ def doctor(
 
     \b
     Example:
-      tfrcnn doctor --data cells/VOC@train --model mobilenet_v2_fpn --image-size 320
+      tfrcnn doctor cells/VOC@train --model mobilenet_v2_fpn --image-size 320
       tfrcnn doctor --data cells/VOC@train --val cells/VOC@val
       tfrcnn doctor --data coco@train2017 --images-to-check 2000
       tfrcnn doctor --data cells/VOC@train --preset-out cells.json
     """
+    data = one_data(dataset, data_option, "doctor")
     load_tensorflow()
     from tfrcnn.data.doctor import diagnose
     from tfrcnn.files import write_json

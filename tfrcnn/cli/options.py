@@ -45,7 +45,10 @@ DATA_HELP = (
 IMAGES_HELP = "Folder of the images, or its address. Default: where the format has them."
 VAL_IMAGES_HELP = "Folder of the images of --val. Default: --images, if --val is one data set."
 
-Data = Annotated[str, typer.Option(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
+Data = Annotated[str | None, typer.Argument(metavar="DATA", help=f"The data set: {DATA_HELP}.")]
+DataOption = Annotated[
+    str | None, typer.Option("--data", metavar="DATA", help="The data set, if it is not the first argument.")
+]
 Images = Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)]
 RunFolder = Annotated[
     Path,
@@ -82,6 +85,17 @@ Settings = Annotated[
         "Repeat it for more fields.",
     ),
 ]
+
+
+def one_data(dataset: str | None, option: str | None, command: str) -> str:
+    """Return the data set, which is the first argument or --data.
+
+    Raises:
+        InputError: it is neither or both.
+    """
+    if (data := option if dataset is None else dataset) is None or None not in (dataset, option):
+        raise InputError(f"expected the data set once, as tfrcnn {command} DATA or as --data DATA")
+    return data
 
 
 def parse_settings(texts: Iterable[str] | None, others: Iterable[str] = ()) -> dict[str, Any]:

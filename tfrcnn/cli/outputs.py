@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tfrcnn.errors import InputError
+
+# of all commands, with a file or a folder to write
+OPTIONS = ("--out", "--json", "--plots", "--report", "--preset-out", "--publish")
 
 
 def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None) -> None:
@@ -28,6 +32,20 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
         if path in taken:
             raise InputError(f"{option}: expected another file than {taken[path]}, found {output}")
         taken[path] = f"that of {option}"
+
+
+def check_no_dash(arguments: Sequence[str]) -> None:
+    """Check that no option with a file or folder to write is "-": a folder of this name is hard to remove.
+
+    Args:
+        arguments: of the command line.
+
+    Raises:
+        InputError: an option is "-". Results have no way to standard output. "./-" is a path.
+    """
+    for option, value in [*pairwise(arguments), *(word.partition("=")[::2] for word in arguments)]:
+        if option in OPTIONS and value == "-":
+            raise InputError(f"{option}: expected a path, found -; results are written to files only")
 
 
 def check_output_folder(option: str, folder: Path | None) -> None:
