@@ -27,6 +27,9 @@ LAYOUTS = {  # by tool: the json, the folder of its images, file_name, and the D
     "Label Studio with Windows' paths": ("result.json", "images", "images\\3a-a.jpg", ""),
     "Label Studio with a path of its server": ("result.json", "images", "../../media/upload/1/3a-a.jpg", ""),
     "FiftyOne": ("labels.json", "data", "a.jpg", ""),
+    "a script, one file": ("cells.json", "images", "a.jpg", ""),
+    "a script, next to the images": ("instances.json", ".", "a.jpg", ""),
+    "a script, a file per split": ("val.json", "images", "a.jpg", "@val"),
     "a project of MMDetection": ("annotations/train.json", "train", "a.jpg", "@train"),
 }
 
@@ -49,6 +52,8 @@ def write(file: Path, images: Path, name: str = "a.jpg") -> None:
 def test_folder_is_read_as_it_comes(tmp_path: Path, tool: str) -> None:
     file, images, name, data = LAYOUTS[tool]
     write(tmp_path / file, tmp_path / images, name)
+    if data == "@val":
+        write(tmp_path / "train.json", tmp_path / images, "b.jpg")
     dataset, report = read_dataset(f"{tmp_path}/{data}" if data[:1] != "@" else f"{tmp_path}{data}")
     assert not report.refused
     (example,) = dataset.examples
@@ -112,6 +117,18 @@ def test_file_of_objects_is_preferred_to_captions_and_keypoints(tmp_path: Path) 
 def test_json_of_another_program_is_not_taken_for_coco(tmp_path: Path, text: str) -> None:
     (tmp_path / "result.json").write_text(text)
     with pytest.raises(InputError, match=r"folder .* with 1 x .json; did you mean .*/result.json?"):
+        load_dataset(str(tmp_path))
+
+
+def test_json_files_of_any_name_that_are_no_data_set_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "training.json").write_text('{"options": {"images": null, "annotations": 3}}')
+    with pytest.raises(InputError, match=r"did you mean .*/training.json\?"):
+        load_dataset(str(tmp_path))
+    write(tmp_path / "cells.json", tmp_path)
+    assert len(load_dataset(str(tmp_path))) == 1
+    for i in range(20):  # as LabelMe writes them
+        (tmp_path / f"{i}.json").write_text('{"imagePath": "a.jpg", "shapes": []}')
+    with pytest.raises(InputError, match=r"with 22 x \.json"):
         load_dataset(str(tmp_path))
 
 

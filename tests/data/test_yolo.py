@@ -1,6 +1,7 @@
 """YOLO projects: the layouts of Ultralytics, Roboflow, Label Studio, labelImg, CVAT and Darknet, and each fault."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,33 @@ CONFIGS: dict[str, tuple[str, str, str, str]] = {  # by name: data.yaml, the kin
     "a name twice": ("train: images\nnames: [dog, dog]\n", "duplicate-category", "names", "found 'dog' 2 times"),
     "no name": ("train: images\nnames: [cat, dog, '']\n", "bad-value", "names", "a name, found 2: ''"),
     "a folder that is not there": (f"train: pictures\n{YAML}", "empty-split", "train", "found nothing at pictures in "),
+    "an empty file": ("", "bad-value", "line 1", "expected names, train and val, found an empty file"),
+    "comments alone": ("# cells\n", "bad-value", "line 1", "expected names, train and val, found an empty file"),
+    "a list": ("- cat\n- dog\n", "bad-value", "line 1", "expected names, train and val, found no keys"),
+    "two documents": (
+        f"train: images\n{YAML}---\ntrain: images\n",
+        "syntax-error",
+        "line 4, column 1",
+        "^expected YAML, found: another document$",
+    ),
+    "a tab": (
+        "train: images\nnames:\n\t- cat\n",
+        "syntax-error",
+        "line 3, column 1",
+        "^expected YAML, found: character",
+    ),
+    "keys twice": (
+        f"train: images\n{YAML}train: other\nnc: 3\n",
+        "syntax-error",
+        "line 4",
+        "^expected each key once, found 'train' in lines 1 and 4, 'nc' in lines 3 and 5$",
+    ),
+    "a class twice": (
+        "train: images\nnames:\n  0: cat\n  1: dog\n  0: bird\n",
+        "syntax-error",
+        "line 5",
+        "^expected each key once, found '0' in lines 3 and 5$",
+    ),
     "a folder without images": (f"train: labels\n{YAML}", "empty-split", "", "expected at least one image, found none"),
 }
 
@@ -247,6 +275,38 @@ def test_fault_of_data_yaml_names_its_field(tmp_path: Path, name: str) -> None:
     assert fault.field == field
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(fault.message)
+
+
+@pytest.mark.parametrize("name", ["broken YAML", "two documents", "keys twice", "an empty file", "a list"])
+@pytest.mark.parametrize("split", ["", "@train"])
+def test_a_damaged_data_yaml_is_the_fault_of_its_folder_and_of_each_split(
+    tmp_path: Path, name: str, split: str
+) -> None:
+    text, kind, field, message = CONFIGS[name]
+    root = write(tmp_path, {"data.yaml": text, "labels/train/a.txt": BOX}, "images/train/a.jpg")
+    report = read_dataset(f"{root}{split}")[1]
+    assert report.refused
+    (fault,) = (fault for fault in report.faults if fault.kind == kind)
+    assert (fault.file, fault.field) == (f"{root}/data.yaml", field)
+    assert re.search(message, fault.message)
+
+
+def test_an_empty_data_yaml_next_to_another_format_or_names_does_not_matter(tmp_path: Path) -> None:
+    root = write(tmp_path / "yolo", {"data.yaml": "", "classes.txt": "cat\ndog\n", "a.txt": BOX}, "a.jpg")
+    assert boxes(load_dataset(str(root))) == PIXELS
+    image = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [8, 12, 4, 6]}
+    content = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "cat"}]}
+    root = write(tmp_path / "coco", {"data.yaml": "", "cells.json": json.dumps(content)}, "images/a.jpg")
+    assert boxes(load_dataset(str(root))) == PIXELS
+
+
+def test_a_key_twice_in_an_obj_data_is_refused_with_its_lines(tmp_path: Path) -> None:
+    data = f"{OBJ_DATA}train = data/test.txt\n"
+    root = write(tmp_path, {"obj.data": data, "obj.names": "cat\ndog\n", "train.txt": "a.jpg\n", "a.txt": BOX}, "a.jpg")
+    (fault,) = read_dataset(str(root))[1].faults
+    assert (fault.kind, fault.field) == ("syntax-error", "line 5")
+    assert fault.message == "expected each key once, found 'train' in lines 2 and 5"
 
 
 def test_fault_of_a_list_names_its_line(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@
 | COCO | `annotations/instances_train2017.json`, `train2017/` |
 | Label Studio | `result.json`, `images/` |
 | FiftyOne | `labels.json`, `data/` |
+| many scripts | `train.json`, `val.json` or `instances.json`, `images/` |
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ _INSTANCES = "instances_"
 # Other programs write files of these names too: the content decides.
 _USUAL = ("result.json", "labels.json", "annotations.json", "coco.json", "_annotations.json")
 _COCO = re.compile(rb'\A\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations)"\s*:', re.DOTALL)
+
+_MAX_FILES = 20  # json files of any name to look into
+
+_LISTS = re.compile(rb'\A\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
 
 
 def coco_files(folder: Path) -> dict[str, Path]:
@@ -41,7 +46,9 @@ def coco_files(folder: Path) -> dict[str, Path]:
             return instances
         if place != folder and (others := {path.stem: path for path in files if sniff(path, _COCO)}):
             return others
-    return {}
+    files = files_in(folder, [".json"])  # of any name; other programs write one for each image
+    found = [path for path in files if sniff(path, _LISTS)] if len(files) <= _MAX_FILES else []
+    return {path.stem if len(found) > 1 else "": path for path in found}
 
 
 def _file_of_split(folder: Path) -> Path | None:

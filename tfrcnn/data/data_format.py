@@ -50,6 +50,10 @@ class DataFormat(abc.ABC):
             the path holds nothing of this format.
         """
 
+    def is_damaged(self, path: str) -> bool:
+        """Return whether the file that names the splits cannot be read, so that any split may be meant."""
+        return False
+
     def repeated(self, path: str) -> dict[str, str]:
         """Return the names of splits that `find` leaves out, each with the name of the split of the same images."""
         return {}

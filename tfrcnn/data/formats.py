@@ -142,6 +142,9 @@ def _choose(data: str) -> tuple[str, Parse]:
     split = place.split
     if split is not None:
         splits = [each for sets in matches.values() for each in sets]
+        for name, sets in matches.items():
+            if FORMATS[name].is_damaged(place.path):
+                return name, next(iter(sets.values()))  # which reports why
         matches = {name: sets for name, sets in matches.items() if _named(split, sets)}
         if not matches:
             raise InputError(f"data: {_repeated_split(place) or _no_such_split(place, splits)}")

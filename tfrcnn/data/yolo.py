@@ -35,6 +35,9 @@ class Yolo(DataFormat):
         repeated = repeated_splits(sets)
         return {split: partial(parse_yolo, source) for split, source in sets.items() if split not in repeated}
 
+    def is_damaged(self, path: str) -> bool:
+        return any(not each.images and each.names.faults for each in yolo_sets(Path(path)).values())
+
     def repeated(self, path: str) -> dict[str, str]:
         return repeated_splits(yolo_sets(Path(path)))
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from tfrcnn.data.locate import shortened
 from tfrcnn.data.sources import MAX_SMALL, json_text, nfc, read_bytes, read_lines
 from tfrcnn.errors import InputError
 from tfrcnn.files import parse_json
-from tfrcnn.printable import shorten
+from tfrcnn.printable import listing, shorten
 
 SPLITS = ("train", "val", "valid", "validation", "test", "minival")
 _NO_SPLITS = {"path", "names", "nc", "download", "classes", "labels", "backup", "results"}  # may name files too
@@ -62,32 +63,55 @@ class Config:
         splits: by split, the folders and lists of its images as written.
         root: the folder that `path` names; None if there is no `path`.
         columns: numbers per line of a project with keypoints; None if it has none.
+        is_blank: whether the file has no keys at all.
     """
 
     names: Names
     splits: dict[str, list[str]] = field(default_factory=dict)
     root: str | None = None
     columns: int | None = None
+    is_blank: bool = False
+
+
+class RepeatedKeyError(ValueError):
+    """Keys of a config are there twice.
+
+    Args:
+        lines: of each repeated key.
+
+    Attributes:
+        line: of the first key that is there again.
+    """
+
+    def __init__(self, lines: dict[str, list[int]]) -> None:
+        places = [f"{shorten(key, 40)!r} in lines {' and '.join(map(str, lines[key]))}" for key in lines]
+        super().__init__(f"expected each key once, found {listing(places, 8)}")
+        self.line = min(numbers[1] for numbers in lines.values())
 
 
 def read_config(file: Path) -> Config:
     """Read a data.yaml or obj.data. What cannot be read is a fault of its names."""
     config = Config(Names(file))
     try:
-        content = _darknet(file) if file.suffix.lower() == ".data" else _yaml(file)
+        content = _darknet(file) if file.suffix.lower() == ".data" else _yaml(file, once=True)
     except InputError as error:
         config.names.add_fault("unreadable-file", "", str(error))
+        return config
+    except RepeatedKeyError as error:
+        config.names.add_fault("syntax-error", f"line {error.line}", str(error))
         return config
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        config.names.add_fault("syntax-error", where, f"expected YAML, found: {error.problem or error.context}")
+        problem = re.sub("^(but )?found ", "", error.problem or error.context or "")
+        config.names.add_fault("syntax-error", where, f"expected YAML, found: {problem}")
         return config
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         config.names.add_fault("syntax-error", "", f"expected YAML, found: {error}")
         return config
     if not isinstance(content, dict):
-        config.names.add_fault("bad-value", "", "expected names, train and val, found no keys")
+        config.is_blank, actual = True, "an empty file" if content is None else "no keys"
+        config.names.add_fault("bad-value", "line 1", f"expected names, train and val, found {actual}")
         return config
     config.root = content.get("path")
     if not isinstance(config.root, str | None):
@@ -139,6 +163,8 @@ def config_file(folder: Path) -> Path | None:
             content = _yaml(path)
         except (InputError, yaml.YAMLError, RecursionError, ValueError):
             return path if usual else None
+        if usual and not isinstance(content, dict):
+            return path
         if isinstance(content, dict) and ("names" in content or any(_order(str(key)) < len(SPLITS) for key in content)):
             return path
     data = [path for path in files_in(folder, [".data"]) if path.stem.lower() in ("obj", "data", "darknet")]
@@ -190,15 +216,43 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _yaml(file: Path) -> Any:
-    """Read a YAML file with every scalar as a text: "no" is a name, not False."""
-    return yaml.load(read_bytes(file, MAX_SMALL), Loader=_LOADER)
+def _yaml(file: Path, once: bool = False) -> Any:
+    """Read a YAML file with every scalar as a text: "no" is a name, not False.
+
+    Args:
+        file: to read.
+        once: refuse keys that are there twice, also below `names`. Otherwise the last one counts.
+    """
+    loader = _LOADER(read_bytes(file, MAX_SMALL))
+    try:
+        node = loader.get_single_node()
+        if once and isinstance(node, yaml.MappingNode):
+            pairs = [pair for key, value in node.value if key.value == "names" for pair in _pairs(value)]
+            _check_once((key.value, key.start_mark.line + 1) for key, _ in [*_pairs(node), *pairs])
+        return None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _pairs(node: yaml.Node) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return [(key, value) for key, value in pairs if isinstance(key, yaml.ScalarNode)]
+
+
+def _check_once(keys: Iterable[tuple[str, int]]) -> None:
+    """Raise an error that names each key with several lines."""
+    lines: dict[str, list[int]] = {}
+    for key, line in keys:
+        lines.setdefault(key, []).append(line)
+    if repeated := {key: numbers for key, numbers in lines.items() if len(numbers) > 1}:
+        raise RepeatedKeyError(repeated)
 
 
 def _darknet(file: Path) -> dict[str, str]:
     """Read the lines "key = value" of an obj.data."""
-    pairs = (line.partition("=") for line in read_lines(file) if "=" in line)
-    return {key.strip(): value.strip() for key, _, value in pairs}
+    lines = [(i, *line.partition("=")) for i, line in enumerate(read_lines(file), 1) if "=" in line]
+    _check_once((key.strip(), i) for i, key, _, _ in lines)
+    return {key.strip(): value.strip() for _, key, _, value in lines}
 
 
 def _names_of(content: dict[Any, Any], names: Names) -> None:

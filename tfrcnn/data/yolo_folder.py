@@ -80,7 +80,7 @@ def yolo_sets(path: Path) -> dict[str, YoloSet]:
         return {}
     if (file := config_file(path)) is not None:
         config = read_config(file)
-        if config.splits or config.names.faults:
+        if config.splits or (config.names.faults and not config.is_blank):
             return _from_config(file, config)
     folders = _folders(path)
     every = tuple(images for images, _ in folders.values())
