@@ -1,6 +1,7 @@
 """TFRecord shards of the TF Object Detection API: what is read, from where, and each fault by name."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,27 @@ def test_a_record_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str,
     data = write(tmp_path / "a.record", record("a.jpg"), {**record("b.jpg"), **change})
     with pytest.raises(InputError, match=expected):
         load_dataset(data)
+
+
+def test_a_shard_that_is_cut_off_anywhere_is_one_fault_after_its_whole_records(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.record", record(), record("b.jpg")))
+    content = path.read_bytes()
+    path = Path(write(path, record()))
+    first = path.stat().st_size
+    for end in (*range(first + 1, first + 30), first + 1000, len(content) - 4, len(content) - 1):
+        path.write_bytes(content[:end])
+        dataset, report = read_dataset(str(path))
+        assert len(dataset) == 1
+        assert report.refused
+        (fault,) = (fault for fault in report.faults if fault.kind == "unreadable-file")
+        rest = end - first
+        expected = f"{rest} byte{'s' if rest > 1 else ''}$" if rest < 12 else f"truncated record at {first}"
+        assert re.search(f"^expected whole records, found after 1 of them: {expected}", fault.message), fault.message
+        assert "{{" not in fault.message
+        assert "[Op" not in fault.message
+    for end in (first, len(content)):
+        path.write_bytes(content[:end])
+        assert not read_dataset(str(path))[1].refused
 
 
 def test_a_file_that_is_no_tfrecord_or_cut_off_or_packed_is_one_fault(tmp_path: Path) -> None:

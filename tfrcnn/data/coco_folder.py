@@ -47,8 +47,8 @@ def coco_files(folder: Path) -> dict[str, Path]:
         if place != folder and (others := {path.stem: path for path in files if sniff(path, _COCO)}):
             return others
     files = files_in(folder, [".json"])  # of any name; other programs write one for each image
-    found = [path for path in files if sniff(path, _LISTS)] if len(files) <= _MAX_FILES else []
-    return {path.stem if len(found) > 1 else "": path for path in found}
+    matching = [path for path in files if sniff(path, _LISTS)] if len(files) <= _MAX_FILES else []
+    return {path.stem if len(matching) > 1 else "": path for path in matching}
 
 
 def _file_of_split(folder: Path) -> Path | None:

@@ -6,6 +6,7 @@ the place of its image follows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,12 +20,14 @@ from tfrcnn.data.faults import Fault
 from tfrcnn.data.record_table import Fields, RecordTable
 from tfrcnn.data.sources import nfc
 from tfrcnn.errors import InputError
+from tfrcnn.printable import count_of
 
 _BEFORE, _BEHIND = 12, 4  # bytes around a record: its length and two checksums
 _PROGRESS_FROM = 1 << 30  # bytes; fewer are read in seconds
 _GROUP = 16  # records; few, since each may hold a large image
 _GZIP = b"\x1f\x8b"
 _MAX_SHARE = 2.0  # of an image's sides; a box may leave its image, but not by as much again
+_OPERATION = re.compile(r"^\{\{.*?\}\}\s*|\s*\[Op:.*")  # of TensorFlow, around the reason
 
 Features = Mapping[str, Any]
 
@@ -57,6 +60,9 @@ def read_shard(path: Path, parse: Callable[[Features], Fields]) -> tuple[RecordT
             name = fields.name.replace("\\", "/").rpartition("/")[2] or f"{path.stem}-{number:06}"
             image = embedded_path(path, start + data.find(fields.encoded), len(fields.encoded), name)
             records.append(image, fields)
+        if (rest := path.stat().st_size - offset) > 0:  # TensorFlow takes fewer than 12 bytes for the end
+            message = f"expected whole records, found after {number:,} of them: {count_of(rest, 'byte')}"
+            faults.append(Fault("unreadable-file", str(path), "", message))
     except (tf.errors.OpError, OSError) as error:
         message = f"expected whole records, found after {number:,} of them: {_reason(error)}"
         faults.append(Fault("unreadable-file", str(path), "", message))
@@ -218,4 +224,5 @@ def _starts_with(path: Path, start: bytes) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return (getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)).splitlines()[0]
+    reason = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return _OPERATION.sub("", reason.splitlines()[0])
