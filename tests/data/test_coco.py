@@ -279,13 +279,14 @@ def test_a_used_name_that_the_given_categories_lack_is_refused_and_an_unused_one
     ("name", "message"),
     [
         ("nothing.json", "found nothing at .*nothing.json"),
-        ("", "found the folder .*did you mean .*instances.json"),
+        ("", r"found the folder .*did you mean .*/cells\?"),
         ("empty", "with nothing in it\nLooked for:\n  coco:PATH is a .json file"),
-        ("a.png", "found the file .*a.png"),
+        ("cells/a.png", "found the file .*a.png"),
     ],
 )
 def test_a_data_argument_that_is_no_data_set_is_one_clear_error(tmp_path: Path, name: str, message: str) -> None:
-    write(tmp_path, CONTENT)
+    (tmp_path / "cells").mkdir()
+    write(tmp_path / "cells", CONTENT)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=message):
         read_dataset(str(tmp_path / name))

@@ -23,6 +23,7 @@ from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, folders_above
 from tfrcnn.data.masks import box_of
+from tfrcnn.data.other_tools import other_tool
 from tfrcnn.data.remote import fetch_named, local_path
 from tfrcnn.data.remote_files import can_read
 from tfrcnn.data.sources import json_text
@@ -98,9 +99,9 @@ class _Reader:
         except (ValueError, RecursionError) as error:  # not UTF-8, or an integer or a nesting too long for Python
             self.fault("syntax-error", "", f"expected JSON in UTF-8, found: {error}")
             return None
-        if not isinstance(content, dict):
-            message = "expected an object with images, annotations and categories (Label Studio: export COCO, not JSON)"
-            self.fault("bad-value", "", f"{message}, found {shown(content)}")
+        if not isinstance(content, dict) or not content.keys() & {"images", "annotations"}:
+            message = "expected an object with images, annotations and categories"
+            self.fault("bad-value", "", f"{message}, found {other_tool(self.path) or shown(content)}")
             return None
         return content
 

@@ -28,6 +28,7 @@ from tfrcnn.data.csv_dialects import CORNERS, MAX_ROW, Dialect, find_dialect
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, Location
+from tfrcnn.data.other_tools import other_tool
 from tfrcnn.data.sources import nfc, not_unicode, read_bytes, subfolders, text_encoding
 from tfrcnn.errors import InputError
 
@@ -101,7 +102,8 @@ class _Reader:
         dialect = find_dialect(head)
         if dialect is None:
             expected = "expected columns for image, class, xmin, ymin, xmax and ymax, or RetinaNet's 6 without a header"
-            self.fault("bad-value", "line 1", f"{expected}, found {shown(head[:200].splitlines()[0])}")
+            actual = other_tool(self.path) or shown(head[:200].splitlines()[0])
+            self.fault("bad-value", "line 1", f"{expected}, found {actual}")
             return
         for line, row in self.rows(file, dialect):
             self.row(line, row, dialect)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS
+from tfrcnn.data.other_tools import other_tool_in
 from tfrcnn.data.sources import walk
 from tfrcnn.errors import InputError
 
@@ -32,6 +33,8 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         advice = f"label them, or type the folder of the annotations, and --images {data} if they have no images"
         content = "an image" if images == 1 else f"{images:,} images"
         return InputError(f"data: expected annotations, found {content} and no other file in {data}: {advice}")
+    if path.is_dir() and (tool := other_tool_in(path)):
+        return InputError(f"data: expected a data set, found in the folder {data} {tool}")
     if path.is_dir():
         suggestions = _suggestions(path, formats)
         hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
