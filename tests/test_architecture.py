@@ -86,7 +86,7 @@ MAY_IMPORT = {
     "buckets": {*BASE, "data.copies", "data.download", "data.remote", "data.remote_files", "run_description"},
     "matching": {*BASE, "boxes"},
     "data": {*LEAVES, "detections"},
-    "evaluation": {*LEAVES, "categories", "data.example"},
+    "evaluation": {*LEAVES, "categories", "data.example", "data.example_table"},
     "kernels": LEAVES,
     "layers": {*LEAVES, "kernels"},
     "models": {*LEAVES, "buckets.models", "kernels", "layers", "weights.read", "weights.torch_layout"},

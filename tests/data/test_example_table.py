@@ -13,7 +13,7 @@ import pytest
 from tfrcnn.config import Category
 from tfrcnn.data.columns import IdColumn, PathColumn, TextColumn
 from tfrcnn.data.example import BOX_FIELDS, Dataset, Example
-from tfrcnn.data.example_table import ExampleTable, column_of, concatenated, counts_of, owners_of, taken
+from tfrcnn.data.example_table import ExampleTable, column_of, concatenated, counts_of, objects_of, owners_of, taken
 from tfrcnn.data.image_table import ImageRecord, ImageTable, OpenedImage, OpenedTable
 from tfrcnn.data.overlap import _Files
 
@@ -185,3 +185,15 @@ def test_the_fingerprint_takes_the_file_name_of_an_image_inside_a_shard_or_a_joi
     assert Dataset("", (), table).fingerprint() == Dataset("", (), tuple(examples)).fingerprint()
     content = b"()('0', 'a.jpg', 4, 6)('1', 'a.jpg', 4, 6)('2', 'b.png', 4, 6)"
     assert Dataset("", (), table).fingerprint() == hashlib.sha256(content).hexdigest()
+
+
+def test_objects_are_the_boxes_that_are_neither_crowds_nor_difficult(
+    examples: list[Example], table: ExampleTable
+) -> None:
+    examples[0] = replace(examples[0], crowd=np.zeros(2, bool), difficult=np.array([False, True]))
+    for each in (table, tuple(examples)):
+        crowd, difficult = column_of(each, "crowd"), column_of(each, "difficult")
+        np.testing.assert_array_equal(objects_of(each), [not (c or d) for c, d in zip(crowd, difficult)], strict=True)
+    assert objects_of(table).sum() == 0
+    assert objects_of(tuple(examples)).tolist() == [True] + [False] * 5
+    assert objects_of(()).shape == (0,)

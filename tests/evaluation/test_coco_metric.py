@@ -6,6 +6,7 @@ Boxes are [y1, x1, y2, x2].
 import contextlib
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from tfrcnn.config import Category, DetectionConfig
-from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.data.example import Dataset, Example, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.coco import HEADLINE, evaluate_coco, to_coco_results, write_coco_results
 from tfrcnn.evaluation.evaluate import evaluate
 from tfrcnn.evaluation.inputs import relabelled
-from tfrcnn.evaluation.limits import limited
+from tfrcnn.evaluation.limits import applied, limited
 from tfrcnn.evaluation.report import render
 
 from .examples import detected, example
@@ -328,3 +329,21 @@ def test_detections_of_a_detector_with_its_classes_in_another_order_are_refused(
         evaluate(DATASET, [image])
     (same,) = relabelled([image], CATEGORIES[::-1], CATEGORIES, "detector")
     assert evaluate(DATASET, [same]).headline["AP"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("metric", "out_of_reach"), [("coco", 4), ("voc", 3)])
+def test_objects_out_of_reach_are_counted_per_image_without_those_that_the_metric_ignores(metric, out_of_reach):
+    # of 4 objects and a crowd, 2 are out of reach; of 3 objects and a difficult one, 2 of COCO's and 1 of VOC's
+    flags = [([0, 0, 0, 1, 1], [3], []), ([], [], []), ([1, 1, 1, 1], [], [2])]
+    examples = []
+    for i, (labels, crowds, difficult) in enumerate(flags):
+        boxes = np.tile(np.float32([0, 0, 5, 5]), (len(labels), 1))
+        crowd, hard = (np.isin(np.arange(len(labels)), chosen) for chosen in (crowds, difficult))
+        numbers = np.arange(len(labels))
+        examples.append(
+            Example(i, Path(f"{i}.jpg"), 10, 10, boxes, np.int32(labels), crowd, hard, boxes[:, 2] * 5, 1, numbers)
+        )
+    dataset = Dataset("cells", (Category(1, "red"), Category(2, "white")), tuple(examples))
+    assert applied(dataset, metric, DetectionConfig(max_detections=2))["objects_out_of_reach"] == out_of_reach
+    nothing = Dataset("cells", dataset.categories, ())
+    assert "objects_out_of_reach" not in applied(nothing, metric, DetectionConfig(max_detections=2))

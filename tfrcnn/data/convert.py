@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import counts_of
 from tfrcnn.data.faults import Report
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.image_copies import ImageCopies
@@ -154,4 +155,4 @@ def _join(out: Path, argument: str) -> str:
 
 
 def _box_count(dataset: Dataset) -> int:
-    return sum(len(example.labels) for example in dataset.examples)
+    return int(counts_of(dataset.examples).sum())

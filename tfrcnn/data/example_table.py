@@ -159,6 +159,12 @@ def owners_of(examples: Sequence[Example]) -> np.ndarray:
     return np.repeat(np.arange(len(counts)), counts)
 
 
+def objects_of(examples: Sequence[Example]) -> np.ndarray:
+    """Return which boxes count as objects as [N] bool, for the rows of `column_of`: neither crowds nor difficult."""
+    objects: np.ndarray = ~(column_of(examples, "crowd") | column_of(examples, "difficult"))
+    return objects
+
+
 def concatenated(parts: Sequence[Sequence[Example]], ids: IdColumn) -> ExampleTable:
     """Return the examples of several data sets in one table, with other ids, and annotation ids 1, 2, ..."""
     boxes = {name: np.concatenate([column_of(part, name) for part in parts]) for name in BOX_FIELDS}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.example_table import column_of, owners_of
+from tfrcnn.data.example_table import column_of, objects_of, owners_of
 from tfrcnn.seeds import stream_seed
 
 _FRACTION = 2.0**-20  # repeat factors are multiples of it, so that their sum is exact in any order, on any machine
@@ -16,8 +16,7 @@ _FRACTION = 2.0**-20  # repeat factors are multiples of it, so that their sum is
 
 def present_labels(dataset: Dataset) -> np.ndarray:
     """Return which categories each image has objects of, without crowds and difficult ones, as [n, C] bool."""
-    labels, crowd, difficult = (column_of(dataset.examples, name) for name in ("labels", "crowd", "difficult"))
-    objects = ~(crowd | difficult)
+    labels, objects = column_of(dataset.examples, "labels"), objects_of(dataset.examples)
     present = np.zeros([len(dataset), len(dataset.categories)], bool)
     present[owners_of(dataset.examples)[objects], labels[objects]] = True
     return present

@@ -18,6 +18,7 @@ import numpy as np
 
 from tfrcnn.data.decimals import shortest
 from tfrcnn.data.example import Dataset, Example
+from tfrcnn.data.example_table import column_of, counts_of
 from tfrcnn.data.image_copies import ImageCopies
 from tfrcnn.errors import InputError
 
@@ -51,7 +52,7 @@ class Job:
 
     def count(self, name: str) -> int:
         """Count the boxes with a flag: `crowd` or `difficult`."""
-        return sum(int(getattr(e, name).sum()) for dataset in self.splits.values() for e in dataset.examples)
+        return sum(int(column_of(dataset.examples, name).sum()) for dataset in self.splits.values())
 
 
 def write_coco(job: Job) -> None:
@@ -103,7 +104,7 @@ def write_voc(job: Job) -> None:
         job.notes.append(f"{rounded:,} boxes were rounded to whole pixels, and to at least two pixels per side")
     if count := job.count("crowd"):
         job.notes.append(f"{count:,} crowd boxes are difficult here: this format has no crowds")
-    used = {label for dataset in job.splits.values() for e in dataset.examples for label in e.labels.tolist()}
+    used = {label for each in job.splits.values() for label in np.unique(column_of(each.examples, "labels")).tolist()}
     if unused := [name for label, name in enumerate(job.names) if label not in used]:
         job.notes.append(f"categories without boxes are not in this format: {', '.join(unused)}")
 
@@ -114,9 +115,9 @@ def write_yolo(job: Job) -> None:
         folders = [job.folder / kind / split for kind in ("images", "labels")]
         for folder in folders:
             folder.mkdir(parents=True)
-        counts = [len(example.boxes) for example in dataset.examples]
-        sides = np.repeat([(example.width, example.height) for example in dataset.examples], counts, axis=0)
-        boxes = yolo_boxes(np.concatenate([example.boxes for example in dataset.examples]), sides)
+        counts = counts_of(dataset.examples)
+        sizes = np.stack([column_of(dataset.examples, name) for name in ("width", "height")], axis=1)
+        boxes = yolo_boxes(column_of(dataset.examples, "boxes"), np.repeat(sizes, counts, axis=0))
         for example, shares in zip(dataset.examples, np.split(boxes, np.cumsum(counts[:-1]))):
             name = job.images.copy(example, folders[0])
             target = ~(example.crowd | example.difficult)
@@ -185,10 +186,10 @@ def whole_pixels(example: Example) -> np.ndarray:
 def _annotations(dataset: Dataset, image_numbers: list[int]) -> list[dict[str, Any]]:
     """Return COCO's entries of all boxes of a data set."""
     examples = dataset.examples
-    boxes = coco_boxes(np.concatenate([example.boxes for example in examples]))
-    areas = np.concatenate([example.area for example in examples])
+    boxes = coco_boxes(column_of(examples, "boxes"))
+    areas = column_of(examples, "area")
     areas = shortest(areas.astype(np.float64), lambda rounded: _float32(rounded) == areas)
-    ids = np.concatenate([example.annotation_ids for example in examples])
+    ids = column_of(examples, "annotation_ids")
     ids = ids if len(np.unique(ids)) == len(ids) else np.arange(1, len(ids) + 1)
     annotations: list[dict[str, Any]] = []
     for number, example in zip(image_numbers, examples):

@@ -14,6 +14,7 @@ import numpy as np
 from tfrcnn.categories import score_limits
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.data.example_table import column_of, objects_of, owners_of
 
 COCO_LIMIT = 100  # detections per image and class
 
@@ -44,12 +45,12 @@ def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> 
         limits["score_threshold"] = detector.score_threshold
         if detector.class_score_thresholds:
             limits["class_score_thresholds"] = dict(detector.class_score_thresholds)
-    count = 0
-    for example in dataset.examples:
-        ignored = example.crowd if metric == "coco" else example.crowd | example.difficult
-        objects = np.bincount(example.labels[~ignored])
-        reach = np.minimum(objects, limits.get("detections_per_image_and_class", objects)).sum()
-        count += int(objects.sum() - min(reach, limits.get("detections_per_image", reach)))
+    counted = ~column_of(dataset.examples, "crowd") if metric == "coco" else objects_of(dataset.examples)
+    owners, labels = owners_of(dataset.examples)[counted], column_of(dataset.examples, "labels")[counted]
+    images_and_classes, objects = np.unique(np.stack([owners, labels]), axis=1, return_counts=True)
+    reach = np.minimum(objects, limits.get("detections_per_image_and_class", objects))
+    of_images = np.bincount(images_and_classes[0], reach)
+    count = int(objects.sum() - np.minimum(of_images, limits.get("detections_per_image", of_images)).sum())
     return {**limits, "objects_out_of_reach": count} if count else limits
 
 

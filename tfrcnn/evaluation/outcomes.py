@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfrcnn.data.example import Dataset, Example, ImageDetections
+from tfrcnn.data.example_table import column_of, objects_of, owners_of
 from tfrcnn.evaluation.inputs import align, joined
 from tfrcnn.overlap import pairwise_iou
 
@@ -134,11 +135,11 @@ def outcomes_of(
         first_detection += len(order)
     examples = dataset.examples
     objects = Objects(
-        images=np.repeat(np.arange(len(examples)), [len(example.boxes) for example in examples]),
-        labels=joined([example.labels for example in examples], np.int64),
-        boxes=np.concatenate([np.zeros([0, 4]), *(example.boxes for example in examples)]),
-        areas=joined([example.area for example in examples], np.float64),
-        ignored=joined([example.crowd | example.difficult for example in examples], bool),
+        images=owners_of(examples),
+        labels=column_of(examples, "labels").astype(np.int64),
+        boxes=column_of(examples, "boxes").astype(np.float64),
+        areas=column_of(examples, "area").astype(np.float64),
+        ignored=~objects_of(examples),
         matches=joined([part.matches for part in parts], np.int64),
         candidates=joined([part.candidates for part in parts], np.int64),
     )

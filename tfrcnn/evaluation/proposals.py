@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageProposals
+from tfrcnn.data.example_table import column_of, objects_of
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.inputs import align_proposals, joined
 from tfrcnn.overlap import pairwise_iou
@@ -102,8 +103,8 @@ def evaluate_proposals(
     if not limits or limits[0] < 1:
         raise InputError(f"limits must be one or more positive numbers of proposals, found {list(limits)}")
     aligned = align_proposals(dataset, proposals)
-    ignored = joined([example.crowd | example.difficult for example in dataset.examples], bool)
-    area = joined([example.area for example in dataset.examples], np.float64)
+    ignored = ~objects_of(dataset.examples)
+    area = column_of(dataset.examples, "area").astype(np.float64)
     pairs = _pairs(dataset, aligned, limits[-1])
     recall, average = None, {}
     for name, (smallest, largest) in AREAS.items():

@@ -20,6 +20,7 @@ import numpy as np
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import Dataset, ImageDetections
+from tfrcnn.data.example_table import column_of, objects_of
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.inputs import align, joined
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
@@ -62,8 +63,8 @@ def evaluate_voc(
     aligned = align(dataset, detections)
     labels = joined([image.labels for image in aligned], np.int64)
     scores = joined([image.scores for image in aligned], np.float64)
-    object_labels = joined([example.labels for example in dataset.examples], np.int64)
-    ignored = joined([example.difficult | example.crowd for example in dataset.examples], bool)
+    object_labels = column_of(dataset.examples, "labels").astype(np.int64)
+    ignored = ~objects_of(dataset.examples)
     counted = np.bincount(object_labels[~ignored], minlength=len(dataset.categories))
     ious, objects = _nearest_objects(dataset, aligned)
     objects = np.where(ious >= iou_threshold, objects, -1)

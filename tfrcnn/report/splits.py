@@ -14,6 +14,7 @@ import numpy as np
 
 from tfrcnn.data.anchors import AnchorRecall
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, counts_of, owners_of
 from tfrcnn.data.faults import Fault, Report
 
 
@@ -37,17 +38,16 @@ class Split:
     def boxes(self) -> BoxColumns:
         """The boxes of all images."""
         examples = self.dataset.examples
-        counts = [len(example.labels) for example in examples]
-        starts = np.cumsum([0, *counts])
+        starts = np.cumsum([0, *counts_of(examples)])
         rows = starts[self.recall.examples] + self.recall.rows
         sides, best_iou = np.full([starts[-1], 2], np.nan), np.full(starts[-1], np.nan)
         sides[rows], best_iou[rows] = self.recall.sides, self.recall.best_iou
-        sizes = np.array([(example.height, example.width) for example in examples], np.float64).reshape(-1, 2)
-        owners = np.repeat(np.arange(len(examples)), counts)
-        corners = np.concatenate([np.zeros([0, 4]), *(example.boxes for example in examples)])
+        sizes = np.stack([column_of(examples, name) for name in ("height", "width")], axis=1)
+        owners = owners_of(examples)
+        corners = column_of(examples, "boxes").astype(np.float64)
         return BoxColumns(
             owners=owners,
-            labels=np.concatenate([np.zeros([0], np.int32), *(example.labels for example in examples)]),
+            labels=column_of(examples, "labels"),
             centres=(corners[:, :2] + corners[:, 2:]) / 2 / sizes[owners],
             sides=sides,
             best_iou=best_iou,

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset, check_dataset
+from tfrcnn.data.example_table import column_of, objects_of
 from tfrcnn.data.sampler import repeat_factors, steps_per_epoch
 from tfrcnn.errors import InputError, check_type
 from tfrcnn.models import FasterRCNN
@@ -36,7 +37,7 @@ def check_arguments(
     check_dataset(train_data, "train_data")
     if validation is not None:
         check_dataset(validation, "validation")
-    if not any((~example.crowd & ~example.difficult).any() for example in train_data.examples):
+    if not objects_of(train_data.examples).any():
         raise InputError(
             f"{train_data.source}: expected a box to learn from, found {_count_of_boxes(train_data)}: add boxes, or "
             "set iscrowd or difficult to 0"
@@ -83,5 +84,6 @@ def _check_updates(dataset: Dataset, training: TrainingConfig) -> None:
 
 
 def _count_of_boxes(dataset: Dataset) -> str:
-    crowd, boxes = (sum(len(e.boxes) if every else int(e.crowd.sum()) for e in dataset.examples) for every in (0, 1))
+    crowds = column_of(dataset.examples, "crowd")
+    crowd, boxes = int(crowds.sum()), len(crowds)
     return f"{boxes - crowd} difficult boxes and {crowd} crowds" if boxes else "no box"

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import column_of, objects_of
 from tfrcnn.errors import InputError
 
 BACKGROUND = "background"
@@ -67,11 +68,14 @@ def label_weights(training: TrainingConfig, dataset: Dataset) -> dict[int, float
     return {labels[name]: weight for name, weight in weights.items()}
 
 
+def counts_of_classes(dataset: Dataset) -> np.ndarray:
+    """Return the boxes of each class that are trained on, without crowds and difficult ones, as [C] int64."""
+    labels = column_of(dataset.examples, "labels")[objects_of(dataset.examples)]
+    return np.bincount(labels, minlength=len(dataset.categories))
+
+
 def _balanced(dataset: Dataset) -> dict[str, float]:
     """Weigh each class by the inverse of its number of boxes that are trained on; classes without boxes keep 1."""
-    counts = np.zeros(len(dataset.categories), int)
-    for example in dataset.examples:
-        trained = ~(example.crowd | example.difficult)
-        counts += np.bincount(example.labels[trained], minlength=len(counts))
+    counts = counts_of_classes(dataset)
     mean = counts.sum() / max(np.count_nonzero(counts), 1)
     return {category.name: float(mean / count) if count else 1.0 for category, count in zip(dataset.categories, counts)}

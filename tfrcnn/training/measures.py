@@ -91,7 +91,7 @@ class DetectionMeasure(_PredictorMeasure):
 
     def __call__(self, model: TrainingModel) -> Judgement:
         predictor, whole = self.predictor(model), self.validation
-        detections = divide(lambda part: predictor.detect_dataset(replace(whole, examples=tuple(part))), whole.examples)
+        detections = divide(lambda part: predictor.detect_dataset(replace(whole, examples=part)), whole.examples)
         evaluation = evaluate(self.validation, detections, self.metric, model.detector.config.detections)
         return Judgement(evaluation.headline, report=evaluation.to_dict())
 
@@ -120,7 +120,7 @@ class RPNLossMeasure:
 
     def _losses_of(self, model: TrainingModel, examples: Sequence[Example]) -> list[dict[str, float]]:
         """Compute the losses of each image, in any order."""
-        part = replace(self.validation, examples=tuple(examples))
+        part = replace(self.validation, examples=examples)
         data = training_data(part, model.detector.config.image, self.training)
         batches = data.batches()
         if self.model is not model:
@@ -148,7 +148,7 @@ class RecallMeasure(_PredictorMeasure):
     def __call__(self, model: TrainingModel) -> Judgement:
         predictor, whole = self.predictor(model), self.validation
         proposals = divide(
-            lambda part: predictor.propose_dataset(replace(whole, examples=tuple(part)), self.count), whole.examples
+            lambda part: predictor.propose_dataset(replace(whole, examples=part), self.count), whole.examples
         )
         evaluation = evaluate_proposals(self.validation, proposals, [self.count])
         score = evaluation.average_recall[f"AR@{self.count}"]

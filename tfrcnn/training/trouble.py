@@ -12,7 +12,9 @@ from tqdm import tqdm
 
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.example_table import objects_of, owners_of
 from tfrcnn.training.callbacks import EndOfEpoch
+from tfrcnn.training.class_weights import counts_of_classes
 from tfrcnn.training.collapse import FALLEN, MIN_STEPS
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.schemes import HEAD, RPN
@@ -128,7 +130,8 @@ class Trouble(keras.callbacks.Callback):
         if stage is None or stage in self.reported:
             return
         steps = f"the last {counts.steps_without(stage):,} steps had no"
-        empty = sum(not (~example.crowd & ~example.difficult).any() for example in self.data.examples)
+        owners = owners_of(self.data.examples)[objects_of(self.data.examples)]
+        empty = len(self.data) - len(np.unique(owners))
         images = f"{empty:,} of {len(self.data):,} images have no box to learn from. If that is few, the anchors do not"
         if stage == RPN:
             self._report(
@@ -176,9 +179,7 @@ class Trouble(keras.callbacks.Callback):
             self._report(f"class {name}", message)
 
     def _boxes_of_classes(self) -> dict[str, int]:
-        labels = [example.labels[~example.crowd & ~example.difficult] for example in self.data.examples]
-        counts = np.bincount(np.concatenate(labels), minlength=len(self.data.categories))
-        return {category.name: int(count) for category, count in zip(self.data.categories, counts)}
+        return {c.name: int(count) for c, count in zip(self.data.categories, counts_of_classes(self.data))}
 
     def _report(self, subject: str, message: str) -> None:
         """Log a message, unless one of this subject was logged before."""
