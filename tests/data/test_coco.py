@@ -292,6 +292,27 @@ def test_a_data_argument_that_is_no_data_set_is_one_clear_error(tmp_path: Path, 
         read_dataset(str(tmp_path / name))
 
 
+@pytest.mark.parametrize("name", ["images", "annotations", "categories"])
+def test_a_list_that_is_there_twice_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
+    path = Path(write(tmp_path, CONTENT))
+    text = json.dumps(CONTENT)
+    path.write_text(f'{text[:-1]},\n "{name}" : []}}')
+    (fault,) = read_dataset(str(path))[1].faults
+    assert (fault.kind, fault.field) == ("syntax-error", "line 2, column 2")
+    assert fault.message == f"expected JSON, found: '{name}' again, expected each list once"
+
+
+def test_names_like_those_of_the_lists_may_be_anywhere_else(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(CONTENT))
+    content["categories"][0]["name"] = "images"
+    content["info"] = {"images": [], "annotations": '"annotations":', "categories": 2}
+    plain = load_dataset(write(tmp_path, CONTENT))
+    dataset = load_dataset(write(tmp_path, content))
+    assert "images" in [category.name for category in dataset.categories]
+    for one, other in zip(dataset.examples, plain.examples, strict=True):
+        np.testing.assert_array_equal(one.boxes, other.boxes)
+
+
 def test_an_images_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="images: expected a folder, found nothing"):
         read_dataset(write(tmp_path, CONTENT), tmp_path / "no")

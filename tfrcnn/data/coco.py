@@ -18,6 +18,7 @@ from tfrcnn.config_base import shown
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
 from tfrcnn.data.coco_folder import coco_files
+from tfrcnn.data.coco_json import parse_lists
 from tfrcnn.data.coco_values import Value
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
@@ -87,7 +88,7 @@ class _Reader:
     def load(self) -> dict[str, Any] | None:
         """Read the outermost object, or None after a fault."""
         try:
-            content = json.loads(json_text(self.path), object_hook=_without_spare_mask)
+            content = parse_lists(json_text(self.path))
         except InputError as error:
             self.fault("unreadable-file", "", str(error))
             return None
@@ -280,13 +281,6 @@ class _Reader:
 
     def fault(self, kind: str, where: str, message: str) -> None:
         self.parsed.faults.append(Fault(kind, str(self.path), where, message))
-
-
-def _without_spare_mask(item: dict[str, Any]) -> dict[str, Any]:
-    """Drop a segmentation that no box is taken from: most of the memory of a large file."""
-    if values.has_box(item):
-        item.pop("segmentation", None)
-    return item
 
 
 def _show_box(y1: float, x1: float, y2: float, x2: float) -> str:
