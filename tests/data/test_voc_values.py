@@ -240,3 +240,18 @@ def test_whole_numbers_with_a_point_marks_of_other_tools_and_the_original_data_s
     parsed = parse(tmp_path, {"a": text})
     assert [box.yxyx[:2] for box in parsed.boxes] == [(0, 1)]
     assert not parsed.faults
+
+
+@pytest.mark.parametrize(
+    ("shape", "actual"),
+    [
+        ("<robndbox><cx>3</cx><cy>4</cy><w>2</w><h>5</h><angle>0.1</angle></robndbox>", "robndbox"),  # roLabelImg
+        ("<polygon><pt><x>1</x><y>2</y></pt></polygon>", "polygon"),  # LabelMe on the web
+        ("<pose>Left</pose>", "none"),
+    ],
+)
+def test_an_object_of_another_shape_is_one_fault_that_names_it(tmp_path: Path, shape: str, actual: str) -> None:
+    parsed = parse(tmp_path, {"a": annotation(f"<object><name>cat</name>{shape}</object>", CAT)})
+    assert faults(parsed) == [("bad-value", "a.xml", "object[0]")]
+    assert parsed.faults[0].message == f"expected a bndbox, found {actual}"
+    assert len(parsed.boxes) == 1

@@ -242,6 +242,10 @@ class _Reader:
             flag = _text(item, "difficult").lower()
             if flag not in _FLAGS:
                 self.fault("bad-value", path, f"{where}.difficult", f"expected 0 or 1, found {flag!r}")
+            if item.find("bndbox") is None:  # roLabelImg's robndbox, LabelMe's polygon
+                shape = next((child.tag for child in item if len(child)), "none")
+                self.fault("bad-value", path, where, f"expected a bndbox, found {shape}")
+                continue
             ymin, xmin, ymax, xmax = (self.number(item, corner, path, where) for corner in _CORNERS)
             if len(self.parsed.faults) == before:
                 yield _Object(place, name, (ymin, xmin, ymax, xmax), _FLAGS[flag])
