@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -196,3 +197,15 @@ def test_the_flag_that_continues_is_named_once(message: str, shown: str, monkeyp
     monkeypatch.setattr(main, "app", fail)
     assert main.main([]) == 2
     assert capsys.readouterr().err == f"error: {shown}\n"
+
+
+@pytest.mark.parametrize("content", ['{"floatx": "float99"}', '{"epsilon": "x"}', "[]"])
+def test_a_keras_json_that_keras_does_not_take_is_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text(content)
+    (tmp_path / "a.json").write_text("{}")
+    done = python(
+        f"import sys; from tfrcnn.cli import main; sys.exit(main.main(['doctor', r'{tmp_path / 'a.json'}']))",
+        KERAS_HOME=str(tmp_path),
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: .*keras\.json: Keras does not take it: .*; correct or delete the file\n", done.stderr)

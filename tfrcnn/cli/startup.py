@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from tfrcnn.cli.console import safe
+from tfrcnn.errors import InputError
 
 NOISE = (
     "All log messages before absl::InitializeLog() is called",
@@ -84,7 +85,7 @@ def load_tensorflow(name: str = "this command") -> None:
         name: what needs it, for the message.
 
     Raises:
-        InputError: it is not installed.
+        InputError: it is not installed, or Keras does not take its keras.json.
     """
     if "tensorflow" in sys.modules:
         return
@@ -94,7 +95,15 @@ def load_tensorflow(name: str = "this command") -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides ~/.keras/keras.json
     filter_log()
     with _hidden(UNUSED):
-        import keras  # noqa: F401
+        try:
+            import keras  # noqa: F401
+        except ModuleNotFoundError:
+            raise
+        except Exception as error:  # Keras reads its file at its import, and raises several kinds
+            file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+            if not file.is_file():
+                raise
+            raise InputError(f"{file}: Keras does not take it: {error}; correct or delete the file") from error
         import tensorflow  # noqa: F401
 
 
