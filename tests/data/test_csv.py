@@ -232,3 +232,10 @@ def test_messages_in_an_item_of_a_label_map_do_not_end_it(tmp_path: Path) -> Non
     classes = read_label_map(tmp_path / "label_map.pbtxt")
     assert classes.categories == (Category(2, "cat"), Category(7, "a 'dog' }"))
     assert not classes.faults
+
+
+def test_a_column_that_is_there_twice_is_refused_unless_no_field_needs_it(tmp_path: Path) -> None:
+    row = "a.jpg,40,30,cat,1,2,11,22"
+    data = write(tmp_path / "a.csv", f"{TUTORIAL},Class,X_min", f"{row},dog,3")
+    assert faults(data)["line 1"] == "expected each column once, found 'class', 'xmin' twice"
+    assert not faults(write(tmp_path / "b.csv", f"note,{TUTORIAL},note,path", f"x,{row},y,z"))

@@ -105,6 +105,10 @@ class _Reader:
             actual = other_tool(self.path) or shown(head[:200].splitlines()[0])
             self.fault("bad-value", "line 1", f"{expected}, found {actual}")
             return
+        if dialect.repeated:
+            actual = ", ".join(map(repr, dialect.repeated))
+            self.fault("bad-value", "line 1", f"expected each column once, found {actual} twice")
+            return
         for line, row in self.rows(file, dialect):
             self.row(line, row, dialect)
         classes = self.classes(dialect)

@@ -49,12 +49,14 @@ class Dialect(NamedTuple):
         header: number of rows above the boxes, 0 or 1.
         shares: coordinates are shares of the image's width and height.
         delimiter: between fields. Numbers may have decimal commas unless it is a comma.
+        repeated: names of columns of these fields that are there twice.
     """
 
     columns: dict[str, int]
     header: int
     shares: bool
     delimiter: str
+    repeated: tuple[str, ...] = ()
 
     def number(self, text: str) -> float:
         """Read a number.
@@ -75,7 +77,8 @@ def find_dialect(text: str) -> Dialect | None:
         key: names.index(alias) for key, aliases in _COLUMNS.items() for alias in reversed(aliases) if alias in names
     }
     if {"image", "label", *CORNERS} <= set(columns):
-        return Dialect(columns, 1, "imageid" in names and "labelname" in names, delimiter)
+        repeated = tuple(row[place].strip() for place in columns.values() if names.count(names[place]) > 1)
+        return Dialect(columns, 1, "imageid" in names and "labelname" in names, delimiter, repeated)
     is_box = len(row) == len(_HEADERLESS) and all(_is_number(field, delimiter) for field in row[1:5])
     is_negative = len(row) == len(_HEADERLESS) and bool(row[0]) and not any(field.strip() for field in row[1:])
     return Dialect(_HEADERLESS, 0, False, delimiter) if is_box or is_negative else None
