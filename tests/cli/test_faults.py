@@ -309,14 +309,15 @@ def written_options() -> list[tuple[str, str]]:
     return [(name, flag) for name, flag in flags if flag in outputs.OPTIONS]
 
 
+@pytest.mark.parametrize("place", ["-", "", " "])
 @pytest.mark.parametrize("form", ["separate", "joined"])
 @pytest.mark.parametrize(("command", "flag"), written_options())
-def test_a_dash_is_no_place_to_write_to(
-    command: str, flag: str, form: str, tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch
+def test_a_dash_and_an_empty_text_are_no_place_to_write_to(
+    command: str, flag: str, form: str, place: str, tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = [f"{flag}=-"] if form == "joined" else [flag, "-"]
-    check(tfrcnn(command, *words), f"{flag}: expected a path, found -")
+    words = [f"{flag}={place}"] if form == "joined" else [flag, place]
+    check(tfrcnn(command, *words), f"{flag}: expected a path, found {place if place == '-' else repr(place)}")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -329,4 +330,4 @@ def test_every_option_with_a_place_to_write_to_is_listed() -> None:
 
 
 def test_a_path_that_begins_with_a_dash_is_a_path() -> None:
-    outputs.check_no_dash(["predict", "-", "--out", "./-", "--json=-report.json"])
+    outputs.check_places(["predict", "-", "--out", "./-", "--json=-report.json", "--plots", ".", "--report"])

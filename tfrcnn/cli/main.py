@@ -24,7 +24,7 @@ from tfrcnn.cli.evaluate import evaluate
 from tfrcnn.cli.export import export
 from tfrcnn.cli.fetch import fetch
 from tfrcnn.cli.import_weights import import_weights
-from tfrcnn.cli.outputs import check_no_dash
+from tfrcnn.cli.outputs import check_places
 from tfrcnn.cli.predict import predict
 from tfrcnn.cli.sending import sending
 from tfrcnn.cli.serve import serve
@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> int:
     with console():
         try:
             check_distribution()
-            check_no_dash(sys.argv[1:] if arguments is None else arguments)
+            check_places(sys.argv[1:] if arguments is None else arguments)
             code: int = app(arguments, prog_name="tfrcnn", standalone_mode=False) or 0
             sys.stdout.flush()
             return code

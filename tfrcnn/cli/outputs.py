@@ -34,18 +34,22 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
         taken[path] = f"that of {option}"
 
 
-def check_no_dash(arguments: Sequence[str]) -> None:
-    """Check that no option with a file or folder to write is "-": a folder of this name is hard to remove.
+def check_places(arguments: Sequence[str]) -> None:
+    """Check that no option with a file or folder to write is "-" or empty, as `--out "$UNSET"` is.
+
+    The one would make a folder that is hard to remove, the other would write to the current folder.
 
     Args:
         arguments: of the command line.
 
     Raises:
-        InputError: an option is "-". Results have no way to standard output. "./-" is a path.
+        InputError: an option is one of these. "./-" and "." are paths.
     """
-    for option, value in [*pairwise(arguments), *(word.partition("=")[::2] for word in arguments)]:
+    for option, value in [*pairwise(arguments), *(word.split("=", 1) for word in arguments if "=" in word)]:
         if option in OPTIONS and value == "-":
             raise InputError(f"{option}: expected a path, found -; results are written to files only")
+        if option in OPTIONS and not value.strip():
+            raise InputError(f"{option}: expected a path, found {value!r}; the current folder is '.'")
 
 
 def check_output_folder(option: str, folder: Path | None) -> None:
