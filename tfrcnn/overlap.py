@@ -33,10 +33,20 @@ def pairwise_iou(boxes_a: np.ndarray, boxes_b: np.ndarray) -> np.ndarray:
         [N, M] float64 in [0, 1]; 0 for an empty union.
     """
     a, b = np.asarray(boxes_a, np.float64), np.asarray(boxes_b, np.float64)
-    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
-    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    overlap = np.prod(np.maximum(bottom_right - top_left, 0.0), axis=-1)
+    overlap = _common(a, b, 0)  # in place: images of thousands of objects have millions of pairs
+    overlap *= _common(a, b, 1)
     area_a, area_b = np.prod(a[:, 2:] - a[:, :2], axis=-1), np.prod(b[:, 2:] - b[:, :2], axis=-1)
-    union = area_a[:, None] + area_b[None, :] - overlap
-    iou: np.ndarray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    return iou
+    union = area_a[:, None] + area_b[None, :]
+    union -= overlap
+    is_empty = ~(union > 0)
+    np.divide(overlap, union, out=overlap, where=~is_empty)
+    overlap[is_empty] = 0
+    return overlap
+
+
+def _common(a: np.ndarray, b: np.ndarray, axis: int) -> np.ndarray:
+    """Return the length that boxes [N, 4] and [M, 4] have in common along y (0) or x (1), as [N, M]."""
+    length = np.minimum(a[:, None, 2 + axis], b[None, :, 2 + axis])
+    length -= np.maximum(a[:, None, axis], b[None, :, axis])
+    common: np.ndarray = np.maximum(length, 0.0, out=length)
+    return common

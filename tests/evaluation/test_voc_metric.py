@@ -265,3 +265,19 @@ def test_toy_example_gives_the_same_from_voc_and_coco_ground_truth(data_root):
         other = compare(one_class(*from_voc), detections, threshold, "voc")
         assert one.to_dict() == other.to_dict()
         assert one.primary > 0.2
+
+
+def test_the_number_of_pairs_that_are_compared_at_once_changes_nothing(monkeypatch):
+    rng = np.random.default_rng(3)
+    corners = rng.integers(0, 60, (40, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(5, 30, (40, 2))], axis=1)
+    labels, scores = rng.integers(0, 2, 40), rng.uniform(0, 1, 40)
+    dataset = Dataset(
+        "hand", (Category(1, "a"), Category(2, "b")), (example(1, boxes[:25], labels[:25]), example(2, []))
+    )
+    detections = [detected(1, boxes + rng.integers(-3, 3, boxes.shape), scores, labels), detected(2, boxes[:1], [0.5])]
+    whole = evaluate_voc(dataset, detections).to_dict()
+    for pairs in (1, 60, 999):  # of 25 objects: 1, 2 and 39 detections at once
+        monkeypatch.setattr("tfrcnn.evaluation.voc._MAX_PAIRS", pairs)
+        assert evaluate_voc(dataset, detections).to_dict() == whole
+    assert 0 < whole["headline"]["mAP"] < 1

@@ -27,6 +27,7 @@ from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
 from tfrcnn.overlap import pairwise_iou
 
 VOCMetric = Literal["voc", "voc07"]
+_MAX_PAIRS = 1 << 22  # of detections and objects at once; 8 bytes each, in a few arrays
 
 
 def evaluate_voc(
@@ -114,15 +115,17 @@ def _nearest_objects(dataset: Dataset, detections: Sequence[ImageDetections]) ->
     """Return the largest IoU of each detection with an object of its class, and the number of this object."""
     ious, objects, first = [], [], 0
     for example, image in zip(dataset.examples, detections):
-        if len(example.boxes) and len(image.boxes):
-            iou = pairwise_iou(image.boxes, example.boxes)
-            iou = np.where(image.labels[:, None] == example.labels[None, :], iou, -1.0)
+        count = len(example.boxes)
+        step = max(_MAX_PAIRS // max(count, 1), 1)
+        for rows in (slice(start, start + step) for start in range(0, len(image.boxes) if count else 0, step)):
+            iou = pairwise_iou(image.boxes[rows], example.boxes)
+            iou[image.labels[rows, None] != example.labels[None, :]] = -1.0
             ious.append(iou.max(axis=1))
             objects.append(first + iou.argmax(axis=1))
-        else:
+        if not count:
             ious.append(np.full(len(image.boxes), -1.0))
             objects.append(np.full(len(image.boxes), -1))
-        first += len(example.boxes)
+        first += count
     return joined(ious, np.float64), joined(objects, np.int64)
 
 
