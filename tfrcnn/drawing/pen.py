@@ -81,29 +81,32 @@ class Obstacles:
     """
 
     def __init__(self) -> None:
-        self._corners = np.empty((64, 4))
+        self._sides = np.empty((4, 64))  # x1, y1, x2, y2 of each box in a column
         self._count = 0
 
     @property
     def corners(self) -> np.ndarray:
         """[N, 4] x1, y1, x2, y2."""
-        return self._corners[: self._count]
+        return self._sides[:, : self._count].T
 
     def append(self, box: Box) -> None:
-        if self._count == len(self._corners):
-            self._corners = np.concatenate([self._corners, np.empty_like(self._corners)])
-        self._corners[self._count] = box
+        if self._count == self._sides.shape[1]:
+            self._sides = np.concatenate([self._sides, np.empty_like(self._sides)], axis=1)
+        self._sides[:, self._count] = box
         self._count += 1
 
     def hidden(self, places: Sequence[Box]) -> np.ndarray:
         """Return for each place the parts of the boxes that it covers, summed: 1 is a whole box."""
-        a, b = np.array(places).reshape(-1, 1, 4), self.corners
-        first, last = a[..., :2].min(axis=(0, 1)), a[..., 2:].max(axis=(0, 1))  # most boxes are far from all places
-        b = b[((b[:, 2:] > first) & (b[:, :2] < last)).all(axis=1)]
-        sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-        areas = np.prod(b[..., 2:] - b[..., :2], axis=-1)
-        parts: np.ndarray = (np.prod(np.maximum(sides, 0), axis=-1) / np.maximum(areas, 1)).sum(axis=-1)
-        return parts
+        left, top, right, bottom = np.array(places).reshape(-1, 4).T[:, :, None]
+        x1, y1, x2, y2 = boxes = self._sides[:, : self._count]
+        # most boxes are far from all places
+        near = (x2 > left.min()) & (x1 < right.max()) & (y2 > top.min()) & (y1 < bottom.max())
+        x1, y1, x2, y2 = boxes[:, near]
+        parts = np.maximum(np.minimum(right, x2) - np.maximum(left, x1), 0)
+        parts *= np.maximum(np.minimum(bottom, y2) - np.maximum(top, y1), 0)
+        parts /= np.maximum((x2 - x1) * (y2 - y1), 1)
+        total: np.ndarray = parts.sum(axis=-1)
+        return total
 
 
 class Pen:
