@@ -1,6 +1,6 @@
-"""Refuse an installation without TensorFlow, and other backends of Keras.
+"""Refuse an installation without TensorFlow, and other backends of Keras; then import both.
 
-Importing this module checks both, and imports neither.
+Import this module before anything that imports Keras, which would load another backend.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from tfrcnn.errors import InputError
-from tfrcnn.installed import check_distribution, check_tensorflow
+from tfrcnn.installed import check_distribution, check_tensorflow, collector_paused
 
 
 def check_backend() -> None:
@@ -43,3 +43,6 @@ def _configured() -> str:
 check_distribution()
 check_tensorflow("this part of tfrcnn")
 check_backend()
+with collector_paused():
+    import keras  # noqa: F401
+    import tensorflow  # noqa: F401

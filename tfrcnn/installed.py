@@ -1,4 +1,4 @@
-"""Checks of the installation. Imports no TensorFlow.
+"""Checks of the installation, and a pause of the garbage collector for imports. Imports no TensorFlow.
 
 Two distributions hold the package `tfrcnn`: `tfrcnn`, and `tfrcnn-runtime`, which installs no TensorFlow. pip writes
 one over the other without a word, and removing one then removes files of the other.
@@ -6,8 +6,11 @@ one over the other without a word, and removing one then removes files of the ot
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tfrcnn.errors import InputError
@@ -71,3 +74,18 @@ def missing(package: str, name: str) -> str:
     if package == "tensorflow" and RUNTIME in distributions():
         advice = "pip uninstall tfrcnn-runtime, then install tfrcnn"
     return f"{name} needs {NAMES.get(package, package)}, which is not installed: {advice}"
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Run code that makes many objects and leaves few unused, without Python's searches for unused ones.
+
+    The searches find next to nothing, and take a quarter of the import of TensorFlow and Keras.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

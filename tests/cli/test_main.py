@@ -124,9 +124,11 @@ def test_tensorflow_says_nothing() -> None:
     code = """if True:
         from tfrcnn.cli.startup import load_tensorflow
         load_tensorflow()
-        import sys
-        assert not {"matplotlib", "sklearn"} & set(sys.modules)  # Keras imports them, which takes seconds
+        import gc, sys
+        assert not {"matplotlib", "scipy", "sklearn"} & set(sys.modules)  # Keras imports them, which takes seconds
+        assert gc.isenabled() and gc.get_freeze_count() > 100_000  # what the import made is not searched again
         import matplotlib.pyplot
+        import scipy.sparse
         import tensorflow as tf
         import keras
         tf.transpose(tf.zeros([2, 3], tf.uint8))

@@ -11,6 +11,7 @@ TF_CPP_MIN_LOG_LEVEL=0 shows everything.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import subprocess
 import sys
@@ -32,7 +33,7 @@ NOISE = (
 )
 
 # TensorFlow and Keras import these packages for helpers that no command uses. They take up to a third of the start.
-UNUSED = ("IPython", "cv2", "matplotlib", "pandas", "sklearn")
+UNUSED = ("IPython", "cv2", "matplotlib", "pandas", "scipy", "sklearn")
 
 _FILTER = f"""
 import signal, sys
@@ -89,12 +90,12 @@ def load_tensorflow(name: str = "this command") -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    from tfrcnn.installed import check_tensorflow
+    from tfrcnn.installed import check_tensorflow, collector_paused
 
     check_tensorflow(name)
     os.environ["KERAS_BACKEND"] = "tensorflow"  # overrides ~/.keras/keras.json
     filter_log()
-    with _hidden(UNUSED):
+    with _hidden(UNUSED), collector_paused():
         try:
             import keras  # noqa: F401
         except ModuleNotFoundError:
@@ -105,6 +106,7 @@ def load_tensorflow(name: str = "this command") -> None:
                 raise
             raise InputError(f"{file}: Keras does not take it: {error}; correct or delete the file") from error
         import tensorflow  # noqa: F401
+    gc.freeze()  # what the imports made stays until the process ends: do not search it again
 
 
 @contextmanager
