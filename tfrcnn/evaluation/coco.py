@@ -22,6 +22,7 @@ from tfrcnn.evaluation.coco_results import write_coco_results as write_coco_resu
 from tfrcnn.evaluation.inputs import align, image_ranks
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.result import ClassResult, Curve, Evaluation
+from tfrcnn.installed import collector_paused
 from tfrcnn.overlap import to_xywh
 
 # pycocotools' twelve numbers, in its order. AP and AR are means over IoU .5:.05:.95, unless the name has an IoU.
@@ -60,14 +61,22 @@ def evaluate_coco(
     """
     if max_detections < COCO_LIMIT:
         raise InputError(f"max_detections: expected at least {COCO_LIMIT}, found {max_detections}")
+    with collector_paused():
+        return _evaluate(dataset, detections, max_detections, engine)
+
+
+def _evaluate(
+    dataset: Dataset, detections: Sequence[ImageDetections], max_detections: int, engine: Engine
+) -> Evaluation:
     aligned = align(dataset, detections)
     image_ids = image_ranks(dataset)
     truths = _truths(dataset, image_ids)
     results = result_rows(aligned, image_ids, range(len(dataset.categories)))
+    for result in results:  # in place, here and below: there may be millions
+        result.update(area=result["bbox"][2] * result["bbox"][3], iscrowd=0)
     coco, coco_eval = _engine(engine)
-    boxes = [result | {"area": result["bbox"][2] * result["bbox"][3], "iscrowd": 0} for result in results]
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports by printing
-        indices = (_index(coco, image_ids, len(dataset.categories), entries) for entries in (truths, boxes))
+        indices = (_index(coco, image_ids, len(dataset.categories), entries) for entries in (truths, results))
         evaluator = coco_eval(*indices, "bbox")
         evaluator.params.maxDets = [1, 10, max_detections]
         evaluator.evaluate()
@@ -135,12 +144,13 @@ def _engine(name: str) -> tuple[type[Any], type[Any]]:
 
 def _index(coco_type: type[Any], image_ids: list[int], num_classes: int, annotations: list[dict[str, Any]]) -> Any:
     """Build a COCO object without a file. `COCO.loadRes` would refuse an empty list of results."""
+    for number, annotation in enumerate(annotations, start=1):
+        annotation["id"] = number  # from 1: pycocotools stores a match as the id of the box, and reads 0 as "none"
     coco = coco_type()
     coco.dataset = {
         "images": [{"id": i} for i in image_ids],
         "categories": [{"id": label} for label in range(num_classes)],
-        # From 1: pycocotools stores a match as the id of the box, and reads 0 as "none".
-        "annotations": [annotation | {"id": number} for number, annotation in enumerate(annotations, start=1)],
+        "annotations": annotations,
     }
     coco.createIndex()
     return coco
