@@ -16,6 +16,7 @@ from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.inputs import check_whole_number, read_input, source_of
 from tfrcnn.data.pipeline import inference_data
 from tfrcnn.files import digest_of
+from tfrcnn.installed import collector_paused
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.models.faster_rcnn import FasterRCNN
 from tfrcnn.processes import check_not_forked
@@ -36,7 +37,7 @@ class KerasPredictor:
         self.categories = detector.config.categories
         self.detections = detector.config.detections
         self._whole = tf.function(
-            lambda images: detector(images, training=False),
+            partial(_detect, detector),
             input_signature=[tf.TensorSpec([1, None, None, 3], tf.float32)],
             autograph=False,  # no Python branch is over a tensor, so nothing has to be converted
         )
@@ -133,6 +134,13 @@ class KerasPredictor:
         count = int(outputs["num_detections"][i])
         boxes, scores, labels = (outputs[name][i, :count] for name in ("boxes", "scores", "labels"))
         return ImageDetections(image_id, boxes, scores, labels, self.categories, size, pixels)
+
+
+def _detect(detector: FasterRCNN, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Build the graph of a detection; TensorFlow calls this once per predictor."""
+    with collector_paused():
+        outputs: dict[str, tf.Tensor] = detector(images, training=False)
+    return outputs
 
 
 def _arrays(outputs: dict[str, tf.Tensor]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ import functools
 import http.server
 import io
 import json
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -15,11 +16,16 @@ import pytest
 from PIL import Image
 
 from tfrcnn.cli.predict import _check_threshold
+from tfrcnn.cli.predict_local import _Summary
 from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.data.video import VideoWriter, read_frames
 from tfrcnn.errors import InputError
 from tfrcnn.export import runtimes
+from tfrcnn.predicting.detect import Failure, Prediction
+from tfrcnn.predicting.selection import Selection
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class TwoBoxes:
@@ -215,3 +221,49 @@ def test_a_threshold_below_the_one_inside_a_file_is_refused(capsys: pytest.Captu
     _check_threshold(0.5, detector)  # the default
     assert capsys.readouterr().out == "The file has no detections of scores up to 0.7, the threshold inside it.\n"
     _check_threshold(0.8, detector)
+
+
+def test_the_program_of_the_docs_reads_the_lines_of_pictures_videos_and_errors(
+    model: Path, pictures: Path, tfrcnn: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av")
+    with VideoWriter(Path("v.mp4")) as writer:
+        for i in range(2):
+            writer.write(np.full((30, 40, 3), 90, np.uint8), i / 25)
+    (pictures / "no-picture.jpg").write_bytes(b"no picture")
+    tfrcnn("predict", "--model", model, pictures, "v.mp4", "--out", "predictions", "--score-threshold", "0.3")
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "prediction.md").read_text(encoding="utf-8"), re.DOTALL)
+    (program,) = (block for block in blocks if "detections.jsonl" in block)
+    capsys.readouterr()
+    exec(program, {})
+    printed = capsys.readouterr().out.splitlines()
+    red = "red 0.3100000023841858 [0.0, 0.0, 10.0, 10.0]"
+    assert printed == [f"{name} {red}" for name in (pictures / "a.png", pictures / "b.png", "v.mp4", "v.mp4")]
+
+
+class Terminal(io.StringIO):
+    """A terminal, whose text can be read."""
+
+    def isatty(self) -> bool:
+        return True
+
+    def bar(self) -> str:
+        """Return the state of the progress bar."""
+        return self.getvalue().split("\r")[-1]
+
+
+def test_bar_counts_a_video_when_it_is_done_and_shows_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal, bars = Terminal(), []
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    def stream() -> Iterator[Prediction | Failure]:
+        detections = TwoBoxes().detect(np.zeros((30, 40, 3), np.uint8), 1)
+        for source, frame in (("a.png", None), ("v.mp4", 0), ("v.mp4", 1), ("b.png", None)):
+            yield Prediction(Path(source), None, detections, frame)
+            bars.append(terminal.bar())
+        yield Failure("c.png", InputError("c.png: no image"))
+        bars.append(terminal.bar())
+
+    _Summary(Selection(0.5)).follow(stream(), 4)
+    assert [bar.partition("/4 [")[0].split()[-1] for bar in bars] == ["1", "1", "1", "3", "4"]
+    assert ["frame 0" in bars[1], "frame 1" in bars[2], "frame" in bars[3]] == [True, True, False]

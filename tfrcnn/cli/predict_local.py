@@ -102,8 +102,10 @@ class _Summary:
             total=count, desc="detecting", unit="source", disable=not sys.stderr.isatty(), leave=False
         ) as progress:
             for result in stream:
-                progress.update(result.source not in self.sources)
                 self.sources.add(result.source)
+                frame = None if isinstance(result, Failure) else result.frame
+                progress.n = len(self.sources) - (frame is not None)  # a video is done when something follows it
+                progress.set_postfix_str("" if frame is None else f"frame {frame}")
                 if isinstance(result, Failure):
                     self.errors.append(result.error)
                 elif text := self._add(result):

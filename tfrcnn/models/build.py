@@ -20,6 +20,7 @@ from tfrcnn.buckets.models import local_model
 from tfrcnn.config import Category, DetectorConfig
 from tfrcnn.errors import InputError, check_type
 from tfrcnn.files import atomic, check_local, check_path, reserve, write_json
+from tfrcnn.installed import collector_paused
 from tfrcnn.kernels import Kernels, find_kernels
 from tfrcnn.models.backbones import BackboneSpec
 from tfrcnn.models.faster_rcnn import FasterRCNN
@@ -206,7 +207,8 @@ def restore_detector(detector: FasterRCNN, folder: str | Path) -> None:
     if not weights.is_file():
         raise InputError(f"{folder / CONFIG} names {weights.name!r}, but there is no such file next to it")
     try:
-        detector.load_weights(weights)
+        with collector_paused():
+            detector.load_weights(weights)
     except Exception as error:  # h5py and Keras raise several kinds
         raise InputError(f"{weights} does not hold the weights that {CONFIG} describes: {error}") from error
 
