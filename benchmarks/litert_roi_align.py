@@ -1,9 +1,10 @@
 """RoIAlign of TFLite files: all boxes at once, and a few at a time, as `tfrcnn export` writes it.
 
-    python benchmarks/litert_roi_align.py
+    python benchmarks/litert_roi_align.py [--precision float32] [--stages]
 
-Writes a detector of random weights in float32 and int8, with each of the two forms of RoIAlign. The four files take
-turns in one process. The table has the medians of wall-clock time and of CPU time, and their ratios.
+Writes a detector of random weights in float32 and int8, with each of the two forms of RoIAlign. The files take turns in
+one process. The table has the medians of wall-clock time and of CPU time, and their ratios. --stages adds the CPU time
+of each stage with one thread.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,6 +24,7 @@ from ai_edge_litert.interpreter import Interpreter
 import tfrcnn
 from tfrcnn.export.tflite import to_tflite, writer
 from tfrcnn.export.tflite.kernels import LITERT
+from tfrcnn.export.tflite.profile import profile
 from tfrcnn.kernels import PORTABLE
 
 FORMS = {"all at once": PORTABLE, "a few at a time": LITERT}
@@ -29,13 +32,13 @@ PRECISIONS = ("float32", "int8")
 WARM_UP = 2
 
 
-def write(folder: Path, preset: str, size: tuple[int, int]) -> dict[tuple[str, str], Path]:
+def write(folder: Path, preset: str, size: tuple[int, int], precisions: Sequence[str]) -> dict[tuple[str, str], Path]:
     """Write the files; the keys are precision and form."""
     categories = tuple(tfrcnn.Category(i, str(i)) for i in (1, 2, 3))
     detector = tfrcnn.build_detector(tfrcnn.preset(preset, categories).detector)
     pictures = [np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)]
     paths = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         for form, kernels in FORMS.items():
             path = folder / f"{len(paths)}.tflite"
             with mock.patch.object(writer, "_kernels", lambda *_, kernels=kernels: kernels):
@@ -67,16 +70,37 @@ def main() -> None:
     parser.add_argument("--image-size", nargs=2, type=int, default=(320, 448), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: both")
+    parser.add_argument("--stages", action="store_true", help="also measure the stages")
     options = parser.parse_args()
+    precisions = [options.precision] if options.precision else PRECISIONS
     with tempfile.TemporaryDirectory() as folder:
-        paths = write(Path(folder), options.preset, tuple(options.image_size))
+        paths = write(Path(folder), options.preset, tuple(options.image_size), precisions)
         files = {key: load(path, options.threads) for key, path in paths.items()}
-    rounds = [{key: turn(file) for key, file in files.items()} for _ in range(WARM_UP + options.rounds)][WARM_UP:]
+        compare(files, options.rounds)
+        if options.stages:
+            show_stages(paths, options.image_size, options.rounds)
+
+
+def compare(files: dict[tuple[str, str], Any], count: int) -> None:
+    """Run the files in turns, and print their times."""
+    rounds = [{key: turn(file) for key, file in files.items()} for _ in range(WARM_UP + count)][WARM_UP:]
     print("| precision | time | all at once, ms | a few at a time, ms | ratio |\n|---|---|---|---|---|")
-    for precision in PRECISIONS:
+    for precision in dict.fromkeys(precision for precision, _ in files):
         for i, kind in enumerate(("wall-clock", "CPU")):
             old, new = (statistics.median(one[precision, form][i] for one in rounds) for form in FORMS)
             print(f"| {precision} | {kind} | {old:.1f} | {new:.1f} | {new / old:.2f} |")
+
+
+def show_stages(paths: dict[tuple[str, str], Path], size: Sequence[int], rounds: int) -> None:
+    """Print the CPU time of each stage of each file, with one thread."""
+    picture = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+    for number, ((precision, form), path) in enumerate(paths.items()):
+        stages = profile(path, 1, picture, rounds, time.process_time)
+        if not number:
+            print(f"\n| CPU time, ms | {' | '.join(stages)} | sum |\n|---|{'---|' * (len(stages) + 1)}")
+        times = [*stages.values(), sum(stages.values())]
+        print(f"| {precision}, {form} | {' | '.join(f'{one:.1f}' for one in times)} |")
 
 
 if __name__ == "__main__":
