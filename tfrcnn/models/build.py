@@ -61,7 +61,8 @@ def build_detector(
         detector = tfrcnn.build_detector(preset.detector, backbone_weights="imagenet")
     """
     _check_config(config)
-    return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision, backbone=backbone)
+    with collector_paused():
+        return FasterRCNN(config, backbone_weights, find_kernels(roi_align or kernels), precision, backbone=backbone)
 
 
 def build_blank_detector(
@@ -97,7 +98,7 @@ def build_blank_detector(
         copy.load_weights("detector.weights.h5")
     """
     _check_config(config)
-    with tf.variable_creator_scope(_zeros):
+    with tf.variable_creator_scope(_zeros), collector_paused():
         return FasterRCNN(config, "none", find_kernels(roi_align or kernels), precision, backbone=backbone)
 
 

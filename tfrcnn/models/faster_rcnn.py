@@ -16,7 +16,6 @@ import tensorflow as tf
 from tfrcnn.compat import KerasTensor, no_autocast
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
-from tfrcnn.installed import collector_paused
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 from tfrcnn.layers import (
     AnchorGenerator,
@@ -103,7 +102,7 @@ class FasterRCNN(DetectorMethods):
         if not config.categories:
             raise InputError("DetectorConfig.categories must name at least one category, found none")
         kernels = find_kernels(roi_align or kernels)
-        with layer_defaults(precision), collector_paused():
+        with layer_defaults(precision):
             self._assemble(config, backbone_weights, kernels, backbone, kwargs)
 
     def _assemble(
