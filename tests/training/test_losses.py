@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tfrcnn import boxes as box_ops
-from tfrcnn.config import BoxLossConfig
+from tfrcnn.config import BackboneConfig, BoxLossConfig, ClassLossConfig, DetectorConfig, HeadConfig, RPNConfig
 from tfrcnn.errors import InputError
 from tfrcnn.matching import Samples
-from tfrcnn.training.losses import BOX_LOSSES, box_loss, head_losses, rpn_losses, smooth_l1
+from tfrcnn.training.losses import BOX_LOSSES, box_loss, check_losses, head_losses, rpn_losses, smooth_l1
 from tfrcnn.training.targets import RoITargets, RPNTargets
 
 SMOOTH_L1 = box_loss(BoxLossConfig(beta=1.0))
@@ -109,6 +109,52 @@ def test_a_box_loss_is_a_function_of_deltas_targets_and_boxes_and_takes_one_line
 def test_a_box_loss_that_is_not_there_is_named_with_those_that_are():
     with pytest.raises(InputError, match=r"BoxLossConfig\.name must be one of smooth_l1, giou, diou, ciou, found 'l3'"):
         box_loss(BoxLossConfig("l3"))
+
+
+def test_deltas_have_no_weights_unless_they_are_given():
+    # half a height down of a box of 8 x 4, a quarter of a width right, twice as high, half as wide: [4, 4, 20, 6]
+    deltas = tf.constant([[0.5, 0.25, np.log(2.0), np.log(0.5)]])
+    loss = box_loss(BoxLossConfig("giou"))(deltas, tf.zeros([1, 4]), tf.constant([[4.0, 2, 12, 6]]))
+    # overlap 8 x 2, union 32 + 32 - 16, hull 16 x 4
+    np.testing.assert_allclose(loss, [1 - 16 / 48 + (64 - 48) / 64], rtol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 9])
+def test_deltas_for_all_classes_serve_regions_of_every_class(classes):
+    # one object of the last class and two regions of background, C
+    samples = Samples(tf.constant([[0, 1, 2]]), tf.constant([[True, False, False]]), tf.constant([[True] * 3]))
+    labels = tf.constant([[classes - 1, classes, classes]])
+    targets = RoITargets(tf.zeros([1, 3, 4]), labels, tf.zeros([1, 3, 4]), samples)
+    deltas = tf.constant([[[[3.0, 0, 0, 0]], [[7.0] * 4], [[7.0] * 4]]])
+    _, box = head_losses(tf.zeros([1, 3, classes + 1]), deltas, targets, L1)
+    assert box == 1.0
+
+
+def test_the_factors_of_the_class_loss_and_of_the_box_loss_multiply_each():
+    classifier, box = head_losses(*head_example(), SMOOTH_L1, loss_weights=(3.0, 5.0))
+    np.testing.assert_allclose(classifier, 3 * (np.log(2.0) + np.log(5 / 3)) / 2, rtol=1e-6)
+    np.testing.assert_allclose(box, 5 * (2.0 - 0.5) / 2, rtol=1e-6)
+
+
+def test_a_replica_with_the_only_sample_of_two_divides_by_half_a_sample(monkeypatch):
+    # the strategy then takes the mean of both replicas' losses, which is the loss of the sample
+    monkeypatch.setattr("tfrcnn.training.losses.replica_count", lambda: 2)
+    monkeypatch.setattr("tfrcnn.training.losses.mean_over_replicas", lambda count: (count + 0.0) / 2)
+    samples = Samples(tf.constant([[0]]), tf.constant([[False]]), tf.constant([[True]]))
+    targets = RPNTargets(samples, tf.zeros([1, 1, 4]), tf.zeros([1, 1, 4]))
+    objectness, _ = rpn_losses(tf.zeros([1, 1]), tf.zeros([1, 1, 4]), targets, L1)
+    np.testing.assert_allclose(objectness, 2 * np.log(2.0), rtol=1e-6)
+
+
+def test_all_losses_that_do_not_exist_are_named_at_once():
+    config = DetectorConfig(
+        BackboneConfig("resnet50"),
+        rpn=RPNConfig(box_loss=BoxLossConfig("l3")),
+        head=HeadConfig(box_loss=BoxLossConfig("l4"), class_loss=ClassLossConfig("hinge")),
+    )
+    with pytest.raises(InputError) as error:
+        check_losses(config)
+    assert all(f"found '{name}'" in str(error.value) for name in ("l3", "l4", "hinge"))
 
 
 def test_a_prediction_is_compared_with_its_target_and_not_added_to_it():

@@ -167,7 +167,7 @@ def head_losses(
     classifier = classification(class_logits, targets.labels) * valid
     if class_weights is not None:
         classifier *= tf.gather(tf.constant(class_weights, tf.float32), targets.labels)
-    labels = tf.where(targets.samples.positive, targets.labels, 0) % deltas.shape[2]  # class-agnostic deltas: 0
+    labels = targets.labels % deltas.shape[2]  # any deltas for the background, C; the only ones if class-agnostic
     box = loss(tf.gather(deltas, labels, batch_dims=2), targets.deltas, targets.boxes) * positive
     class_weight, box_weight = loss_weights
     return class_weight * tf.reduce_sum(classifier) / count, box_weight * tf.reduce_sum(box) / count
