@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tfrcnn.data.decode import decode_bytes, decode_file, read_image, read_orientation
+from tfrcnn.data.decode import decode_bytes, decode_file, read_image
 from tfrcnn.data.graph_decode import decode_image
 from tfrcnn.data.headers import MAX_PIXELS, BadImageError, read_header
 from tfrcnn.errors import InputError
@@ -222,7 +222,7 @@ def test_orientation_equals_exif_transpose(orientation: int, tmp_path: Path) -> 
     rgb().save(path, "JPEG", exif=exif)
     with Image.open(path) as image:
         expected = np.asarray(ImageOps.exif_transpose(image))
-    assert read_orientation(path) == orientation
+    assert read_header(path).orientation == orientation
     assert expected.shape == ((37, 53, 3) if orientation < 5 else (53, 37, 3))
     np.testing.assert_array_equal(read_image(path), expected)
 
@@ -243,7 +243,7 @@ def test_decoding_inside_tf_data_equals_eager() -> None:
 
 def test_file_without_exif_is_upright(tmp_path: Path) -> None:
     rgb().save(tmp_path / "a.png")
-    assert read_orientation(tmp_path / "a.png") == 1
+    assert read_header(tmp_path / "a.png").orientation == 1
 
 
 @pytest.mark.parametrize(
@@ -255,21 +255,19 @@ def test_file_without_exif_is_upright(tmp_path: Path) -> None:
 )
 def test_corrupt_exif_is_upright(tmp_path: Path, entry: bytes) -> None:
     rgb().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0" + entry)
-    assert read_orientation(tmp_path / "a.jpg") == 1
+    assert read_header(tmp_path / "a.jpg").orientation == 1
 
 
-@pytest.mark.parametrize("reader", [read_image, read_orientation])
-def test_missing_file_is_named(reader: object, tmp_path: Path) -> None:
+def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere\.jpg: .*No such file"):
-        reader(tmp_path / "nowhere.jpg")  # type: ignore[operator]
+        read_image(tmp_path / "nowhere.jpg")
 
 
-@pytest.mark.parametrize("reader", [read_image, read_orientation])
 @pytest.mark.parametrize(("content", "actual"), [(b"", "an empty file"), (b"<html>not an image</html>", "no image")])
-def test_file_that_is_not_an_image_is_named(reader: object, content: bytes, actual: str, tmp_path: Path) -> None:
+def test_file_that_is_not_an_image_is_named(content: bytes, actual: str, tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_bytes(content)
     with pytest.raises(InputError, match=rf"page\.jpg: expected .* found {actual}"):
-        reader(tmp_path / "page.jpg")  # type: ignore[operator]
+        read_image(tmp_path / "page.jpg")
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF"])

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tfrcnn.data.decode import read_orientation
+from tfrcnn.data.headers import read_header
 from tfrcnn.data.orientation import ORIENTATION_TAG, jpeg_orientation
 
 READ = tf.function(jpeg_orientation, input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
@@ -44,7 +44,7 @@ def test_every_orientation_is_read_eager_and_in_a_graph(orientation):
 def test_both_byte_orders_and_widths_are_read_as_pillow_reads_them(order, kind, value, tmp_path):
     data = jpeg(tiff(order, kind, value, [(0x0100, 6), (0x0101, 4)]))
     (tmp_path / "a.jpg").write_bytes(data)
-    assert int(READ(data)) == read_orientation(tmp_path / "a.jpg") == 6
+    assert int(READ(data)) == read_header(tmp_path / "a.jpg").orientation == 6
 
 
 def test_exif_behind_other_segments_is_found():

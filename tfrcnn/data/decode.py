@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tfrcnn.data.headers import BadImageError, open_image, read_header
+from tfrcnn.data.headers import BadImageError, open_image
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import TURNS, pillow_to_rgb
 
@@ -68,24 +68,6 @@ def decode_bytes(content: bytes | bytearray | memoryview, name: str) -> np.ndarr
         return np.array(decode_file(bytes(content)))
     except BadImageError as error:
         raise InputError(f"{name}: {error}") from error
-
-
-def read_orientation(path: str | Path) -> int:
-    """Read the EXIF orientation of an image file.
-
-    Args:
-        path: image file.
-
-    Returns:
-        1..8; 1 if the file has no valid orientation.
-
-    Raises:
-        InputError: the file does not exist or is not an image.
-    """
-    try:
-        return read_header(path).orientation
-    except BadImageError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def decode_file(path: str | Path | bytes, orientation: int | None = None) -> Image.Image:

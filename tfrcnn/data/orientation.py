@@ -17,7 +17,7 @@ _MAX_ENTRIES = 500
 
 
 def jpeg_orientation(data: tf.Tensor) -> tf.Tensor:
-    """Read the orientation of a JPEG file, with the same result as `read_orientation`.
+    """Read the orientation of a JPEG file, with the same result as `tfrcnn.data.headers.read_header`.
 
     Args:
         data: scalar string, the content of an image file.
