@@ -1,6 +1,7 @@
 """Labels and samples, by hand and by property."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -210,6 +211,32 @@ def test_one_trace_for_any_number_of_objects_gives_the_labels_of_all_at_once(mon
         matches = run(*map(tf.constant, arguments))
         np.testing.assert_array_equal(matches.labels, labels)
         np.testing.assert_array_equal(matches.ground_truth, ground_truth)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "objects", "groups"),
+    [
+        # 2 images of 3 boxes: 1 object at once, 2 from 2 x 3 + 1 pairs on, 3 from twice as many on
+        (6, 4, [1, 1, 1, 1]),
+        (7, 3, [2, 2]),
+        (7, 0, []),
+        (14, 2, [2]),
+        (14, 5, [3, 3]),
+        (14, 6, [2, 2, 2]),
+        (20, 7, [3, 3, 3]),
+    ],
+)
+def test_objects_are_compared_in_groups_of_equal_size(monkeypatch, pairs, objects, groups):
+    compared = []
+
+    def iou(group, boxes):
+        compared.append(group.shape[1])
+        return box_ops.iou(group, boxes)
+
+    monkeypatch.setattr(matching, "box_ops", SimpleNamespace(iou=iou))
+    monkeypatch.setattr(matching, "MAX_PAIRS", pairs)
+    match(STAIRS[:3], tf.ones([2, 3], tf.bool), tf.zeros([2, objects, 4]), tf.zeros([2, objects], tf.bool), RPN)
+    assert compared == groups
 
 
 def peak_mb(restart=False):
