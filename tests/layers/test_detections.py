@@ -179,7 +179,7 @@ def test_deltas_of_the_class_itself_move_its_box():
 
 
 def test_from_scores_of_earlier_versions_takes_probabilities_without_background():
-    scores, deltas = tf.constant([[[0.9], [0.1], [0.8]]]), tf.zeros([1, 3, 1, 4])
+    scores, deltas = tf.constant([[[0.9, 0.2], [0.1, 0.2], [0.8, 0.2]]]), tf.zeros([1, 3, 2, 4])
     layer = DetectionDecoder(DetectionConfig(), WEIGHTS)
     with pytest.warns(DeprecationWarning, match="from_logits=False"):
         old = layer.from_scores(scores, deltas, PROPOSALS, ALL, SIZE)
@@ -217,10 +217,11 @@ def test_scores_of_the_stages_of_a_cascade_are_averaged():
     assert detections["labels"][0, :3].numpy().tolist() == [1, 0, 1]
 
 
-def test_class_agnostic_deltas_move_the_boxes_of_every_class_the_same():
+@pytest.mark.parametrize("kind", [{}, {"class_agnostic_nms": True}, {"nms": "soft_linear"}])
+def test_class_agnostic_deltas_move_the_boxes_of_every_class_the_same(kind):
     deltas = tf.constant(np.random.default_rng(0).normal(size=(1, 3, 1, 4)), tf.float32)
     probabilities = [[0.5, 0.4], [0.2, 0.3], [0.6, 0.1]]
-    once, per_class = (decode(probabilities, deltas=d) for d in (deltas, tf.tile(deltas, [1, 1, 2, 1])))
+    once, per_class = (decode(probabilities, deltas=d, **kind) for d in (deltas, tf.tile(deltas, [1, 1, 2, 1])))
     for name, value in once.items():
         np.testing.assert_array_equal(value, per_class[name])
 
@@ -259,6 +260,28 @@ def test_other_kinds_of_nms_look_at_each_class_alone_or_at_all(nms):
     else:
         left = 0.1 if nms == "soft_linear" else np.exp(-(0.9**2) / 0.5)
         np.testing.assert_allclose(both["scores"][2:], [0.6 * left], rtol=1e-5)
+
+
+@pytest.mark.parametrize("nms", ["soft_linear", "soft_gaussian", "weighted_fusion"])
+def test_other_kinds_of_nms_return_the_best_of_more_pairs_and_all_of_fewer_pairs_than_the_limit(nms):
+    several = decode([[0.9, 0.0], [0.0, 0.6], [0.1, 0.8]], nms=nms, max_detections=2)
+    np.testing.assert_allclose(several["scores"], [0.9, 0.8], rtol=1e-5)
+    np.testing.assert_array_equal(several["boxes"], [[10, 10, 30, 30], [50, 50, 70, 80]])
+    one = decode([[0.0, 0.0], [0.0, 0.0], [0.0, 0.8]], nms=nms)
+    np.testing.assert_allclose(one["scores"], [0.8], rtol=1e-5)
+    assert one["labels"].tolist() == [1]
+
+
+def test_the_best_2000_pairs_of_an_image_compete_in_other_kinds_of_nms():
+    # 45 x 45 boxes that do not touch
+    row, column = np.divmod(np.arange(2025), 45)
+    proposals = np.stack([row * 2, column * 2, row * 2 + 1, column * 2 + 1], -1)[None].astype(np.float32)
+    scores = np.linspace(0.9, 0.1, 2025, dtype=np.float32)[None, :, None]
+    layer = DetectionDecoder(DetectionConfig(max_detections=2025, class_agnostic_nms=True), WEIGHTS)
+    inputs = with_background(scores), tf.zeros([1, 2025, 1, 4]), proposals, tf.ones([1, 2025], tf.bool)
+    detections = layer(*inputs, tf.constant([[100.0, 100.0]]), from_logits=False)
+    assert detections["num_detections"].numpy().tolist() == [2000]
+    np.testing.assert_array_equal(detections["scores"][0, :2000], scores[0, :2000, 0])
 
 
 @pytest.mark.parametrize("nms", ["hard", "soft_gaussian", "weighted_fusion"])
