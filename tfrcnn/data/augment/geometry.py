@@ -34,14 +34,7 @@ def horizontal_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed:
 
     Args, Returns: see the package.
     """
-
-    def mirrored() -> tuple[tf.Tensor, tf.Tensor]:
-        y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-        width = size_of(image)[1]
-        return tf.reverse(image, [1]), tf.stack([y1, width - x2, y2, width - x1], axis=-1)
-
-    image, boxes = tf.cond(happens(seed, 0.5), mirrored, lambda: (image, boxes))
-    return image, boxes, labels
+    return _flip(image, boxes, labels, seed, axis=1)
 
 
 def vertical_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> Sample:
@@ -49,11 +42,14 @@ def vertical_flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: t
 
     Args, Returns: see the package.
     """
+    return _flip(image, boxes, labels, seed, axis=0)
 
+
+def _flip(image: tf.Tensor, boxes: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, axis: int) -> Sample:
     def mirrored() -> tuple[tf.Tensor, tf.Tensor]:
-        y1, x1, y2, x2 = tf.unstack(boxes, axis=-1)
-        height = size_of(image)[0]
-        return tf.reverse(image, [0]), tf.stack([height - y2, x1, height - y1, x2], axis=-1)
+        sides, length = tf.unstack(boxes, axis=-1), size_of(image)[axis]
+        sides[axis], sides[axis + 2] = length - sides[axis + 2], length - sides[axis]
+        return tf.reverse(image, [axis]), tf.stack(sides, axis=-1)
 
     image, boxes = tf.cond(happens(seed, 0.5), mirrored, lambda: (image, boxes))
     return image, boxes, labels
