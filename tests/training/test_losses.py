@@ -112,11 +112,11 @@ def test_a_box_loss_that_is_not_there_is_named_with_those_that_are():
 
 
 def test_deltas_have_no_weights_unless_they_are_given():
-    # half a height down of a box of 8 x 4, a quarter of a width right, twice as high, half as wide: [4, 4, 20, 6]
-    deltas = tf.constant([[0.5, 0.25, np.log(2.0), np.log(0.5)]])
+    # half a height down and half a width right from a box of 8 x 4, half as high, half as wide: [10, 5, 14, 7]
+    deltas = tf.constant([[0.5, 0.5, np.log(0.5), np.log(0.5)]])
     loss = box_loss(BoxLossConfig("giou"))(deltas, tf.zeros([1, 4]), tf.constant([[4.0, 2, 12, 6]]))
-    # overlap 8 x 2, union 32 + 32 - 16, hull 16 x 4
-    np.testing.assert_allclose(loss, [1 - 16 / 48 + (64 - 48) / 64], rtol=1e-5)
+    # overlap 2 x 1, union 32 + 8 - 2, hull 10 x 5
+    np.testing.assert_allclose(loss, [1 - 2 / 38 + (50 - 38) / 50], rtol=1e-5)
 
 
 @pytest.mark.parametrize("classes", [2, 9])
