@@ -4,8 +4,8 @@ import keras
 import pytest
 
 from tfrcnn import compat
-from tfrcnn.config import Category, HeadConfig
-from tfrcnn.layers import RoIPool
+from tfrcnn.config import Category, HeadConfig, ProposalConfig
+from tfrcnn.layers import ProposalLayer, RoIPool
 from tfrcnn.models import build_detector, preset
 
 pytestmark = pytest.mark.skipif(compat.KERAS_2, reason="Keras 2 traces `call`")
@@ -39,3 +39,12 @@ def test_roi_pool_describes_its_output(batch):
     inputs = [keras.KerasTensor((batch, 4, 6, 8))], keras.KerasTensor((batch, 5, 4))
     described, traced = outputs_of(RoIPool(HeadConfig(pooling="roi_pool"), strides=(16,)), *inputs)
     assert described == traced == ((batch, 5, 7, 7, 8), "float32")
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_proposals_of_a_single_map_are_described(batch):
+    logits, deltas, anchors = (keras.KerasTensor(shape) for shape in ((batch, 12), (batch, 12, 4), (12, 4)))
+    inputs = [logits], [deltas], [anchors], keras.KerasTensor((batch, 2))
+    described, traced = outputs_of(ProposalLayer(ProposalConfig(10, 5)), *inputs)
+    assert described == traced
+    assert described["boxes"] == ((batch, 5, 4), "float32")
