@@ -5,7 +5,7 @@ import pytest
 
 from tfrcnn import compat
 from tfrcnn.config import Category, HeadConfig, ProposalConfig
-from tfrcnn.layers import ProposalLayer, RoIPool
+from tfrcnn.layers import ProposalLayer, RoIAlign, RoIPool
 from tfrcnn.models import build_detector, preset
 
 pytestmark = pytest.mark.skipif(compat.KERAS_2, reason="Keras 2 traces `call`")
@@ -35,9 +35,10 @@ def test_a_detector_is_built_from_the_outputs_that_its_layers_have(size):
 
 
 @pytest.mark.parametrize("batch", [None, 2])
-def test_roi_pool_describes_its_output(batch):
+@pytest.mark.parametrize("layer", [RoIPool, RoIAlign])
+def test_the_pooling_of_a_single_map_is_described(layer, batch):
     inputs = [keras.KerasTensor((batch, 4, 6, 8))], keras.KerasTensor((batch, 5, 4))
-    described, traced = outputs_of(RoIPool(HeadConfig(pooling="roi_pool"), strides=(16,)), *inputs)
+    described, traced = outputs_of(layer(HeadConfig(), strides=(16,)), *inputs)
     assert described == traced == ((batch, 5, 7, 7, 8), "float32")
 
 
