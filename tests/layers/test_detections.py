@@ -270,6 +270,11 @@ def test_other_kinds_of_nms_return_the_best_of_more_pairs_and_all_of_fewer_pairs
     one = decode([[0.0, 0.0], [0.0, 0.0], [0.0, 0.8]], nms=nms)
     np.testing.assert_allclose(one["scores"], [0.8], rtol=1e-5)
     assert one["labels"].tolist() == [1]
+    # three images with a pair each: fewer pairs than images
+    layer = DetectionDecoder(DetectionConfig(nms=nms, max_detections=2), WEIGHTS)
+    scores, boxes = tf.constant([[[0.9]], [[0.8]], [[0.7]]]), tf.tile(PROPOSALS[:, :1], [3, 1, 1])
+    inputs = with_background(scores), tf.zeros([3, 1, 1, 4]), boxes, tf.ones([3, 1], tf.bool), tf.tile(SIZE, [3, 1])
+    np.testing.assert_allclose(layer(*inputs, from_logits=False)["scores"], [[0.9, 0], [0.8, 0], [0.7, 0]])
 
 
 def test_the_best_2000_pairs_of_an_image_compete_in_other_kinds_of_nms():
