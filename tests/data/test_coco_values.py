@@ -176,6 +176,12 @@ def test_a_box_is_y_x_and_their_ends_with_its_label_area_and_place(tmp_path: Pat
     ]
 
 
+def test_an_annotation_of_a_dialect_may_be_difficult_and_lack_an_area(tmp_path: Path) -> None:
+    items = [{**ANNOTATION, "id": flag, "iscrowd": "0", "difficult": flag} for flag in (0, 1, 2)]
+    boxes = parse(tmp_path, annotations=items).boxes
+    assert [(box.difficult, box.area) for box in boxes] == [(False, 0), (True, 0), (False, 0)]
+
+
 def test_annotations_of_an_image_that_cannot_be_used_are_left_out_without_a_fault_each(tmp_path: Path) -> None:
     parsed = parse(tmp_path, images=[{"id": 1, "height": 30, "width": 40}, {**IMAGE, "id": 2}])
     assert [(fault.kind, fault.field) for fault in parsed.faults] == [("bad-value", "images[0].file_name")]
