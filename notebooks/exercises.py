@@ -10,6 +10,7 @@ stored as hashes. So this file does not show the answers. The folder `solutions`
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -77,18 +78,21 @@ def letter(exercise: str, digest: str, hint: str) -> None:
 
 
 def function(exercise: str, reference: Callable[..., Any], inputs: Callable[[Any], tuple[Any, ...]], hint: str) -> None:
-    """Add an exercise whose answer is a function. It is compared with a reference on five random inputs."""
+    """Add an exercise whose answer is a function. It is compared with a reference on five random inputs.
+
+    The answer gets copies: it may change its inputs.
+    """
 
     def is_equal(answer: Any) -> bool:
         cases = [inputs(np.random.default_rng(seed)) for seed in range(5)]
-        return all(_close(answer(*case), reference(*case), 1e-4) for case in cases)
+        return all(_close(answer(*copy.deepcopy(case)), reference(*case), 1e-4) for case in cases)
 
     EXERCISES[exercise] = (is_equal, hint)
 
 
 def hashed(exercise: str, answer: Any) -> str:
-    """Return the hash of a letter, which differs from exercise to exercise."""
-    return hashlib.sha256(f"{exercise}:{str(answer).strip().upper()}".encode()).hexdigest()[:12]
+    """Return the hash of a letter, which differs from exercise to exercise. "a", "A" and "(A)" are the same letter."""
+    return hashlib.sha256(f"{exercise}:{str(answer).strip(' ().').upper()}".encode()).hexdigest()[:12]
 
 
 def _close(answer: Any, reference: Any, tolerance: float) -> bool:
