@@ -40,6 +40,23 @@ def missing(claims, sections):
     return faults
 
 
+def study_list():
+    """Return the rows of the study list in docs/course.md: question, sections, exercises."""
+    text = (ROOT / "docs/course.md").read_text(encoding="utf-8").split("## The study list")[1]
+    return re.findall(r"^\| ([^|]+) \| ([\d., to]+) \| ([^|]+) \|$", text, re.MULTILINE)
+
+
+def test_the_study_list_names_sections_and_exercises_that_exist():
+    known, named, asked = set(headings()), set(), set()
+    for _, sections, exercises in study_list():
+        named |= set(re.findall(r"\d+\.\d+", sections))
+        asked |= set(re.findall(r"\d+[abc]", exercises))
+        assert re.fullmatch(r'(\d+[abc](, )?)+|\d+, "Go further"', exercises)
+    assert len(study_list()) >= 17
+    assert named <= known
+    assert asked == {f"{number}{letter}" for number in range(11) for letter in "abc"}
+
+
 def test_the_claims_are_numbered_from_1():
     assert [int(number) for number, *_ in CLAIMS] == list(range(1, len(CLAIMS) + 1))
     assert len(CLAIMS) >= 40
