@@ -47,14 +47,14 @@ def study_list():
 
 
 def test_the_study_list_names_sections_and_exercises_that_exist():
-    known, named, asked = set(headings()), set(), set()
+    known, named, listed = set(headings()), set(), set()
     for _, sections, exercises in study_list():
         named |= set(re.findall(r"\d+\.\d+", sections))
-        asked |= set(re.findall(r"\d+[abc]", exercises))
+        listed |= set(re.findall(r"\d+[abc]", exercises))
         assert re.fullmatch(r'(\d+[abc](, )?)+|\d+, "Go further"', exercises)
     assert len(study_list()) >= 17
     assert named <= known
-    assert asked == {f"{number}{letter}" for number in range(11) for letter in "abc"}
+    assert listed == {f"{number}{letter}" for number in range(11) for letter in "abc"}
 
 
 def test_the_claims_are_numbered_from_1():

@@ -31,20 +31,26 @@ SHORTER = {
     "04_rpn": [("for e in test.examples:", "for e in test.examples[:5]:")],
     "05_rpn_loss": [("training_on_digits(epochs=4)", "training_on_digits(epochs=1)")],
     "06_sharing_features": [
+        ('{\\"train\\": 160, \\"val\\": 20, \\"test\\": 60}', '{\\"train\\": 40, \\"val\\": 8, \\"test\\": 12}'),
         ("training.replace(epochs=6,", "training.replace(epochs=2,"),
         ("batch_size=16, epochs=15,", "batch_size=16, epochs=2,"),
     ],
+    "07_detector_head": [("(0.1, 0.5, 0.7, 0.9), []", "(0.5, 0.9), []")],
     "08_fine_tune": [("training.replace(epochs=4,", "training.replace(epochs=2,")],
+    "09_deploy": [
+        ("examples[:20])", "examples[:5])"),
+        ("examples[:100]]", "examples[:10]]"),
+        (
+            'evaluate(data[\\"test\\"], load(path).detect_dataset(data[\\"test\\"]))',
+            "evaluate(few, load(path).detect_dataset(few))",
+        ),
+    ],
     "10_details": [
         ('(0.5, \\"#E69F00\\"), (0.7, \\"#0072B2\\"), ', ""),  # two of four detectors
         ("in changes.items():", "in [*changes.items()][1:2]:"),
     ],
 }
-LONG = ("06_sharing_features", "09_deploy")  # minutes each; all are executed for their stored outputs too
 each = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-each_run = pytest.mark.parametrize(
-    "path", [pytest.param(p, marks=pytest.mark.soak if p.stem in LONG else (), id=p.stem) for p in PATHS]
-)
 
 
 def cells(path, kind):
@@ -152,7 +158,7 @@ def desk(tmp_path_factory):
 
 
 @pytest.mark.slow
-@each_run
+@each
 def test_the_notebook_runs(path, desk, tmp_path):
     source = path.read_text(encoding="utf-8")
     for long, short in SHORTER.get(path.stem, []):
