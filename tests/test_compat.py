@@ -1,37 +1,40 @@
 """What Keras 2 and Keras 3 do alike through `tfrcnn.compat`. The lanes run this with both."""
 
+import json
+from pathlib import Path
+
 import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrcnn.compat import Variable, _walk, name_of, path_of
+from tfrcnn.compat import KERAS_2, path_of
 from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.config_cascade import CascadeConfig
 from tfrcnn.models import build_blank_detector, preset
 from tfrcnn.training.run_optimizer import make_optimizer
 
+Variable = tf.Variable if KERAS_2 else keras.Variable
+
 
 def test_weights_files_have_the_names_of_keras_3(tmp_path):
+    """With Keras 3, the test also shows that the list of names is one of Keras 3."""
     config = preset("tiny_fpn", (Category(1, "cell"),)).detector
     head = config.head.replace(dropout=0.5, class_agnostic=True, cascade=CascadeConfig())
     detector = build_blank_detector(config.replace(head=head, shared_features=False))
     detector.save_weights(tmp_path / "a.weights.h5")
-    shapes, expected = {}, {}
+    shapes = {}
     with h5py.File(tmp_path / "a.weights.h5") as file:
-        file.visititems(lambda name, item: shapes.update({name: item.shape} if isinstance(item, h5py.Dataset) else {}))
-    for path, layer in _walk(detector, "", set()):
-        arrays = {}
-        layer.save_own_variables(arrays)
-        expected.update({f"{path}vars/{i}": tuple(array.shape) for i, array in arrays.items()})
-    assert shapes == expected
+        file.visititems(
+            lambda name, item: shapes.update({name: list(item.shape)} if isinstance(item, h5py.Dataset) else {})
+        )
+    assert shapes == json.loads(Path(__file__).with_name("weights_of_keras_3.json").read_text())
 
 
 def test_a_variable_is_named_by_its_layer_and_role():
     layer = keras.layers.Dense(2, name="fc6")
     layer.build((None, 3))
-    assert [name_of(weight) for weight in layer.weights] == ["kernel", "bias"]
-    assert path_of(layer.weights[0]).endswith("kernel")
+    assert [path_of(weight).split("/")[-1] for weight in layer.weights] == ["kernel", "bias"]
 
 
 def test_an_optimizer_by_name_steps_as_the_class_of_keras():

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.compat import KERAS_2, name_of
+from tfrcnn.compat import KERAS_2, path_of, tensorflow_variable
 from tfrcnn.config import BackboneConfig
 from tfrcnn.models.backbones import build_backbone
 from tfrcnn.models.backbones.folding import FoldedModel, can_fold, convolve_and_normalize
 
 layers = keras.layers
-folds = pytest.mark.skipif(KERAS_2, reason="Keras 2 computes a batch norm as it is")
 
 PAIRS = {
     "plain": (lambda: layers.Conv2D(6, 3, padding="same", use_bias=False), {}),
@@ -40,7 +39,7 @@ def pair(make_conv, channels=4, **options):
 
 def _ranges(norm):
     ranges = {"gamma": (0.5, 2), "beta": (-1, 1), "moving_mean": (-1, 1), "moving_variance": (0.2, 3)}
-    return zip(*(ranges[name_of(weight)] for weight in norm.weights))
+    return zip(*(ranges[path_of(weight).split("/")[-1]] for weight in norm.weights))
 
 
 @pytest.fixture
@@ -62,7 +61,6 @@ def test_by_hand():
     np.testing.assert_allclose(tf.reshape(y, [-1]), [31, 43, 7], rtol=1e-6)
 
 
-@folds
 @pytest.mark.parametrize("kind", PAIRS)
 @pytest.mark.parametrize("training", [False, None, True])
 def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps):
@@ -70,7 +68,7 @@ def test_numbers_and_gradients_are_those_of_the_two_layers(kind, training, maps)
     conv, norm = pair(make_conv, **options)
     norm.trainable = not training  # a frozen norm uses its statistics in training too
     assert can_fold(conv, norm)
-    variables = [maps, *(weight.value for weight in conv.weights), *(weight.value for weight in norm.weights[:-2])]
+    variables = [maps, *map(tensorflow_variable, [*conv.weights, *norm.weights[:-2]])]
     upstream = np.random.default_rng(3).normal(size=conv(maps).shape).astype(np.float32)
     results = []
     for compute in (
@@ -145,10 +143,9 @@ def small(tap_the_convolution=False):
 
 def operators(model):
     graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(tf.TensorSpec([1, 32, 32, 3])).graph
-    return [operation.name for operation in graph.get_operations()]
+    return [operation.name.lower() for operation in graph.get_operations()]
 
 
-@folds
 def test_a_folded_model_has_the_layers_and_weights_of_the_one_that_was_written():
     inputs, outputs = small()
     plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
@@ -173,14 +170,14 @@ def test_a_folded_model_sees_weights_and_freezing_that_come_later(maps):
     assert np.any(after[1] != before[1])
 
 
-@folds
 def test_what_a_convolution_gives_to_others_too_is_still_there(maps):
     inputs, outputs = small(tap_the_convolution=True)
     plain, folded = keras.Model(inputs, outputs), FoldedModel(inputs, outputs)
     for expected, actual in zip(plain(maps[..., :3]), folded(maps[..., :3])):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
-    norms = {name.split("/")[2] for name in operators(folded) if "batchnorm" in name}
-    assert len(norms) == 1  # the second norm is still folded
+    names = [name for name in operators(folded) if "batchnorm" in name]
+    assert names
+    assert all("a_bn" in name for name in names)  # the second norm is still folded
 
 
 def conv(**options):
@@ -244,7 +241,7 @@ def test_what_is_used_more_than_once_is_computed_as_it_is(network, maps):
     assert len(folded.losses) == len(plain.losses)
 
 
-@folds
+@pytest.mark.skipif(KERAS_2, reason="Keras 2 writes no layers of a class with its own call")
 def test_a_folded_model_is_saved_and_loaded_as_any_other(tmp_path, maps):
     model = FoldedModel(*small(), name="folds")
     model.save(tmp_path / "model.keras")
@@ -254,7 +251,6 @@ def test_a_folded_model_is_saved_and_loaded_as_any_other(tmp_path, maps):
     np.testing.assert_array_equal(loaded(maps[..., :3]), model(maps[..., :3]))
 
 
-@folds
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenet_v3_large", "MobileNetV2", "EfficientNetB0"])
 def test_no_batch_norm_of_a_backbone_with_depthwise_convolutions_is_a_pass_of_its_own(name):
@@ -263,6 +259,5 @@ def test_no_batch_norm_of_a_backbone_with_depthwise_convolutions_is_a_pass_of_it
     assert not [operator for operator in operators(backbone) if "batchnorm" in operator]
 
 
-@folds
 def test_a_resnet_is_computed_as_torchvision_does():
     assert any("batchnorm" in operator for operator in operators(build_backbone(BackboneConfig("resnet50")).model))

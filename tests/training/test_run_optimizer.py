@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrcnn.compat import KERAS_2, Variable
+from tfrcnn.compat import KERAS_2
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models import preset
@@ -18,6 +18,7 @@ from tfrcnn.training.resolve import changed
 from tfrcnn.training.run_optimizer import GroupedOptimizer, make_optimizer
 from tfrcnn.training.state import restore_state, save_state
 
+Variable = tf.Variable if KERAS_2 else keras.Variable
 RNG = np.random.default_rng(0)
 START = RNG.normal(size=(4, 3)).astype(np.float32)
 GRADIENTS = RNG.normal(size=(5, 4, 3)).astype(np.float32)
@@ -119,9 +120,15 @@ def test_accumulated_gradients_make_the_updates_of_their_means():
 
 def test_float16_scales_the_loss_around_it():
     optimizer, variable = make_optimizer(CONSTANT.replace(optimizer="adamw"), 100), kernel()
-    scaled = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=2.0)
+    scaled = keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=2.0)
     scaled.build([variable])
-    tf.function(lambda gradient: scaled.apply_gradients([(gradient, variable)]))(tf.constant(2.0 * GRADIENTS[0]))
+
+    def step(gradient):
+        if KERAS_2:  # `minimize` does this there
+            (gradient,) = scaled.get_unscaled_gradients([gradient])
+        scaled.apply_gradients([(gradient, variable)])
+
+    tf.function(step)(tf.constant(2.0 * GRADIENTS[0]))
     (expected,) = stepped(make_optimizer(CONSTANT.replace(optimizer="adamw"), 100), [kernel()], GRADIENTS[:1])
     np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
 
@@ -189,21 +196,17 @@ class TestWrongOptimizers:
     @pytest.mark.parametrize(
         ("name", "advice"),
         [
-            ("tfa:Lookahead", r"set training\.ema instead$"),
-            ("tfa:SWA", r"set training\.swa instead$"),
-            ("tfa:RectifiedAdam", r"set training\.optimizer=adamw with training\.warmup_steps instead$"),
-            ("tfa:COCOB", "nothing replaced it in Keras$"),
+            ("tfa:Lookahead", r"set training\.ema instead"),
+            ("tfa:SWA", r"set training\.swa instead"),
+            ("tfa:RectifiedAdam", r"set training\.optimizer=adamw with training\.warmup_steps instead"),
+            ("tfa:COCOB", "set another instead"),
         ],
     )
-    def test_of_tensorflow_addons_name_what_replaced_them(self, name, advice, no_addons, monkeypatch):
-        monkeypatch.setattr(tf, "__version__", "2.21.0")
-        with pytest.raises(InputError, match=f"{name} needs tensorflow-addons, which imports next to .*{advice}"):
+    def test_of_tensorflow_addons_name_what_replaced_them_and_how_to_install_it(self, name, advice, no_addons):
+        message = rf'pip install "tfrcnn\[addons\]"\), or its successor in Keras, found \'{name}\': {advice}, or pass'
+        with pytest.raises(InputError, match=message) as error:
             make_optimizer(CONSTANT.replace(optimizer=name), 1)
-
-    def test_next_to_tensorflow_2_15_say_how_to_install_it(self, no_addons, monkeypatch):
-        monkeypatch.setattr(tf, "__version__", "2.15.1")
-        with pytest.raises(InputError, match=r'pip install "tfrcnn\[addons\]"'):
-            optimizer_class("tfa:Lookahead")
+        assert "\n" not in str(error.value)
 
     @pytest.mark.parametrize("kind", ["Lookahead", "NoSuchClass"])
     def test_of_tensorflow_addons_without_a_rate_are_refused(self, kind, monkeypatch):
@@ -213,7 +216,7 @@ class TestWrongOptimizers:
 
         package = types.SimpleNamespace(optimizers=types.SimpleNamespace(Lookahead=Lookahead))
         monkeypatch.setattr(addons, "_addons", lambda: package)
-        with pytest.raises(InputError, match=r"with a learning rate, found 'tfa:.*to TrainingModel\.compile"):
+        with pytest.raises(InputError, match=r"with a learning rate .* found 'tfa:.*to TrainingModel\.compile"):
             optimizer_class(f"tfa:{kind}")
 
 
@@ -226,13 +229,10 @@ def test_names_of_tensorflow_addons_stand_for_their_successors_in_keras(name, su
     assert optimizer_class(name) is getattr(keras.optimizers, successor)
 
 
-def test_a_successor_of_tensorflow_addons_is_named_in_one_line(no_addons, monkeypatch, capsys):
-    monkeypatch.setattr(tf, "__version__", "2.21.0")
+def test_a_successor_of_tensorflow_addons_is_named_in_one_line(no_addons, capsys):
     announce_successor("tfa:AdamW")
     output = capsys.readouterr().out
-    assert output.count("\n") == 1
-    assert "tfa:AdamW: tensorflow-addons was not found next to TensorFlow 2.21.0;" in output
-    assert "its successor keras.optimizers.AdamW (--optimizer adamw)" in output
+    assert output == "tfa:AdamW: training with its successor keras.optimizers.AdamW (--optimizer adamw)\n"
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

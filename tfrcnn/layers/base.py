@@ -6,7 +6,6 @@ from typing import Any, Generic, Self, TypeVar
 
 import keras
 
-from tfrcnn.compat import KerasTensor
 from tfrcnn.config_base import Config
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
 
@@ -70,13 +69,13 @@ class GeometryLayer(ConfiguredLayer[C]):
         super().__init__(config, **kwargs)
 
 
-def spec(*shape: int | None, dtype: str = "float32") -> KerasTensor:
+def spec(*shape: int | None, dtype: str = "float32") -> keras.KerasTensor:
     """Describe an output of a layer, for `compute_output_spec`.
 
     Keras asks this of each layer of a functional model. By default it traces `call` for the answer, which was most of
     the time to build a detector.
     """
-    return KerasTensor(shape, dtype)
+    return keras.KerasTensor(shape, dtype)
 
 
 def register(cls: Class) -> Class:

@@ -74,7 +74,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         )
         self.classifier.build(inputs)
         self.regressor.build(inputs)
-        self.built = True  # Keras 2 would build it again
+        super().build(roi_features_shape)
 
     def _first_logit(self) -> float:
         """Return the logit of all classes before training; a sigmoid starts at `PRIOR`."""

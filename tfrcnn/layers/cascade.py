@@ -45,7 +45,7 @@ class CascadeHeads(ConfiguredLayer[HeadConfig]):
     def build(self, roi_features_shape: tuple[int, ...]) -> None:
         for head in self.heads:
             head.build(roi_features_shape)
-        self.built = True  # Keras 2 would build it again
+        super().build(roi_features_shape)
 
     def call(self, roi_features: tf.Tensor, stage: int, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """

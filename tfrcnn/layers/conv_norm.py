@@ -31,7 +31,7 @@ class ConvNorm(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.conv.build(input_shape)
         self.norm.build((*input_shape[:-1], self.channels))
-        self.built = True  # Keras 2 would build it again
+        super().build(input_shape)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """[B, rows, columns, .] -> [B, rows, columns, channels]."""

@@ -57,7 +57,7 @@ class RPNHead(ConfiguredLayer[RPNConfig]):
             conv.build(hidden if i else features_shape[0])
         self.objectness.build(hidden)
         self.deltas.build(hidden)
-        self.built = True  # Keras 2 would build it again
+        super().build(features_shape)
 
     def call(self, features: list[tf.Tensor]) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """

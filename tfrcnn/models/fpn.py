@@ -53,7 +53,7 @@ class FeaturePyramid(KernelLayer[FPNConfig]):
             smooth.build((*shape[:-1], self.config.channels))
             self.lateral.append(lateral)
             self.smooth.append(smooth)
-        self.built = True  # Keras 2 would build it again
+        super().build(features_shape)
 
     def _conv(self, kernel_size: int, name: str) -> keras.layers.Layer:
         # kaiming_uniform(a=1), as the reference implementations: bound sqrt(3 / fan_in)

@@ -1,19 +1,14 @@
-"""Optimizers of tensorflow-addons by name.
-
-tensorflow-addons imports next to TensorFlow 2.15 only. Next to later releases a name stands for Keras' class that
-replaced it, or the error says what did.
-"""
+"""Optimizers of tensorflow-addons by name: its classes next to TensorFlow 2.15, elsewhere what replaced them."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import warnings
-from functools import cache
+from contextlib import suppress
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfrcnn.errors import InputError
 
@@ -39,21 +34,15 @@ def addons_class(name: str) -> Any:
     """
     kind = name.removeprefix(PREFIX)
     if addons := _addons():
-        value = getattr(addons.optimizers, kind, None)
-        if inspect.isclass(value) and "learning_rate" in inspect.signature(value).parameters:
-            return value
-        raise InputError(
-            f"TrainingConfig.optimizer: expected an optimizer of tensorflow_addons.optimizers with a learning rate, "
-            f"found {name!r}. Pass an optimizer that wraps another, for example Lookahead, to TrainingModel.compile"
-        )
-    if successor := getattr(keras.optimizers, SUCCESSORS.get(kind, ""), None):
-        return successor
-    advice = f"set {REPLACEMENTS[kind]} instead" if kind in REPLACEMENTS else "nothing replaced it in Keras"
-    if tf.__version__.startswith("2.15."):
-        advice = 'pip install "tfrcnn[addons]"'
+        found = getattr(addons.optimizers, kind, None)
+    else:
+        found = getattr(keras.optimizers, SUCCESSORS.get(kind, ""), None)
+    if inspect.isclass(found) and "learning_rate" in inspect.signature(found).parameters:
+        return found
     raise InputError(
-        f"TrainingConfig.optimizer: {name} needs tensorflow-addons, which imports next to TensorFlow 2.15 only and "
-        f"was not found next to {tf.__version__}: {advice}"
+        "TrainingConfig.optimizer: expected an optimizer with a learning rate of tensorflow-addons, which imports next "
+        f'to TensorFlow 2.15 only (pip install "tfrcnn[addons]"), or its successor in Keras, found {name!r}: set '
+        f"{REPLACEMENTS.get(kind, 'another')} instead, or pass one that wraps another to TrainingModel.compile"
     )
 
 
@@ -61,18 +50,13 @@ def announce_successor(name: str) -> None:
     """Print which class of Keras trains in place of a class of tensorflow-addons; print nothing for other names."""
     if name.startswith(PREFIX) and not _addons():
         successor = addons_class(name).__name__
-        print(
-            f"{name}: tensorflow-addons was not found next to TensorFlow {tf.__version__}; training with its successor "
-            f"keras.optimizers.{successor} (--optimizer {successor.lower()})",
-            flush=True,
-        )
+        line = f"{name}: training with its successor keras.optimizers.{successor} (--optimizer {successor.lower()})"
+        print(line, flush=True)
 
 
-@cache
 def _addons() -> Any:
     """Return tensorflow-addons, or None where it is missing or does not import."""
-    with warnings.catch_warnings(action="ignore"):  # that it has reached its end of life
-        try:
-            return importlib.import_module("tensorflow_addons")
-        except (ImportError, AttributeError):
-            return None
+    # it warns that it has reached its end of life
+    with warnings.catch_warnings(action="ignore"), suppress(ImportError, AttributeError):
+        return importlib.import_module("tensorflow_addons")
+    return None

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfrcnn import compat
-from tfrcnn.compat import ONLY_FIRST_REPLICA, name_of, tensorflow_variable
+from tfrcnn.compat import ONLY_FIRST_REPLICA, path_of, tensorflow_variable
 from tfrcnn.layers.base import register
 from tfrcnn.training.replicas import replica_count
 
@@ -114,11 +114,13 @@ class SGD(compat.SGD):
         self.swa_start = swa_start
         self._averaged = None
         if swa_start is not None:
-            self._averaged = self.add_variable((), "zeros", "int64", ONLY_FIRST_REPLICA, name="averaged_updates")
+            self._averaged = self.add_variable(
+                shape=(), dtype="int64", aggregation=ONLY_FIRST_REPLICA, name="averaged_updates"
+            )
         self._backbone: frozenset[int] = frozenset()
         self._set_rate = None
         if callable(self._learning_rate):
-            self._set_rate = self.add_variable((), _unset, "float32", name="set_learning_rate")
+            self._set_rate = self.add_variable(shape=(), initializer=_unset, dtype="float32", name="set_learning_rate")
 
     def set_backbone(self, variables: Iterable[keras.Variable]) -> None:
         """Name the variables that learn at `backbone_learning_rate_scale` times the rate."""
@@ -202,7 +204,7 @@ class SGD(compat.SGD):
 
     def _multiple(self, variable: keras.Variable) -> float:
         """Return the multiple of the rate that a variable learns at."""
-        multiple = self.bias_learning_rate_scale if name_of(variable) == "bias" else 1.0
+        multiple = self.bias_learning_rate_scale if path_of(variable).split("/")[-1] == "bias" else 1.0
         return multiple * (self.backbone_learning_rate_scale if id(variable) in self._backbone else 1.0)
 
     def _update_model_variables_moving_average(self, trainable_variables: Any) -> None:

@@ -54,7 +54,7 @@ class GroupedOptimizer(SGD):
         self._group_of: dict[str, int] = {}
 
     def build(self, variables: list[Any]) -> None:
-        if self.built:
+        if self._groups:
             return
         super().build(variables)
         groups: dict[tuple[float, float], list[Any]] = {}
@@ -97,6 +97,7 @@ class GroupedOptimizer(SGD):
         # Keras 2 calls this where Keras 3 calls `_backend_update_step`
         gradients, variables = zip(*grads_and_vars)
         self._backend_update_step(gradients, variables, self.current_rate)
+        self._update_model_variables_moving_average(variables)
         return self.iterations.assign_add(1)
 
     def get_config(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from tfrcnn.compat import name_of
+from tfrcnn.compat import path_of
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.models.backbones.loading import all_layers
@@ -201,8 +201,9 @@ def warn_of_frozen_random_weights(detector: FasterRCNN, training: TrainingConfig
 
 
 def _is_untrained(layers: list[keras.layers.Layer]) -> bool:
-    weights = [weight for layer in layers for weight in layer.weights if name_of(weight) in _INITIAL]
-    return bool(weights) and all(np.all(weight.numpy() == _INITIAL[name_of(weight)]) for weight in weights)
+    named = [(path_of(weight).split("/")[-1], weight) for layer in layers for weight in layer.weights]
+    weights = [(name, weight) for name, weight in named if name in _INITIAL]
+    return bool(weights) and all(np.all(weight.numpy() == _INITIAL[name]) for name, weight in weights)
 
 
 def _frozen_parts(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:

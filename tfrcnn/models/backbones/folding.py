@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.compat import FOLDS_NORMS, calls_of
+from tfrcnn.compat import calls_of
 from tfrcnn.layers.base import register
 
 
@@ -44,27 +44,28 @@ def convolve_and_normalize(
     if norm.center:
         shift += _value(norm.beta)
     x, shift = (tf.cast(value, conv.compute_dtype) for value in (x, shift))
+    weight = _value(conv.weights[0])  # the kernel, whatever attribute holds it
     padding, dilations = conv.padding.upper(), list(conv.dilation_rate)
     if isinstance(conv, keras.layers.DepthwiseConv2D):
-        kernel = tf.cast(_value(conv.kernel) * scale[:, None], conv.compute_dtype)
+        kernel = tf.cast(weight * scale[:, None], conv.compute_dtype)
         y = tf.nn.depthwise_conv2d(x, kernel, [1, *conv.strides, 1], padding, dilations=dilations)
     else:
-        kernel = tf.cast(_value(conv.kernel) * scale, conv.compute_dtype)
+        kernel = tf.cast(weight * scale, conv.compute_dtype)
         y = tf.nn.conv2d(x, kernel, list(conv.strides), padding, dilations=dilations)
     return tf.nn.bias_add(y, shift)
 
 
 def can_fold(conv: keras.layers.Layer, norm: keras.layers.Layer) -> bool:
-    """Return whether `convolve_and_normalize` supports these two layers. Keras 2 computes them as they are."""
-    if not FOLDS_NORMS or type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
+    """Return whether `convolve_and_normalize` supports these two layers."""
+    if type(conv) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D):
         return False
-    if type(norm) is not keras.layers.BatchNormalization or norm.axis not in (-1, 3):
+    if type(norm) is not keras.layers.BatchNormalization or tf.nest.flatten(norm.axis) not in ([-1], [3]):
         return False
     return (
         conv.activation is keras.activations.linear
         and conv.data_format == "channels_last"
         and getattr(conv, "depth_multiplier", 1) == 1
-        and conv.dtype_policy == norm.dtype_policy
+        and conv.dtype_policy.name == norm.dtype_policy.name
         and conv.activity_regularizer is norm.activity_regularizer is None
     )
 
