@@ -3,23 +3,26 @@
     python packaging/check_extras.py                  # each extra of setup.py, then all but addons together
     python packaging/check_extras.py tune weights     # some
     python3.13 packaging/check_extras.py onnx         # with another Python
+    python packaging/check_extras.py --uv             # installs by uv, which keeps what it has downloaded
     python packaging/check_extras.py --resolve 3.13   # only choose versions, for a Python that need not be here
     python packaging/check_extras.py --resolve 3.11 --tensorflow 2.15 onnx
 
-Prints one line per extra. Each environment has its own TensorFlow: 2 GB and minutes each, one at a time. `--resolve`
-needs `uv` on PATH, and takes seconds each.
+Prints one line per extra. Each environment has its own TensorFlow: 2 GB and minutes each, one at a time. `--uv` and
+`--resolve` need `uv` on PATH, and take seconds each.
 """
 
 from __future__ import annotations
 
 import argparse
+import runpy
 import subprocess
 import sys
 import tempfile
 import venv
-from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHER_TENSORFLOW = {"addons"}  # cannot be together with the rest
@@ -44,13 +47,13 @@ print(len(modules), "modules:", *modules)
 """
 
 
-def check(extra: str) -> bool:
+def check(extra: str, uv: bool) -> bool:
     """Install an extra, or several with commas between them, and print what became of it."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
-        python = Path(folder, "bin", "python")
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"{ROOT}[{extra}]"]
-        for command in (pip, [python, "-c", IMPORTS, extra]):
+        python = str(Path(folder, "bin", "python"))
+        pip = ["uv", "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+        for command in ([*pip, "--quiet", f"{ROOT}[{extra}]"], [python, "-c", IMPORTS, extra]):
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             if done.returncode:
                 last = done.stderr.strip().splitlines()[-1:]
@@ -75,16 +78,11 @@ def resolve(extra: str, python: str, tensorflow: str | None) -> bool:
 @cache
 def requirements() -> dict[str, list[str]]:
     """Return the requirements of each extra of setup.py; those of all users have the name ""."""
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "setup.py", "-q", "egg_info", "-e", folder], cwd=ROOT, check=True)
-        text = next(Path(folder).glob("*.egg-info/requires.txt")).read_text(encoding="utf-8")
-    extra, marker, lines = "", "", defaultdict(list)
-    for line in filter(None, text.splitlines()):
-        if line.startswith("["):
-            extra, _, marker = line[1:-1].partition(":")
-        else:
-            lines[extra].append(f"{line}; {marker}" if marker else line)
-    return dict(lines)
+    found: dict[str, Any] = {}
+    # a clean Python 3.12 has no setuptools
+    sys.modules["setuptools"] = SimpleNamespace(setup=found.update)  # type: ignore[assignment]
+    runpy.run_path(str(ROOT / "setup.py"))
+    return {"": found["install_requires"], **found["extras_require"]}
 
 
 def names() -> list[str]:
@@ -96,6 +94,7 @@ def main() -> int:
     """Check the extras that the command line names, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("extras", nargs="*", help="Default: each of setup.py, then all together.")
+    parser.add_argument("--uv", action="store_true", help="Install by uv instead of pip.")
     parser.add_argument("--resolve", metavar="PYTHON", help="Only choose versions for this Python, for example 3.13.")
     parser.add_argument("--tensorflow", metavar="X.Y", help="With --resolve: next to this TensorFlow.")
     options = parser.parse_args()
@@ -105,7 +104,7 @@ def main() -> int:
         extras.append(",".join(extra for extra in extras if extra not in OTHER_TENSORFLOW))
     if options.resolve:
         return 1 - min([resolve(extra, options.resolve, options.tensorflow) for extra in extras])
-    return 1 - min([check(extra) for extra in extras])
+    return 1 - min([check(extra, options.uv) for extra in extras])
 
 
 if __name__ == "__main__":

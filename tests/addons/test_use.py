@@ -71,7 +71,7 @@ def test_the_command_line_trains_evaluates_and_exports_with_an_optimizer_by_name
         "--optimizer tfa:LAMB",
         f"evaluate --model {run} --data {data} --json {measured}",
         *(
-            f"export --model {run} --format {name} --out {tmp_path / 'exported'}{suffix} --images {data.parent}"
+            f"export --model {run} --format {name} --out {tmp_path / 'exported'}{suffix} --verify {data}"
             for name, suffix in (("saved_model", ""), ("tflite", ".tflite"), ("onnx", ".onnx"))
         ),
     ]

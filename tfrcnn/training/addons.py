@@ -34,11 +34,11 @@ def addons_class(name: str) -> Any:
     """
     kind = name.removeprefix(PREFIX)
     if addons := _addons():
-        found = getattr(addons.optimizers, kind, None)
+        optimizer = getattr(addons.optimizers, kind, None)
     else:
-        found = getattr(keras.optimizers, SUCCESSORS.get(kind, ""), None)
-    if inspect.isclass(found) and "learning_rate" in inspect.signature(found).parameters:
-        return found
+        optimizer = getattr(keras.optimizers, SUCCESSORS.get(kind, ""), None)
+    if inspect.isclass(optimizer) and "learning_rate" in inspect.signature(optimizer).parameters:
+        return optimizer
     raise InputError(
         "TrainingConfig.optimizer: expected an optimizer with a learning rate of tensorflow-addons, which imports next "
         f'to TensorFlow 2.15 only (pip install "tfrcnn[addons]"), or its successor in Keras, found {name!r}: set '
