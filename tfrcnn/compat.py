@@ -14,6 +14,9 @@ KERAS_2 = keras.__version__.startswith("2.")
 SUMS_BEFORE_CLIPPING = KERAS_2  # the gradients of the replicas of `tf.distribute`
 KerasTensor = keras.__internal__.KerasTensor if KERAS_2 else keras.KerasTensor
 ONLY_FIRST_REPLICA = tf.VariableAggregation.ONLY_FIRST_REPLICA if KERAS_2 else "only_first_replica"
+# Keras 2 has no hard_silu, and its hard_sigmoid is another function
+HARD_SIGMOID = (lambda x: tf.nn.relu6(x + 3.0) / 6.0) if KERAS_2 else "hard_sigmoid"
+HARD_SILU = (lambda x: x * HARD_SIGMOID(x)) if KERAS_2 else "hard_silu"
 
 
 def no_autocast(model: keras.Model) -> keras.Model:

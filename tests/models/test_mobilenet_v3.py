@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfrcnn.compat import HARD_SIGMOID, HARD_SILU
 from tfrcnn.models.backbones import output_strides
 from tfrcnn.models.backbones.mobilenet_v3 import BLOCKS, STAGES, TAPS, mobilenet_v3_large
 
@@ -57,8 +58,8 @@ def test_squeeze_is_a_quarter_in_multiples_of_8(model):
 def test_activations_are_torchs_formulas():
     x = np.array([-4, -3, -1, 0, 1, 3, 4], np.float32)
     relu6 = np.array([0, 0, 2, 3, 4, 6, 6], np.float32)
-    np.testing.assert_allclose(keras.activations.get("hard_sigmoid")(x), relu6 / 6, atol=1e-7)
-    np.testing.assert_allclose(keras.activations.get("hard_silu")(x), x * relu6 / 6, atol=1e-6)
+    np.testing.assert_allclose(keras.activations.get(HARD_SIGMOID)(x), relu6 / 6, atol=1e-7)
+    np.testing.assert_allclose(keras.activations.get(HARD_SILU)(x), x * relu6 / 6, atol=1e-6)
 
 
 def test_a_block_adds_its_input_where_it_can(model):

@@ -49,9 +49,8 @@ def addons_class(name: str) -> Any:
 def announce_successor(name: str) -> None:
     """Print which class of Keras trains in place of a class of tensorflow-addons; print nothing for other names."""
     if name.startswith(PREFIX) and not _addons():
-        successor = addons_class(name).__name__
-        line = f"{name}: training with its successor keras.optimizers.{successor} (--optimizer {successor.lower()})"
-        print(line, flush=True)
+        successor = addons_class(name).__name__.lower()
+        print(f"{name}: training with its successor in Keras, --optimizer {successor}", flush=True)
 
 
 def _addons() -> Any:

@@ -13,7 +13,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.weights.read import read_checkpoint
 from tfrcnn.weights.torch_layout import assign, body_assignments, classifier_module
 
-LEGACY_ROOT = "model_weights"  # the group in a file that Keras 2 wrote by model.save
+LEGACY_ROOT = "model_weights"  # the group in an .h5 file of model.save
 CLASSIFIER_HEADS = ("fc.", "classifier.")  # torchvision's last layers, which a detector has no use for
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfrcnn.compat import HARD_SIGMOID, HARD_SILU
 from tfrcnn.config import BackboneConfig
 from tfrcnn.models.backbones.loading import load_torchvision_classifier
 from tfrcnn.models.backbones.spec import BackboneSpec
@@ -25,7 +26,7 @@ class Block(NamedTuple):
         expanded: Channels of the depthwise convolution.
         channels: Channels of the output.
         squeeze: Channels of the squeeze-and-excite: a quarter of `expanded`, rounded to a multiple of 8. 0: none.
-        activation: "relu" or "hard_silu".
+        activation: "relu" or `HARD_SILU`.
         strides: Strides of the depthwise convolution.
     """
 
@@ -33,7 +34,7 @@ class Block(NamedTuple):
     expanded: int
     channels: int
     squeeze: int
-    activation: str
+    activation: Any
     strides: int
 
 
@@ -44,15 +45,15 @@ BLOCKS = (
     Block(5, 72, 40, 24, "relu", 2),
     Block(5, 120, 40, 32, "relu", 1),
     Block(5, 120, 40, 32, "relu", 1),
-    Block(3, 240, 80, 0, "hard_silu", 2),
-    Block(3, 200, 80, 0, "hard_silu", 1),
-    Block(3, 184, 80, 0, "hard_silu", 1),
-    Block(3, 184, 80, 0, "hard_silu", 1),
-    Block(3, 480, 112, 120, "hard_silu", 1),
-    Block(3, 672, 112, 168, "hard_silu", 1),
-    Block(5, 672, 160, 168, "hard_silu", 2),
-    Block(5, 960, 160, 240, "hard_silu", 1),
-    Block(5, 960, 160, 240, "hard_silu", 1),
+    Block(3, 240, 80, 0, HARD_SILU, 2),
+    Block(3, 200, 80, 0, HARD_SILU, 1),
+    Block(3, 184, 80, 0, HARD_SILU, 1),
+    Block(3, 184, 80, 0, HARD_SILU, 1),
+    Block(3, 480, 112, 120, HARD_SILU, 1),
+    Block(3, 672, 112, 168, HARD_SILU, 1),
+    Block(5, 672, 160, 168, HARD_SILU, 2),
+    Block(5, 960, 160, 240, HARD_SILU, 1),
+    Block(5, 960, 160, 240, HARD_SILU, 1),
 )
 
 # The maps of torchvision's detectors: 160 and 960 channels, both at stride 32. torchvision takes the last block that
@@ -75,11 +76,11 @@ def mobilenet_v3_large(norm_epsilon: float = NORM_EPSILON) -> keras.Model:
     """
     inputs = keras.Input((None, None, 3), name="images")
     x = norm(conv(inputs, 16, 3, 2, name="features_0_0"), norm_epsilon, name="features_0_1")
-    x = keras.layers.Activation("hard_silu", name="features_0_out")(x)
+    x = keras.layers.Activation(HARD_SILU, name="features_0_out")(x)
     for i, block in enumerate(BLOCKS, start=1):
         x = _inverted_residual(x, block, norm_epsilon, f"features_{i}")
     x = norm(conv(x, 960, name="features_16_0"), norm_epsilon, name="features_16_1")
-    x = keras.layers.Activation("hard_silu", name="features_16_out")(x)
+    x = keras.layers.Activation(HARD_SILU, name="features_16_out")(x)
     return keras.Model(inputs, x, name="mobilenet_v3_large")
 
 
@@ -109,7 +110,7 @@ def _squeeze_excite(x: Any, channels: int, name: str) -> Any:
     """Scale each channel by a number in [0, 1], computed from all channels' means (arXiv 1709.01507, figure 3)."""
     scale = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_avgpool")(x)
     scale = keras.layers.Conv2D(channels, 1, activation="relu", name=f"{name}_fc1")(scale)
-    scale = keras.layers.Conv2D(x.shape[-1], 1, activation="hard_sigmoid", name=f"{name}_fc2")(scale)
+    scale = keras.layers.Conv2D(x.shape[-1], 1, activation=HARD_SIGMOID, name=f"{name}_fc2")(scale)
     return keras.layers.Multiply(name=f"{name}_scale")([x, scale])
 
 
