@@ -7,6 +7,7 @@ import tensorflow as tf
 from PIL import Image
 
 import tfrcnn
+from tfrcnn.compat import path_of
 from tfrcnn.config import AnchorConfig, BackboneConfig, Category, DetectionConfig
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.errors import InputError
@@ -116,7 +117,7 @@ def test_batch_norms_of_a_model_within_a_model_are_frozen_too(network):
     config = config_of().replace(fpn=None, anchors=AnchorConfig(sizes=((32.0,),)))
     detector = build_detector(config, backbone=keras.Model(inputs, network(layers.Rescaling(1 / 255)(inputs))))
     freeze(detector, preset("tiny_fpn").training.replace(freeze_batch_norm=True))
-    trained = {weight.name for weight in detector.backbone.trainable_weights}
+    trained = {path_of(weight).split("/")[-1] for weight in detector.backbone.trainable_weights}
     assert "kernel" in trained
     assert not trained & {"gamma", "beta"}
 

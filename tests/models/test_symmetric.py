@@ -27,5 +27,5 @@ def test_each_window_is_centred_on_its_pixel(kernel_size, strides, size):
     full, depthwise = model(x)
     kernel = model.get_layer("conv").kernel.numpy()
     np.testing.assert_allclose(full, np.einsum("brcihw,hwio->brco", windows, kernel), atol=1e-5)
-    kernel = model.get_layer("depthwise").kernel.numpy()[..., 0]
+    kernel = model.get_layer("depthwise").weights[0].numpy()[..., 0]
     np.testing.assert_allclose(depthwise, np.einsum("brcihw,hwi->brci", windows, kernel), atol=1e-5)

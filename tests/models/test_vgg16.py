@@ -61,7 +61,7 @@ def head_of(units=UNITS):
 def test_the_layouts_are_those_of_keras_names_and_order(files):
     with File(files / "old.h5") as file:
         assert list(file.attrs["layer_names"])[-4:] == ["flatten", "fc1", "fc2", "predictions"]
-        assert file["fc1"]["fc1/kernel"].shape == (7 * 7 * 512, 8)
+        assert file["fc1"][file["fc1"].attrs["weight_names"][0]].shape == (7 * 7 * 512, 8)
     with File(files / "new.weights.h5") as file:
         assert [file[f"{name}/vars/0"].shape for name in vgg16.DENSE_GROUPS] == [(25088, 8), (8, 6), (6, 10)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfrcnn.compat import calls_of
 from tfrcnn.config import BackboneConfig
@@ -71,7 +72,7 @@ def find_taps(model: keras.Model) -> tuple[str, ...]:
     names = [layer.name for layer in model.layers if layer.name in outputs]
     maps = keras.Model(model.inputs[0], [outputs[name] for name in names])(keras.Input((rows, columns, 3)))
     last: dict[int, str] = {}
-    for name, feature in zip(names, maps):
+    for name, feature in zip(names, tf.nest.flatten(maps)):  # one map may come without a list
         if len(feature.shape) == 4 and feature.shape[1] and rows % feature.shape[1] == 0:
             last[rows // feature.shape[1]] = name
     return tuple(last[stride] for stride in STRIDES if stride in last)
