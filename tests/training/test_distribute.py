@@ -14,6 +14,7 @@ import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from test_joint import TRAINING, make_batch, make_model
+from tfrcnn.compat import tensorflow_variable
 from tfrcnn.training.replicas import mean_over_replicas, uniform_rows
 
 # the images differ in their objects, so the replicas have different numbers of samples
@@ -92,7 +93,7 @@ def gradients_of(infinite):
 
 def state():
     everything = (*variables, *optimizer.inner_optimizer.variables, optimizer.dynamic_scale)
-    copies = [strategy.experimental_local_results(variable.value) for variable in everything]
+    copies = [strategy.experimental_local_results(tensorflow_variable(variable)) for variable in everything]
     return [[copy.numpy() for copy in each] for each in copies]
 
 for infinite in (0, 1):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import tfrcnn
+from tfrcnn.compat import path_of
 from tfrcnn.config import Category, TrainingConfig
 from tfrcnn.data import checks, coco
 from tfrcnn.errors import InputError
@@ -260,7 +261,7 @@ class TestRandomWeights:
         training = recipe.resolved().training
         assert training is not None
         tfrcnn.freeze(detector, training)
-        names = {variable.path.split("/")[-2] for variable in detector.backbone.trainable_variables}
+        names = {path_of(variable).split("/")[-2] for variable in detector.backbone.trainable_variables}
         assert {"Conv1", "bn_Conv1"} <= names
 
 

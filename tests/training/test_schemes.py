@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.compat import path_of
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.proposals import evaluate_proposals
@@ -91,7 +92,7 @@ def test_fixed_features_are_those_of_detection_without_dropout(scheme, step, exp
 def test_frozen_stages_and_norms_are_so_in_both_networks(unshared):
     freeze(unshared, settings(frozen_stages=2, freeze_batch_norm=True))
     for backbone in (unshared.backbone, unshared.rpn_backbone):
-        names = {variable.path.split("/")[-2] for variable in backbone.trainable_variables}
+        names = {path_of(variable).split("/")[-2] for variable in backbone.trainable_variables}
         assert names
         assert all(name.startswith("stage3") and name.endswith("_conv") for name in names)
 
