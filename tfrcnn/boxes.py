@@ -90,6 +90,7 @@ def clip(boxes: tf.Tensor, image_sizes: tf.Tensor) -> tf.Tensor:
     Returns:
         [..., N, 4].
     """
+    image_sizes = tf.convert_to_tensor(image_sizes)
     limits = tf.tile(image_sizes, [1] * (image_sizes.shape.rank - 1) + [2])[..., None, :]
     return tf.maximum(tf.minimum(boxes, limits), 0.0)
 

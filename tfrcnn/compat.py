@@ -12,11 +12,11 @@ from tfrcnn.errors import InputError
 
 KERAS_2 = keras.__version__.startswith("2.")
 SUMS_BEFORE_CLIPPING = KERAS_2  # the gradients of the replicas of `tf.distribute`
-KerasTensor = keras.__internal__.KerasTensor if KERAS_2 else keras.KerasTensor
+CALLBACKS_SET_RATES = not KERAS_2  # there they assign to a variable, which a schedule is not
 ONLY_FIRST_REPLICA = tf.VariableAggregation.ONLY_FIRST_REPLICA if KERAS_2 else "only_first_replica"
 # Keras 2 has no hard_silu, and its hard_sigmoid is another function
-HARD_SIGMOID = (lambda x: tf.nn.relu6(x + 3.0) / 6.0) if KERAS_2 else "hard_sigmoid"
-HARD_SILU = (lambda x: x * HARD_SIGMOID(x)) if KERAS_2 else "hard_silu"
+HARD_SIGMOID = (lambda x: tf.nn.relu6(x + 3.0) * (1 / 6)) if KERAS_2 else "hard_sigmoid"
+HARD_SILU = (lambda x: x * (tf.nn.relu6(x + 3.0) * (1 / 6))) if KERAS_2 else "hard_silu"
 
 
 def no_autocast(model: keras.Model) -> keras.Model:
@@ -60,7 +60,6 @@ else:
     class TrainedModel(keras.Model):  # type: ignore[no-redef]
         """Averages the loss over an epoch, and tells `compute_loss` when it is not for training."""
 
-        compiled = property(lambda self: self._is_compiled)
         _loss_tracker = property(lambda self: self.compiled_loss._total_loss_mean)
 
         def _validate_target_and_loss(self, y: Any, loss: tf.Tensor) -> None:  # Keras passes the loss of each step

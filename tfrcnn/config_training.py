@@ -24,8 +24,8 @@ class TrainingConfig(Config):
         batch_size: images per step.
         accumulation_steps: steps whose mean gradient makes one update of the weights, as one batch would of
             batch_size * accumulation_steps images, apart from batch norms that are trained: they see one step's images.
-        optimizer: "sgd", "adam", "adamw", "nadam", "rmsprop", "adafactor", "lion", "lamb", or "tfa:CLASS" for a class
-            of tensorflow-addons. Set `learning_rate` with it: the presets' is for SGD.
+        optimizer: "sgd", "adam", "adamw", "nadam", "rmsprop", "adafactor", "lion", "lamb", or
+            "tfa:CLASS" for a class of tensorflow-addons. Set `learning_rate` with it: the presets' is for SGD.
         optimizer_options: its further arguments, for example {"beta_2": 0.95}; None takes its defaults.
         learning_rate: for 16 images per update; it is scaled by batch_size * accumulation_steps / 16 (Goyal et al.,
             arXiv 1706.02677).

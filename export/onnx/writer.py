@@ -22,7 +22,7 @@ from ...errors import InputError
 from ...files import atomic, to_json
 from ...models import FasterRCNN
 from ..artefact import OUTPUTS
-from ..contract import Limits, category_ids, check_size, describe, prepare, to_contract
+from ..contract import Limits, category_ids, check_size, check_surroundings, describe, prepare, to_contract
 from ..stages import run_stages
 from . import graph
 from .kernels import HANDLERS, in_order, onnx_kernels, prepare_weights
@@ -52,6 +52,7 @@ def write(
 
     category_ids(detector.config)  # refuses an id before any work
     check_size(detector)
+    check_surroundings()  # before the kernels run the backbone
     copy = prepare(detector, *limits, onnx_kernels(detector))
     model = _convert(copy, precision, representative, opset)
     _finish(model, copy.config, precision)

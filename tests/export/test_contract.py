@@ -29,7 +29,9 @@ def test_a_weight_that_is_not_finite_is_named_before_any_work(detector, tmp_path
     spoilt.flat[3] = value
     kernel.assign(spoilt)
     try:
-        with pytest.raises(InputError, match=r"weight rpn_head/objectness/kernel: .* found 1 NaN or infinite of 192"):
+        with pytest.raises(
+            InputError, match=r"weight rpn_head/(objectness/)?kernel: .* found 1 NaN or infinite of 192"
+        ):
             write(detector, tmp_path / WRITERS[write])
     finally:
         kernel.assign(before)
@@ -93,7 +95,7 @@ def test_the_copy_is_float32_under_a_callers_policy_and_leaves_the_policy(detect
     finally:
         keras.backend.set_floatx("float32")
         keras.mixed_precision.set_global_policy("float32")
-    assert {weight.dtype for weight in copy.weights} == {"float32"}
+    assert {tf.as_dtype(weight.dtype) for weight in copy.weights} == {tf.float32}
     image = np.random.default_rng(0).uniform(0, 255, (1, 64, 80, 3)).astype(np.float32)
     for name, value in detector(image).items():
         np.testing.assert_array_equal(copy(image)[name], value)

@@ -64,15 +64,15 @@ def test_the_generators_of_the_process_go_on_as_if_no_detector_had_been_seeded()
 
 def test_the_caller_s_dtype_policy_and_data_format_do_not_change_a_detector_nor_the_other_way_round():
     detector_config = preset("tiny_fpn", (Category(1, "a"),), 64).detector
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    keras.mixed_precision.set_global_policy("mixed_float16")
     keras.backend.set_image_data_format("channels_first")
     try:
         detector = build_detector(detector_config)
         detections = detector(np.zeros((1, 40, 50, 3), np.float32))
-        assert keras.mixed_precision.dtype_policy().name == "mixed_float16"
+        assert keras.mixed_precision.global_policy().name == "mixed_float16"
         assert keras.backend.image_data_format() == "channels_first"
     finally:
-        keras.mixed_precision.set_dtype_policy("float32")
+        keras.mixed_precision.set_global_policy("float32")
         keras.backend.set_image_data_format("channels_last")
     assert {layer.compute_dtype for layer in detector._flatten_layers()} == {"float32"}
     assert detections["boxes"].shape == (1, 100, 4)

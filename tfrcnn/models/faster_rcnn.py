@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfrcnn.compat import KerasTensor, no_autocast
+from tfrcnn.compat import no_autocast
 from tfrcnn.config import DetectorConfig, ProposalConfig
 from tfrcnn.errors import InputError
 from tfrcnn.kernels import RENAMED, Kernels, find_kernels
@@ -94,8 +94,8 @@ class FasterRCNN(DetectorMethods):
             InputError: no categories, an unknown backbone, weights or kernels, preprocessing that does not fit the
                 ImageNet weights, anchors that do not fit the levels, a pooling that `make_pooling` refuses.
         """
-        if isinstance(config, KerasTensor):
-            self.__init__(**description_in(config, backbone_weights), **kwargs)  # type: ignore[misc]  # the usual way
+        if not isinstance(config, DetectorConfig | dict):  # but the symbolic inputs of a copy
+            self.__init__(**description_in(config, backbone_weights), **kwargs)  # the usual way
             return
         if isinstance(config, dict):
             config = DetectorConfig.from_dict(config)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from tfrcnn.compat import CALLBACKS_SET_RATES
 from tfrcnn.errors import InputError
 from tfrcnn.training.callbacks import EndOfEpoch, inner_sgd
 from tfrcnn.training.workers import position
 
 Callbacks = Sequence[keras.callbacks.Callback]
+_SET_RATES = (keras.callbacks.LearningRateScheduler, keras.callbacks.ReduceLROnPlateau)
 _MONITORS = (keras.callbacks.EarlyStopping, keras.callbacks.ModelCheckpoint, keras.callbacks.ReduceLROnPlateau)
 _WRITERS = (keras.callbacks.CSVLogger, keras.callbacks.RemoteMonitor, keras.callbacks.TensorBoard)
 _COUNTS = ("best", "wait", "cooldown_counter", "best_epoch")  # what they remember of earlier epochs
@@ -36,6 +39,8 @@ def check_callbacks(callbacks: Callbacks | None, names: Sequence[str] | None) ->
             raise InputError(f"callbacks must be a list of Keras callbacks, found {callback!r} in it")
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise InputError("BackupAndRestore is not needed, leave it out: a run resumes by itself (resume=True)")
+        if isinstance(callback, _SET_RATES) and not CALLBACKS_SET_RATES:
+            raise InputError(f"{kind} needs TensorFlow 2.16 or newer: leave it out")
         if getattr(callback, "swap_on_epoch", False):
             raise InputError(
                 f"{kind}(swap_on_epoch=True) is not needed, leave it out: a run evaluates and saves averaged weights "
@@ -50,8 +55,10 @@ def check_callbacks(callbacks: Callbacks | None, names: Sequence[str] | None) ->
                 f"{kind} monitors {callback.monitor!r}, which this run does not report: pass monitor, one of "
                 f"{', '.join(names)}"
             )
-        if callback.mode == "auto" and callback.monitor != "loss":
-            mode = "min" if "loss" in callback.monitor else "max"
+        mode = "min" if "loss" in callback.monitor else "max"
+        is_unknown = getattr(callback, "mode", "") == "auto" and callback.monitor != "loss"
+        # Keras 2 keeps what it chose instead: the smallest, unless it knows the number
+        if is_unknown or (mode == "max" and callback.monitor_op is np.less):
             raise InputError(f"{kind} monitors {callback.monitor!r}: pass mode={mode!r}, which Keras does not know")
 
 

@@ -229,8 +229,8 @@ class TrainingModel(TrainingMethods):
 
     def _step(self) -> tf.Tensor:
         """Count the steps of training; those of the optimizer count too, for files that lack the model's own count."""
-        steps = tf.convert_to_tensor(self.steps)
-        return tf.maximum(steps, tf.cast(self.optimizer.iterations, steps.dtype)) if self.compiled else steps
+        steps, optimizer = tf.convert_to_tensor(self.steps), getattr(self, "optimizer", None)
+        return tf.maximum(steps, tf.cast(optimizer.iterations, steps.dtype)) if optimizer else steps
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:

@@ -7,6 +7,7 @@ import keras
 import pytest
 import tensorflow as tf
 
+from tfrcnn.compat import HARD_SIGMOID, HARD_SILU
 from tfrcnn.export.onnx import graph as onnx_graph
 from tfrcnn.export.onnx.writer import _fixed_tf2onnx
 
@@ -43,8 +44,10 @@ def test_a_number_added_to_a_convolution_without_a_bias_leaves_no_transposes():
 
 
 def test_tensorflows_hard_swish_becomes_onnxs():
+    silu, sigmoid = (keras.activations.get(name) for name in (HARD_SILU, HARD_SIGMOID))
+
     def network(images):
-        return tf.stack([keras.activations.hard_silu(images), keras.activations.hard_sigmoid(-images)])
+        return tf.stack([silu(images), sigmoid(-images)])
 
     function = tf.function(network, input_signature=[tf.TensorSpec([None, None, None, 3])])
     model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=17)
