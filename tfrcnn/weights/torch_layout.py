@@ -105,7 +105,7 @@ def layer_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment
         names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
         return [Assignment(getattr(layer, name), f"{module}.{key}", unchanged) for name, key in names.items()]
     if type(layer) in KERNELS:
-        kernel = Assignment(layer.kernel, f"{module}.weight", KERNELS[type(layer)])
+        kernel = Assignment(layer.weights[0], f"{module}.weight", KERNELS[type(layer)])
         return [kernel, *([Assignment(layer.bias, f"{module}.bias", unchanged)] if layer.use_bias else [])]
     if layer.weights:
         raise TypeError(f"torch has no known counterpart for the weights of {layer.name}, a {type(layer).__name__}")
