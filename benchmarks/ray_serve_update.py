@@ -22,15 +22,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import ray
 import requests
 from ray import serve
 
+from tfrcnn.batch.engine import running_ray
 from tfrcnn.export.serving.protocol import Limits
 from tfrcnn.export.serving.ray_serve import build
 from tfrcnn.export.serving.worker import Model, load_backend
 
 REPLICAS = 2
+PATIENCE = 300  # seconds for a replica to start on a busy machine
 REPLICA = b"ray::ServeReplica"  # the title of a replica's process
 ROUTE = "v1/models/detector:predict"
 
@@ -101,29 +102,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = [answer_of(Path(model), body) for model in options.models]
     if known[0] == known[1]:
         raise SystemExit("error: expected two models that detect differently in the picture, found equal answers")
-    ray.init(num_cpus=2 * REPLICAS + 1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with running_ray(2 * REPLICAS + 1, 1):
+        try:
+            return measure(options, body, known)
+        finally:
+            serve.shutdown()
+
+
+def measure(options: argparse.Namespace, body: str, known: Sequence[str]) -> int:
+    """Deploy, update and kill under load, print each phase, and return the exit code; Ray must run."""
     port = free_port()
     serve.start(http_options={"host": "127.0.0.1", "port": port})
-    url = f"http://127.0.0.1:{port}"
 
     def deploy(version: int) -> None:
         serve.run(build({"model": options.models[version - 1], "version": version, "replicas": REPLICAS}), name="cells")
 
     deploy(1)
-    load = Load(url, body, options.clients)
-    phases = [
-        load.phase("first model", lambda: time.sleep(options.seconds), known[:1]),
-        load.phase("update", lambda: deploy(2), known),
-        load.phase("second model", lambda: time.sleep(options.seconds), known),
-    ]
-    lost = sum(count for count, _ in phases)
-    phases += [
-        load.phase("a replica is killed", kill_replica, known),
-        load.phase("after that", lambda: time.sleep(options.seconds), known),
-    ]
-    load.stop()
-    serve.shutdown()
-    ray.shutdown()
+    load = Load(f"http://127.0.0.1:{port}", body, options.clients)
+    try:
+        phases = [
+            load.phase("first model", lambda: time.sleep(options.seconds), known[:1]),
+            load.phase("update", lambda: deploy(2), known),
+            load.phase("second model", lambda: time.sleep(options.seconds), known),
+        ]
+        lost = sum(count for count, _ in phases)
+        phases += [
+            load.phase("a replica is killed", kill_replica, known),
+            load.phase("after that", lambda: time.sleep(options.seconds), known),
+        ]
+    finally:
+        load.stop()
     return int(lost > 0 or any(wrong for _, wrong in phases))
 
 
@@ -138,7 +146,10 @@ def kill_replica() -> None:
     """Kill a replica, and wait until another has taken its place."""
     before = replicas()
     os.kill(min(before), signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE
     while len(replicas() - {min(before)}) < REPLICAS:
+        if time.monotonic() > deadline:
+            raise SystemExit(f"error: no replica took the place of the one that was killed within {PATIENCE} s")
         time.sleep(0.05)
 
 

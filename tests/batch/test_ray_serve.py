@@ -122,13 +122,13 @@ def test_a_replica_goes_back_to_the_newest_version_that_loads(
         make_replica(read_options({"model": str(tmp_path / "models"), "version": "3"}))
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_an_update_under_load_loses_no_request(model: Path, pictures: Path, tmp_path: Path) -> None:
     if not importlib.util.find_spec("ray"):
         pytest.skip("Ray is not installed: pip install 'tfrcnn[ray]'")
     other = write_stub(tmp_path / "other.onnx", CATEGORIES, [[0.2, 0.2, 0.6, 0.6]], [90], [0.8])
     program = [sys.executable, str(ROOT / "benchmarks/ray_serve_update.py")]
     words = [str(model), str(other), str(pictures / "00.png"), "--seconds", "2"]
-    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([*program, *words], capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(re.findall("lost: none", done.stdout)) >= 4
