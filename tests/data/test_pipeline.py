@@ -18,7 +18,7 @@ from tfrcnn.data.augment.common import Augmentation, Sample
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.image_source import Pixels, image_errors
-from tfrcnn.data.pipeline import TrainingData, inference_data, training_data
+from tfrcnn.data.pipeline import Share, TrainingData, inference_data, training_data
 from tfrcnn.errors import InputError
 from tfrcnn.images import resize
 
@@ -277,6 +277,21 @@ def test_starting_at_a_step_reads_no_earlier_image(mixed: Dataset) -> None:
         path.unlink()
     batches = iter(data.batches(start_step=2))
     assert_same([{key: value.numpy() for key, value in next(batches).items()}], expected)
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_worker_makes_its_rows_of_each_batch_and_reads_no_other_image(mixed: Dataset, worker: int) -> None:
+    data = training_data(mixed, replace(CONFIG, static_size=(64, 128)), AUGMENTED.replace(batch_size=4))
+    rows = slice(2 * worker, 2 * worker + 2)
+    expected = [{key: value[rows] for key, value in batch.items()} for batch in take(data, 1)]
+    for path in {*data.files_of_step(0)} - {*data.files_of_step(0)[rows]}:
+        path.unlink()
+    batches = iter(data.batches(share=Share(worker, workers=2, replicas=2)))
+    made = {key: value.numpy() for key, value in next(batches).items()}
+    most = made["labels"].shape[1]  # objects of an image of the worker
+    for key in ("boxes", "labels"):
+        expected[0][key] = expected[0][key][:, :most]
+    assert_same([made], expected)
 
 
 def test_files_of_a_step_are_those_of_its_batch(mixed: Dataset) -> None:
