@@ -81,7 +81,7 @@ MISTAKES = {
     ),
     "a preset's name": (lambda: tfrcnn.build_detector("tiny_fpn"), "config must be a DetectorConfig.*found str"),
     "names of categories": (lambda: tfrcnn.preset("tiny_fpn", ["cell"]), "each of categories must be a Category.*str"),
-    "no model": (lambda: tfrcnn.preset(None), "unknown model None: expected one of"),
+    "no model": (lambda: tfrcnn.preset(None), "name: expected the name or the file of a preset, found NoneType"),
     "a size as text": (lambda: tfrcnn.preset("tiny_fpn", image_size="64"), "a positive multiple of 32 .* found '64'"),
     "two sizes": (lambda: tfrcnn.preset("tiny_fpn", image_size=(64, 64)), r"multiple of 32 .* found \(64, 64\)"),
     "a file that is a path object": (lambda: tfrcnn.preset(Path("none.json")), r"found no file at none\.json"),
