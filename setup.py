@@ -96,9 +96,9 @@ setup(
         # 1.19.0 next to TensorFlow 2.15 to 2.17, whose ml-dtypes it does not import with.
         "onnx": ["tf2onnx>=1.17", "onnx>=1.17,!=1.19.0", "onnxruntime>=1.23"],
         "openvino": ["openvino>=2025.4"],
-        "ray": ["ray[data,serve]>=2.50", "pyarrow>=17", "pandas>=2.2"],
+        "ray": ["ray[data,serve]>=2.54", "pyarrow>=17", "pandas>=2.2"],
         "serving": [
-            "defusedxml",
+            "defusedxml>=0.7",
             "fastapi>=0.120.1",
             "pillow>=12.1.1",
             "prometheus-client>=0.20",
@@ -109,13 +109,13 @@ setup(
         # the COCO metric of many images in less time
         "fast-eval": ["faster-coco-eval>=1.6"],
         # data in buckets and on web servers; hdfs:// also needs pyarrow
-        "remote": ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6", "aiohttp>=3.10"],
+        "remote": ["fsspec>=2024.6", "s3fs>=2024.6", "gcsfs>=2024.6", "aiohttp>=3.13.4"],
         # TensorFlow before 2.21 needs the release of the same number
         "tensorboard": ["tensorboard>=2.15"],
         "video": ["av>=14"],  # with its own FFmpeg
         "wandb": ["wandb>=0.18"],
         # MLflow without its server and scikit-learn; the other two write its file mlflow.db
-        "mlflow": ["mlflow-skinny>=3.1", "alembic", "sqlalchemy"],
+        "mlflow": ["mlflow-skinny>=3.1", "alembic>=1.13", "sqlalchemy>=2"],
         "tune": ["optuna>=4"],
         "weights": ["safetensors>=0.4"],
         "tfds": ["tensorflow-datasets>=4.9"],
@@ -125,7 +125,7 @@ setup(
             *FONTS,
             "ai-edge-litert>=2.3",
             "ai-edge-quantizer>=0.10",
-            "aiohttp>=3.10",
+            "aiohttp>=3.13.4",
             "albumentations>=2.0",
             "av>=14",
             "build",
@@ -157,7 +157,7 @@ setup(
             "pyarrow>=17",
             "pytest",
             "pytest-xdist",
-            "ray[data,serve]>=2.50",
+            "ray[data,serve]>=2.54",
             "requests>=2.32.4",
             "ruff",
             "s3fs>=2024.6",
