@@ -183,8 +183,10 @@ for kind, tolerance in (("tiny_fpn", 1e-5), ("alternating", 1e-5), ("mixed_float
         for name in row:
             if not name.startswith("val_A"):
                 np.testing.assert_allclose(row[name], other[name], rtol=tolerance, err_msg=name)
+    # shifts and biases start at 0 and are added to values around 1; here they are still small, next to their round-off
+    least = {"mixed_float16": 0.01, "callbacks": 0.1}.get(kind, 0)
     for a, b in zip(weights(one), weights(two), strict=True):
-        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * abs(a).max())
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * max(abs(a).max(), least))
     try:
         run(f"cut-{kind}", kind, mirrored, callbacks=[*callbacks("c"), Interrupt(1)])
         sys.exit("the run was not interrupted")

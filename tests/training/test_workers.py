@@ -167,11 +167,11 @@ def test_a_worker_that_dies_ends_the_others_and_any_number_of_workers_resume(who
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize(("kind", "tolerance"), [("alternating", 1e-5), ("mixed_float16", 1e-2)])
-def test_two_workers_train_every_kind_of_run_as_one(kind, tolerance, tmp_path):
+@pytest.mark.parametrize(("kind", "tolerance", "least"), [("alternating", 1e-5, 0), ("mixed_float16", 1e-2, 0.01)])
+def test_two_workers_train_every_kind_of_run_as_one(kind, tolerance, least, tmp_path):
     for name, count in (("together", 2), ("alone", 1)):
         run_workers(tmp_path / name, "new", kind, count=count)
-    check_same(tmp_path / "together/run", tmp_path / "alone/run", tolerance)
+    check_same(tmp_path / "together/run", tmp_path / "alone/run", tolerance, least)
 
 
 @pytest.mark.soak

@@ -24,7 +24,8 @@ TRAINING = {
     # a rate that hardly moves a network which makes a hundred times the round-off in a step of the usual rate
     "mobilenet_v2_fpn": settings(learning_rate=1e-5).replace(epochs=1),
     "alternating": settings(scheme="alternating", swa=0.5),
-    "mixed_float16": settings(precision="mixed_float16"),
+    # two epochs: in a third, 16-bit round-off moves the IoU of a proposal across 0.5, which changes its label
+    "mixed_float16": settings(precision="mixed_float16").replace(epochs=2),
     "callbacks": settings(),
 }
 
