@@ -72,7 +72,7 @@ setup(
         "numpy>=1.26",
         "pycocotools>=2.0.7",
         "pillow>=12.1.1",
-        "defusedxml",
+        "defusedxml>=0.7",
         "jinja2>=3.1.6",
         "pyyaml>=6",
         "matplotlib>=3.8",
@@ -98,7 +98,6 @@ setup(
         "openvino": ["openvino>=2025.4"],
         "ray": ["ray[data,serve]>=2.54", "pyarrow>=17", "pandas>=2.2"],
         "serving": [
-            "defusedxml>=0.7",
             "fastapi>=0.120.1",
             "pillow>=12.1.1",
             "prometheus-client>=0.20",

@@ -92,7 +92,7 @@ def function(exercise: str, reference: Callable[..., Any], inputs: Callable[[Any
 
 def hashed(exercise: str, answer: Any) -> str:
     """Return the hash of a letter, which differs from exercise to exercise. "a", "A" and "(A)" are the same letter."""
-    return hashlib.sha256(f"{exercise}:{str(answer).strip(' ().').upper()}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{exercise}:{str(answer).strip().strip(' ().').upper()}".encode()).hexdigest()[:12]
 
 
 def _close(answer: Any, reference: Any, tolerance: float) -> bool:

@@ -41,7 +41,7 @@ setup(
         "tqdm>=4.66.3",
         "typer>=0.19",
         # data sets and metrics, for `tfrcnn evaluate`; each takes less than 1 MB
-        "defusedxml",
+        "defusedxml>=0.7",
         "pycocotools>=2.0.8",  # does not import matplotlib
         "pyyaml>=6",
     ],

@@ -279,7 +279,7 @@ def test_a_used_name_that_the_given_categories_lack_is_refused_and_an_unused_one
     ("name", "message"),
     [
         ("nothing.json", "found nothing at .*nothing.json"),
-        ("", r"found the folder .*did you mean .*/cells\?"),
+        ("", r"found the folder .*did you mean .*/cells@instances\?"),
         ("empty", "with nothing in it\nLooked for:\n  coco:PATH is a .json file"),
         ("cells/a.png", "found the file .*a.png"),
     ],

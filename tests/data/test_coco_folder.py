@@ -148,3 +148,29 @@ def test_the_folder_of_the_split_comes_before_those_of_all_images(
     for place in ("images", folder.format("val"), folder.format("train")):
         write(file, tmp_path / place)
     assert load_dataset(str(file)).examples[0].path == tmp_path / folder.format("val") / "a.jpg"
+
+
+def test_a_file_of_any_name_is_a_split_also_when_it_is_alone(tmp_path: Path) -> None:
+    write(tmp_path / "train.json", tmp_path / "images")
+    for data in (f"{tmp_path}", f"{tmp_path}@train", f"{tmp_path}/train.json"):
+        assert len(load_dataset(data)) == 1
+
+
+def test_a_file_of_any_name_does_not_make_a_folder_of_another_format_ambiguous(tmp_path: Path) -> None:
+    write(tmp_path / "converted.json", tmp_path / "images")
+    write_yolo(tmp_path)
+    assert [category.name for category in load_dataset(str(tmp_path)).categories] == ["cell"]
+    assert [category.name for category in load_dataset(f"coco:{tmp_path}").categories] == ["cat", "dog"]
+
+
+def test_a_damaged_data_yaml_does_not_hide_a_split_that_coco_has(tmp_path: Path) -> None:
+    write(tmp_path / "annotations/instances_train.json", tmp_path / "images")
+    (tmp_path / "data.yaml").write_text("names: [")
+    assert len(load_dataset(f"{tmp_path}@train")) == 1
+
+
+def write_yolo(root: Path) -> None:
+    """A YOLO project whose one image is that of `write`."""
+    (root / "labels").mkdir()
+    (root / "labels/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "data.yaml").write_text("names: [cell]\ntrain: images\n")

@@ -38,7 +38,7 @@ FILES = {  # by tool: the file, its content, and what the message says
     "detections": (
         "detections.json",
         [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}],
-        "detections: annotations have images",
+        "results of a detector: expected a file with images",
     ),
 }
 

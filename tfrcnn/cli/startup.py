@@ -98,7 +98,7 @@ def load_tensorflow(name: str = "this command") -> None:
     with _hidden(UNUSED), collector_paused():
         try:
             import keras  # noqa: F401
-        except ModuleNotFoundError:
+        except ImportError:  # of a package that is missing or damaged
             raise
         except Exception as error:  # Keras reads its file at its import, and raises several kinds
             file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"

@@ -17,7 +17,7 @@ from tfrcnn.config import Category
 from tfrcnn.config_base import shown
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
-from tfrcnn.data.coco_folder import coco_files
+from tfrcnn.data.coco_folder import coco_files, other_files
 from tfrcnn.data.coco_json import parse_lists
 from tfrcnn.data.coco_values import Value
 from tfrcnn.data.data_format import DataFormat, Parse
@@ -60,7 +60,11 @@ class Coco(DataFormat):
     def find(self, path: str) -> dict[str, Parse]:
         if Path(path).suffix.lower() == ".json" and Path(path).is_file():
             return {"": partial(parse_coco, Path(path))}
-        return {split: partial(parse_coco, file) for split, file in coco_files(Path(path)).items()}
+        files = coco_files(Path(path)) or other_files(Path(path))
+        return {split: partial(parse_coco, file) for split, file in files.items()}
+
+    def is_guess(self, path: str) -> bool:
+        return Path(path).is_dir() and not coco_files(Path(path))
 
 
 class _Note:

@@ -46,9 +46,13 @@ def coco_files(folder: Path) -> dict[str, Path]:
             return instances
         if place != folder and (others := {path.stem: path for path in files if sniff(path, _COCO)}):
             return others
-    files = files_in(folder, [".json"])  # of any name; other programs write one for each image
-    matching = [path for path in files if sniff(path, _LISTS)] if len(files) <= _MAX_FILES else []
-    return {path.stem if len(matching) > 1 else "": path for path in matching}
+    return {}
+
+
+def other_files(folder: Path) -> dict[str, Path]:
+    """Return the json files of a folder, whatever their names are, by name; other programs write one per image."""
+    files = files_in(folder, [".json"])
+    return {path.stem: path for path in files if sniff(path, _LISTS)} if len(files) <= _MAX_FILES else {}
 
 
 def _file_of_split(folder: Path) -> Path | None:

@@ -50,6 +50,10 @@ class DataFormat(abc.ABC):
             the path holds nothing of this format.
         """
 
+    def is_guess(self, path: str) -> bool:
+        """Return whether only the content of files speaks for this format, so that any other format goes first."""
+        return False
+
     def is_damaged(self, path: str) -> bool:
         """Return whether the file that names the splits cannot be read, so that any split may be meant."""
         return False

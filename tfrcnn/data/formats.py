@@ -79,7 +79,8 @@ def find_sets(place: Place) -> dict[str, dict[str, Parse]]:
     """
     paths = {name: data_format for name, data_format in FORMATS.items() if data_format.is_path}
     formats = {place.prefix: FORMATS[place.prefix]} if place.prefix else paths
-    return {name: sets for name, data_format in formats.items() if (sets := data_format.find(place.path))}
+    matches = {name: sets for name, data_format in formats.items() if (sets := data_format.find(place.path))}
+    return {name: sets for name, sets in matches.items() if len(matches) == 1 or not FORMATS[name].is_guess(place.path)}
 
 
 def exists(data: str) -> bool:
@@ -142,10 +143,11 @@ def _choose(data: str) -> tuple[str, Parse]:
     split = place.split
     if split is not None:
         splits = [each for sets in matches.values() for each in sets]
-        for name, sets in matches.items():
-            if FORMATS[name].is_damaged(place.path):
-                return name, next(iter(sets.values()))  # which reports why
-        matches = {name: sets for name, sets in matches.items() if _named(split, sets)}
+        damaged = [name for name in matches if FORMATS[name].is_damaged(place.path)]
+        named = {name: sets for name, sets in matches.items() if _named(split, sets) and name not in damaged}
+        if damaged and not named:
+            return damaged[0], next(iter(matches[damaged[0]].values()))  # which reports why
+        matches = named
         if not matches:
             raise InputError(f"data: {_repeated_split(place) or _no_such_split(place, splits)}")
     if len(matches) > 1:

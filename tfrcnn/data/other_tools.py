@@ -44,8 +44,8 @@ _TOOLS = tuple(
         (rb'"classTitle"', "Supervisely's JSON", "export COCO or Pascal VOC there"),
         (
             rb'\A\W*\[\s*\{[^{}]*"score"\s*:',
-            "detections",
-            "annotations have images, annotations and categories",
+            "results of a detector",
+            "expected a file with images, annotations and categories",
         ),
     )
 )
