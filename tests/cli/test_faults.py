@@ -15,6 +15,8 @@ from tfrcnn.data.read import load_dataset
 from tfrcnn.models import build_detector, preset
 from tfrcnn.training.folder import FORMAT, SETUP
 
+from ..data import test_coco_folder as coco
+
 
 def check(result: tuple[int, str, str], message: str) -> None:
     """Check the exit code and the error's line; `message` is its pattern."""
@@ -329,5 +331,11 @@ def test_every_option_with_a_place_to_write_to_is_listed() -> None:
     assert {"doctor", "data", "convert", "fetch", "demo"} <= {command for command, _ in written_options()}
 
 
-def test_a_path_that_begins_with_a_dash_is_a_path() -> None:
-    outputs.check_places(["predict", "-", "--out", "./-", "--json=-report.json", "--plots", ".", "--report"])
+@pytest.mark.parametrize("place", ["./-", "-report.json"])
+def test_a_path_that_begins_with_a_dash_is_written(
+    place: str, tmp_path: Path, tfrcnn: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coco.write(tmp_path / "cells/train.json", tmp_path / "cells/images")
+    monkeypatch.chdir(tmp_path)
+    assert tfrcnn("doctor", "cells", f"--json={place}").code == 0
+    assert "summary" in json.loads((tmp_path / place).read_text())

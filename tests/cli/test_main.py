@@ -211,3 +211,16 @@ def test_a_keras_json_that_keras_does_not_take_is_one_line(content: str, tmp_pat
     )
     assert done.returncode == 2
     assert re.fullmatch(r"error: .*keras\.json: Keras does not take it: .*; correct or delete the file\n", done.stderr)
+
+
+def test_a_damaged_installation_is_not_blamed_on_keras_json(tmp_path: Path) -> None:
+    (tmp_path / "keras.json").write_text("{}")
+    (tmp_path / "keras.py").write_text("raise AttributeError('_ARRAY_API not found')")
+    (tmp_path / "a.json").write_text("{}")
+    done = python(
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from tfrcnn.cli import main; "
+        f"sys.exit(main.main(['doctor', {str(tmp_path / 'a.json')!r}]))",
+        KERAS_HOME=str(tmp_path),
+    )
+    assert "_ARRAY_API not found" in done.stderr
+    assert "keras.json" not in done.stderr

@@ -15,6 +15,7 @@ import gc
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -34,6 +35,8 @@ NOISE = (
 
 # TensorFlow and Keras import these packages for helpers that no command uses. They take up to a third of the start.
 UNUSED = ("IPython", "cv2", "matplotlib", "pandas", "scipy", "sklearn")
+
+KERAS_CONFIGS = ("config", "backend_config", "backend")  # modules that read keras.json, of Keras 3 and 2
 
 _FILTER = f"""
 import signal, sys
@@ -98,12 +101,11 @@ def load_tensorflow(name: str = "this command") -> None:
     with _hidden(UNUSED), collector_paused():
         try:
             import keras  # noqa: F401
-        except ImportError:  # of a package that is missing or damaged
-            raise
-        except Exception as error:  # Keras reads its file at its import, and raises several kinds
-            file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
-            if not file.is_file():
+        except Exception as error:  # several kinds where Keras reads its file, others if a package is damaged
+            *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+            if Path(frame.f_code.co_filename).stem not in KERAS_CONFIGS:
                 raise
+            file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
             raise InputError(f"{file}: Keras does not take it: {error}; correct or delete the file") from error
         import tensorflow  # noqa: F401
     gc.freeze()  # what the imports made stays until the process ends: do not search it again

@@ -47,9 +47,10 @@ def applied(dataset: Dataset, metric: str, detector: DetectionConfig | None) -> 
             limits["class_score_thresholds"] = dict(detector.class_score_thresholds)
     counted = ~column_of(dataset.examples, "crowd") if metric == "coco" else objects_of(dataset.examples)
     owners, labels = owners_of(dataset.examples)[counted], column_of(dataset.examples, "labels")[counted]
-    images_and_classes, objects = np.unique(np.stack([owners, labels]), axis=1, return_counts=True)
+    classes = len(dataset.categories)
+    images_and_classes, objects = np.unique(owners * classes + labels, return_counts=True)
     reach = np.minimum(objects, limits.get("detections_per_image_and_class", objects))
-    of_images = np.bincount(images_and_classes[0], reach)
+    of_images = np.bincount(images_and_classes // classes, reach)
     count = int(objects.sum() - np.minimum(of_images, limits.get("detections_per_image", of_images)).sum())
     return {**limits, "objects_out_of_reach": count} if count else limits
 

@@ -40,9 +40,9 @@ def addons_class(name: str) -> Any:
     if inspect.isclass(optimizer) and "learning_rate" in inspect.signature(optimizer).parameters:
         return optimizer
     raise InputError(
-        "TrainingConfig.optimizer: expected an optimizer with a learning rate of tensorflow-addons, which imports next "
-        f'to TensorFlow 2.15 only (pip install "tfrcnn[addons]"), or its successor in Keras, found {name!r}: set '
-        f"{REPLACEMENTS.get(kind, 'another')} instead, or pass one that wraps another to TrainingModel.compile"
+        "TrainingConfig.optimizer: expected a class of tensorflow-addons (TensorFlow 2.15 only: pip install "
+        f'"tfrcnn[addons]") with a learning rate, or one that Keras has too, found {name!r}: set '
+        f"{REPLACEMENTS.get(kind, 'another')} instead. Pass one that wraps another to TrainingModel.compile"
     )
 
 
