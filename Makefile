@@ -22,7 +22,8 @@ ARGS ?=
 NOTEBOOKS ?=
 TF ?= 2.15
 LANE_PYTHON ?= python3.11
-LANE_SUITE := tests/kernels tests/layers tests/models tests/training tests/export tests/data/test_pipeline.py
+LANE_SUITE := tests/kernels tests/layers tests/models tests/training tests/export tests/data/test_pipeline.py \
+	tests/weights/test_torch_layout.py
 LANE_TESTS ?= $(LANE_SUITE)
 # Where there is no NVIDIA GPU, a third of the download serves as well.
 TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \
