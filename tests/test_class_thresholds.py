@@ -1,7 +1,6 @@
 """Score thresholds of single classes: where they are kept, which of two rules wins, and who reads them."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from tfrcnn.categories import score_limits
 from tfrcnn.cli.detecting import read_limits
 from tfrcnn.cli.predict import _check_class_thresholds, _selection
 from tfrcnn.config import Category, DetectionConfig, DetectorConfig
-from tfrcnn.data.example import ImageDetections
+from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.errors import InputError
 from tfrcnn.evaluation.limits import applied, describe, limited
 from tfrcnn.export.check.partners import lowest_scores
@@ -57,7 +56,7 @@ def test_a_score_at_its_class_threshold_is_not_above_it():
 
 
 def test_an_evaluation_names_the_thresholds_that_it_applied():
-    dataset = SimpleNamespace(examples=())
+    dataset = Dataset("empty", CATEGORIES, ())
     text = describe(applied(dataset, "voc", LIMITS))
     assert text == "Limits: the detector returns at most 100 per image, of scores above 0.05 (white 0.6).\n"
 

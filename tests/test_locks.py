@@ -159,3 +159,12 @@ def test_the_holder_notices_that_another_process_took_over(tmp_path):
         (tmp_path / "run" / LOCK).unlink()
         with locked(tmp_path / "run"), pytest.raises(InputError, match="taken over by process"):
             lock.check()
+
+
+def test_a_message_cuts_the_host_that_a_lock_file_names(tmp_path):
+    leave_lock(tmp_path / "run", host="h" * 5000, since="s" * 5000, boot="other")
+    with pytest.raises(InputError) as refusal, locked(tmp_path / "run"):
+        pass
+    cut = "h" * 97 + "..."
+    assert f"locked by process {os.getpid()} on the host {cut}, since sss" in str(refusal.value)
+    assert len(str(refusal.value)) < 500 + 2 * len(str(tmp_path))

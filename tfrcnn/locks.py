@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 try:
     import fcntl
@@ -30,6 +31,7 @@ except ImportError:  # Windows
 LOCK = ".lock.tmp"  # `is_free` ignores this name, so the lock of a killed process does not block a new run
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # the same in all containers of one machine
 POLL = 1.0  # seconds between two looks at the lock of another download
+_LONGEST = 100  # characters of a host in a message
 _PATIENCE = 1.0  # seconds that the holder may take to write its name into a file that it made
 
 
@@ -101,8 +103,7 @@ class FolderLock:
             )
         holder = _read(self.path)
         if holder != self._holder:
-            by = f"process {holder['pid']} on the host {holder['host']}" if holder else "someone who removed the lock"
-            raise InputError(f"{self.folder} was taken over by {by}: this process stops writing to it")
+            raise InputError(f"{self.folder} was taken over by {taker(holder)}: this process stops writing to it")
 
     def release(self) -> None:
         """Remove the lock file, if it is still this process's."""
@@ -207,16 +208,33 @@ def _read(path: Path, wait: bool = False) -> dict[str, Any] | None:
     end = time.monotonic() + _PATIENCE
     while True:
         try:
-            holder = json.loads(path.read_bytes())
+            holder = parsed(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (ValueError, RecursionError):
-            holder = None
-        if isinstance(holder, dict) and {"host", "pid", "since", "boot"} <= set(holder) and _is_process(holder):
+        if holder or not wait or time.monotonic() > end:
             return holder
-        if not wait or time.monotonic() > end:
-            return None
         time.sleep(0.05)
+
+
+def parsed(content: bytes) -> dict[str, Any] | None:
+    """Return the process that a lock file names; None if it names none."""
+    try:
+        holder = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    is_holder = isinstance(holder, dict) and {"host", "pid", "since", "boot"} <= set(holder) and _is_process(holder)
+    return holder if is_holder else None
+
+
+def name_of(holder: dict[str, Any]) -> str:
+    """Name the process that holds a lock, for messages."""
+    host, since = (shorten(holder[name], _LONGEST) for name in ("host", "since"))
+    return f"process {holder['pid']} on the host {host}, since {since}"
+
+
+def taker(holder: dict[str, Any] | None) -> str:
+    """Name who took a lock from the process that held it, for messages."""
+    return name_of(holder) if holder else "someone who removed the lock"
 
 
 def is_stale(holder: dict[str, Any], by_kernel: bool) -> bool:
@@ -255,7 +273,7 @@ def _is_alive(holder: dict[str, Any]) -> bool:
 def _refusal(folder: Path, holder: dict[str, Any] | None) -> str:
     if holder is None:
         return f"{folder} is in use by another process: wait until it ends, or choose another folder"
-    who = f"process {holder['pid']} on the host {holder['host']}, since {holder['since']}"
+    who = name_of(holder)
     if holder["host"] == socket.gethostname():
         return f"{folder} is in use by {who}: wait until it ends, stop it, or choose another folder"
     return f"{folder} is locked by {who}: if that process has ended, remove {folder / LOCK} and try again"

@@ -214,6 +214,22 @@ def test_the_lock_of_a_process_that_writes_it_no_more_is_taken(bucket: Any, caps
     assert "waiting to see whether process" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"host": 5, "pid": "x", "since": null, "boot": 1}'])
+def test_a_lock_that_names_no_process_is_taken_when_nobody_writes_it(bucket: Any, capsys: Any, text: str) -> None:
+    bucket.pipe(f"/bucket/runs/cells/{LOCK}", text.encode())
+    with bucket_run(RUN, resume=False):
+        pass
+    assert "waiting to see whether process 0 on the host unknown" in capsys.readouterr().err
+
+
+def test_a_message_cuts_the_host_that_a_lock_names(bucket: Any) -> None:
+    with bucket_run(RUN, resume=False) as run:
+        put_lock(bucket, host="h" * 5000)
+        with pytest.raises(TakenOverError, match=r"on the host h{97}[.]{3}, since"):
+            run.send()
+        put_lock(bucket, key=run._lock._holder["key"])
+
+
 def test_a_process_whose_lock_was_taken_sends_nothing(bucket: Any) -> None:
     with bucket_run(RUN, resume=False) as run:
         begin(run.folder)

@@ -16,11 +16,12 @@ from tfrcnn.weights.torchvision import assignments
 
 from .stages import Golden, load_reference, swap
 
-# In a body of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps.
+# In a backbone of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps.
 # torchvision's float32 gradients differ from float64 by up to 9.3e-3 in the norm (layer1 of ResNet-50), and by 5 % of
-# the norm in direction. Ours may differ as much: on a CPU with AVX-512 they differed from torchvision's float32 by up
-# to 3.1e-3, and on a CPU without it by up to 5.1e-3.
-BODY, OTHERS = 1e-2, 1e-3
+# the norm in direction. Noise of one unit in the last place of the image moves ours from torchvision's by up to 8.1e-3
+# in the body and 1.02e-2 in the pyramid, another processor as much. Such jumps are rare: the median over the weights
+# stays below 5e-4. A head's activations lie further from the corners: below 1e-4.
+BACKBONE, HEADS, MEDIAN = 3e-2, 1e-3, 1e-3
 TORCH_LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": (320, 640), "fasterrcnn_resnet50_fpn": (320, 512)}
 
@@ -78,16 +79,19 @@ def test_the_gradient_of_every_weight_has_torchvisions_norm_and_sum(step):
     recorded = figures["grads"]
     assert len(recorded) > 100
     assert set(recorded) <= set(gradients)
+    errors = []
     for key, expected in recorded.items():
         gradient = tf.convert_to_tensor(gradients[key]).numpy().astype(np.float64)
         norm = np.sqrt((gradient**2).sum())
         # the recorded norms are torch's float32 sums: for the 12.8 million weights of fc6 the norm is 1.0e-3 too small
         # (torch gives 37.339 for this gradient, float64 gives 37.377); for the other weights the error is under 1e-4
-        tolerance = (BODY if key.startswith("backbone.body.") else OTHERS) + 1e-10 * gradient.size
+        tolerance = (BACKBONE if key.startswith("backbone.") else HEADS) + 1e-10 * gradient.size
         np.testing.assert_allclose(norm, expected["norm"], rtol=tolerance, err_msg=key)
+        errors.append(abs(norm - expected["norm"]) / max(expected["norm"], 1e-30))
         # the error of a sum of n terms of both signs grows with sqrt(n)
         allowed = tolerance * expected["norm"] * np.sqrt(gradient.size)
         np.testing.assert_allclose(gradient.sum(), expected["sum"], atol=allowed, err_msg=key)
+    assert np.median(errors) < MEDIAN
 
 
 def test_gradients_of_the_predictors_are_torchvisions_number_by_number(step):

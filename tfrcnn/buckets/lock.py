@@ -19,7 +19,7 @@ from typing import Any
 
 from tfrcnn.data.remote_files import Remote
 from tfrcnn.errors import InputError
-from tfrcnn.locks import LOCK, is_stale, this_process
+from tfrcnn.locks import LOCK, is_stale, name_of, parsed, taker, this_process
 
 BEAT = 20.0  # seconds between two writes of the holder
 WATCH = 120.0  # seconds without a write after which the holder has ended
@@ -54,7 +54,7 @@ class BucketLock:
             is_here = holder["host"] == self._holder["host"]  # else its number may be of another container
             if not (is_here and is_stale(holder, by_kernel=False)) and self._is_alive(holder):
                 raise InputError(
-                    f"{self._remote.address} is in use by {_name(holder)}: wait until it ends, stop it, or choose "
+                    f"{self._remote.address} is in use by {name_of(holder)}: wait until it ends, stop it, or choose "
                     "another folder"
                 )
             with self._remote.errors("written"), suppress(FileNotFoundError):
@@ -69,8 +69,9 @@ class BucketLock:
         """
         holder = self._read()
         if holder is None or holder["key"] != self._holder["key"]:
-            by = _name(holder) if holder else "someone who removed the lock"
-            raise TakenOverError(f"{self._remote.address} was taken over by {by}: this process stops writing to it")
+            raise TakenOverError(
+                f"{self._remote.address} was taken over by {taker(holder)}: this process stops writing to it"
+            )
 
     def release(self) -> None:
         """Remove the object, if it is still this process's."""
@@ -106,13 +107,13 @@ class BucketLock:
         """Return who holds the lock; None if there is no object."""
         with self._remote.errors():
             try:
-                return {**_UNKNOWN, **json.loads(self._remote.filesystem.cat_file(self.path))}
+                return {**_UNKNOWN, **(parsed(self._remote.filesystem.cat_file(self.path)) or {})}
             except FileNotFoundError:
                 return None
 
     def _is_alive(self, holder: dict[str, Any]) -> bool:
         """Watch a lock until its process writes it, or for `WATCH` seconds."""
-        print(f"{self._remote.address}: waiting to see whether {_name(holder)} is alive ...", file=sys.stderr)
+        print(f"{self._remote.address}: waiting to see whether {name_of(holder)} is alive ...", file=sys.stderr)
         end = time.monotonic() + WATCH
         while time.monotonic() < end:
             time.sleep(_POLL)
@@ -124,7 +125,3 @@ class BucketLock:
 
 class TakenOverError(InputError):
     """Another process writes to the run folder."""
-
-
-def _name(holder: dict[str, Any]) -> str:
-    return f"process {holder['pid']} on the host {holder['host']}, since {holder['since']}"
