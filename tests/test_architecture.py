@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "errors": set(),
     "deprecation": set(),
     "files": {"errors"},
-    "locks": {"errors"},
+    "locks": {"errors", "printable"},
     "overlap": set(),
     "printable": set(),
     "seeds": set(),

@@ -31,7 +31,7 @@ except ImportError:  # Windows
 LOCK = ".lock.tmp"  # `is_free` ignores this name, so the lock of a killed process does not block a new run
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # the same in all containers of one machine
 POLL = 1.0  # seconds between two looks at the lock of another download
-_LONGEST = 100  # characters of a host in a message
+MAX_NAME = 100  # characters of a host in a message
 _PATIENCE = 1.0  # seconds that the holder may take to write its name into a file that it made
 
 
@@ -228,7 +228,7 @@ def parsed(content: bytes) -> dict[str, Any] | None:
 
 def name_of(holder: dict[str, Any]) -> str:
     """Name the process that holds a lock, for messages."""
-    host, since = (shorten(holder[name], _LONGEST) for name in ("host", "since"))
+    host, since = (shorten(holder[name], MAX_NAME) for name in ("host", "since"))
     return f"process {holder['pid']} on the host {host}, since {since}"
 
 

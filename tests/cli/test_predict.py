@@ -121,7 +121,11 @@ def test_a_video_gives_an_annotated_video_and_a_row_per_frame(tfrcnn: Callable, 
     assert rows[1] == "clip.mp4,40,30,red,0.0,0.0,10.0,10.0,0.31,1,0,0.0"
     assert len(rows) == 11
     again = tfrcnn("predict", *arguments, "--resume")
-    assert again.out.startswith("1 picture done before.")
+    assert again.out.startswith("1 video done before.")
+    Image.new("RGB", (40, 30)).save("a.png")
+    tfrcnn("predict", "a.png", *arguments, "--resume")
+    again = tfrcnn("predict", "a.png", *arguments, "--resume")
+    assert again.out.startswith("1 picture and 1 video done before.")
 
 
 def test_without_pyav_a_video_costs_only_itself(

@@ -1,5 +1,7 @@
 """Tiles, mirror images, scales and regions of interest, with a detector whose detections are known."""
 
+import io
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -296,3 +298,18 @@ def test_a_mask_ends_where_its_brightness_is_half(tmp_path, brightest):
 def test_corners_that_pillow_draws_elsewhere_are_refused():
     with pytest.raises(InputError, match=r"each within 1,000,000 pixels"):
         Region(polygons=[[[0, 0], [3e9, 0], [3e9, 3e9]]])
+
+
+def test_a_picture_with_many_views_shows_its_own_progress_on_a_terminal_only(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("tfrcnn.views.predictor.PATIENCE", 0)
+    shown = {}
+    for is_terminal, progress in ((True, True), (True, False), (False, True)):
+        monkeypatch.setattr(sys, "stderr", Terminal() if is_terminal else io.StringIO())
+        ViewPredictor(Squares(), Views(tiles=200), progress=progress).detect(picture(*OBJECTS))
+        shown[is_terminal, progress] = sys.stderr.getvalue()
+    assert re.search(r"views: .*\d+/\d+", shown[True, True])
+    assert shown[True, False] == shown[False, True] == ""

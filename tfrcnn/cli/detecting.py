@@ -108,7 +108,7 @@ class ViewOptions:
             merge=self.merge or "nms",
             class_agnostic=predictor.detections.class_agnostic_nms,
         )
-        return ViewPredictor(predictor, views, None if self.region is None else read_region(self.region))
+        return ViewPredictor(predictor, views, None if self.region is None else read_region(self.region), progress=True)
 
     def _scales(self) -> tuple[float, ...]:
         try:

@@ -12,6 +12,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.printable import count_of
 
 if TYPE_CHECKING:
+    from tfrcnn.data.media import Source
     from tfrcnn.data.search import ImageSearch
     from tfrcnn.predicting.selection import Selection
     from tfrcnn.prediction import Failure, Prediction
@@ -61,6 +62,7 @@ class LocalJob:
             model: is not used; an engine's workers load it.
             selection: scores and classes to keep.
         """
+        from tfrcnn.predicting.detect import shown_name
         from tfrcnn.prediction import predict_stream
 
         assert self.search is not None
@@ -70,8 +72,8 @@ class LocalJob:
         )
         summary = _Summary(selection)
         summary.follow(stream, len(sources))
-        if resumed := len(sources) - len(summary.sources):
-            print(f"{count_of(resumed, 'picture')} done before.")
+        if resumed := [source for source in sources if shown_name(source) not in summary.sources]:
+            print(f"{_counts(resumed)} done before.")
         if left_out := self.search.left_out():
             print(f"Left out: {left_out}.")
         if text := summary.no_detection():
@@ -138,6 +140,13 @@ class _Summary:
         totals[1] += count
         self._drawn[result.source] = result.drawn
         return ""
+
+
+def _counts(sources: Sequence[Source]) -> str:
+    """Count pictures and videos, for example "2 pictures and 1 video"."""
+    videos = sum(source.is_video for source in sources)
+    counts = {"picture": len(sources) - videos, "video": videos}
+    return " and ".join(count_of(count, noun) for noun, count in counts.items() if count)
 
 
 def _drawn(path: Path | None) -> str:

@@ -18,6 +18,7 @@ from tfrcnn.views.plan import Views
 from tfrcnn.views.region import Region
 
 MARGIN = 0.1  # around a region's bounds, as a share of their sides: objects at its border are seen whole
+PATIENCE = 2.0  # seconds of one picture before its own progress is shown
 WORTHWHILE = 0.8  # a picture is cropped to a region's bounds if they have less than this share of its area
 
 
@@ -35,18 +36,22 @@ class ViewPredictor:
         detections = tiled.detect("aerial.jpg")
     """
 
-    def __init__(self, predictor: Any, views: Views | None = None, region: Region | None = None) -> None:
+    def __init__(
+        self, predictor: Any, views: Views | None = None, region: Region | None = None, progress: bool = False
+    ) -> None:
         """
         Args:
             predictor: anything with `detect(image, image_id)` and `categories`: a `Predictor` or an exported file.
             views: the views; None looks at the whole picture once.
             region: detections whose centre lies outside are dropped. If it is a small part of the picture, the detector
                 looks at that part only and sees it larger.
+            progress: show a bar on a terminal while a picture with many views takes longer than `PATIENCE`.
         """
         self.predictor = predictor
         self.categories = predictor.categories
         self.views = Views() if views is None else views
         self.region = region
+        self._progress = progress
 
     @property
     def digest(self) -> str:
@@ -65,7 +70,9 @@ class ViewPredictor:
         height, width = picture.shape[:2]
         views = self.views.of(*self._part(height, width))
         detections = []
-        for view in views:
+        for view in tqdm(
+            views, "views", unit="view", disable=None if self._progress else True, leave=False, delay=PATIENCE
+        ):
             seen = self.predictor.detect(view.pixels(picture), image_id)
             detections.append(ImageDetections(image_id, view.to_picture(seen.boxes), seen.scores, seen.labels))
         merged = merge(views, detections, (height, width), self.views) if len(views) > 1 else detections[0]
