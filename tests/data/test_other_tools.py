@@ -62,6 +62,23 @@ def test_one_line_says_whose_file_it_is_and_what_to_do(tmp_path: Path, tool: str
     assert "\n" not in text
 
 
+# annotations/default.json is refused by the reader of COCO's folders
+@pytest.mark.parametrize("tool", sorted(FILES.keys() - {"Datumaro of CVAT"}))
+def test_a_data_set_next_to_the_file_is_named_and_the_file_is_not(tmp_path: Path, tool: str) -> None:
+    name, content, message = FILES[tool]
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    (tmp_path / "cells" / "images").mkdir(parents=True)
+    (tmp_path / "cells" / "images" / "b.jpg").touch()
+    coco = {"images": [{"id": 1, "file_name": "b.jpg"}], "annotations": [], "categories": []}
+    (tmp_path / "cells" / "boxes.json").write_text(json.dumps(coco))
+    with pytest.raises(InputError) as refusal:
+        read_dataset(str(tmp_path))
+    assert message in str(refusal.value)
+    assert str(refusal.value).endswith(f"; did you mean {tmp_path}/cells@boxes?")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": []}', '[{"image": 3}]', "a,b\n", "\x00\xff"])
 def test_a_file_of_nobody_is_nobodys(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)

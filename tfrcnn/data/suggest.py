@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS
-from tfrcnn.data.other_tools import other_tool_in
+from tfrcnn.data.other_tools import other_tool, other_tool_in
 from tfrcnn.data.sources import walk
 from tfrcnn.errors import InputError
 
@@ -34,11 +34,9 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
         content = "an image" if images == 1 else f"{images:,} images"
         return InputError(f"data: expected annotations, found {content} and no other file in {data}: {advice}")
     if path.is_dir() and (tool := other_tool_in(path)):
-        return InputError(f"data: expected a data set, found in the folder {data} {tool}")
+        return InputError(f"data: expected a data set, found in the folder {data} {tool}{_hint(path, formats)}")
     if path.is_dir():
-        suggestions = _suggestions(path, formats)
-        hint = f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
-        actual = f"the folder {data} with {_contents(path)}{hint}"
+        actual = f"the folder {data} with {_contents(path)}{_hint(path, formats)}"
     elif path.is_file():
         is_archive = path.suffix.lower() in _ARCHIVES
         actual = f"the file {data}{'; unpack it, and type the folder' if is_archive else ''}"
@@ -56,6 +54,11 @@ def not_understood(data: str, formats: Mapping[str, DataFormat]) -> InputError:
     return InputError(f"data: expected a data set, found {actual}\nLooked for:{looked_for}")
 
 
+def _hint(folder: Path, formats: Mapping[str, DataFormat]) -> str:
+    suggestions = _suggestions(folder, formats)
+    return f"; did you mean {' or '.join(suggestions)}?" if suggestions else ""
+
+
 def _suggestions(folder: Path, formats: Mapping[str, DataFormat]) -> list[str]:
     """Return the DATA arguments of the files and folders below a folder; not those inside of a data set."""
     of_paths = [data_format for data_format in formats.values() if data_format.is_path]
@@ -68,6 +71,8 @@ def _suggestions(folder: Path, formats: Mapping[str, DataFormat]) -> list[str]:
             looked_at += 1
             if looked_at > _MAX_ENTRIES or len(suggestions) >= _MAX_SUGGESTIONS:
                 return suggestions[:_MAX_SUGGESTIONS]
+            if path.is_file() and other_tool(path):
+                continue
             sets = [split for data_format in of_paths for split in data_format.find(str(path))]
             suggestions += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in sets)
             below += [path] if not sets and path.is_dir() else []
