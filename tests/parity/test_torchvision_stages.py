@@ -61,9 +61,10 @@ def test_every_stage_is_torchvisions(name, golden_root, detectors):
         assert stage.difference <= limit, stage
 
 
-# The number of each library's 100 detections that may differ by float32 round-off. torchvision's float32 and float64
-# agree on 99 of v2's detections and on all of the others'. The processor's order of summation decides which differs.
-WITHOUT_PARTNER = {"fasterrcnn_resnet50_fpn_v2": 1}
+# The number of each library's 100 detections that may differ by float32 round-off. Noise of one unit in the last place
+# of the image moves up to two detections of a ResNet with random weights, and none of a MobileNet. The order in which a
+# processor sums does the same: torchvision's float32 and float64 agree on 99 of v2's detections.
+WITHOUT_PARTNER = {"fasterrcnn_resnet50_fpn": 2, "fasterrcnn_resnet50_fpn_v2": 2}
 
 
 @pytest.mark.parametrize("case", ["landscape", "portrait_downscaled"])
