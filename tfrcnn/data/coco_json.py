@@ -27,7 +27,7 @@ def parse_lists(text: str) -> Any:
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         item = dict(pairs)
-        keys = [key for key, _ in pairs] if len(item) < len(pairs) else []
+        keys = [key for key, _ in pairs] if len(item) != len(pairs) else []
         for name in LISTS:
             if keys.count(name) > 1:
                 *_, last = re.finditer(rf'"{name}"\s*:', text)
