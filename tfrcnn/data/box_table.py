@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
+
+from tfrcnn.data.columns import Table
 
 _NO_ID = -(2**63)
 
@@ -36,7 +38,7 @@ class BoxRecord(NamedTuple):
     annotation_id: int | None = None
 
 
-class BoxTable(Sequence[BoxRecord]):
+class BoxTable(Table[BoxRecord]):
     """A sequence of `BoxRecord` that can be appended to.
 
     Args:
@@ -96,14 +98,7 @@ class BoxTable(Sequence[BoxRecord]):
     def __len__(self) -> int:
         return len(self._crowd)
 
-    @overload
-    def __getitem__(self, index: int) -> BoxRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BoxRecord]: ...
-    def __getitem__(self, index: int | slice) -> BoxRecord | list[BoxRecord]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
+    def row(self, index: int) -> BoxRecord:
         image, place, label, annotation_id = self._integers[4 * index : 4 * index + 4]
         y1, x1, y2, x2, area = self._reals[5 * index : 5 * index + 5]
         flags = bool(self._crowd[index]), bool(self._difficult[index])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 _ENCODING = "utf-8", "surrogatepass"  # file names of other encodings have lone surrogates
 _IS_NUMBER, _IS_TEXT = "#", "$"
@@ -26,6 +26,22 @@ class Column(ABC, Generic[Value]):
 
     def __iter__(self) -> Iterator[Value]:
         return (self[index] for index in range(len(self)))
+
+
+class Table(Sequence[Value]):
+    """A sequence whose values are made from columns when they are used; a slice is a list of them."""
+
+    @abstractmethod
+    def row(self, index: int) -> Value:
+        """Make the value at a position, 0 .. len - 1."""
+
+    @overload
+    def __getitem__(self, index: int) -> Value: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Value]: ...
+    def __getitem__(self, index: int | slice) -> Value | list[Value]:
+        rows = range(len(self))[index]
+        return self.row(rows) if isinstance(rows, int) else [self.row(row) for row in rows]
 
 
 class TextColumn(Column[str]):

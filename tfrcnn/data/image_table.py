@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, overload
+from typing import NamedTuple
 
 import numpy as np
 
-from tfrcnn.data.columns import IdColumn, PathColumn, TextColumn
+from tfrcnn.data.columns import IdColumn, PathColumn, Table, TextColumn
 
 _AS_PATH = "\0"  # in place of a file that is the image's
 
@@ -48,7 +48,7 @@ class OpenedImage(NamedTuple):
     orientation: int
 
 
-class ImageTable(Sequence[ImageRecord]):
+class ImageTable(Table[ImageRecord]):
     """A sequence of `ImageRecord` that can be appended to.
 
     Args:
@@ -82,14 +82,7 @@ class ImageTable(Sequence[ImageRecord]):
     def __len__(self) -> int:
         return len(self.ids)
 
-    @overload
-    def __getitem__(self, index: int) -> ImageRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[ImageRecord]: ...
-    def __getitem__(self, index: int | slice) -> ImageRecord | list[ImageRecord]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
+    def row(self, index: int) -> ImageRecord:
         start, end = self._splits[index : index + 2]
         candidates = tuple(self.paths[i] for i in range(start, end))
         height, _, width = self._sizes[index].partition(" ")
@@ -109,7 +102,7 @@ class ImageTable(Sequence[ImageRecord]):
         return next(row for row in range(start, end) if self.paths[row] == path)
 
 
-class OpenedTable(Sequence[OpenedImage | None]):
+class OpenedTable(Table[OpenedImage | None]):
     """The usable file of each image of a table, or None; a sequence that can be appended to.
 
     Args:
@@ -130,14 +123,7 @@ class OpenedTable(Sequence[OpenedImage | None]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> OpenedImage | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[OpenedImage | None]: ...
-    def __getitem__(self, index: int | slice) -> OpenedImage | list[OpenedImage | None] | None:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
+    def row(self, index: int) -> OpenedImage | None:
         if self._rows[index] < 0:
             return None
         height, width = self._sizes[2 * index : 2 * index + 2]
