@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ..buckets.models import local_model
 from ..categories import lowest_scores
 from ..config import Category, DetectionConfig, DetectorConfig
-from ..data.decode import read_image
-from ..data.example import Dataset, ImageDetections, check_dataset
-from ..data.inputs import check_ids, read_input, source_of
+from ..data.example import Dataset, ImageDetections
+from ..data.inputs import check_ids, each_image, read_input, source_of
 from ..errors import InputError
 from ..files import check_path, digest_of
 from ..installed import check_tensorflow
@@ -108,12 +105,8 @@ class ArtefactPredictor:
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect in a data set, see `Predictor.detect_dataset`; one image at a time."""
-        check_dataset(dataset)
-        examples = tqdm(
-            dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
-        )
-        readers = ((partial(read_image, e.path, e.orientation), e.image_id) for e in examples)
-        return [self._detect(read()[None], [image_id], [read])[0] for read, image_id in readers]
+        images = each_image(dataset, progress)
+        return [self._detect(read()[None], [image_id], [read])[0] for read, image_id in images]
 
 
 def load(

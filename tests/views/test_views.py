@@ -1,6 +1,7 @@
 """Tiles, mirror images, scales and regions of interest, with a detector whose detections are known."""
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tfrcnn.config import Category
 from tfrcnn.data.example import ImageDetections
+from tfrcnn.data.read import load_dataset
 from tfrcnn.errors import InputError
 from tfrcnn.views import Region, View, ViewPredictor, Views, read_region
 from tfrcnn.views.merge import _agreement, _partners
@@ -313,3 +315,20 @@ def test_a_picture_with_many_views_shows_its_own_progress_on_a_terminal_only(mon
         shown[is_terminal, progress] = sys.stderr.getvalue()
     assert re.search(r"views: .*\d+/\d+", shown[True, True])
     assert shown[True, False] == shown[False, True] == ""
+
+
+def test_a_data_set_is_seen_through_the_views_and_nothing_else_is(tmp_path):
+    image = picture(*OBJECTS)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "height": 400, "width": 600}],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "square"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    predictor = ViewPredictor(Squares(), Views(tiles=200))
+    (detections,) = predictor.detect_dataset(load_dataset(str(tmp_path / "a.json")))
+    assert (detections.image_id, boxes_of(detections)) == (7, boxes_of(predictor.detect(image)))
+    np.testing.assert_array_equal(detections.pixels(), image)
+    with pytest.raises(InputError, match=r"dataset must be a Dataset of .+, found str"):
+        predictor.detect_dataset("cells/VOC@val")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from tfrcnn.data.decode import read_image
+from tfrcnn.data.example import Dataset, check_dataset
 from tfrcnn.data.media import is_address
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb
@@ -51,3 +53,19 @@ def source_of(image: Any, pixels: np.ndarray) -> np.ndarray | Callable[[], np.nd
         pixels: its RGB pixels.
     """
     return partial(read_image, Path(image).absolute()) if isinstance(image, str | os.PathLike) else pixels
+
+
+def each_image(dataset: Dataset, progress: bool) -> Iterator[tuple[Callable[[], np.ndarray], int | str]]:
+    """Yield a function that reads each image's pixels, and the image's id.
+
+    Args:
+        dataset: the images.
+        progress: whether a bar counts them, on a terminal.
+
+    Raises:
+        InputError: `dataset` is no `Dataset`.
+    """
+    check_dataset(dataset)
+    disable = None if progress else True
+    for example in tqdm(dataset.examples, desc="detecting", unit="image", disable=disable, leave=False):
+        yield partial(read_image, example.path, example.orientation), example.image_id

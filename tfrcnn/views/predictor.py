@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.data.inputs import read_input, source_of
+from tfrcnn.data.inputs import each_image, read_input, source_of
 from tfrcnn.files import digest_of
 from tfrcnn.views.merge import merge
 from tfrcnn.views.plan import Views
@@ -82,11 +80,7 @@ class ViewPredictor:
 
     def detect_dataset(self, dataset: Dataset, batch_size: int = 1, progress: bool = False) -> list[ImageDetections]:
         """Detect objects in every image of a data set, one after another; arguments as `Predictor.detect_dataset`."""
-        examples = tqdm(
-            dataset.examples, desc="detecting", unit="image", disable=None if progress else True, leave=False
-        )
-        readers = ((partial(read_image, e.path, e.orientation), e.image_id) for e in examples)
-        return [self._detect(read(), image_id, read) for read, image_id in readers]
+        return [self._detect(read(), image_id, read) for read, image_id in each_image(dataset, progress)]
 
     def _part(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return height, width, top and left of the part of a picture to look at."""
