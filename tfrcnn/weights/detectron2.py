@@ -36,7 +36,6 @@ from tfrcnn.weights.torch_layout import (
     dense_kernel,
     flattened_kernel,
     layer_assignments,
-    unchanged,
 )
 from tfrcnn.weights.torchvision import deltas_assignments, pyramid_convolutions
 
@@ -95,12 +94,10 @@ def assignments(detector: FasterRCNN) -> list[Assignment]:
 
 def head_assignments(head: BoxHead, stage: str = "") -> list[Assignment]:
     """Return the assignments of a box head; `stage` is ".0" and so on in a cascade."""
-    result = []
+    result: list[Assignment] = []
     flattened = flattened_kernel(head.config.pool_size, head.config.pool_size)
     for i, dense in enumerate(head.hidden):
-        module = f"roi_heads.box_head{stage}.fc{i + 1}"
-        result.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
-        result.append(Assignment(dense.bias, f"{module}.bias", unchanged))
+        result += layer_assignments(dense, f"roi_heads.box_head{stage}.fc{i + 1}", None if i else flattened)
     module = f"roi_heads.box_predictor{stage}"
     result += layer_assignments(head.classifier, f"{module}.cls_score")
     result += deltas_assignments(head.regressor, f"{module}.bbox_pred", head.box_classes, dense_kernel)

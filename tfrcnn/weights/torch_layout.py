@@ -91,12 +91,13 @@ KERNELS: dict[type, Converter] = {
 }
 
 
-def layer_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment]:
+def layer_assignments(layer: keras.layers.Layer, module: str, kernel: Converter | None = None) -> list[Assignment]:
     """Return an assignment for each weight of a layer, from the torch module of the same kind.
 
     Args:
         layer: A built layer.
         module: The module's name in the state dict, for example "backbone.body.layer1.0.conv1".
+        kernel: Conversion of the kernel; None is the usual one of the layer's class.
 
     Raises:
         TypeError: The layer has weights, but no known counterpart in torch.
@@ -105,8 +106,8 @@ def layer_assignments(layer: keras.layers.Layer, module: str) -> list[Assignment
         names = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
         return [Assignment(getattr(layer, name), f"{module}.{key}", unchanged) for name, key in names.items()]
     if type(layer) in KERNELS:
-        kernel = Assignment(layer.weights[0], f"{module}.weight", KERNELS[type(layer)])
-        return [kernel, *([Assignment(layer.bias, f"{module}.bias", unchanged)] if layer.use_bias else [])]
+        result = [Assignment(layer.weights[0], f"{module}.weight", kernel or KERNELS[type(layer)])]
+        return [*result, *([Assignment(layer.bias, f"{module}.bias", unchanged)] if layer.use_bias else [])]
     if layer.weights:
         raise TypeError(f"torch has no known counterpart for the weights of {layer.name}, a {type(layer).__name__}")
     return []

@@ -35,7 +35,6 @@ from tfrcnn.weights.torch_layout import (
     is_bookkeeping,
     layer_assignments,
     outputs,
-    unchanged,
 )
 
 # (dx, dy, dw, dh) -> (dy, dx, dh, dw)
@@ -88,8 +87,7 @@ def assignments(detector: FasterRCNN) -> list[Assignment]:
     for i, dense in enumerate(head.hidden):
         # Behind four convolutions torchvision's module 4 is a flatten, and the dense layer is module 5.
         module = f"roi_heads.box_head.{len(head.convs) + 1 + 2 * i if head.convs else dense.name}"
-        result.append(Assignment(dense.kernel, f"{module}.weight", flattened if i == 0 else dense_kernel))
-        result.append(Assignment(dense.bias, f"{module}.bias", unchanged))
+        result += layer_assignments(dense, module, None if i else flattened)
     background_last = np.roll(np.arange(classes + 1), -1)
     result += output_assignments(
         head.classifier, "roi_heads.box_predictor.cls_score", background_last, classes + 1, dense_kernel
