@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.evaluation.inputs import align, image_ranks, joined
+from tfrcnn.evaluation.inputs import align, best, image_ranks, joined
 from tfrcnn.evaluation.outcomes import MAX_DETECTIONS, match, to_ignore
 from tfrcnn.overlap import pairwise_iou
 
@@ -108,15 +108,14 @@ def _classes(dataset: Dataset, detections: Sequence[ImageDetections], max_detect
     size = len(dataset.categories)
     objects = np.zeros([size, len(dataset)], np.int32)
     for number, (example, entry) in enumerate(zip(dataset.examples, align(dataset, detections))):
-        order = np.argsort(-entry.scores, kind="stable")[:max_detections]
-        image = ImageDetections(entry.image_id, entry.boxes[order], entry.scores[order], entry.labels[order])
+        image = best(entry, max_detections)
         counted = np.flatnonzero(~(example.crowd | example.difficult))
         np.add.at(objects[:, number], example.labels[counted], 1)
         same = image.labels[:, None] == example.labels[counted]
         hits = match(pairwise_iou(image.boxes, example.boxes[counted]) * same, IOUS) >= 0
         scores.append(image.scores)
         labels.append(image.labels)
-        images.append(np.full(len(order), number))
+        images.append(np.full(len(image), number))
         correct.append(hits)
         ignored.append(to_ignore(example, image, IOUS) & ~hits)
     all_labels = joined(labels, np.int64)

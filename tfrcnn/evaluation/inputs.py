@@ -35,6 +35,11 @@ def align_proposals(dataset: Dataset, proposals: Sequence[ImageProposals]) -> li
     return _align(dataset, proposals, "proposals", lambda image_id: ImageProposals(image_id, *empty))
 
 
+def best(detections: ImageDetections, count: int) -> ImageDetections:
+    """Return the best detections of an image in the order of their scores, at most `count`; ties stay in order."""
+    return detections[np.argsort(-detections.scores, kind="stable")[:count]]
+
+
 def joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
     """Concatenate arrays [N] of images, of which there may be none."""
     return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tfrcnn.data.example import Dataset, Example, ImageDetections
 from tfrcnn.data.example_table import column_of, objects_of, owners_of
-from tfrcnn.evaluation.inputs import align, joined
+from tfrcnn.evaluation.inputs import align, best, joined
 from tfrcnn.overlap import pairwise_iou
 
 ERRORS = ("cls", "loc", "both", "dup", "bkg", "miss")
@@ -127,12 +127,11 @@ def outcomes_of(
     images, parts = [], []
     first_object = first_detection = 0
     for example, entry in zip(dataset.examples, entries):
-        order = np.argsort(-entry.scores, kind="stable")[:max_detections]
-        image = ImageDetections(entry.image_id, entry.boxes[order], entry.scores[order], entry.labels[order])
+        image = best(entry, max_detections)
         images.append(image)
         parts.append(_judge(example, image, iou, background_iou).shifted(first_detection, first_object))
         first_object += len(example.boxes)
-        first_detection += len(order)
+        first_detection += len(image)
     examples = dataset.examples
     objects = Objects(
         images=owners_of(examples),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tfrcnn.data.checks import in_threads
 from tfrcnn.data.decode import read_image
-from tfrcnn.data.example import Example, ImageDetections
+from tfrcnn.data.example import Example
 from tfrcnn.drawing import color_of, draw_comparison
 from tfrcnn.drawing.palette import WHITE
 from tfrcnn.drawing.pen import Pen
@@ -95,8 +95,7 @@ def image_pictures(judged: Judged, images: Sequence[int], side: int = SIDE) -> d
         example, image = judged.dataset.examples[number], entries[number]
         if (pixels := _read(example)) is None:
             return None
-        rows = np.flatnonzero(image.scores > np.append(judged.thresholds, 0.0)[image.labels])
-        kept = ImageDetections(image.image_id, image.boxes[rows], image.scores[rows], image.labels[rows])
+        kept = image[image.scores > np.append(judged.thresholds, 0.0)[image.labels]]
         false, missed = judged.image_errors[number].tolist()
         text = f"{example.path.name}: {false} false, {missed} undetected of {len(example.labels)}"
         return embed(draw_comparison(pixels, example, kept, names, 0.0, side), text, text)
