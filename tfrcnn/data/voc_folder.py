@@ -66,9 +66,10 @@ def voc_folders(root: Path) -> dict[str, VocFolder]:
 def _of_any_name(root: Path) -> dict[str, VocFolder]:
     """Return the only folder of XML files in a root, if the images are in another one."""
     folders = [path for path in folders_in(root) if _has_xml(path)]
-    if len(folders) != 1 or files_in(folders[0], IMAGE_EXTENSIONS):
+    if len(folders) != 1:
         return {}
-    return {"": VocFolder(folders[0], image_folder(root, folders[0]))}
+    (folder,) = folders
+    return {} if files_in(folder, IMAGE_EXTENSIONS) else {"": VocFolder(folder, image_folder(root, folder))}
 
 
 def _with_others(pairs: dict[str, VocFolder]) -> dict[str, VocFolder]:
