@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, atomic_folder, is_free, read_json, read_object, reserve, write_json
+from tfrcnn.files import atomic, atomic_folder, cache_folder, is_free, read_json, read_object, reserve, write_json
 
 
 def test_an_error_while_writing_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -165,3 +165,16 @@ def test_a_home_that_no_shell_has_replaced_does_not_become_a_folder(tmp_path, mo
         with pytest.raises(InputError, match=r"~/.*: expected a path, found a ~ that the shell has left; write \$HOME"):
             write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_cache_may_be_below_the_home_that_no_shell_has_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TFRCNN_CACHE", "~/downloads")
+    assert cache_folder("data") == tmp_path / "home/downloads/data"
+    monkeypatch.delenv("TFRCNN_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == tmp_path / "home/.cache/tfrcnn"
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user without a home, as in some containers
+    with pytest.raises(InputError, match=r"^~/\.cache/tfrcnn: expected .* found no home folder: set TFRCNN_CACHE"):
+        cache_folder()

@@ -34,9 +34,9 @@ def _configured() -> str:
     if backend := os.environ.get("KERAS_BACKEND"):
         return backend
     try:
-        home = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
-        return str(json.loads((home / "keras.json").read_text())["backend"])
-    except (OSError, ValueError, KeyError, TypeError):
+        home = os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")
+        return str(json.loads(Path(home, "keras.json").read_text())["backend"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "tensorflow"
 
 

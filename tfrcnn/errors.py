@@ -29,6 +29,11 @@ class InputError(ValueError):
         self.messages = messages
 
 
+def reason_of(error: BaseException) -> str:
+    """Return the first line of what another library's error says, or its kind if it says nothing."""
+    return next((line for line in map(str.strip, str(error).splitlines()) if line), type(error).__name__)
+
+
 def check_type(value: Any, kind: type, name: str, example: str = "") -> None:
     """Check the type of an argument.
 

@@ -42,11 +42,17 @@ def check_path(path: Any, name: str) -> Path:
 
 
 def cache_folder(*names: str) -> Path:
-    """Return a folder in the cache, which is TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache."""
-    home = os.environ.get("TFRCNN_CACHE")
-    if not home:
-        home = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "tfrcnn")
-    return Path(home).absolute().joinpath(*names)
+    """Return a folder in the cache, which is TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        InputError: the folder is below "~", and the system knows no home of the user.
+    """
+    home = os.environ.get("TFRCNN_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "tfrcnn")
+    # no shell expands a "~" in a Dockerfile, a service's file or Python
+    expanded = os.path.expanduser(home)
+    if expanded.startswith("~"):
+        raise InputError(f"{home}: expected a folder for downloads, found no home folder: set TFRCNN_CACHE to a path")
+    return Path(expanded).absolute().joinpath(*names)
 
 
 def address_in(path: str | Path) -> str | None:

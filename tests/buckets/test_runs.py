@@ -1,6 +1,8 @@
 """A run folder in a bucket: resumable after each object, one writer, and nothing there is lost."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -171,6 +173,31 @@ def test_a_run_that_went_on_elsewhere_is_fetched_and_epochs_that_were_never_sent
         assert (run.folder / "training_state.npz").read_text() == "3"
     aside = capsys.readouterr().err.strip().rpartition("is kept in ")[2]
     assert (Path(aside) / "training_state.npz").read_text() == "2"
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"a.txt": 5}', '{"a.txt": [1]}', "\xff"])
+def test_a_damaged_list_of_what_was_sent_costs_a_copy_of_the_run(bucket: Any, capsys: Any, text: str) -> None:
+    with bucket_run(RUN, resume=False) as run:
+        begin(run.folder)
+        write_epoch(run.folder, 1)
+    (run.folder / ".sent.tmp.json").write_text(text, encoding="latin-1")
+    with bucket_run(RUN, resume=True) as again:
+        assert local(again.folder) == content(bucket)
+    assert "is kept in" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_named_when_a_run_is_fetched(bucket: Any, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with bucket_run(RUN, resume=False) as run:
+        begin(run.folder)
+        write_epoch(run.folder, 1)
+    (cache / "runs").rename(cache / "elsewhere")
+
+    def refuse(filesystem: Any, source: str, target: str, **_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    monkeypatch.setattr(type(bucket), "get_file", refuse)
+    with pytest.raises(InputError, match=rf"^{run.folder}/\S+: the disk is full"), bucket_run(RUN, resume=True):
+        pass
 
 
 def test_a_new_run_refuses_a_folder_that_is_not_empty_and_a_resumed_one_an_empty_folder(bucket: Any) -> None:

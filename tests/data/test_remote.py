@@ -1,6 +1,8 @@
 """Data at an address: read as their folder is, copied once, checked by version, and each failure in one line."""
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,6 +255,32 @@ def test_a_list_of_copies_that_a_kill_cut_off_loses_one_file(bucket: Any, gets: 
     assert len(gets) == 3
     remote.local_copy(f"{BUCKET}/cells")
     assert len(gets) == 3
+
+
+@pytest.mark.parametrize("line", [b"\xff\xfe\x00", b"5", b'[["a"], 1, "2"]', b"[" * 100_000, b"\0" * 50])
+def test_a_damaged_line_in_the_list_of_copies_is_left_out(line: bytes, bucket: Any, gets: list[str]) -> None:
+    bucket.pipe("/bucket/cells/a.txt", b"1")
+    remote.local_copy(f"{BUCKET}/cells")
+    index = cache_folder("data", "memory", ".copies.jsonl")
+    index.write_bytes(line + b"\n" + index.read_bytes() + b"\n" + line)
+    remote.local_copy(f"{BUCKET}/cells")
+    assert gets == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_takes_no_copy_is_named_and_not_the_bucket(
+    number: int, bucket: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.pipe("/bucket/cells/a.txt", b"1")
+
+    def refuse(filesystem: Any, source: str, target: str, **_: Any) -> None:
+        raise OSError(number, os.strerror(number), target)
+
+    monkeypatch.setattr(type(bucket), "get_file", refuse)
+    with pytest.raises(InputError) as refused:
+        remote.local_copy(f"{BUCKET}/cells")
+    reason = "the disk is full" if number == errno.ENOSPC else os.strerror(number)
+    assert str(refused.value).startswith(f"{cache / 'cells' / 'a.txt'}: {reason}")
 
 
 def test_a_disk_without_room_is_refused_before_anything_is_copied(

@@ -27,12 +27,13 @@ from typing import Any
 
 from tfrcnn.buckets.lock import BucketLock, TakenOverError
 from tfrcnn.buckets.transfers import files_in, send_file, writable
+from tfrcnn.data.copies import errors_of_copy
 from tfrcnn.data.remote_files import Entry, Remote
 from tfrcnn.errors import InputError
-from tfrcnn.files import atomic, cache_folder, is_temporary, read_json, write_json
+from tfrcnn.files import atomic, cache_folder, is_temporary, read_object, write_json
 from tfrcnn.run_description import CONFIG, SETUP, STATE
 
-_SENT = ".sent.tmp.json"
+SENT = ".sent.tmp.json"
 _THREADS = 8
 _OTHERS = 1  # rank of a file that training may remove
 _NOT_ATOMIC = ("hdfs",)  # a file is visible while it is written
@@ -59,7 +60,7 @@ class BucketRun:
         """
         names = self._remote.find()
         entries = {name: entry for name, entry in names.items() if not any(map(is_temporary, name.split("/")))}
-        self._sent = read_json(self.folder / _SENT) if (self.folder / _SENT).is_file() else {}
+        self._sent = read_sent(self.folder / SENT)
         if not resume:
             if entries:
                 raise InputError(
@@ -104,7 +105,7 @@ class BucketRun:
             path, entry = self.folder / name, entries[name]
             if self._is_sent(name) and self._sent[name][2] == entry.version:
                 return
-            with self._remote.errors(), atomic(path) as temporary:
+            with self._remote.errors(), errors_of_copy(path), atomic(path) as temporary:
                 self._remote.filesystem.get_file(entry.path, str(temporary))
                 if temporary.stat().st_size != entry.size:
                     raise InputError(f"{entry.path}: expected {entry.size:,} bytes, received another number")
@@ -112,7 +113,7 @@ class BucketRun:
         with ThreadPoolExecutor(_THREADS) as pool:
             list(pool.map(get, entries))
         self._sent = {name: [*_stamp(self.folder / name), entry.version] for name, entry in entries.items()}
-        write_json(self.folder / _SENT, self._sent)
+        write_json(self.folder / SENT, self._sent)
 
     def _clear(self, kept: Container[str] = ()) -> None:
         """Remove an earlier run from the working folder; one with files that are in no bucket is moved aside."""
@@ -125,7 +126,7 @@ class BucketRun:
             os.replace(self.folder, aside)
             print(f"{self.address}: an earlier run, which is not in the bucket, is kept in {aside}", file=sys.stderr)
         self._sent = {name: sent for name, sent in self._sent.items() if (self.folder / name).is_file()}
-        write_json(self.folder / _SENT, self._sent)
+        write_json(self.folder / SENT, self._sent)
 
     def _is_sent(self, name: str) -> bool:
         """Return whether a file of the working folder is in the bucket as it is."""
@@ -137,7 +138,7 @@ class BucketRun:
         self._sent.pop(name, None)
         if sent is not None:
             self._sent[name] = sent
-        write_json(self.folder / _SENT, self._sent)
+        write_json(self.folder / SENT, self._sent)
 
     def _target(self, name: str) -> str:
         return f"{self._remote.path}/{name}"
@@ -177,6 +178,16 @@ def bucket_run(address: str, resume: bool) -> Iterator[BucketRun]:
             ) from error
     finally:
         lock.release()
+
+
+def read_sent(path: Path) -> dict[str, list[Any]]:
+    """Return what the bucket holds of a working folder; nothing if that is not known: the bucket counts then."""
+    try:
+        sent = read_object(path)
+    except InputError:  # there is no file, or it is damaged
+        return {}
+    is_known = all(isinstance(entry, list) and len(entry) == 3 for entry in sent.values())
+    return sent if is_known else {}
 
 
 def _rank(name: str) -> tuple[int, str]:

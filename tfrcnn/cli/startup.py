@@ -105,7 +105,7 @@ def load_tensorflow(name: str = "this command") -> None:
             *_, (frame, _) = traceback.walk_tb(error.__traceback__)
             if Path(frame.f_code.co_filename).stem not in KERAS_CONFIGS:
                 raise
-            file = Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "keras.json"
+            file = Path(os.path.expanduser(os.environ.get("KERAS_HOME") or "~/.keras")) / "keras.json"
             raise InputError(f"{file}: Keras does not take it: {error}; correct or delete the file") from error
         import tensorflow  # noqa: F401
     gc.freeze()  # what the imports made stays until the process ends: do not search it again

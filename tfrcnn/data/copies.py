@@ -11,19 +11,19 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from tfrcnn.data.download import FULL, disk_is_full, file_errors
+from tfrcnn.data.download import FULL, file_errors
 from tfrcnn.data.remote_files import Entry, Remote
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, cache_folder
 from tfrcnn.locks import FolderLock, acquire_in_turn
 
-_INDEX = ".copies.jsonl"
+INDEX = ".copies.jsonl"
 _THREADS = 16  # downloads at once; each waits for the network
 _PROGRESS_FROM = 10 << 20  # bytes; fewer are copied in seconds
 
@@ -67,7 +67,7 @@ def _copy(remote: Remote, entries: Sequence[Entry]) -> None:
     try:
         with (
             tqdm(total=size, desc=f"copying {remote.address}", **options) as bar,
-            open(folder / _INDEX, "a", encoding="utf-8") as index,
+            open(folder / INDEX, "a", encoding="utf-8") as index,
         ):
             for entry in pool.map(lambda entry: _copy_file(remote, entry), entries):
                 if entry is not None:
@@ -91,7 +91,7 @@ def _copy_file(remote: Remote, entry: Entry) -> Entry | None:
     with (
         remote.errors(),
         suppress(*[FileNotFoundError] if entry.size is None else []),
-        _full_disk_errors(path),
+        errors_of_copy(path),
         atomic(path) as temporary,
     ):
         remote.filesystem.get_file(entry.path, str(temporary))
@@ -103,18 +103,24 @@ def _copy_file(remote: Remote, entry: Entry) -> Entry | None:
 
 
 @contextmanager
-def _full_disk_errors(path: Path) -> Iterator[None]:
+def errors_of_copy(path: Path) -> Iterator[None]:
+    """Name a copy in the errors of this machine's disk; a file system of addresses would call them its own.
+
+    Raises:
+        InputError: the disk is full, or the copy cannot be written.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
-            raise disk_is_full(path) from error
-        raise
+        # `atomic` names the copy or a folder above it
+        is_local = isinstance(error.filename, str) and path.is_relative_to(error.filename)
+        with file_errors(path) if is_local or error.errno in FULL else nullcontext():
+            raise
 
 
 def _outdated(remote: Remote, entries: Sequence[Entry]) -> list[Entry]:
     """Return the entries whose copy is missing or of another version."""
-    versions = _read_index(cache_folder("data", remote.scheme) / _INDEX)
+    versions = read_index(cache_folder("data", remote.scheme) / INDEX)
     return [entry for entry in entries if not _is_copied(remote, entry, versions)]
 
 
@@ -130,12 +136,13 @@ def _key(remote: Remote, entry: Entry) -> str:
     return remote.local(entry.path).relative_to(cache_folder("data", remote.scheme)).as_posix()
 
 
-def _read_index(path: Path) -> Versions:
-    """Return the sizes and versions of the copies; a later line counts."""
+def read_index(path: Path) -> Versions:
+    """Return the sizes and versions of the copies; a later line counts. A damaged line is left out: copied again."""
     versions: Versions = {}
-    with suppress(FileNotFoundError), open(path, encoding="utf-8") as lines:
+    with suppress(FileNotFoundError), open(path, "rb") as lines:
         for line in lines:
-            with suppress(ValueError):  # an empty line, or one that a kill cut off
+            # an empty line, one that a kill cut off, or what a power failure left
+            with suppress(ValueError, TypeError, RecursionError):
                 key, size, version = json.loads(line)
                 versions[key] = size, version
     return versions

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.media import is_address
 from tfrcnn.data.sources import walk
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, reason_of
 from tfrcnn.files import cache_folder, digest_of
 from tfrcnn.printable import without_login
 
@@ -225,7 +225,7 @@ class Remote:
                 raise InputError(f"{without_login(str(error))}: cannot be read: {reason}") from error
             raise InputError(f"{self.address}: expected a file or a folder, found nothing") from error
         except Exception as error:  # each file system raises exceptions of its kind
-            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            reason = reason_of(error)
             is_refused = isinstance(error, PermissionError) or any(word in reason.lower() for word in _REFUSALS)
             advice = _CREDENTIALS.get(self.scheme, "check the access rights") if is_refused else ""
             raise InputError(f"{self.address}: cannot be {action}: {reason}{advice and f'; {advice}'}") from error
@@ -278,5 +278,5 @@ def _web_failure(error: FileNotFoundError) -> str:
     if cause is None or status in (404, 410):
         return ""
     if status is None:
-        return next(iter(str(cause).splitlines()), "") or type(cause).__name__
+        return reason_of(cause)
     return f"the server answers {status} {getattr(cause, 'message', '')}".rstrip()
