@@ -95,7 +95,8 @@ class SavedModelBackend:
             self.model = tf.saved_model.load(str(path))
             self.signatures = _signatures(path)
         except Exception as error:  # protobuf, TensorFlow and the file system raise several kinds
-            raise ValueError(f"{path}: the SavedModel cannot be loaded: {str(error).splitlines()[0]}") from error
+            reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+            raise ValueError(f"{path}: the SavedModel cannot be loaded: {reason}") from error
         self.description: dict[str, Any] = {}
         # a SavedModel of another program has no description
         with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):

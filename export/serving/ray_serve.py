@@ -192,11 +192,16 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
         if name not in kinds:
             raise InputError(f"{name}: expected one of {', '.join(kinds)}")
         try:
+            if isinstance(value, bool) or not isinstance(value, str | int | Path):  # int() would cut 2.7
+                raise TypeError(value)
             values[name] = kinds[name](value)
-        except ValueError as error:
-            raise InputError(f"{name}: expected a whole number, found {value!r}") from error
+        except (ValueError, TypeError) as error:
+            expected = "a whole number" if kinds[name] is int else "a text"
+            raise InputError(f"{name}: expected {expected}, found {value!r}") from error
         if kinds[name] is int and values[name] < 1:
             raise InputError(f"{name}: expected at least 1, found {value!r}")
+    if not (called := values.get("name", Options.name)) or "/" in called or ":" in called:
+        raise InputError(f"name: expected a name without / and :, found {called!r}")
     if "model" not in values:
         raise InputError("model: expected the path of an exported file, found none")
     path, version = Path(values["model"]).absolute(), values.get("version", "")

@@ -93,15 +93,20 @@ class Remote:
 
     def _authorization(self, deadline: float) -> str:
         """Return the header for Label Studio, which exchanges a JWT for a token that is valid for some minutes."""
+        if not _fits_header(self.token):  # the error of the request would repeat it
+            raise RemoteError("the server's access token of Label Studio has characters that no header takes")
         if self.token.count(".") != 2:
             return f"Token {self.token}"
         url = _split(urljoin(self.base, "/api/token/refresh"))
         body = json.dumps({"refresh": self.token}).encode()
         status, _, content = self._request(url, deadline, {"Content-Type": "application/json"}, body)
         try:
-            return f"Bearer {json.loads(content)['access']}"
-        except (ValueError, KeyError, TypeError) as error:
+            access = str(json.loads(content)["access"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RemoteError(f"Label Studio refuses the access token, with status {status}") from error
+        if not _fits_header(access):
+            raise RemoteError("Label Studio answers with an access token that no header takes")
+        return f"Bearer {access}"
 
     def _request(
         self, url: SplitResult, deadline: float, headers: dict[str, str], body: bytes | None = None
@@ -169,6 +174,10 @@ def is_public(address: str) -> bool:
     if not ip.is_global or ip.is_multicast:
         return False
     return ip.version == 4 or not (ip.is_site_local or any(ip in network for network in TRANSLATED))
+
+
+def _fits_header(token: str) -> bool:
+    return token.isascii() and token.isprintable()
 
 
 def _split(address: str) -> SplitResult:

@@ -74,6 +74,11 @@ def test_a_replica_refuses_as_the_server_does(model: Path, pictures: Path) -> No
         ({"model": "none.onnx"}, "none.onnx: expected a run folder"),
         ({"replicas": "0"}, "replicas: expected at least 1, found '0'"),
         ({"threads": "many"}, "threads: expected a whole number, found 'many'"),
+        ({"replicas": None}, "replicas: expected a whole number, found None"),
+        ({"replicas": 2.7}, r"replicas: expected a whole number, found 2\.7"),
+        ({"replicas": True}, "replicas: expected a whole number, found True"),
+        ({"model": None}, "model: expected a text, found None"),
+        ({"model": "none.onnx", "name": "a/b"}, "name: expected a name without / and :, found 'a/b'"),
         ({"replica": "2"}, "replica: expected one of model, name, version, replicas, threads"),
     ],
 )

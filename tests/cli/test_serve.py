@@ -8,6 +8,8 @@ import socket
 import pytest
 
 from tfrcnn.cli import serve as command
+from tfrcnn.cli.serve import read_token
+from tfrcnn.errors import InputError
 from tfrcnn.export.serving import server
 from tfrcnn.export.serving.protocol import Limits
 
@@ -47,6 +49,15 @@ def test_a_wrong_option_is_one_line(tfrcnn, arguments, message):
     assert result.code == 2
     assert message in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_the_token_may_end_with_a_line_break_as_secrets_in_files_do(monkeypatch):
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "abc.d\n")
+    assert read_token() == "abc.d"
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", "secret key")
+    with pytest.raises(InputError, match=r"^LABEL_STUDIO_API_KEY: expected a token in ASCII") as refused:
+        read_token()
+    assert "secret" not in str(refused.value)
 
 
 def test_a_port_that_is_taken_is_one_line(tfrcnn, saved_model):

@@ -102,7 +102,7 @@ def serve(
         raise InputError(f"--name: expected a name without / and :, found {name!r}")
     if label_studio and not label_studio.startswith(("http://", "https://")):
         raise InputError(f"--label-studio: expected a URL, for example http://localhost:8080, found {label_studio!r}")
-    token = os.environ.get("LABEL_STUDIO_API_KEY", "") if label_studio else ""
+    token = read_token() if label_studio else ""
     choices = Choices(score_threshold, label_studio, token, tuple(image_host or ()))
     path, folder = check_model(model, follow)
     if follow and folder is None:
@@ -117,6 +117,18 @@ def serve(
         raise InputError(f"{error}: choose another with --host and --port") from error
     if failed:
         raise typer.Exit(2)
+
+
+def read_token() -> str:
+    """Read Label Studio's token; secrets that are files often end with a line break.
+
+    Raises:
+        InputError: It has characters that no token has. The message does not repeat it.
+    """
+    token = os.environ.get("LABEL_STUDIO_API_KEY", "").strip()
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise InputError("LABEL_STUDIO_API_KEY: expected a token in ASCII without spaces, found other characters")
+    return token
 
 
 def check_model(model: Path, follow: bool = False) -> tuple[Path, Path | None]:

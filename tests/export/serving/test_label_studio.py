@@ -307,3 +307,18 @@ def test_a_personal_access_token_is_exchanged_for_one_that_is_valid_for_minutes(
     assert site.seen[-1] == ("/data/upload/b.jpg", "Bearer short")
     with pytest.raises(RemoteError, match="Label Studio refuses the access token, with status 401"):
         Remote(5000, base=base, token="a.revoked.token").fetch("/data/upload/c.jpg")
+
+
+@pytest.mark.parametrize("token", ["secret\n", "secr\u20act", "secret\r\nX-Other: 1"])
+def test_a_token_that_no_header_takes_is_not_repeated_in_the_answer(site, token):
+    with pytest.raises(RemoteError, match="access token of Label Studio has characters") as refused:
+        Remote(5000, base=f"http://localhost:{site.server_port}", token=token).fetch("/data/upload/b.jpg")
+    assert "secr" not in str(refused.value)
+
+
+@pytest.mark.parametrize("answer", [b"[" * 100_000, b"5", b'{"access": "secret\\n"}', b"\xff"])
+def test_an_answer_without_a_token_is_one_line(answer, monkeypatch):
+    monkeypatch.setattr(Remote, "_request", lambda *arguments: (200, None, answer))
+    with pytest.raises(RemoteError, match=r"^Label Studio (refuses the|answers with an) access token") as e:
+        Remote(5000, base="http://localhost", token="a.b.c").fetch("/data/upload/b.jpg")
+    assert "secret" not in str(e.value)
