@@ -2,8 +2,9 @@
 
     python benchmarks/robustness/run_files.py --count 10000 [--seed 0]
 
-The files are the results of an interrupted `tfrcnn predict`, a file of COCO results, `split.json`, `loggers.json`,
-`training_state.npz`, the lock of a run folder, the numbers of a report, and a region of interest. A reader accepts a
+The files are the results of an interrupted `tfrcnn predict`, also with `--engine ray`, a file of COCO results,
+`split.json`, `loggers.json`, `training_state.npz`, the lock of a run folder, the lists of what was copied from a bucket
+and sent to one, the numbers of a report, and a region of interest. A reader accepts a
 file, or refuses it by an `InputError` of one line that names the file. Anything else is an escape. `config.py` has
 the other files of a run.
 """
@@ -25,7 +26,11 @@ from unittest import mock
 import numpy as np
 from config import fault, finish, mutate, text_of
 
+from tfrcnn.batch.parts import PARTS, Parts
+from tfrcnn.batch.parts import SETUP as PARTS_SETUP
+from tfrcnn.buckets.runs import SENT, read_sent
 from tfrcnn.config import Category
+from tfrcnn.data.copies import INDEX, read_index
 from tfrcnn.data.example import Dataset, Example
 from tfrcnn.data.split import RecordedSplit, recorded_split
 from tfrcnn.evaluation.read_results import read_coco_results
@@ -49,6 +54,17 @@ LINES: list[Any] = [
     {"id": 3, "file_name": "c.jpg", "error": "c.jpg: expected an image"},
 ]
 STATE = "training_state.npz"
+PART = f"{PARTS}/part-00000.parquet"
+ROWS = {
+    "file_name": ["a.jpg", "b.jpg"],
+    "width": [64, 64],
+    "height": [48, 48],
+    "boxes": [[[1.0, 2.0, 30.0, 20.0]], []],
+    "scores": [[0.75], []],
+    "labels": [[1], []],
+    "names": [["dog"], []],
+    "error": ["", "b.jpg: expected an image"],
+}
 
 
 ONES = np.ones((3, 4), np.float32)
@@ -81,7 +97,7 @@ class Files:
     """The readers and a valid content of each file.
 
     Attributes:
-        contents: JSON values by file name; a list of lines for detections.jsonl, bytes for the state.
+        contents: JSON values by file name; lists of lines for .jsonl, bytes for .npz and .parquet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,6 +105,9 @@ class Files:
         self.model = stand_in()
         with locked(folder):
             holder = json.loads((folder / LOCK).read_bytes())
+        self.parts = Parts(folder, CATEGORIES)
+        self.parts.start({"detector": "0a"}, [])
+        self.parts.write(0, [{name: np.array(values, object) for name, values in ROWS.items()}])
         np.savez(folder / STATE, **{"meta.json": np.frombuffer(b'{"epoch": 3}', np.uint8), "model/00000/kernel": ONES})
         self.contents: dict[str, Any] = {
             LOG: LINES,
@@ -99,6 +118,10 @@ class Files:
             LOCK: {**holder, "pid": 2**22 + 1},
             "page.json": {"predict_option": "", "headline": {}},
             "region.json": [[[0, 0], [10.5, 0], [10, 10]], [[1, 1], [2, 3], [4, 5]]],
+            PART: self.parts.path(0).read_bytes(),
+            PARTS_SETUP: json.loads((folder / PARTS_SETUP).read_bytes()),
+            INDEX: [["s3/bucket/a.jpg", 5, "ab12"], ["s3/bucket/b.jpg", 6, None]],
+            SENT: {"config.json": [5, 17, "ab12"], "history.csv": [6, 18, None]},
         }
 
     def damage(self, name: str, random_: random.Random) -> bytes:
@@ -106,7 +129,7 @@ class Files:
         content = self.contents[name]
         if isinstance(content, bytes):
             return damaged(content, random_)
-        if name == LOG:
+        if name.endswith(".jsonl"):
             lines = list(content)
             place = random_.randrange(len(lines))
             lines[place] = mutate(lines[place], random_)
@@ -135,12 +158,20 @@ class Files:
             LOCK: self._lock,
             "page.json": lambda path: check_report(path.with_suffix(".html")),
             "region.json": read_region,
+            PART: self._collect,
+            PARTS_SETUP: lambda path: self.parts.start({"detector": "0a"}, []),
+            INDEX: read_index,
+            SENT: read_sent,
         }
 
     def _continue(self, path: Path) -> None:
         with Results(path.parent, SETUP, ("coco", "jsonl", "csv", "yolo")) as results:
             results.add("d.jpg", {"name": results.free_name("d"), **SIZE, "detections": []})
             results.finish(["a.jpg", "b.mp4", "c.jpg", "d.jpg"])
+
+    def _collect(self, path: Path) -> None:
+        self.parts.count(1)
+        self.parts.write_coco(1)
 
     def _log(self, path: Path) -> None:
         with open_logs(path.parent, None, {}) as logs:

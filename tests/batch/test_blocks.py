@@ -1,6 +1,8 @@
 """Which pictures a block holds: files, records of TFRecord shards, rows of Parquet files. No engine is needed."""
 
+import re
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,13 @@ def test_examples_of_tensorflow_are_read_without_it() -> None:
             parse_example(record[:end])
 
 
+def test_a_number_without_an_end_is_refused_at_once() -> None:
+    started = time.process_time()
+    with pytest.raises(IndexError, match="longer than 64 bits"):
+        parse_example(b"\xff" * 2_000_000)
+    assert time.process_time() - started < 1  # two minutes if each byte counted
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -170,6 +179,22 @@ def test_parquet_files_without_pictures_say_what_they_have(tmp_path: Path) -> No
     assert messages[1] == "b.parquet: column 'image': expected paths or contents of pictures, found int64"
     assert messages[2] == "c.parquet: expected at least one row, found none"
     assert messages[3].startswith("d.parquet: expected a Parquet file: ")
+
+
+def test_a_damaged_parquet_file_is_one_line(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"path": ["a.jpg"]}), path)
+    good = path.read_bytes()
+    footer = len(good) - 8 - int.from_bytes(good[-8:-4], "little")
+    for damaged in (
+        good[:footer] + b"\xff" * 16 + good[footer + 16 :],  # pyarrow raises OSError, of two lines
+        good.replace(b"path", b"p\xa9th"),  # UnicodeDecodeError
+    ):
+        path.write_bytes(damaged)
+        (error,) = find_blocks([str(path)]).errors
+        assert re.fullmatch(rf"{path}: expected a Parquet file: \S.*\S", str(error))
 
 
 def test_columns_are_for_parquet_files(pictures: Path) -> None:

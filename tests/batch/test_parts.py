@@ -128,3 +128,35 @@ def test_a_damaged_part_is_named(work: Work, pictures: Path) -> None:
     work.parts.path(1).write_bytes(b"PAR1 damaged")
     with pytest.raises(InputError, match=r"part-00001.parquet: cannot be read: .*: delete it and continue"):
         work.parts.write_coco(count)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"labels": [[5]]}, "expected a box, a score and a class for each detection"),
+        ({"scores": [[0.5, 0.25]]}, "expected a box, a score and a class for each detection"),
+        ({"boxes": [[[1.0, 2.0, 3.0]]]}, "expected a box, a score and a class for each detection"),
+        ({"boxes": None}, "boxes"),
+        ({"error": None}, "error"),
+    ],
+)
+def test_a_part_whose_columns_do_not_belong_together_is_named(work: Work, change: dict, reason: str) -> None:
+    values = {"boxes": [[[1.0, 2.0, 3.0, 4.0]]], "scores": [[0.5]], "labels": [[1]], "names": [["dog"]], "error": [""]}
+    columns = {"file_name": ["a.jpg"], "width": [9], "height": [9], **values, **change}
+    table = pyarrow.table({name: column for name, column in columns.items() if column is not None})
+    work.parts.path(0).parent.mkdir(parents=True)
+    parquet.write_table(table, work.parts.path(0))
+    with pytest.raises(InputError, match=rf"part-00000.parquet: cannot be read: .*{reason}.*: delete it and continue"):
+        work.parts.write_coco(1)
+
+
+def test_a_part_with_a_damaged_footer_is_one_line(work: Work, pictures: Path) -> None:
+    count = run(work, pictures)
+    content = work.parts.path(1).read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    work.parts.path(1).write_bytes(content[:start] + b"\xff" * 16 + content[start + 16 :])  # pyarrow raises OSError
+    for read in (work.parts.count, work.parts.write_coco):
+        with pytest.raises(InputError) as refused:
+            read(count)
+        assert str(refused.value).startswith(f"{work.parts.path(1)}: cannot be read: ")
+        assert "\n" not in str(refused.value)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tfrcnn.batch.detect import choose_columns
+from tfrcnn.batch.parquet import named
 from tfrcnn.batch.records import offsets, read_pictures
 from tfrcnn.data.media import Source
 from tfrcnn.data.search import ImageSearch, fetched, named_by_address, search_images
@@ -234,15 +235,14 @@ def _row_groups(path: Path, column: str | None, name_column: str | None) -> tupl
     import pyarrow
     import pyarrow.parquet
 
+    with named(path, "expected a Parquet file"), pyarrow.parquet.ParquetFile(path) as file:
+        schema, names = file.schema_arrow, file.schema_arrow.names
+        counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            columns = choose_columns(file.schema_arrow.names, column, name_column)
-            kind = file.schema_arrow.field(columns[0]).type
-            counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    except pyarrow.ArrowException as error:
-        raise InputError(f"{path}: expected a Parquet file: {str(error).splitlines()[0]}") from error
+        columns = choose_columns(names, column, name_column)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    kind = schema.field(columns[0]).type
     is_struct = pyarrow.types.is_struct(kind)  # of path and bytes, in Hugging Face's data sets
     if pyarrow.types.is_primitive(kind) or (pyarrow.types.is_nested(kind) and not is_struct):
         raise InputError(f"{path}: column {columns[0]!r}: expected paths or contents of pictures, found {kind}")

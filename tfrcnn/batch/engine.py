@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from tfrcnn.batch.blocks import Block, Row
 from tfrcnn.batch.detect import Detect
 from tfrcnn.batch.parts import Parts
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, reason_of
 
 MAX_STARTS = 4  # of a block whose worker dies each time; then it is left out
 MAX_ATTEMPTS = 4  # to start Ray: it gives up after 30 seconds, which is short on a busy machine
@@ -61,7 +61,7 @@ class Work:
                 return Done(number, f"its worker died {MAX_STARTS} times")
             self.parts.write(number, map(self.detect, _batches(block.rows())))
         except Exception as error:  # a shard that is gone, a full disk, too little memory
-            return Done(number, f"{type(error).__name__}: {error}")
+            return Done(number, f"{type(error).__name__}: {reason_of(error)}")
         return Done(number)
 
 
@@ -116,7 +116,7 @@ def running_ray(workers: int | None, threads: int) -> Iterator[int]:
                 break
             except Exception as error:  # a cluster that is not there, a machine that is too busy or too small
                 ray.shutdown()  # what has started
-                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                reason = reason_of(error)
                 if attempt == MAX_ATTEMPTS or "timed out" not in reason:
                     raise InputError(f"--engine ray: Ray cannot be started: {reason}") from error
     try:

@@ -13,7 +13,6 @@ import io
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from tfrcnn.batch.blocks import Block
 from tfrcnn.batch.detect import COLUMNS, arrow_schema
+from tfrcnn.batch.parquet import named
 from tfrcnn.errors import InputError
 from tfrcnn.files import TEMPORARY, atomic, check_empty, read_object, to_json, write_json
 from tfrcnn.overlap import to_xywh
@@ -28,6 +28,7 @@ from tfrcnn.overlap import to_xywh
 SETUP, PARTS = "setup.json", "detections"
 DETECTIONS, IMAGES = "detections.json", "images.json"
 _ROWS = 256  # of a part that are in memory at a time
+_DAMAGE = ("cannot be read", ": delete it and continue with --resume")
 
 
 class Parts:
@@ -114,11 +115,11 @@ class Parts:
         pictures = detections = 0
         errors: list[str] = []
         for path in filter(Path.is_file, map(self.path, range(count))):
-            with _named(path):
+            with named(path, *_DAMAGE):
                 table = pyarrow.parquet.read_table(path, columns=["scores", "error"])
-            pictures += len(table)
-            detections += len(pyarrow.compute.list_flatten(table["scores"]))
-            errors += [error for error in table["error"].to_pylist() if error]
+                pictures += len(table)
+                detections += len(pyarrow.compute.list_flatten(table["scores"]))
+                errors += [error for error in table["error"].to_pylist() if error]
         return pictures, detections, errors
 
     def write_coco(self, count: int) -> None:
@@ -158,22 +159,25 @@ class Parts:
         import pyarrow.parquet
 
         for path in map(self.path, range(count)):
-            with _named(path), pyarrow.parquet.ParquetFile(path) as file:
+            with named(path, *_DAMAGE), pyarrow.parquet.ParquetFile(path) as file:
                 for batch in file.iter_batches(_ROWS):
-                    yield from batch.to_pylist()
+                    for row in batch.to_pylist():
+                        _check_row(row, len(self.categories))
+                        yield row
 
 
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Name a part that is damaged.
+def _check_row(row: dict[str, Any], classes: int) -> None:
+    """Check that a row has all columns, and that its boxes, scores and labels belong together.
 
     Raises:
-        InputError: it cannot be read.
+        KeyError: a column is missing.
+        TypeError: a list is missing.
+        ValueError: the lists do not belong together.
     """
-    import pyarrow
-
-    try:
-        yield
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read: {reason}: delete it and continue with --resume") from error
+    boxes, labels, *_ = (row[name] for name in ("boxes", "labels", *COLUMNS))
+    if (
+        not len(boxes) == len(labels) == len(row["scores"])
+        or any(len(box) != 4 for box in boxes)
+        or not all(0 <= label < classes for label in labels)
+    ):
+        raise ValueError("expected a box, a score and a class for each detection")

@@ -20,6 +20,7 @@ _BEHIND = 4  # bytes of the last checksum
 _GZIP = b"\x1f\x8b"
 _SKIPPED = {1: 8, 5: 4}  # bytes of protobuf's wire types that have a fixed size
 _VARINT, _SIZED = 0, 2
+_LAST_SHIFT = 63  # of the tenth byte, the last one of a number
 
 
 def offsets(path: Path, every: int) -> tuple[list[int], str]:
@@ -118,9 +119,15 @@ def _messages(data: bytes, field: int) -> Iterator[bytes]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number, and the position after it."""
+    """Return a number of at most 64 bits, and the position after it.
+
+    Raises:
+        IndexError: the data is cut off, or the number is longer.
+    """
     value = shift = 0
     while True:
+        if shift > _LAST_SHIFT:  # each further byte would take longer than the one before
+            raise IndexError("longer than 64 bits")
         byte = data[at]
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
