@@ -60,8 +60,11 @@ def test_no_log_but_history_csv_is_written_where_csv_alone_is_asked_for(tmp_path
 class FakeLog:
     def __init__(self, fails=False):
         self.steps, self.ends, self.fails = [], [], fails
+        self.lost = ()  # steps that its server does not take
 
     def write(self, scores, step):
+        if step in self.lost:
+            raise ConnectionError("https://me:secret@host: no answer\nof the server")
         self.steps.append(step)
 
     def close(self, failed):
@@ -89,15 +92,53 @@ def test_a_logger_that_is_added_when_a_run_is_resumed_has_all_its_epochs(tmp_pat
     assert fakes["tensorboard"].steps == fakes["mlflow"].steps == [3, 6]
 
 
-def test_a_run_that_fails_is_logged_as_failed_everywhere(tmp_path, fakes):
+def test_a_run_that_fails_is_logged_as_failed_everywhere(tmp_path, fakes, capsys):
     fakes["wandb"].fails = True
-    with pytest.raises(OSError, match="no network"), open_logs(tmp_path, LOGGERS, CONFIG):
+    with pytest.raises(KeyboardInterrupt), open_logs(tmp_path, LOGGERS, CONFIG):
         raise KeyboardInterrupt
     assert [log.ends for log in fakes.values()] == [[True]] * 3
+    assert capsys.readouterr().err == "warning: the logger wandb failed: no network; its log is not closed\n"
     fakes["wandb"].fails = False
     with open_logs(tmp_path, LOGGERS, CONFIG):
         pass
     assert [log.ends for log in fakes.values()] == [[True, False]] * 3
+
+
+def test_a_server_that_is_away_does_not_end_a_run_and_gets_each_row_once_when_it_is_back(tmp_path, fakes, capsys):
+    rows = [*ROWS, {"epoch": 3, "step": 9, "loss": 1.0}]
+    fakes["mlflow"].lost = (6,)
+    with open_logs(tmp_path, ["tensorboard", "mlflow"], CONFIG) as logs:
+        logs.follow(rows[:2])
+        message = "https://host: no answer; training goes on, and the next epoch writes its numbers again"
+        assert capsys.readouterr().err == f"warning: the logger mlflow failed: {message}\n".replace("me:secret@", "")
+        assert read_json(tmp_path / "loggers.json")["rows"] == {"tensorboard": 2, "mlflow": 1}
+        fakes["mlflow"].lost = ()
+        logs.follow(rows)
+    assert fakes["tensorboard"].steps == fakes["mlflow"].steps == [3, 6, 9]
+    assert read_json(tmp_path / "loggers.json")["rows"] == {"tensorboard": 3, "mlflow": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "value", "message"),
+    [
+        ("wandb", "WANDB_PROJECT", "a/b:c", "Invalid project name 'a/b:c'"),
+        ("mlflow", "MLFLOW_TRACKING_URI", "foo://me:secret@host", "unsupported URI 'foo://host'"),
+    ],
+)
+@pytest.mark.filterwarnings("default")  # the packages warn
+def test_a_logger_that_cannot_start_is_one_line_and_the_run_is_resumed_with_it(
+    tmp_path, monkeypatch, name, variable, value, message
+):
+    pytest.importorskip(name)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv(variable, value)
+    expected = f"the logger {name} cannot start: .*resume=True"
+    with pytest.raises(InputError, match=expected) as refused, open_logs(tmp_path, [name], CONFIG):
+        pass
+    assert message in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert read_json(tmp_path / "loggers.json")["loggers"] == [name]
 
 
 @pytest.mark.slow

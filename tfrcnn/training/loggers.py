@@ -2,12 +2,16 @@
 
 The x axis is "step", the updates of the weights. A resumed run continues its log: `loggers.json` in the run folder
 keeps the names of the loggers, their identity, and how many rows each has.
+
+A server that is away does not end a run: the rows that a log lacks are written at the end of the next epoch.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,12 +22,16 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, reason_of
 from tfrcnn.files import read_json, write_json
+from tfrcnn.printable import shorten
 
 LOGGERS = ("csv", "tensorboard", "wandb", "mlflow")  # "csv" is history.csv, which every run has
 RECORD = "loggers.json"
 PROJECT = "tfrcnn"  # name of the project in Weights & Biases and of the experiment in MLflow
+
+_LOGIN = re.compile(r"//[^/@\s]*@")  # in an address anywhere in a text
+_MAX_REASON = 300  # characters of another library's message
 
 Row = dict[str, Any]
 
@@ -132,10 +140,12 @@ class HistoryLogs(keras.callbacks.Callback):
         self.history = history
         rows = self.record["rows"]
         for name, log in self.logs.items():
-            for row in history[rows.get(name, 0) :]:
-                scores = {key: float(value) for key, value in row.items() if value is not None and key != "step"}
-                log.write(scores, row["step"])
-            rows[name] = len(history)
+            first = rows.setdefault(name, 0)
+            with _going_on(name, "training goes on, and the next epoch writes its numbers again"):
+                for count, row in enumerate(history[first:], first + 1):
+                    scores = {key: float(value) for key, value in row.items() if value is not None and key != "step"}
+                    log.write(scores, row["step"])
+                    rows[name] = count
         write_json(self.out / RECORD, self.record)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -168,7 +178,8 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
         config: JSON values that describe the run.
 
     Raises:
-        InputError: as `check_loggers`, or the record of the run's loggers is damaged.
+        InputError: as `check_loggers`; the record of the run's loggers is damaged; or a logger cannot start, for
+            example without a login or a network.
     """
     record = _read_record(out / RECORD)
     if names is None:
@@ -176,12 +187,13 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
         names = record.get("loggers", default)
     check_loggers(names)
     record = {"identity": uuid.uuid4().hex[:8], "rows": {}, **record, "loggers": sorted(set(names))}
+    write_json(out / RECORD, record)  # so that a run whose logger cannot start is resumed with it
     with ExitStack() as stack:
         logs: dict[str, Log] = {}
         for name in record["loggers"]:
             if name != "csv":
                 log = logs[name] = _open(name, out, record["identity"], config)
-                stack.push(_closing(log))
+                stack.push(_closing(name, log))
         yield HistoryLogs(out, record, logs)
 
 
@@ -204,13 +216,34 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _open(name: str, out: Path, identity: str, config: dict[str, Any]) -> Log:
     if name == "tensorboard":
         return TensorBoardLog(out)
-    return WandbLog(out, identity, config) if name == "wandb" else MLflowLog(out, identity, config)
+    try:
+        return WandbLog(out, identity, config) if name == "wandb" else MLflowLog(out, identity, config)
+    except Exception as error:  # each package raises exceptions of its kind
+        raise InputError(
+            f"the logger {name} cannot start: {_reason(error)}; correct this and continue with resume=True, or choose "
+            "other loggers then"
+        ) from error
 
 
-def _closing(log: Log) -> Callable[..., None]:
+def _closing(name: str, log: Log) -> Callable[..., None]:
     """Return the exit of a context manager that closes a log."""
 
     def close(error: type[BaseException] | None, *_: Any) -> None:
-        log.close(error is not None)
+        with _going_on(name, "its log is not closed"):
+            log.close(error is not None)
 
     return close
+
+
+@contextmanager
+def _going_on(name: str, what_then: str) -> Iterator[None]:
+    """Report what a logger raises, and go on: `history.csv` has all numbers."""
+    try:
+        yield
+    except Exception as error:  # as in `_open`
+        print(f"warning: the logger {name} failed: {_reason(error)}; {what_then}", file=sys.stderr, flush=True)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, without the login in an address."""
+    return shorten(_LOGIN.sub("//", reason_of(error)), _MAX_REASON)
