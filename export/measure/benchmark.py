@@ -14,6 +14,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +97,12 @@ class Process:
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         assert self.process.stdin
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
+        try:
+            self.process.stdin.write(json.dumps(question) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:  # the process has ended, which `_answer` reports
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ...errors import InputError
+from ...errors import InputError, reason_of
 from ...processes import check_not_forked
 from ..artefact import DESCRIPTION, OUTPUTS, check_exists, check_images, check_threads, parse_description
 from ..sharing import LoadedFile
@@ -48,7 +48,7 @@ class SavedModelRuntime(LoadedFile):
         try:
             self.model = tf.saved_model.load(str(self.path))
         except Exception as error:  # protobuf, TensorFlow and the file system raise several kinds
-            raise InputError(f"{self.path}: the SavedModel cannot be loaded: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{self.path}: the SavedModel cannot be loaded: {reason_of(error)}") from error
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect, see `Runtime.run`."""

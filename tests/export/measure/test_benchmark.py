@@ -1,6 +1,9 @@
 """Latency side by side, and the ledger of stages."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +16,7 @@ from tfrcnn.export.check.verification import edge_cases
 from tfrcnn.export.measure import ledger
 from tfrcnn.export.measure.benchmark import (
     Latency,
+    Process,
     benchmark,
     plot,
     render,
@@ -115,6 +119,17 @@ def test_openvino_detects_what_onnx_runtime_detects(runtime, models):
 def test_a_runtime_of_another_form_is_refused(models):
     with pytest.raises(InputError, match="runtime must be one of LiteRT, found 'OpenVINO'"):
         load(models / "a.tflite", runtime="OpenVINO")
+
+
+def test_a_process_that_ended_between_two_questions_is_named(monkeypatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ended.wait()
+    monkeypatch.setattr(Process, "__init__", lambda self: None)
+    process = Process()
+    process.path, process.process = Path("cells.onnx"), ended
+    with pytest.raises(InputError, match=r"^cells.onnx: its process ended with 0; tfrcnn predict shows why"):
+        process.peak_mb()
+    ended.stdout.close()
 
 
 def test_tables_have_a_row_for_each(tmp_path):
