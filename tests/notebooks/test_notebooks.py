@@ -134,6 +134,7 @@ def test_nothing_that_changes_from_execution_to_execution_is_stored(path):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata == {"language_info": {"name": "python"}}
     assert [cell.metadata for cell in notebook.cells if cell.metadata] == []
+    assert not any("images/s" in text for text in texts(path))
 
 
 @each
@@ -207,3 +208,10 @@ def test_log_lines_of_tensorflow_s_start_are_not_stored_and_others_are():
     execute.clean(notebook)
     assert [o.text for o in notebook.cells[1].outputs] == ["DeprecationWarning: x\n"]
     assert notebook.cells[1].metadata == {}
+
+
+def test_the_costs_of_an_epoch_are_not_stored():
+    lines = "epoch 1/4  loss 0.173  val AP 0.250  212 s, 3.42 images/s, 1.0 GB, 10:37 left\n12 s, as said\n"
+    output = nbformat.v4.new_output("stream", name="stdout", text=lines)
+    execute.clean(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])]))
+    assert output.text == "epoch 1/4  loss 0.173  val AP 0.250\n12 s, as said\n"
