@@ -170,7 +170,9 @@ class HeadConfig(CascadedConfig):
         sampling_ratio: `roi_align` averages this many samples squared per bin.
         aligned: pixel model of `roi_align`, see `tfrcnn.layers.RoIAlign`.
         convs: channels of 3x3 convolutions with batch norm; none in the paper.
-        units: of the fully connected layers.
+        residual_blocks: bottleneck blocks of a ResNet's stage, which halves the pooled features, doubles their channels
+            and is averaged over the bins; 3 in the C4 detectors of the ResNet paper, 0 elsewhere.
+        units: of the fully connected layers; may be empty behind residual blocks.
         dropout: share of their outputs that is dropped in training, in [0, 1).
         box_weights: the deltas (y, x, h, w) are multiplied by these.
         match: how regions are labelled and sampled.
@@ -191,6 +193,7 @@ class HeadConfig(CascadedConfig):
     sampling_ratio: int = 2
     aligned: bool = False
     convs: tuple[int, ...] = ()
+    residual_blocks: int = 0
     units: tuple[int, ...] = (1024, 1024)
     dropout: float = 0.0
     box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
@@ -208,7 +211,9 @@ class HeadConfig(CascadedConfig):
         self._require(self.pool_size >= 1, "pool_size", "at least 1")
         self._require(self.sampling_ratio >= 1, "sampling_ratio", "at least 1")
         self._require(min(self.convs, default=1) >= 1, "convs", "positive numbers")
-        self._require(bool(self.units) and min(self.units) >= 1, "units", "at least one positive number")
+        self._require(self.residual_blocks >= 0, "residual_blocks", "at least 0")
+        enough = (self.units or self.residual_blocks) and min(self.units, default=1) >= 1
+        self._require(bool(enough), "units", "at least one positive number, or none behind residual blocks")
         self._require(0 <= self.dropout < 1, "dropout", "in [0, 1)")
         self._require(min(self.box_weights) > 0, "box_weights", "four positive numbers")
         self._require(self.box_loss_weight >= 0, "box_loss_weight", "at least 0")
@@ -217,7 +222,7 @@ class HeadConfig(CascadedConfig):
         self._require(len(self.convs) <= 16, "convs", "at most 16 convolutions")
         self._require(len(self.units) <= 8, "units", "at most 8 layers")
         self._require_at_most(pool_size=64, sampling_ratio=64, convs=MAX_CHANNELS, units=16_384, box_weights=1e6)
-        self._require_at_most(box_loss_weight=1e6, class_loss_weight=1e6)
+        self._require_at_most(residual_blocks=16, box_loss_weight=1e6, class_loss_weight=1e6)
 
 
 @dataclass(frozen=True)
@@ -265,11 +270,13 @@ class DetectorConfig(Config):
             self.detections.check_names(self.names)
         # Each bound alone still lets the first dense layer of the head grow beyond any memory.
         channels = self.head.convs[-1] if self.head.convs else self.fpn.channels if self.fpn else 512
-        inputs, heads = channels * self.head.pool_size**2, len(self.head.stages)
+        # a residual stage averages its 2048 channels over the bins
+        inputs = 2048 if self.head.residual_blocks else channels * self.head.pool_size**2
+        heads = len(self.head.stages)
         units = MAX_DENSE_WEIGHTS // (inputs * heads)
         expected = f"at most {units:,} in the first layer, which has {inputs:,} inputs"
         expected += f" in each of {heads} heads" if heads > 1 else ""
-        self.head._require(self.head.units[0] <= units, "units", expected)
+        self.head._require(sum(self.head.units[:1]) <= units, "units", expected)
 
     @property
     def num_classes(self) -> int:

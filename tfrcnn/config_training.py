@@ -38,7 +38,8 @@ class TrainingConfig(Config):
         warmup_steps: updates over which the rate rises linearly; at most a quarter of the run.
         gradient_clip_norm: upper limit of the gradients' global norm; None does not clip.
         frozen_stages: stages of the backbone that are not trained, counted from its input.
-        freeze_batch_norm: keeps the backbone's batch norms at their loaded statistics.
+        freeze_batch_norm: keeps the batch norms of the backbone, and of a head's residual blocks, at their loaded
+            statistics.
         ema: decay of the averaged weights that are evaluated and saved, in (0, 1); None keeps no average.
         class_weights: factors of the classifier's loss by category name (or "background"), for example {"cell": 2.0};
             "balanced" weighs each class by the inverse of its number of training boxes; None is 1 for all.

@@ -171,7 +171,7 @@ def upsample(x: tf.Tensor, factor: int, like: tf.Tensor, cut: bool = True) -> tf
 
 def feeds_dense(config: HeadConfig) -> bool:
     """Return whether a hidden layer flattens the result of `roi_align` or `roi_pool`."""
-    return bool(config.units) and not config.convs and config.pooling in POOLINGS
+    return bool(config.units) and not config.convs and not config.residual_blocks and config.pooling in POOLINGS
 
 
 def in_order(pooled: tf.Tensor, config: HeadConfig) -> tf.Tensor:

@@ -25,7 +25,7 @@ from .runtime import letterbox
 # The pooled cells are gathered in 8 bits, a quarter of the bytes.
 # The last layers, which are small, stay float32: 256 steps of a delta move a box, 256 steps of a logit are ties.
 # Keras numbers copies and further calls: the second head of a cascade is "cascade_1/box_head_2_1".
-NETWORK = r"(^|[/;])((rpn_)?(backbone|fpn)(_\d+)*[/;]|rpn_head(_\d+)*/conv|box_head(_\d+)*/(fc|conv))"
+NETWORK = r"(^|[/;])((rpn_)?(backbone|fpn)(_\d+)*[/;]|rpn_head(_\d+)*/conv|box_head(_\d+)*/(fc|conv|block))"
 CELLS = r"(^|[/;])roi_align(_\d+)*/cells"
 # A backbone's first convolutions stay float32: MobileNetV2's cost 0.9 of the 1.0 points of AP that int8 lost.
 STEM = 3

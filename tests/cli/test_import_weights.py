@@ -39,6 +39,7 @@ def test_list_shows_every_network_that_can_be_imported(tfrcnn: Callable) -> None
     assert code == 0
     assert f"torchvision   {MOBILENET}" in out
     assert "detectron2    resnet101_fpn" in out
+    assert "detectron2    resnet50_c4" in out
     assert re.search(r"^coco-resnet50 +fasterrcnn_resnet50_fpn +COCO box AP 37.0, 160 MiB$", out, re.MULTILINE)
     assert "imagenet-resnet50" in out
 

@@ -27,7 +27,8 @@ def make_detector(name="tiny_fpn", size=(160, 192), score_threshold=0.0, sharpne
     proposals = tf.random.uniform([1, 20, 2], 0, 50, seed=seed)
     proposals = tf.concat([proposals, proposals + 50], axis=-1)
     pooled = detector.roi_pooling(features[: len(detector.roi_pooling.strides)], proposals)
-    head, pooled = detector.box_head, tf.reshape(pooled, [1, 20, -1])
+    head = detector.box_head
+    pooled = head.vectors(pooled)
     for dense in head.hidden:
         pooled = dense(pooled)
     spread(head.classifier, pooled, sharpness, seed)

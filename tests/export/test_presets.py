@@ -2,13 +2,16 @@
 
 import pytest
 
-from tfrcnn.config import ClassLossConfig
+from tfrcnn.config import ClassLossConfig, ProposalConfig
 from tfrcnn.export import TARGETS, ExportOptions, export
 from tfrcnn.models import load_detector, preset, save_detector
 
 from .random_detectors import CATEGORIES, make_detector
 
-PRESETS = ("mobilenet_v2_fpn", *(pytest.param(name, marks=pytest.mark.soak) for name in ("resnet50_fpn", "vgg16")))
+PRESETS = (
+    "mobilenet_v2_fpn",
+    *(pytest.param(name, marks=pytest.mark.soak) for name in ("resnet50_fpn", "resnet50_c4", "vgg16")),
+)
 # a SavedModel has the operators of the Keras model, so its row differs least
 FORMATS = [pytest.param(name, marks=pytest.mark.soak) if name == "saved_model" else name for name in TARGETS]
 SIZE = (256, 256)
@@ -19,6 +22,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=PRESETS)
 def detector(request):
     changes = {}
+    if request.param == "resnet50_c4":
+        changes["test_proposals"] = ProposalConfig(1000, 50)  # the head is a fifth of a ResNet for each proposal
     if request.param == "vgg16":
         # the converters copy the weights many times: 11 GB for the whole network, whose first fully connected layer is
         # most of it

@@ -1,15 +1,17 @@
 """Detectors are built from other libraries' checkpoints, and every key and weight is used."""
 
 import json
+import math
 import re
 
 import numpy as np
 import pytest
 
+from tfrcnn.boxes import base_anchors
 from tfrcnn.config import CascadeConfig, Category, HeadConfig
 from tfrcnn.errors import InputError
 from tfrcnn.layers import CascadeHeads
-from tfrcnn.models import build_detector, load_detector, preset, save_detector
+from tfrcnn.models import build_blank_detector, build_detector, load_detector, preset, save_detector
 from tfrcnn.weights import detectron2
 from tfrcnn.weights.coco_names import coco_categories
 from tfrcnn.weights.importing import SOURCES, import_weights, read_categories
@@ -47,6 +49,39 @@ def mobilenet(tmp_path_factory):
     path = tmp_path_factory.mktemp("checkpoint") / "mobilenet.npz"
     np.savez(path, **state)
     return detector, state, path
+
+
+def c4_shapes(stages, classes=80):
+    """Return the keys of Detectron2's faster_rcnn_R_*_C4 with their shapes: its GeneralizedRCNN with Res5ROIHeads."""
+    shapes = {}
+
+    def conv(name, channels, inputs, size):
+        shapes[f"{name}.weight"] = (channels, inputs, size, size)
+        for statistic in ("weight", "bias", "running_mean", "running_var"):
+            shapes[f"{name}.norm.{statistic}"] = (channels,)
+
+    def stage(name, blocks, inputs, channels):
+        for block in range(blocks):
+            if block == 0:
+                conv(f"{name}.0.shortcut", channels, inputs, 1)
+            conv(f"{name}.{block}.conv1", channels // 4, inputs, 1)
+            conv(f"{name}.{block}.conv2", channels // 4, channels // 4, 3)
+            conv(f"{name}.{block}.conv3", channels, channels // 4, 1)
+            inputs = channels
+
+    def linear(name, outputs, inputs):
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outputs, *inputs), (outputs,)
+
+    conv("backbone.stem.conv1", 64, 3, 7)
+    for number, (blocks, inputs, channels) in enumerate(zip(stages, (64, 256, 512), (256, 512, 1024)), start=2):
+        stage(f"backbone.res{number}", blocks, inputs, channels)
+    stage("roi_heads.res5", 3, 1024, 2048)
+    linear("proposal_generator.rpn_head.conv", 1024, (1024, 3, 3))
+    linear("proposal_generator.rpn_head.objectness_logits", 15, (1024, 1, 1))
+    linear("proposal_generator.rpn_head.anchor_deltas", 60, (1024, 1, 1))
+    linear("roi_heads.box_predictor.cls_score", classes + 1, (2048,))
+    linear("roi_heads.box_predictor.bbox_pred", 4 * classes, (2048,))
+    return shapes
 
 
 def changed(path, tmp_path, change):
@@ -197,6 +232,45 @@ class TestDetectron2:
         kept = detectron2.boxes_alone({**state, **dict.fromkeys(names, np.zeros(81))})
         assert set(kept) == {*state, names[1]}
         assert detectron2.num_classes(kept) == 80
+
+    @pytest.mark.parametrize("name", ["resnet50_c4", pytest.param("resnet101_c4", marks=pytest.mark.soak)])
+    def test_a_c4_detector_has_the_keys_and_shapes_of_the_model_zoo(self, name):
+        config = detectron2.adapted(preset(name, coco_categories()).detector)
+        assert config.train_proposals == preset(name).detector.train_proposals
+        assert config.head.aligned
+        detector = build_blank_detector(config)
+        shapes = {each.key: torch_shape(each) for each in detectron2.assignments(detector)}
+        assert shapes == c4_shapes({"resnet50_c4": (3, 4, 6), "resnet101_c4": (3, 4, 23)}[name])
+        assert len(shapes) == len(detector.weights)
+
+    def test_a_c4_checkpoint_is_imported_with_its_blocks(self, tmp_path):
+        rng = np.random.default_rng(0)
+        shapes = c4_shapes((3, 4, 6), classes=2)
+        state = {key: rng.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        constants = {"proposal_generator.anchor_generator.cell_anchors.0": np.zeros((15, 4))}
+        np.savez(tmp_path / "a.npz", **state, **constants, pixel_mean=np.zeros(3), pixel_std=np.ones(3))
+        detector = import_weights(tmp_path / "a.npz", "resnet50_c4", "detectron2", TWO)
+        block = detector.box_head.blocks[1]
+        kernel = state["roi_heads.res5.1.conv2.weight"]  # [O, C, 3, 3]
+        np.testing.assert_array_equal(block.convs[1].conv.kernel, kernel.transpose(2, 3, 1, 0))
+        np.testing.assert_array_equal(
+            block.convs[1].norm.moving_variance, state["roi_heads.res5.1.conv2.norm.running_var"]
+        )
+        # 1:1 of 32 pixels is anchor 5 here, behind 1:2 of all sizes, and anchor 1 there, behind 1:2 of 32 pixels
+        logits = state["proposal_generator.rpn_head.objectness_logits.bias"]
+        assert detector.rpn_head.objectness.bias.numpy()[5] == logits[1]
+        deltas = state["proposal_generator.rpn_head.anchor_deltas.bias"]
+        np.testing.assert_array_equal(detector.rpn_head.deltas.bias.numpy()[20:24], deltas[[5, 4, 7, 6]])
+
+    def test_the_anchors_of_a_cell_are_found_among_detectron2s(self):
+        config = detectron2.adapted(preset("resnet50_c4", TWO).detector).anchors
+        zoo = []  # generate_cell_anchors, as y1, x1, y2, x2
+        for size in (32, 64, 128, 256, 512):
+            for ratio in (0.5, 1.0, 2.0):
+                width = math.sqrt(size**2 / ratio)
+                height = ratio * width
+                zoo.append([-height / 2, -width / 2, height / 2, width / 2])
+        np.testing.assert_allclose(base_anchors(config, 0), np.array(zoo)[detectron2.anchor_order(config)], rtol=1e-6)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("name", ["resnet50_fpn", pytest.param("resnet101_fpn", marks=pytest.mark.soak)])

@@ -17,6 +17,8 @@ PRESETS = (
     "zf",
     "resnet50_fpn",
     "resnet101_fpn",
+    "resnet50_c4",
+    "resnet101_c4",
     "cascade_resnet50_fpn",
     "fasterrcnn_resnet50_fpn",
     "fasterrcnn_resnet50_fpn_v2",

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfrcnn.config import HeadConfig
 from tfrcnn.layers.base import ConfiguredLayer, register, spec
 from tfrcnn.layers.conv_norm import ConvNorm
+from tfrcnn.layers.residual import residual_stage
 
 PRIOR = 0.01  # of a sigmoid: few RoIs are of a class, and more would dominate the first steps (arXiv 1708.02002, 4.1)
 
@@ -19,9 +20,10 @@ PRIOR = 0.01  # of a sigmoid: few RoIs are of a class, and more would dominate t
 class BoxHead(ConfiguredLayer[HeadConfig]):
     """Classify pooled features and refine their boxes.
 
-    Convolutions (if any) and fully connected layers with ReLU (and dropout), then two sibling outputs: C + 1 class
-    logits and 4 C box deltas. The background is the last logit: a label 0..C-1 is the index of its logit and of its
-    deltas, with no shift. If `HeadConfig.class_agnostic`, there are 4 box deltas, which hold for every class.
+    Convolutions or a ResNet's stage (if any) and fully connected layers with ReLU (and dropout), then two sibling
+    outputs: C + 1 class logits and 4 C box deltas. The background is the last logit: a label 0..C-1 is the index of its
+    logit and of its deltas, with no shift. If `HeadConfig.class_agnostic`, there are 4 box deltas, which hold for every
+    class.
 
     Example:
         class_logits, deltas = BoxHead(HeadConfig(), num_classes=20)(roi_features)
@@ -32,7 +34,7 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
     def __init__(self, config: HeadConfig | dict[str, Any], num_classes: int, **kwargs: Any) -> None:
         """
         Args:
-            config: convolutions, units and dropout.
+            config: convolutions, residual blocks, units and dropout.
             num_classes: C, without the background.
         """
         super().__init__(config, **kwargs)
@@ -48,7 +50,11 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
         for conv in self.convs:
             conv.build((None, size, size, channels))
             channels = conv.channels
-        inputs: tuple[int | None, ...] = (None, None, size * size * channels)
+        self.blocks = residual_stage(self.config.residual_blocks, channels, self.dtype_policy)
+        for block in self.blocks:
+            block.build((None, size, size, channels))
+            channels = block.channels
+        inputs: tuple[int | None, ...] = (None, None, channels if self.blocks else size * size * channels)
         self.hidden = []
         for i, units in enumerate(self.config.units):
             dense = keras.layers.Dense(
@@ -90,18 +96,27 @@ class BoxHead(ConfiguredLayer[HeadConfig]):
             class_logits: [B, P, C + 1] float32.
             deltas: [B, P, C, 4] float32 (dy, dx, dh, dw), times the box weights; [B, P, 1, 4] if class-agnostic.
         """
-        shape, size = tf.shape(roi_features), self.config.pool_size
-        x = roi_features
-        if self.convs:
-            x = tf.reshape(x, [shape[0] * shape[1], size, size, x.shape[-1]])
-            for conv in self.convs:
-                x = tf.nn.relu(conv(x, training=training))
-        x = tf.reshape(x, [shape[0], shape[1], size * size * x.shape[-1]])
+        shape = tf.shape(roi_features)
+        x = self.vectors(roi_features, training)
         for dense in self.hidden:
             x = self.dropout(dense(x), training=training)
         x = tf.cast(x, tf.float32)
         deltas = tf.reshape(self.regressor(x), [shape[0], shape[1], self.box_classes, 4])
         return self.classifier(x), deltas
+
+    def vectors(self, roi_features: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Return what the fully connected layers see: [B, P, p p channels], or [B, P, channels] of residual blocks."""
+        shape, size = tf.shape(roi_features), self.config.pool_size
+        x = roi_features
+        if self.convs or self.blocks:
+            x = tf.reshape(x, [shape[0] * shape[1], size, size, x.shape[-1]])
+            for conv in self.convs:
+                x = tf.nn.relu(conv(x, training=training))
+            for block in self.blocks:
+                x = block(x, training=training)
+        if self.blocks:
+            x, size = tf.reduce_mean(x, axis=(1, 2)), 1
+        return tf.reshape(x, [shape[0], shape[1], size * size * x.shape[-1]])
 
     def compute_output_spec(self, roi_features: Any, training: Any = None) -> tuple[Any, Any]:
         shape = roi_features.shape[:2]

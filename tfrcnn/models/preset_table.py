@@ -4,6 +4,7 @@
 |---|---|
 | vgg16, zf | the paper, as released in py-faster-rcnn (end-to-end, VGG-16 and ZF) |
 | resnet50_fpn, resnet101_fpn | torchvision's fasterrcnn_resnet50_fpn, on keras.applications' ResNets |
+| resnet50_c4, resnet101_c4 | Detectron2's faster_rcnn_R_50_C4_1x, R_101_C4_3x, on keras.applications' ResNets |
 | cascade_resnet50_fpn | resnet50_fpn with the three stages of Cascade R-CNN (arXiv 1712.00726) |
 | fasterrcnn_... | torchvision's detector of that name, to the last digit |
 | mobilenet_v2_fpn | torchvision's fasterrcnn_mobilenet_v3_large_320_fpn, made smaller: 128 channels, 128 RoIs |
@@ -33,7 +34,7 @@ from tfrcnn.config import (
 )
 from tfrcnn.models.backbones import BACKBONES
 from tfrcnn.models.backbones.applications import CAFFE
-from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON
+from tfrcnn.models.backbones.resnet import APPLICATIONS_EPSILON, taps
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,23 @@ def _resnet_fpn(depth: int) -> Preset:
     )
     training = TrainingConfig(epochs=26, milestones=(16 / 26, 22 / 26), frozen_stages=2)
     return Preset(detector, training, f"ResNet-{depth} with feature pyramid, the workhorse")
+
+
+def _resnet_c4(depth: int, epochs: int, milestones: tuple[float, float]) -> Preset:
+    """Make the ResNet paper's Faster R-CNN: one map of stride 16, and the last stage of the ResNet as the head."""
+    detector = _resnet_fpn(depth).detector
+    detector = detector.replace(
+        preset=f"resnet{depth}_c4",
+        backbone=detector.backbone.replace(taps=(taps(depth)[2],)),
+        image=detector.image.replace(divisor=16),
+        fpn=None,
+        anchors=AnchorConfig(sizes=((32.0, 64.0, 128.0, 256.0, 512.0),)),
+        train_proposals=ProposalConfig(12000, 2000),
+        test_proposals=ProposalConfig(6000, 1000),
+        head=HeadConfig(pool_size=14, residual_blocks=3, units=()),
+    )
+    training = TrainingConfig(epochs=epochs, milestones=milestones, frozen_stages=2)
+    return Preset(detector, training, f"ResNet-{depth} without a pyramid: stride 16, its last stage is the head")
 
 
 def _cascade_resnet50_fpn() -> Preset:
@@ -217,6 +235,8 @@ PRESETS = {
         _zf(),
         _resnet_fpn(50),
         _resnet_fpn(101),
+        _resnet_c4(50, 12, (60 / 90, 80 / 90)),
+        _resnet_c4(101, 37, (210 / 270, 250 / 270)),
         _cascade_resnet50_fpn(),
         _fasterrcnn_resnet50_fpn(),
         _fasterrcnn_resnet50_fpn_v2(),

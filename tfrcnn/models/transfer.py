@@ -73,7 +73,7 @@ def with_categories(
     sources = detector.stages.heads
     for stage, head in enumerate(new.stages.heads):
         source = sources[min(stage, len(sources) - 1)]
-        for part in ("convs", "hidden"):
+        for part in ("convs", "blocks", "hidden"):
             for old_layer, new_layer in zip(getattr(source, part), getattr(head, part)):
                 _copy(old_layer, new_layer)
         _copy_outputs(source.classifier, head.classifier, [*kept, background], 1)

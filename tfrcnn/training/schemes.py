@@ -37,6 +37,7 @@ import numpy as np
 from tfrcnn.compat import path_of
 from tfrcnn.config import TrainingConfig
 from tfrcnn.errors import InputError
+from tfrcnn.layers.residual import ResidualBlock
 from tfrcnn.models.backbones.loading import all_layers
 from tfrcnn.models.faster_rcnn import FasterRCNN
 
@@ -137,8 +138,8 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
 
     The RPN's head, the RoI pooling and the box heads are trained if their losses are minimised. Features are trained as
     the table at the head of the file says, except the backbone's first `training.frozen_stages` and, with
-    `training.freeze_batch_norm`, its batch norms. A frozen batch norm uses its loaded statistics and trains nothing,
-    also inside `fit`.
+    `training.freeze_batch_norm`, its batch norms and the ones in a head's residual blocks. A frozen batch norm uses its
+    loaded statistics and trains nothing, also inside `fit`.
 
     Layers that you froze (`layer.trainable = False`, also in a backbone of your own) stay frozen.
 
@@ -158,7 +159,7 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
     _set_trained(detector.rpn_head, RPN in phase.losses)
     for layer in (detector.roi_pooling, detector.box_head, detector.cascade):
         if layer is not None:
-            _set_trained(layer, HEAD in phase.losses)
+            _set_trained(layer, HEAD in phase.losses, _frozen_norms(layer) if training.freeze_batch_norm else ())
     users = BOTH if detector.config.shared_features else (HEAD,)
     networks = [(detector.backbone, detector.fpn, users)]
     if not detector.config.shared_features:
@@ -211,6 +212,13 @@ def _frozen_parts(backbone: keras.Model, detector: FasterRCNN, training: Trainin
     stages = [part for layer in _frozen_layers(backbone, detector, training) for part in layer._flatten_layers()]
     norms = [part for part in all_layers(backbone) if isinstance(part, keras.layers.BatchNormalization)]
     return stages + (norms if training.freeze_batch_norm else [])
+
+
+def _frozen_norms(head: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """List the batch norms of residual blocks, which are a part of the backbone that runs in a box head."""
+    blocks = [part for part in head._flatten_layers() if isinstance(part, ResidualBlock)]
+    parts = [part for block in blocks for part in block._flatten_layers()]
+    return [part for part in parts if isinstance(part, keras.layers.BatchNormalization)]
 
 
 def _frozen_layers(backbone: keras.Model, detector: FasterRCNN, training: TrainingConfig) -> list[keras.layers.Layer]:

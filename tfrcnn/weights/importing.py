@@ -72,6 +72,8 @@ SOURCES: dict[str, Source] = {
         {
             "resnet50_fpn": "COCO-Detection/faster_rcnn_R_50_FPN_1x and _3x, model_final_*.pkl",
             "resnet101_fpn": "COCO-Detection/faster_rcnn_R_101_FPN_3x, model_final_*.pkl",
+            "resnet50_c4": "COCO-Detection/faster_rcnn_R_50_C4_1x and _3x, model_final_*.pkl",
+            "resnet101_c4": "COCO-Detection/faster_rcnn_R_101_C4_3x, model_final_*.pkl",
             "cascade_resnet50_fpn": "Misc/cascade_mask_rcnn_R_50_FPN_1x and _3x without masks, model_final_*.pkl",
         },
         detectron2.boxes_alone,

@@ -27,7 +27,7 @@ from tfrcnn.files import address_in, atomic, cache_folder
 from tfrcnn.locks import FolderLock, acquire_in_turn
 
 TORCHVISION = "https://download.pytorch.org/models"
-DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/COCO-Detection"
+DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2"
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,37 @@ PUBLISHED: dict[str, Published] = {
         "COCO box AP 22.8",
     ),
     "coco-resnet50-detectron2-1x": _detectron2(
-        "resnet50_fpn", "faster_rcnn_R_50_FPN_1x/137257794", "model_final_b275ba.pkl", "COCO box AP 37.9"
+        "resnet50_fpn", "COCO-Detection/faster_rcnn_R_50_FPN_1x/137257794", "model_final_b275ba.pkl", "COCO box AP 37.9"
     ),
     "coco-resnet50-detectron2-3x": _detectron2(
-        "resnet50_fpn", "faster_rcnn_R_50_FPN_3x/137849458", "model_final_280758.pkl", "COCO box AP 40.2"
+        "resnet50_fpn", "COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458", "model_final_280758.pkl", "COCO box AP 40.2"
     ),
     "coco-resnet101-detectron2-3x": _detectron2(
-        "resnet101_fpn", "faster_rcnn_R_101_FPN_3x/137851257", "model_final_f6e8b1.pkl", "COCO box AP 42.0"
+        "resnet101_fpn",
+        "COCO-Detection/faster_rcnn_R_101_FPN_3x/137851257",
+        "model_final_f6e8b1.pkl",
+        "COCO box AP 42.0",
+    ),
+    "coco-resnet50-c4-detectron2-1x": _detectron2(
+        "resnet50_c4", "COCO-Detection/faster_rcnn_R_50_C4_1x/137257644", "model_final_721ade.pkl", "COCO box AP 35.7"
+    ),
+    "coco-resnet50-c4-detectron2-3x": _detectron2(
+        "resnet50_c4", "COCO-Detection/faster_rcnn_R_50_C4_3x/137849393", "model_final_f97cb7.pkl", "COCO box AP 38.4"
+    ),
+    "coco-resnet101-c4-detectron2-3x": _detectron2(
+        "resnet101_c4", "COCO-Detection/faster_rcnn_R_101_C4_3x/138204752", "model_final_298dad.pkl", "COCO box AP 41.1"
+    ),
+    "coco-cascade-resnet50-detectron2-1x": _detectron2(
+        "cascade_resnet50_fpn",
+        "Misc/cascade_mask_rcnn_R_50_FPN_1x/138602847",
+        "model_final_e9d89b.pkl",
+        "COCO box AP 42.1",
+    ),
+    "coco-cascade-resnet50-detectron2-3x": _detectron2(
+        "cascade_resnet50_fpn",
+        "Misc/cascade_mask_rcnn_R_50_FPN_3x/144998488",
+        "model_final_480dd8.pkl",
+        "COCO box AP 44.3",
     ),
     "imagenet-resnet50": _torchvision(
         "backbone", "fasterrcnn_resnet50_fpn", "resnet50-0676ba61.pth", 97.781, "ImageNet top-1 76.1"

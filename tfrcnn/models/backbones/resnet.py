@@ -13,6 +13,7 @@ import keras
 
 from tfrcnn.config import BackboneConfig
 from tfrcnn.errors import InputError
+from tfrcnn.layers import BoxHead
 from tfrcnn.models.backbones.applications import CAFFE, application
 from tfrcnn.models.backbones.loading import load_torchvision_classifier
 from tfrcnn.models.backbones.spec import BackboneSpec
@@ -102,6 +103,32 @@ def load_applications_resnet(model: keras.Model, source: keras.Model) -> None:
             layer.moving_variance.assign(source_layers[name].moving_variance)
 
 
+def load_residual_blocks(head: BoxHead, model: keras.Model, weights: str | Path) -> str:
+    """Copy a ResNet's last stage to the residual blocks of a box head, if their shapes match.
+
+    Args:
+        head: the box head.
+        model: `resnet(depth)` with weights.
+        weights: where these come from, for the note.
+
+    Returns:
+        A note for the user on where the blocks' weights come from.
+    """
+    pairs = []
+    for number, block in enumerate(head.blocks):
+        parts = [(f"conv{i}", f"bn{i}", part) for i, part in enumerate(block.convs, start=1)]
+        parts += [("downsample_0", "downsample_1", block.shortcut)] if block.shortcut else []
+        for conv_name, norm_name, part in parts:
+            pairs += [(f"layer4_{number}_{conv_name}", part.conv), (f"layer4_{number}_{norm_name}", part.norm)]
+    sources = {layer.name: layer.get_weights() for layer in model.layers if layer.name.startswith("layer4_")}
+    for name, target in pairs:
+        if [array.shape for array in sources.get(name, [])] != [tuple(weight.shape) for weight in target.weights]:
+            return f"The box head's residual blocks start from random weights: they are not {model.name}'s last stage."
+    for name, target in pairs:
+        target.set_weights(sources[name])
+    return f"The box head's residual blocks start from the last stage of {weights}."
+
+
 def _spec(depth: int) -> BackboneSpec:
     source = application(f"ResNet{depth}")
 
@@ -118,6 +145,17 @@ def _spec(depth: int) -> BackboneSpec:
         else:
             load_torchvision_classifier(model, config, weights)
 
+    def load_head(head: BoxHead, weights: str | Path) -> str:
+        """Load the last stage from the file that the backbone was loaded from."""
+        if str(weights) == "none" or not head.blocks:
+            return ""
+        is_keras = str(weights) == "imagenet" or h5py.is_hdf5(weights)
+        epsilon = APPLICATIONS_EPSILON if is_keras else None
+        config = BackboneConfig(f"resnet{depth}", stride_in_1x1=is_keras, norm_epsilon=epsilon)
+        model = build(config)
+        load(model, config, weights)
+        return load_residual_blocks(head, model, weights)
+
     return BackboneSpec(
         build,
         taps(depth),
@@ -126,6 +164,7 @@ def _spec(depth: int) -> BackboneSpec:
         image=CAFFE,
         load=load,
         default_weights=lambda config: "imagenet" if config.stride_in_1x1 else None,
+        load_head=load_head,
     )
 
 
