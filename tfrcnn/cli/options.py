@@ -73,7 +73,7 @@ ImageSize = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        help="Make the network's input N x N (letterbox), a multiple of 32 (16 for vgg16 and zf). "
+        help="Make the network's input N x N (letterbox), a multiple of 32 (16 for vgg16, zf and resnet..._c4). "
         "Default: the preset's, in the shape of each image.",
     ),
 ]
