@@ -1,7 +1,7 @@
 # make demo    the whole main job offline, from nothing: sets up, then runs `tfrcnn demo`
 # make test    sets up, then lint, types, the wheel and the tests; make test-all: the slow tests too
 # make test-soak    the tests that take longest, for example before a release
-# make test-lane TF=2.15    layers, models, training and exports on another TensorFlow: docs/compatibility.md
+# make test-lane TF=2.15    the tests on another TensorFlow: docs/compatibility.md
 # make mutants MODULE=boxes    changes the module in every place and counts what its tests notice: docs/testing.md
 # make notebooks    executes the course's notebooks where they are and stores what they show
 # make slides    makes the slides of the course's lectures in build/slides, from the notebooks
@@ -22,8 +22,9 @@ ARGS ?=
 NOTEBOOKS ?=
 TF ?= 2.15
 LANE_PYTHON ?= python3.11
-LANE_SUITE := tests/kernels tests/layers tests/models tests/training tests/export tests/data/test_pipeline.py \
-	tests/weights/test_torch_layout.py
+# All but what is the same on every TensorFlow: texts, the tree and the package.
+LANE_SUITE := tests $(addprefix --ignore=tests/,notebooks test_architecture.py test_contributing.py test_docs.py \
+	test_docs_names.py test_package.py test_plain_english.py)
 LANE_TESTS ?= $(LANE_SUITE)
 # Where there is no NVIDIA GPU, a third of the download serves as well.
 TFRCNN_TENSORFLOW ?= $(shell [ "$$(uname -sm)" = "Linux x86_64" ] && ! command -v nvidia-smi > /dev/null \

@@ -136,6 +136,7 @@ def test_a_source_that_is_none_costs_only_itself(source: Any, tmp_path: Path) ->
 def test_videos_in_folders_are_left_out_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "b.MP4").write_bytes(b"")
+    monkeypatch.setattr("tfrcnn.data.search.can_read_videos", lambda: True)
     assert [source.is_video for source in search_images([tmp_path]).sources] == [False, True]
     monkeypatch.setattr("tfrcnn.data.search.can_read_videos", lambda: False)
     search = search_images([tmp_path])

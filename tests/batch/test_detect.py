@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -152,6 +151,7 @@ def test_a_batch_without_the_column_says_what_it_has(options: dict, message: str
 
 def test_spark_maps_frames_to_frames_of_the_schema(model: Path, pictures: Path) -> None:
     """`mapInPandas` passes an iterator of DataFrames and takes one. Spark needs Java, so that pandas plays its part."""
+    pd = pytest.importorskip("pandas")
     detect = Detect(model, threads=1)
     frames = (pd.DataFrame({"path": [str(pictures / f"{number:02d}.png")], "id": [number]}) for number in (0, 4))
     results = list(map(detect, frames))

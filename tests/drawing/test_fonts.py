@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,6 +22,8 @@ SCRIPTS = {
     "Devanagari": ("हिन्दी", "क्षेत्र"), "Tamil": ("தமிழ்", "நாய்"), "emoji": ("🐱", "🚗"), "accents": ("é", "ü"),
 }  # fmt: skip
 HOSTILE = ("$x$", "a$b", "$\\frac{", "_hidden", "__", "a_b^c", "line\nbreak", "\x1b[31m", "", " ", "세포 $1$", "\udcff")
+
+needs_fonts = pytest.mark.skipif(not all(map(find_spec, fonts.PACKAGES)), reason='needs the extra "fonts"')
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +49,7 @@ def ink(text, size=16):
     return np.frombuffer(bytes(Image.Image()._new(mask).tobytes()), np.uint8).reshape(mask.size[::-1])
 
 
+@needs_fonts
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_names_of_each_script_are_drawn_with_their_letters(script):
     one, two = SCRIPTS[script]
@@ -61,6 +65,7 @@ def test_hebrew_is_drawn_from_right_to_left():
     assert lower[:, 6:].any()
 
 
+@needs_fonts
 def test_a_score_after_an_emoji_is_drawn_in_the_letters_of_other_scores():
     assert [part for _, part in fonts.runs("🚗 0.46")] == ["🚗", " 0.46"]
     assert fonts.runs("🚗 0.46")[1][0] == fonts.BASE
@@ -80,6 +85,7 @@ def test_names_that_are_empty_or_hold_control_characters_can_be_read_in_pictures
     assert [visible_name(name) for name in ("", "  ", "a\nb\x1b[31m")] == ["(no name)", "(no name)", r"a\nb\x1b[31m"]
 
 
+@needs_fonts
 def test_a_name_of_a_million_letters_is_cut_at_once():
     started = time.perf_counter()
     picture = draw_detections(
@@ -90,6 +96,7 @@ def test_a_name_of_a_million_letters_is_cut_at_once():
     assert visible("W" * 10**6).endswith("W…")
 
 
+@needs_fonts
 def test_names_that_matplotlib_reads_as_formulas_or_hides_are_drawn_as_they_are():
     axes = Figure().subplots()
     for number, name in enumerate(HOSTILE):
@@ -105,6 +112,7 @@ def test_names_that_matplotlib_reads_as_formulas_or_hides_are_drawn_as_they_are(
     assert not any(text.get_parse_math() and text._preprocess_math(text.get_text())[1] for text in legend.get_texts())
 
 
+@needs_fonts
 def test_titles_and_labels_of_the_callers_axes_are_safe_too():
     axes = Figure().subplots()
     show_image(axes, np.zeros((4, 4)), title="$\\frac{ 세포")
@@ -128,6 +136,7 @@ def test_precision_and_recall_of_classes_with_such_names_are_all_in_the_legend(m
     assert len(drawn[0].axes[0].get_legend().get_texts()) == len(rows)
 
 
+@needs_fonts
 def test_a_font_that_a_name_needs_is_added_behind_the_callers_own_in_figures():
     before = list(rcParams["font.family"])
     figure_name("세포")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrcnn.compat import tensorflow_variable
 from tfrcnn.models import preset
 from tfrcnn.training.joint import LOSSES, TrainingModel
 from tfrcnn.weights.torchvision import assignments
@@ -56,7 +57,7 @@ def step(request, golden_root):
 
     model = InOrder(detector)
     used = assignments(detector)
-    variables = [each.variable.value for each in used]
+    variables = [tensorflow_variable(each.variable) for each in used]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(variables)
         outputs = model(batch, training=False)

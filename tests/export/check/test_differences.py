@@ -112,7 +112,7 @@ def test_kernels_that_no_format_has_are_found_out(detector, tmp_path):
 def test_a_head_with_other_weights_is_found_out_in_every_format(format, detector, tmp_path, monkeypatch):
     def spoilt(*args, **kwargs):
         copy = prepare(*args, **kwargs)
-        kernel = next(w for w in copy.box_head.trainable_weights if w.ndim == 2)
+        kernel = next(w for w in copy.box_head.trainable_weights if len(w.shape) == 2)
         kernel.assign(kernel * 1.1)
         return copy
 
