@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "pixels": {"errors"},
     "processes": {"errors"},
     "installed": {"errors"},
-    "run_description": {"config", "config_base", "errors", "files"},
+    "run_description": {"config", "config_base", "errors", "files", "locks"},
     "buckets": {*BASE, "data.copies", "data.download", "data.remote", "data.remote_files", "run_description"},
     "matching": {*BASE, "boxes"},
     "data": {*LEAVES, "detections"},

@@ -1,6 +1,8 @@
 """Score thresholds of single classes: where they are kept, which of two rules wins, and who reads them."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from tfrcnn import write_thresholds
 from tfrcnn.categories import score_limits
 from tfrcnn.cli.detecting import read_limits
+from tfrcnn.cli.evaluate_checks import check_inputs
 from tfrcnn.cli.predict import _check_class_thresholds, _selection
 from tfrcnn.config import Category, DetectionConfig, DetectorConfig
 from tfrcnn.data.example import Dataset, ImageDetections
@@ -15,6 +18,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.evaluation.limits import applied, describe, limited
 from tfrcnn.export.check.partners import lowest_scores
 from tfrcnn.export.runtimes import _lowered
+from tfrcnn.locks import locked
 from tfrcnn.models import preset
 from tfrcnn.models.presets import preset_of_run
 from tfrcnn.run_description import FORMAT, read_description
@@ -77,6 +81,32 @@ def test_thresholds_are_written_into_a_run_folder_and_removed(run):
         write_thresholds(run, {"blue": 0.5})
     write_thresholds(run, None)
     assert read_description(run)["detector"]["detections"]["class_score_thresholds"] is None
+
+
+def test_thresholds_are_not_written_while_a_training_would_replace_them(run):
+    before = (run / "config.json").read_bytes()
+    with locked(run):
+        with pytest.raises(InputError, match=f"{run} is in use by process"):
+            write_thresholds(run, {"white": 0.6})
+        (run / "training.json").write_text("{}")
+        shutil.copytree(run, run / "last", ignore=shutil.ignore_patterns("last", "training.json", ".*"))
+        with pytest.raises(InputError, match=f"{run} is in use by process"):
+            write_thresholds(run / "last", {"white": 0.6})
+    assert (run / "config.json").read_bytes() == before
+    write_thresholds(run / "last", {"white": 0.6})
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("s3://bucket/run", "found s3://bucket/run"),
+        ("coco-resnet50", "found the published coco-resnet50: tfrcnn import-weights coco-resnet50 --out RUN makes one"),
+    ],
+)
+def test_thresholds_are_not_written_into_the_cache(model, reason):
+    with pytest.raises(InputError, match=f"^--write-thresholds: expected a run folder on this machine.*{reason}"):
+        check_inputs(Path(model), "data.json", None, write_thresholds=True)
+    check_inputs(Path(model), "data.json", None, write_thresholds=False)
 
 
 def test_a_training_that_starts_from_a_run_leaves_its_thresholds_out(run):

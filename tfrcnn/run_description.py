@@ -10,6 +10,7 @@ from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.config_base import shown
 from tfrcnn.errors import InputError
 from tfrcnn.files import check_path, read_json, write_json
+from tfrcnn.locks import check_unlocked
 
 # The files of a run folder that another component reads too.
 CONFIG = "config.json"
@@ -58,17 +59,31 @@ def write_thresholds(folder: str | Path, thresholds: Mapping[str, float] | None)
         thresholds: by category name, for example "score_threshold" of `tfrcnn.evaluation_report`; None removes them.
 
     Raises:
-        InputError: there is no detector in the folder, it has no category of a name, or a number is not in [0, 1).
+        InputError: there is no detector in the folder, it has no category of a name, a number is not in [0, 1), or the
+            folder is in use: the next epoch would replace the detector without its thresholds.
 
     Example:
         numbers = tfrcnn.evaluation_report(dataset, detections, "evaluation.html")
         tfrcnn.write_thresholds("runs/cells", numbers["score_threshold"])
     """
     description = read_description(folder)
+    check_not_in_use(folder)
     config = DetectorConfig.from_dict(description["detector"])
     limits = config.detections.replace(class_score_thresholds=None if thresholds is None else dict(thresholds))
     description["detector"] = config.replace(detections=limits).to_dict()
     write_json(Path(folder) / CONFIG, description)
+
+
+def check_not_in_use(folder: str | Path) -> None:
+    """Check that no other process writes to a detector's folder, nor to the run folder that it is in, as last/ is.
+
+    Raises:
+        InputError: one does; the message names its host and its number.
+    """
+    folder = Path(folder).absolute()
+    check_unlocked(folder)
+    if (folder.parent / SETUP).is_file():
+        check_unlocked(folder.parent)
 
 
 def _check_weights(path: Path, name: Any) -> None:

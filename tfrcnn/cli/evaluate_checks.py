@@ -24,8 +24,17 @@ def check_inputs(model: Path, data: str | None, images: str | None, write_thresh
     """Raise InputError if images have no data set, or thresholds cannot be written into the run folder."""
     if data is None and images is not None:
         raise InputError("--images needs --data")
-    if write_thresholds and (address := address_in(model)):
-        raise InputError(f"--write-thresholds: expected a run folder on this machine as --model, found {address}")
+    if not write_thresholds:
+        return
+    from tfrcnn.run_description import check_not_in_use
+    from tfrcnn.weights.published import is_published
+
+    expected = "--write-thresholds: expected a run folder on this machine as --model"
+    if address := address_in(model):
+        raise InputError(f"{expected}, found {address}")
+    if is_published(model, "detector"):  # its folder is in the cache, where it serves every project
+        raise InputError(f"{expected}, found the published {model}: tfrcnn import-weights {model} --out RUN makes one")
+    check_not_in_use(model)
 
 
 def check_proposals(metric: str | None, options: DetectorOptions, report: Path | None) -> None:
