@@ -107,6 +107,28 @@ def test_stdin_lists_sources_one_per_line(
     assert (empty.code, empty.err) == (2, "error: expected pictures on stdin, found no line\n")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_stdin_may_be_a_list_that_windows_wrote(
+    tfrcnn: Callable, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    content = io.BytesIO("pictures/a.png\r\npictures/b.png\r\n".encode(encoding))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(content))
+    assert tfrcnn("predict", "-", "--model", model, "--out", "out", "--no-pictures").code == 0
+    assert names() == ["pictures/a.png", "pictures/b.png"]
+
+
+def test_a_closed_or_damaged_stdin_is_one_line(
+    tfrcnn: Callable, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after <&-
+    closed = tfrcnn("predict", "-", "--model", model, "--out", "out")
+    assert (closed.code, closed.err) == (2, "error: expected pictures on stdin, found no line\n")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\xfea")))
+    damaged = tfrcnn("predict", "-", "--model", model, "--out", "out")
+    assert damaged.code == 2
+    assert damaged.err.startswith("error: stdin: expected UTF-8 or UTF-16 with a byte order mark")
+
+
 def test_a_video_gives_an_annotated_video_and_a_row_per_frame(tfrcnn: Callable, model: Path) -> None:
     pytest.importorskip("av")
     with VideoWriter(Path("clip.mp4")) as writer:

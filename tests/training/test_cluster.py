@@ -191,6 +191,7 @@ def test_the_workers_of_a_job_step_of_slurm_are_its_tasks_in_their_order(nodes, 
     [
         {"PROCID": "x"},
         {"PROCID": 2},
+        {"PROCID": -1},
         {"STEP_NODELIST": "gpu[1-"},
         {"STEP_TASKS_PER_NODE": "1"},
         {"STEP_NODELIST": None},

@@ -227,14 +227,23 @@ def test_one_process_does_all_the_work():
         ("[]", "TF_CONFIG must be JSON"),
         ('{"cluster": {"worker": ["a:1"]}}', '"task"'),
         ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}', '"index"'),
+        # a text in place of a list: its letters would count as workers
+        ('{"cluster": {"worker": "host:1"}, "task": {"type": "worker", "index": 0}}', "lists of host:port"),
+        ('{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 0}}', "lists of host:port"),
+        ('{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}', "lists of host:port"),
+        ('{"cluster": {"worker": ["a:1", 5]}, "task": {"type": "worker", "index": 0}}', "lists of host:port"),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1e999}}', '"index"'),
+        ('{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0.9}}', '"index"'),
+        ("[" * 100_000, "TF_CONFIG must be JSON"),
         ("", "expected TF_CONFIG, for example"),
     ],
 )
 def test_a_wrong_list_of_workers_is_one_line(monkeypatch, text, expected):
     monkeypatch.setenv("TF_CONFIG", text)
     monkeypatch.delenv("SLURM_STEP_NUM_TASKS", raising=False)
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match=expected) as refused:
         make_strategy("multi-worker")
+    assert len(str(refused.value)) < 1500
 
 
 def test_a_machine_with_one_device_needs_no_strategy(monkeypatch):

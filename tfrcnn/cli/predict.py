@@ -210,9 +210,25 @@ def _with_stdin(sources: list[str]) -> Iterator[str]:
         if source != STDIN:
             yield source
             continue
-        for line in sys.stdin.buffer:  # not the text, because names of files can be in any encoding
-            if name := os.fsdecode(line.rstrip(b"\r\n")):
-                yield name
+        yield from filter(None, _lines_of_stdin())
+
+
+def _lines_of_stdin() -> Iterator[str]:
+    """Yield the lines of stdin; none if it is closed, as some services start their programs.
+
+    Raises:
+        InputError: it has a byte order mark, as lists that Windows wrote, and another encoding.
+    """
+    from tfrcnn.data.sources import plain_text, text_encoding
+
+    content = sys.stdin.buffer.read() if sys.stdin else b""
+    if text_encoding(content) == "utf-8":  # no mark: names of files can be in any encoding
+        yield from (os.fsdecode(line.rstrip(b"\r")) for line in content.split(b"\n"))
+        return
+    try:
+        yield from (line.rstrip("\r") for line in plain_text(content).split("\n"))
+    except InputError as error:
+        raise InputError(f"stdin: {error}") from error
 
 
 def _check_threshold(lowest: float, detector: Any) -> None:

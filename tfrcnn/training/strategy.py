@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Literal, get_args
+import re
+from typing import Any, Literal, get_args
 
 import tensorflow as tf
 
 from tfrcnn.errors import InputError
+from tfrcnn.printable import shorten
 
 _PORTS = range(10000, 30000)  # of the workers of Slurm; the number of the job chooses, so that jobs can share a node
+
+_HOST_AND_PORT = re.compile(r".+:\d+")
+_MAX_SHOWN = 1000  # characters of TF_CONFIG in a message
 
 StrategyName = Literal["auto", "none", "mirrored", "multi-worker"]
 
@@ -72,7 +77,8 @@ def slurm_cluster() -> tf.distribute.cluster_resolver.ClusterResolver:
         rank, tasks = int(os.environ["SLURM_PROCID"]), slurm._resolve_task_configuration()
         port = _PORTS[int(os.environ.get("SLURM_JOB_ID", 0)) % len(_PORTS)]
         addresses = [f"{node}:{port + i}" for node, count in tasks.items() for i in range(count)]
-        addresses[rank]
+        if not 0 <= rank < len(addresses):
+            raise IndexError(f"SLURM_PROCID is {rank} of {len(addresses)} tasks")
     except (RuntimeError, ValueError, LookupError) as error:
         raise InputError(
             "expected a job step of Slurm (srun) with SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_STEP_NODELIST and "
@@ -99,12 +105,27 @@ def _workers() -> int:
     try:
         config = json.loads(text)
         cluster, task = config.get("cluster", {}), config.get("task", {})
-        tasks = {name: list(cluster.get(name, ())) for name in ("chief", "worker")}
-        if cluster and not 0 <= int(task["index"]) < len(tasks[task["type"]]):
+        tasks = {name: _addresses(cluster.get(name, [])) for name in ("chief", "worker")}
+        if cluster and not 0 <= int(str(task["index"])) < len(tasks[task["type"]]):
             raise IndexError(task["index"])
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             'TF_CONFIG must be JSON with "cluster" (lists of host:port by "chief" and "worker") and "task" (the "type" '
-            f'and "index" of this worker in them), found {text!r}'
+            f'and "index" of this worker in them), found {shorten(repr(text), _MAX_SHOWN)}'
         ) from error
     return sum(map(len, tasks.values()))
+
+
+def _addresses(entries: Any) -> list[str]:
+    """Return the addresses of the tasks of one type in TF_CONFIG: a list, or an object by their numbers.
+
+    Raises:
+        ValueError: there is something else, for example a text, whose letters would count as workers; or an address
+            has no port, or is there twice.
+    """
+    addresses = list(entries.values()) if isinstance(entries, dict) else entries
+    if not isinstance(addresses, list) or len(set(addresses)) < len(addresses):
+        raise ValueError(addresses)
+    if not all(isinstance(address, str) and _HOST_AND_PORT.fullmatch(address) for address in addresses):
+        raise ValueError(addresses)
+    return addresses
