@@ -194,7 +194,7 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
         try:
             if isinstance(value, bool) or not isinstance(value, str | int | Path):  # int() would cut 2.7
                 raise TypeError(value)
-            values[name] = kinds[name](value)
+            values[name] = kinds[name](str(value))
         except (ValueError, TypeError) as error:
             expected = "a whole number" if kinds[name] is int else "a text"
             raise InputError(f"{name}: expected {expected}, found {value!r}") from error
