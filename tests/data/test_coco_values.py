@@ -256,6 +256,24 @@ def test_a_box_is_shown_as_the_file_has_it(tmp_path: Path) -> None:
     assert parse(tmp_path).show_box(2, 1, 6, 4.5) == "[1, 2, 3.5, 4]"
 
 
+@pytest.mark.parametrize("text", ["{}", '{"categories": []}', "[1]", "null"])
+def test_json_without_images_and_annotations_is_one_fault(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(text)
+    (fault,) = parse_coco(path).faults
+    assert (fault.kind, fault.field) == ("bad-value", "")
+    shown = text.replace('"', "'").replace("null", "None")
+    assert fault.message == f"expected an object with images, annotations and categories, found {shown}"
+
+
+@pytest.mark.parametrize("key", ["images", "annotations"])
+def test_one_of_the_two_lists_makes_a_file_coco_whose_others_are_missed_by_name(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(json.dumps({key: []}))
+    missing = {fault.field for fault in parse_coco(path).faults if fault.message == "expected a list, found nothing"}
+    assert missing == {"categories", "images", "annotations"} - {key}
+
+
 def test_a_file_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     assert [(fault.kind, fault.field) for fault in parse_coco(tmp_path / "none.json").faults] == [
         ("unreadable-file", "")
