@@ -29,6 +29,7 @@ def write(out: Path, json: Path | None = None, resume: bool = False, code: int =
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_text(name)
     out.with_name(f"{out.name}.report.md").write_text("report")
+    print(f"The model is {out}, its report {out}.report.md.")
     if json is not None:
         json.parent.mkdir(parents=True, exist_ok=True)
         json.write_text("{}")
@@ -46,7 +47,10 @@ def test_results_are_moved_to_the_bucket_also_with_a_verdict(code: int, bucket: 
         command()
     names = ["cells/saved_model.pb", "cells/variables/index", "cells.report.md"]
     assert sorted(bucket.find("/bucket")) == sorted(f"/bucket/{name}" for name in ["a.json", *names])
-    assert f"is moved to {BUCKET}/cells." in capsys.readouterr().out
+    assert capsys.readouterr().out.splitlines() == [
+        f"The model is {BUCKET}/cells, its report {BUCKET}/cells.report.md.",
+        *(f"{BUCKET}/{name} is written." for name in ("cells", "cells.report.md", "a.json")),
+    ]
     assert list((cache / "results").rglob("*")) == []
 
 
@@ -104,7 +108,7 @@ def test_the_commands_write_to_a_bucket(bucket: Any, tmp_path: Path, capsys: Any
     data = ["--data", f"{tmp_path}/cells/a.json"]
     assert main(["doctor", *data, "--model", "tiny_fpn", "--json", f"{BUCKET}/report.json"]) == 0
     assert main(["convert", *data, "--to", "coco", "--out", f"{BUCKET}/converted"]) == 0
-    assert f"is moved to {BUCKET}/converted." in capsys.readouterr().out
+    assert f"tfrcnn train --train {BUCKET}/converted/annotations/" in capsys.readouterr().out
     assert bucket.exists("/bucket/report.json")
     assert len(bucket.find("/bucket/converted")) == 2
     assert main(["convert", *data, "--to", "coco", "--out", f"{BUCKET}/converted"]) == 2

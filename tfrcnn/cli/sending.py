@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from tfrcnn.errors import InputError
-from tfrcnn.files import address_in, cache_folder
+from tfrcnn.files import address_in, cache_folder, is_temporary
 
 
 def sending(command: Callable[..., None], *names: str, new: bool = False) -> Callable[..., None]:
@@ -25,7 +28,7 @@ def sending(command: Callable[..., None], *names: str, new: bool = False) -> Cal
 
     Returns:
         The command with the same options. Results go to a folder in the cache first. They stay there if the command is
-        interrupted or cannot send them.
+        interrupted or cannot send them. What the command prints names the address, not this folder.
     """
 
     @wraps(command)
@@ -48,7 +51,8 @@ def sending(command: Callable[..., None], *names: str, new: bool = False) -> Cal
         places = {name: work / name / Path(address).name for name, address in addresses.items()}
         try:
             try:
-                command(**{**options, **places})
+                with redirect_stdout(_Renamed(sys.stdout, _names(places, addresses))):
+                    command(**{**options, **places})
             except typer.Exit:  # a verdict on the results, which are whole
                 _move(places, addresses)
                 raise
@@ -58,6 +62,29 @@ def sending(command: Callable[..., None], *names: str, new: bool = False) -> Cal
                 shutil.rmtree(work, ignore_errors=True)
 
     return run
+
+
+class _Renamed(io.TextIOBase):
+    """Replaces texts in what is written to a stream."""
+
+    def __init__(self, stream: TextIO, names: Mapping[str, str]) -> None:
+        self.stream, self.names = stream, names
+
+    def write(self, text: str) -> int:
+        for name, replacement in self.names.items():
+            text = text.replace(name, replacement)
+        return self.stream.write(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+
+def _names(places: dict[str, Path], addresses: dict[str, str]) -> dict[str, str]:
+    """Return the folder above each address, by the folder here; a command writes next to a result too."""
+    return {f"{place.parent}/": f"{addresses[name].rpartition('/')[0]}/" for name, place in places.items()}
 
 
 def _move(places: dict[str, Path], addresses: dict[str, str]) -> None:
@@ -71,5 +98,7 @@ def _move(places: dict[str, Path], addresses: dict[str, str]) -> None:
             send_folder(writable(address), folder)
         except InputError as error:
             raise InputError(f"{error}; the whole result is in {places[name]}: copy it from there") from error
+        for path in sorted(folder.iterdir()):
+            if not is_temporary(path.name):
+                print(f"{address.rpartition('/')[0]}/{path.name} is written.")
         shutil.rmtree(folder)
-        print(f"{places[name]} is moved to {address}.")
