@@ -59,6 +59,16 @@ def test_text_that_is_not_json_is_an_error_with_line_and_column(tmp_path):
         read_json(path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_is_read_in_each_encoding_that_windows_writes(tmp_path, encoding):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"name": "세포"}'.encode(encoding))
+    assert read_object(path) == {"name": "세포"}
+    path.write_bytes('{"name": "é"}'.encode("latin-1"))
+    with pytest.raises(InputError, match=r"a.json: not JSON: 'utf-8' codec can't decode byte 0xe9"):
+        read_object(path)
+
+
 @pytest.mark.parametrize("text", ["NaN", "-Infinity", "1e400", "-1e400", "1" + 400 * "0", "1" + 5000 * "0"])
 def test_a_number_that_nothing_can_compute_with_is_an_error_that_names_the_file(tmp_path, text):
     path = tmp_path / "a.json"

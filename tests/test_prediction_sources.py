@@ -457,8 +457,15 @@ def test_pictures_of_one_size_are_detected_in_together(tmp_path: Path) -> None:
     assert [str(error).split(": expected")[0] for error in result.unreadable] == [str(images[2])]
     predict_images(predictor(), images, tmp_path / "single")
     assert lines(tmp_path / "batches") == lines(tmp_path / "single")
-    with pytest.raises(InputError, match="batch: expected at least 1, found 0"):
-        predict_images(detector, images, tmp_path / "none", batch=0)
+    for wrong, message in (
+        (0, "at least 1, found 0"),
+        ("4", "at least 1, found '4'"),
+        (10**30, "at most 1,024, found 10"),
+    ):
+        batch: Any = wrong
+        with pytest.raises(InputError, match=f"batch must be .*{message}"):
+            predict_images(detector, images, tmp_path / "none", batch=batch)
+    assert not (tmp_path / "none").exists()
 
 
 def test_frames_of_a_video_are_detected_in_together(tmp_path: Path) -> None:

@@ -217,13 +217,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read JSON.
+    """Read JSON in UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
 
     Raises:
         InputError: there is no such file, or it is not JSON; the message names file, line and column.
     """
     try:
-        return parse_json(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_bytes())
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except IsADirectoryError as error:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tfrcnn.data.inputs import check_batch
 from tfrcnn.data.media import Source
 from tfrcnn.data.search import ImageSearch as ImageSearch
 from tfrcnn.data.search import find_images as find_images
@@ -171,8 +172,7 @@ def predict_stream(
         check_new_folder(out)
     if unknown := set(formats) - set(FORMATS):
         raise InputError(f"formats: expected some of {', '.join(FORMATS)}, found {min(unknown)!r}")
-    if batch < 1:
-        raise InputError(f"batch: expected at least 1, found {batch}")
+    check_batch(batch)
     detecting = Detecting(predictor, selection)
     setup = {
         "categories": [category.to_dict() for category in detecting.categories],

@@ -15,7 +15,7 @@ import numpy as np
 
 from tfrcnn.categories import find_labels, lowest_scores
 from tfrcnn.data.example import Dataset, ImageDetections, ImageProposals
-from tfrcnn.data.inputs import check_ids, check_whole_number
+from tfrcnn.data.inputs import check_batch, check_ids
 from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.files import check_path, digest_of
 
@@ -71,7 +71,7 @@ class Predictor:
             InputError: there is no detector at the path, or it is damaged; an option is out of range; a class is
                 unknown, and the message lists the nearest names.
         """
-        self.batch = check_whole_number(batch, "batch")
+        self.batch = check_batch(batch)
         self.threshold = threshold
         self.engine = self._load(detector, threads, runtime)
         self.categories = self.engine.categories

@@ -63,6 +63,7 @@ def test_the_options_become_views(tmp_path: Path) -> None:
         (ViewOptions(tiles=3), "Views.tiles must be None or 32 to 100,000 pixels, found 3"),
         (ViewOptions(overlap=1.0), r"Views.overlap must be in \[0, 0.9\], found 1.0"),
         (ViewOptions(scales="1;2"), "--scales: expected numbers, for example 1,1.5, found '1;2'"),
+        (ViewOptions(scales=""), "--scales: expected numbers, for example 1,1.5, found ''"),
         (ViewOptions(region=Path("no.png")), "no.png"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tfrcnn.data.inputs import check_whole_number
+from tfrcnn.data.inputs import check_batch
 from tfrcnn.data.media import make_source
 from tfrcnn.errors import InputError
 from tfrcnn.export.artefact import check_threads
@@ -107,7 +107,7 @@ class Detect:
         """
         check_threads(threads)
         format_of(check_path(model, "model"))
-        self._batch = check_whole_number(batch, "batch")
+        self._batch = check_batch(batch)
         self._columns = column, name_column
         scores = (tuple(score_threshold.items()) or None) if isinstance(score_threshold, Mapping) else score_threshold
         several = isinstance(classes, Sequence | set | frozenset) and not isinstance(classes, str)

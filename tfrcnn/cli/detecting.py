@@ -112,7 +112,7 @@ class ViewOptions:
 
     def _scales(self) -> tuple[float, ...]:
         try:
-            return tuple(float(scale) for scale in (self.scales or "1").split(","))
+            return tuple(float(scale) for scale in ("1" if self.scales is None else self.scales).split(","))
         except ValueError:
             raise InputError(f"--scales: expected numbers, for example 1,1.5, found {self.scales!r}") from None
 

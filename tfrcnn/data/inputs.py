@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from tfrcnn.config_base import shown
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, check_dataset
 from tfrcnn.data.media import is_address
 from tfrcnn.errors import InputError
 from tfrcnn.pixels import to_rgb
+
+MAX_BATCH = 1024  # images; far above any use, and twice as many are in memory
 
 
 def read_input(image: Any, image_id: int | str) -> tuple[np.ndarray, int | str]:
@@ -38,11 +41,18 @@ def check_ids(images: Sequence[Any], image_ids: Sequence[Any]) -> None:
         raise InputError(f"image_ids must be as many as the images, {len(images)}, found {len(image_ids)}")
 
 
-def check_whole_number(value: Any, name: str) -> int:
-    """Return a whole number of at least 1; raise InputError for anything else."""
+def check_whole_number(value: Any, name: str, most: int | None = None) -> int:
+    """Return a whole number of at least 1, and of at most `most`; raise InputError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
+    if most is not None and value > most:
+        raise InputError(f"{name} must be at most {most:,}, found {shown(int(value))}")
     return int(value)
+
+
+def check_batch(value: Any) -> int:
+    """Return the number of images that are detected in together; raise InputError if it is none."""
+    return check_whole_number(value, "batch", MAX_BATCH)
 
 
 def source_of(image: Any, pixels: np.ndarray) -> np.ndarray | Callable[[], np.ndarray]:
