@@ -18,7 +18,7 @@ import asyncio
 import importlib
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -186,7 +186,7 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
     """
     from ..runtimes import format_of
 
-    kinds = {field.name: int if field.type == "int" else str for field in fields(Options)}
+    kinds: dict[str, Callable[[Any], Any]] = {f.name: int if f.type == "int" else str for f in fields(Options)}
     values: dict[str, Any] = {}
     for name, value in arguments.items():
         if name not in kinds:

@@ -62,6 +62,18 @@ def test_a_sweep_has_the_class_weights_and_the_augmentation_of_the_run(tmp_path)
         assert not np.any(batch["images"])
 
 
+def test_an_image_that_is_gone_during_a_sweep_is_named_in_one_line(tmp_path):
+    model = SimpleNamespace(
+        detector=SimpleNamespace(config=SimpleNamespace(image=preset("tiny_fpn").detector.image)),
+        train_on_batch=lambda *arguments, **options: {"loss": 1.0},
+        reset_metrics=lambda: None,
+    )
+    data = make_dataset(tmp_path)
+    data.examples[0].path.unlink()
+    with pytest.raises(InputError, match=rf"^{data.examples[0].path} \(image 1 of [^\n]*expected an image file, found nothing[^\n]*$"):
+        _losses(model, data, settings(), 10, None)
+
+
 @pytest.mark.slow
 def test_a_sweep_ends_when_the_loss_diverges_and_restores_the_weights(tmp_path):
     detector = fresh_detector()

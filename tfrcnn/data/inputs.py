@@ -45,9 +45,10 @@ def check_whole_number(value: Any, name: str, most: int | None = None) -> int:
     """Return a whole number of at least 1, and of at most `most`; raise InputError for anything else."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
-    if most is not None and value > most:
-        raise InputError(f"{name} must be at most {most:,}, found {shown(int(value))}")
-    return int(value)
+    number = int(value)
+    if most is not None and number > most:
+        raise InputError(f"{name} must be at most {most:,}, found {shown(number)}")
+    return number
 
 
 def check_batch(value: Any) -> int:

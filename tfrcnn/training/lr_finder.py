@@ -21,6 +21,7 @@ from tfrcnn.config import TrainingConfig
 from tfrcnn.config_base import Config
 from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import training_data
 from tfrcnn.drawing.figures import plot_learning_rates
 from tfrcnn.errors import InputError
@@ -144,6 +145,7 @@ def suggested_rate(rates: list[float], losses: list[float]) -> float | None:
     return rates[int(np.argmin(slopes))]
 
 
+@image_errors()
 def _losses(
     model: TrainingModel, dataset: Dataset, training: TrainingConfig, steps: int, augment: Augmentation | None
 ) -> list[float]:
