@@ -70,12 +70,15 @@ def list_versions(folder: str | Path) -> list[Version]:
         The complete versions in the order of their numbers, those that are rolled back too.
 
     Raises:
-        InputError: A version's record is not JSON.
+        InputError: A version's record is not JSON, or the folder is an address.
 
     Example:
         newest = [version for version in list_versions("models/cells") if not version.rolled_back][-1]
     """
-    places = ((path, model_in(path)) for path in check_path(folder, "folder").glob("*") if number_of(path) is not None)
+    folder = check_path(folder, "folder")
+    if (address := address_in(folder)) is not None:
+        raise InputError(f"{address}: expected a folder of versions on this machine, found an address")
+    places = ((path, model_in(path)) for path in folder.glob("*") if number_of(path) is not None)
     versions = [_read(path, model) for path, model in places if model is not None]
     return sorted(versions, key=lambda version: (version.number, not version.rolled_back))
 

@@ -117,3 +117,9 @@ def test_a_folder_that_holds_something_else_takes_no_versions(tmp_path: Path) ->
         check_folder(tmp_path / "cells", "saved_model")
     check_folder(tmp_path / "cells", "onnx")
     check_folder(tmp_path / "new", "onnx")
+
+
+def test_versions_in_a_bucket_are_not_taken_for_none() -> None:
+    for read in (list_versions, rollback):
+        with pytest.raises(InputError, match=r"^s3://bucket/cells: expected a folder of versions on this machine"):
+            read("s3://bucket/cells")

@@ -70,7 +70,9 @@ def test_an_image_that_is_gone_during_a_sweep_is_named_in_one_line(tmp_path):
     )
     data = make_dataset(tmp_path)
     data.examples[0].path.unlink()
-    with pytest.raises(InputError, match=rf"^{data.examples[0].path} \(image 1 of [^\n]*expected an image file, found nothing[^\n]*$"):
+    with pytest.raises(
+        InputError, match=rf"^{data.examples[0].path} \(image 1 of [^\n]*expected an image file, found nothing[^\n]*$"
+    ):
         _losses(model, data, settings(), 10, None)
 
 
