@@ -1,5 +1,7 @@
 """Which pictures a block holds: files, records of TFRecord shards, rows of Parquet files. No engine is needed."""
 
+import errno
+import os
 import re
 import struct
 import time
@@ -213,3 +215,18 @@ def test_a_shard_of_another_size_is_another_block(tmp_path: Path) -> None:
     before = find_blocks([str(tmp_path)]).blocks
     write_shard(tmp_path / "a.tfrecord", one, one)
     assert repr(find_blocks([str(tmp_path)]).blocks) != repr(before)
+
+
+def test_a_folder_of_tables_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "closed").mkdir()
+    write_shard(tmp_path / "a.tfrecord", example(image__encoded=b"picture"))
+    scan = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (error,) = find_blocks([str(tmp_path)], recursive=True).errors
+    assert str(error) == f"{tmp_path / 'closed'}: expected a folder that can be listed, found: Permission denied"

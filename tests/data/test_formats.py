@@ -160,6 +160,7 @@ def test_nothing_at_a_path_is_one_short_sentence(tmp_path: Path) -> None:
 def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
     for name in ("train", "val", "test", "images", "labels", "annotations"):
         (tmp_path / name).symlink_to(".")
+    (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(InputError, match="expected a data set, found the folder"):
         choose(str(tmp_path))
 

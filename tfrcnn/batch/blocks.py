@@ -18,7 +18,7 @@ from tfrcnn.batch.detect import choose_columns
 from tfrcnn.batch.parquet import named
 from tfrcnn.batch.records import offsets, read_pictures
 from tfrcnn.data.media import Source
-from tfrcnn.data.search import ImageSearch, fetched, named_by_address, search_images
+from tfrcnn.data.search import ImageSearch, cannot_list, fetched, named_by_address, search_images
 from tfrcnn.data.tfrecord import is_tfrecord
 from tfrcnn.errors import InputError
 
@@ -159,10 +159,10 @@ def find_blocks(
     for source in sources:
         try:
             copy = fetched(source)
+            inside = _tables(copy, recursive)
         except InputError as error:
             errors.append(error)
             continue
-        inside = _tables(copy, recursive)
         tables.update(dict.fromkeys(inside))
         # a folder of tables needs no pictures
         if not inside or (Path(copy) not in inside and not search_images([copy], recursive).errors):
@@ -199,7 +199,7 @@ def _tables(source: str, recursive: bool) -> list[Path]:
 
 
 def _inside(folder: str, recursive: bool) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder, onerror=cannot_list):
         folders[:] = [name for name in folders if recursive and not name.startswith(".")]
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 

@@ -216,7 +216,7 @@ def _matches(pattern: str, recursive: bool, search: ImageSearch) -> Iterator[Pat
 
 def _inside(folder: Path, recursive: bool, search: ImageSearch) -> Iterator[Path]:
     """Yield the images in a folder, and count the rest."""
-    for parent, folders, files in os.walk(folder, onerror=_cannot_list):
+    for parent, folders, files in os.walk(folder, onerror=cannot_list):
         visible = sorted(name for name in folders if not name.startswith("."))
         search.hidden += len(folders) - len(visible)
         links = [name for name in visible if os.path.islink(os.path.join(parent, name))] if recursive else []
@@ -244,7 +244,8 @@ def _usable(path: Path, search: ImageSearch, also: str = "") -> Iterator[Path]:
         yield path
 
 
-def _cannot_list(error: OSError) -> None:
+def cannot_list(error: OSError) -> None:
+    """Refuse a folder that `os.walk` cannot list, which it would leave out."""
     raise InputError(f"{error.filename}: expected a folder that can be listed, found: {error.strerror}") from error
 
 

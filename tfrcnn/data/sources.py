@@ -152,13 +152,14 @@ def names_in(folder: Path, folders: bool) -> list[str]:
             entries = [(entry.name, entry.is_dir if folders else entry.is_file) for entry in scan]
     except (OSError, ValueError):  # ValueError: a path that no system can have
         return []
-    return sorted(name for name, is_kind in entries if name[0] != "." and _is(is_kind))
+    return sorted(name for name, is_kind in entries if name[0] != "." and is_true(is_kind))
 
 
-def _is(is_kind: Callable[[], bool]) -> bool:
+def is_true(is_kind: Callable[[], bool]) -> bool:
+    """Ask an entry of a folder whether it is a file or a folder; False for a link that leads in a circle."""
     try:
         return is_kind()
-    except OSError:  # a link that leads in a circle
+    except OSError:
         return False
 
 

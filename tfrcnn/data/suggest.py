@@ -10,7 +10,7 @@ from pathlib import Path
 from tfrcnn.data.data_format import DataFormat
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS
 from tfrcnn.data.other_tools import other_tool, other_tool_in
-from tfrcnn.data.sources import walk
+from tfrcnn.data.sources import is_true, walk
 from tfrcnn.errors import InputError
 
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -96,7 +96,9 @@ def _listing(folder: Path) -> tuple[list[Path], list[str]]:
             entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError:
         return [], []
-    return [folder / e.name for e in entries if e.is_dir()], [e.name for e in entries if not e.is_dir()]
+    kinds = [(entry.name, is_true(entry.is_dir)) for entry in entries]
+    folders = [folder / name for name, is_folder in kinds if is_folder]
+    return folders, [name for name, is_folder in kinds if not is_folder]
 
 
 def _count_images(folder: Path) -> int:
