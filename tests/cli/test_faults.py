@@ -246,6 +246,14 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("doctor --data= --model tiny_fpn", "--data: expected a path, found ''"),
         ("demo --out ~/demo", "~/demo: expected a path, found a ~ that the shell has left"),
         ("demo --out {folder}", "exists and is no demo's folder"),
+        # before the model is looked at
+        (
+            "evaluate --model {empty} --data {data} --json /dev/null",
+            "/dev/null: expected a file to write, found a device",
+        ),
+        ("evaluate --model {empty} --data {data} --report /dev/null", "expected a folder, or a file name that ends in"),
+        ("doctor --data {data} --json /dev/null", "/dev/null: expected a file to write, found a device"),
+        ("data --data {data} --out {out}.html --json /dev/null", "/dev/null: expected a file to write, found a device"),
     ],
 )
 def test_wrong_input_of_other_commands_is_one_line(

@@ -72,7 +72,7 @@ def data(
     """
     source = one_data(dataset, data_option, "data")
     load_tensorflow()
-    from tfrcnn.files import write_json
+    from tfrcnn.files import check_replaceable, write_json
     from tfrcnn.models.preset_table import Preset
     from tfrcnn.models.presets import preset, preset_of_run, with_image_size
     from tfrcnn.report.data import data_report
@@ -82,6 +82,8 @@ def data(
 
     if json is not None and json.resolve() in {Path(path).resolve() for path in (out, source, val) if path is not None}:
         raise InputError(f"--json {json}: expected another file than the page and the data")
+    if json is not None:
+        check_replaceable(json)
     model = network_of(model)
     start = preset_of_run(model) if Path(model).is_dir() else preset(model)
     start = Preset(with_image_size(start.detector, image_size), start.training, start.summary)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tfrcnn.errors import InputError
+from tfrcnn.files import check_replaceable
 
 # of all commands, with a file or a folder to write
 OPTIONS = ("--out", "--json", "--plots", "--report", "--preset-out", "--publish")
@@ -20,7 +21,7 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
         inputs: paths and DATA arguments that the command reads; None is left out.
 
     Raises:
-        InputError: a file would be lost, or a folder is in its place.
+        InputError: a file would be lost, or a folder, a device or a pipe is in its place.
     """
     taken = {path: "a file that the command reads" for each in inputs if each is not None for path in _paths(str(each))}
     for option, output in outputs.items():
@@ -28,6 +29,7 @@ def check_outputs(outputs: Mapping[str, Path | None], *inputs: str | Path | None
             continue
         if output.is_dir():
             raise InputError(f"{option}: expected a file to write, found the folder {output}")
+        check_replaceable(output)
         path = output.resolve()
         if path in taken:
             raise InputError(f"{option}: expected another file than {taken[path]}, found {output}")

@@ -118,7 +118,7 @@ def page_path(out: str | Path) -> Path:
         if path.is_dir():
             raise InputError(f"out: expected a file to write, found the folder {path}")
         return path
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         raise InputError(f"out: expected a folder, or a file name that ends in .html, found the file {path}")
     return path / FILE
 
