@@ -220,8 +220,8 @@ def _open(name: str, out: Path, identity: str, config: dict[str, Any]) -> Log:
         return WandbLog(out, identity, config) if name == "wandb" else MLflowLog(out, identity, config)
     except Exception as error:  # each package raises exceptions of its kind
         raise InputError(
-            f"the logger {name} cannot start: {_reason(error)}; correct this and continue with resume=True, or choose "
-            "other loggers then"
+            f"the logger {name} cannot start: {_reason(error)}; correct this and continue with resume=True, also with "
+            "other loggers"
         ) from error
 
 
@@ -246,4 +246,4 @@ def _going_on(name: str, what_then: str) -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """Return the first line of an error, without the login in an address."""
-    return shorten(_LOGIN.sub("//", reason_of(error)), _MAX_REASON)
+    return shorten(_LOGIN.sub("//", reason_of(error)), _MAX_REASON).rstrip(".")
