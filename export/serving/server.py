@@ -24,9 +24,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import math
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h11
@@ -194,19 +197,39 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
+def at_least(lowest: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+    """Return a type for argparse: a finite number that is not below `lowest`."""
+
+    def parse(text: str) -> float:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if lowest <= value < math.inf:
+                return value
+        raise argparse.ArgumentTypeError(f"expected a number of at least {lowest:g}, found {text!r}")
+
+    return parse
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a SavedModel, or a folder of them whose names are versions")
     parser.add_argument("--name", default="detector", help="name in the URL (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8501, help="default: %(default)s, as TensorFlow Serving")
-    parser.add_argument("--workers", type=int, default=1, help="number of processes, each with a copy of the model")
-    parser.add_argument("--grace", type=float, default=8.0, help="seconds for requests in flight after SIGTERM")
+    parser.add_argument("--port", type=at_least(0), default=8501, help="default: %(default)s, as TensorFlow Serving")
+    parser.add_argument(
+        "--workers", type=at_least(1), default=1, help="number of processes, each with a copy of the model"
+    )
+    parser.add_argument(
+        "--grace", type=at_least(0, float), default=8.0, help="seconds for requests in flight after SIGTERM"
+    )
     parser.add_argument("--follow", action="store_true", help="take up newer versions of the folder while serving")
     for field, text in LIMITS.items():
         default = getattr(Limits, field)
-        parser.add_argument(f"--max-{field}", type=type(default), default=default, help=f"{text} (default: {default})")
+        kind = at_least(0.1, float) if isinstance(default, float) else at_least(1)  # as of tfrcnn serve
+        parser.add_argument(f"--max-{field}", type=kind, default=default, help=f"{text} (default: {default})")
     options = parser.parse_args()
+    if not options.name or "/" in options.name or ":" in options.name:
+        parser.error(f"argument --name: expected a name without / and :, found {options.name!r}")
     limits = Limits(*(getattr(options, f"max_{field}") for field in Limits.__dataclass_fields__))
     path = newest(options.model.resolve())
     pool = Pool(worker_command(path, limits), options.workers, limits)

@@ -46,6 +46,34 @@ def b64(data):
     return {"b64": base64.b64encode(data).decode()}
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "lowest"),
+    [
+        ("--workers", "0", "1"),
+        ("--workers", "two", "1"),
+        ("--grace", "nan", "0"),
+        ("--grace", "inf", "0"),
+        ("--max-waiting", "0", "1"),
+        ("--max-seconds", "inf", "0.1"),
+        ("--max-body", "-1", "1"),
+        ("--port", "-1", "0"),
+    ],
+)
+def test_the_program_refuses_a_number_that_no_server_works_with(option, value, lowest, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["server.py", "models", f"{option}={value}"])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        server.main()
+    message = f"argument {option}: expected a number of at least {lowest}, found '{value}'"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(message)
+
+
+def test_the_program_refuses_a_name_that_no_route_has(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["server.py", "models", "--name", "a/b"])
+    with pytest.raises(SystemExit, match=r"^2$"):
+        server.main()
+    assert "argument --name: expected a name without / and :, found 'a/b'" in capsys.readouterr().err
+
+
 def test_instances_are_rows_and_inputs_are_columns():
     image = pixels(2, 3, 3)
     for row in (image.tolist(), {"images": image.tolist()}):
