@@ -61,7 +61,7 @@ class Remote:
         if address.startswith("/") and not address.startswith("//"):
             if not self.base:
                 raise RemoteError("a relative address needs the server's option --label-studio URL")
-            address = urljoin(self.base, address)
+            address = _joined(self.base, address)
         deadline = time.monotonic() + self.seconds
         for _ in range(MAX_REDIRECTS + 1):
             url = _split(address)
@@ -70,7 +70,7 @@ class Remote:
                 headers["Authorization"] = self._authorization(deadline)
             status, location, content = self._request(url, deadline, headers)
             if status in (301, 302, 303, 307, 308) and location:
-                address = urljoin(address, location)
+                address = _joined(address, location)
                 continue
             if status != 200:
                 raise RemoteError(f"expected status 200, found {status}")
@@ -178,6 +178,13 @@ def is_public(address: str) -> bool:
 
 def _fits_header(token: str) -> bool:
     return token.isascii() and token.isprintable()
+
+
+def _joined(base: str, address: str) -> str:
+    try:
+        return urljoin(base, address)
+    except ValueError as error:
+        raise RemoteError(f"expected a URL: {error}") from error
 
 
 def _split(address: str) -> SplitResult:

@@ -322,3 +322,9 @@ def test_an_answer_without_a_token_is_one_line(answer, monkeypatch):
     with pytest.raises(RemoteError, match=r"^Label Studio (refuses the|answers with an) access token") as e:
         Remote(5000, base="http://localhost", token="a.b.c").fetch("/data/upload/b.jpg")
     assert "secret" not in str(e.value)
+
+
+def test_a_redirect_to_no_url_is_refused(site, monkeypatch):
+    monkeypatch.setattr(Remote, "_request", lambda *arguments: (302, "http://[::1", b""))
+    with pytest.raises(RemoteError, match=r"^expected a URL: Invalid IPv6 URL"):
+        Remote(5000, hosts=frozenset(["localhost"])).fetch(f"http://localhost:{site.server_port}/a.jpg")
