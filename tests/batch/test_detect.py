@@ -57,6 +57,19 @@ def test_a_name_may_be_bytes_or_missing(model: Path, pictures: Path) -> None:
     assert Detect(model, threads=1)(batch)["file_name"].tolist() == ["a.jpg", "", "", "b.jpg"]
 
 
+def test_a_missing_value_of_pandas_costs_its_row_alone(model: Path, pictures: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    good, detect = str(pictures / "03.png"), Detect(model, threads=1)
+    for missing in (pandas.NA, pandas.NaT, None):
+        named = detect(
+            pandas.DataFrame({"image": [good, good], "path": pandas.Series([missing, "b.jpg"], dtype=object)})
+        )
+        assert named["file_name"].tolist() == [good, "b.jpg"]
+        assert named["error"].tolist() == ["", ""]
+        rows = detect(pandas.DataFrame({"path": pandas.Series([missing, good], dtype=object)}))
+        assert rows["error"].tolist() == ["image-1: expected a picture, found none", ""]
+
+
 def test_a_picture_that_cannot_be_read_is_a_row_with_an_error(model: Path, pictures: Path) -> None:
     good = str(pictures / "00.png")
     values = [str(pictures / "04.png"), good, "none.png", None, float("nan"), b"", "ftp://a/b.png", "a.mp4", 3, good]

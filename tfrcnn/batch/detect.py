@@ -33,6 +33,7 @@ SPARK_SCHEMA = (
     "file_name string, width int, height int, boxes array<array<float>>, scores array<float>, labels array<int>, "
     "names array<string>, error string"
 )
+_MISSING = ("NAType", "NaTType")  # classes of pandas.NA and pandas.NaT
 _READERS = 2  # threads that read ahead of the detector
 _NUMBERS = {"width": np.int32, "height": np.int32}  # types of columns; the others hold objects
 
@@ -169,7 +170,12 @@ def _text(name: Any) -> str:
     name = name.as_py() if hasattr(name, "as_py") else name
     if isinstance(name, bytes):
         return name.decode("utf-8", "backslashreplace")
-    return "" if name is None or name != name else str(name)
+    return "" if _is_missing(name) else str(name)
+
+
+def _is_missing(value: Any) -> bool:
+    """Return whether a value stands for none: None, NaN, or pandas' own, which is neither true nor false."""
+    return value is None or type(value).__name__ in _MISSING or (isinstance(value, float) and value != value)
 
 
 def choose_columns(columns: Sequence[str], column: str | None, name_column: str | None) -> tuple[str, str | None]:
@@ -225,7 +231,7 @@ def _read(number: int, name: str, value: Any) -> tuple[str, np.ndarray | InputEr
         if isinstance(value, Mapping):  # as Hugging Face's data sets have it
             name = name or value.get("path") or ""
             value = value.get("path") if value.get("bytes") is None else value["bytes"]
-        if value is None or isinstance(value, float):  # pandas has NaN for a missing value
+        if _is_missing(value):
             raise InputError(f"{name or f'image-{number}'}: expected a picture, found none")
         source = make_source(value, number)
         name = name or (source.name if isinstance(value, str | os.PathLike) else "")
