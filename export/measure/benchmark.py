@@ -70,7 +70,7 @@ class Process:
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
         code = f"from tfrcnn.export.measure.benchmark import serve; serve({str(path)!r}, {runtime!r}, {threads})"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
+            [sys.executable, "-P", "-c", code],  # a file of the current folder may be called like a module
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

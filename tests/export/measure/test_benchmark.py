@@ -135,6 +135,14 @@ def test_a_process_that_ended_between_two_questions_is_named(monkeypatch):
     ended.stdout.close()
 
 
+def test_a_file_of_the_current_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("open('imported', 'w')")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^none.onnx: its process ended with 1"):
+        Process(Path("none.onnx"), "ONNX Runtime", 1)
+    assert not (tmp_path / "imported").exists()
+
+
 def test_tables_have_a_row_for_each(tmp_path):
     other = Latency("b", "Keras", 2, 20.0, 20.0, 1.0, 1.0, 1.0, {})
     assert "| b | Keras | 2 | 20.0 | 20.0 | 2.00 |" in render([ROW, other])
