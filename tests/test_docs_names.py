@@ -14,6 +14,7 @@ import typer
 
 import tfrcnn
 from tfrcnn.cli.main import app
+from tfrcnn.models.preset_table import PRESETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -86,13 +87,13 @@ def test_options_exist(page: Path) -> None:
 
 @pytest.mark.slow
 def test_names_in_the_code_of_the_paper_exist() -> None:
-    """They are written as `layers/anchors.py: Name`, `module.name`, `Class.member` or `some_name`."""
+    """They are written as `layers/anchors.py: Name`, `module.name`, `Class.member`, `some_name` or a preset's name."""
     members: dict[str, set[str]] = {}
     for path in [*sources("tfrcnn"), *sources("export")]:
         for owner in (path.stem, path.parent.name):
             members[owner] = members.get(owner, set()) | definitions(path)
         members |= class_members(path)
-    every = {*members}.union(*members.values())
+    every = {*members, *PRESETS}.union(*members.values())
     missing = []
     for code in codes(PAPER):
         name = re.split(r"[=(\[]", re.sub(r"^[\w/]*?(\w+)\.py: ", r"\1.", code))[0].removeprefix("tfrcnn.")
