@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tfrcnn import locks
 from tfrcnn.errors import InputError
 from tfrcnn.files import is_free
-from tfrcnn.locks import LOCK, check_unlocked, locked
+from tfrcnn.locks import LOCK, POLL, FolderLock, acquire_in_turn, check_unlocked, locked
 
 HOLD = """
 import sys, time
@@ -168,3 +169,102 @@ def test_a_message_cuts_the_host_that_a_lock_file_names(tmp_path):
     cut = "h" * 97 + "..."
     assert f"locked by process {os.getpid()} on the host {cut}, since sss" in str(refusal.value)
     assert len(str(refusal.value)) < 500 + 2 * len(str(tmp_path))
+
+
+def test_a_download_waits_for_another_one_and_says_so_once(tmp_path, monkeypatch, capsys):
+    lock, other, naps = FolderLock(tmp_path), FolderLock(tmp_path), []
+    other.acquire()
+
+    def nap(seconds):
+        naps.append(seconds)
+        if len(naps) == 2:
+            other.release()
+
+    monkeypatch.setattr("tfrcnn.locks.time.sleep", nap)
+    acquire_in_turn(lock, "digits")
+    lock.check()
+    lock.release()
+    assert naps == [POLL, POLL]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"waiting for another download of digits: {tmp_path} is in use by process {os.getpid()}")
+
+
+def test_a_lock_that_another_process_took_is_not_removed_by_the_first(tmp_path):
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.acquire()
+    first.path.unlink()
+    second.acquire()
+    first.release()
+    second.check()
+    second.release()
+    assert not first.path.exists()
+
+
+def test_a_holder_that_has_not_written_its_name_yet_is_waited_for(tmp_path, monkeypatch):
+    holder = {"host": "elsewhere", "pid": 7, "since": "now", "boot": "another"}
+    with open(tmp_path / LOCK, "x") as file:
+        locks.fcntl.flock(file, locks.fcntl.LOCK_EX)
+        monkeypatch.setattr("tfrcnn.locks.time.sleep", lambda seconds: (tmp_path / LOCK).write_text(json.dumps(holder)))
+        with pytest.raises(InputError, match="locked by process 7 on the host elsewhere, since now"):
+            check_unlocked(tmp_path)
+
+
+def test_a_holder_that_writes_no_name_is_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr("tfrcnn.locks._PATIENCE", 0.0)
+    with open(tmp_path / LOCK, "x") as file:
+        locks.fcntl.flock(file, locks.fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="in use by another process: wait until it ends, or choose another folder"):
+            check_unlocked(tmp_path)
+
+
+def test_a_file_that_is_removed_while_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    def removing(descriptor, operation):
+        monkeypatch.undo()
+        (tmp_path / LOCK).unlink()
+        locks.fcntl.flock(descriptor, operation)
+
+    for is_new in (True, False):
+        (tmp_path / LOCK).unlink(missing_ok=True)
+        if not is_new:
+            leave_lock(tmp_path)
+        monkeypatch.setattr("tfrcnn.locks.fcntl.flock", removing)
+        with locked(tmp_path) as lock:
+            lock.check()
+
+
+def test_a_file_that_is_removed_before_it_is_opened_is_made_again(tmp_path, monkeypatch):
+    leave_lock(tmp_path)
+    open_file = os.open
+
+    def removing(path, flags):
+        if not flags & os.O_CREAT:
+            monkeypatch.undo()
+            (tmp_path / LOCK).unlink()
+        return open_file(path, flags)
+
+    monkeypatch.setattr("tfrcnn.locks.os.open", removing)
+    with locked(tmp_path) as lock:
+        lock.check()
+
+
+def test_a_process_of_another_user_is_alive(tmp_path, monkeypatch):
+    def refuse(number, signal):
+        raise PermissionError
+
+    leave_lock(tmp_path, pid=2**22 + 1)
+    monkeypatch.setattr("tfrcnn.locks.fcntl", None)
+    monkeypatch.setattr(os, "kill", refuse)
+    with pytest.raises(InputError, match=f"in use by process {2**22 + 1}"):
+        check_unlocked(tmp_path)
+
+
+def test_a_file_system_without_locks_is_as_a_system_without_them(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("tfrcnn.locks.fcntl.flock", refuse)
+    leave_lock(tmp_path, pid=os.getppid())
+    with pytest.raises(InputError, match=f"in use by process {os.getppid()}"):
+        check_unlocked(tmp_path)
+    leave_lock(tmp_path / "ended", pid=2**22 + 1)
+    check_unlocked(tmp_path / "ended")
