@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,12 +123,13 @@ def operator_names(model: bytes) -> list[str]:
     return [graph.tensors[operator.outputs[0]].name.decode() for operator in graph.operators]
 
 
-def convolutions(model: bytes) -> list[str]:
-    """Return the names of the convolutions' outputs, in the graph's order."""
+def convolutions(model: bytes, min_weights: int = 0) -> list[str]:
+    """Return the names of the outputs of convolutions with kernels of this size at least, in the graph's order."""
     tree = _read(model)
     graph = tree.subgraphs[0]
     operators = [operator for operator in graph.operators if _kind(tree, operator).endswith("CONV_2D")]
-    return [graph.tensors[operator.outputs[0]].name.decode() for operator in operators]
+    large = [one for one in operators if math.prod(map(int, graph.tensors[one.inputs[1]].shape)) >= min_weights]
+    return [graph.tensors[operator.outputs[0]].name.decode() for operator in large]
 
 
 def _tools() -> Any:
