@@ -97,12 +97,9 @@ class Process:
 
     def _ask(self, **question: Any) -> dict[str, Any]:
         assert self.process.stdin
-        try:
+        with suppress(BrokenPipeError):  # the process has ended, which `_answer` reports
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:  # the process has ended, which `_answer` reports
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -110,7 +107,9 @@ class Process:
         for line in self.process.stdout:
             if line.startswith(ANSWER):
                 return dict(json.loads(line.removeprefix(ANSWER)))
-        raise InputError(f"{self.path}: its process ended with {self.process.wait()}; tfrcnn predict shows why")
+        self.close()
+        status = self.process.returncode
+        raise InputError(f"{self.path}: its process ended with {status}; tfrcnn predict shows why")
 
 
 def serve(path: str, runtime: str, threads: int) -> None:

@@ -132,7 +132,6 @@ def test_a_process_that_ended_between_two_questions_is_named(monkeypatch):
     process.path, process.process = Path("cells.onnx"), ended
     with pytest.raises(InputError, match=r"^cells.onnx: its process ended with 0; tfrcnn predict shows why"):
         process.peak_mb()
-    ended.stdout.close()
 
 
 def test_a_file_of_the_current_folder_is_not_taken_for_a_module(tmp_path, monkeypatch):
