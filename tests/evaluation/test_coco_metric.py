@@ -347,3 +347,9 @@ def test_objects_out_of_reach_are_counted_per_image_without_those_that_the_metri
     assert applied(dataset, metric, DetectionConfig(max_detections=2))["objects_out_of_reach"] == out_of_reach
     nothing = Dataset("cells", dataset.categories, ())
     assert "objects_out_of_reach" not in applied(nothing, metric, DetectionConfig(max_detections=2))
+
+
+def test_limits_of_another_type_are_refused():
+    limits = "limits must be a DetectionConfig, for example detector.config.detections, found int"
+    with pytest.raises(InputError, match=limits):
+        evaluate(None, [], limits=5)

@@ -35,6 +35,8 @@ def test_an_unknown_logger_or_one_that_is_not_installed_is_one_line(monkeypatch)
         check_loggers(["csv", "neptune"])
     with pytest.raises(InputError, match="loggers must be a list of names, found the text 'csv'"):
         check_loggers("csv")
+    with pytest.raises(InputError, match="loggers must be a list of names, found the int 5"):
+        check_loggers(5)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for name in LOGGERS[1:]:
         with pytest.raises(InputError, match=f"needs the package {name}: pip install .tfrcnn.{name}"):

@@ -236,6 +236,12 @@ def test_a_region_file_that_is_no_polygon_is_refused(text, message, tmp_path):
         read_region(path)
 
 
+def test_a_region_of_no_list_is_refused_and_an_array_is_one():
+    with pytest.raises(InputError, match=r"^the region: expected a list of polygons, found int"):
+        Region(polygons=5)
+    assert Region(polygons=np.array([[[0, 0], [9, 0], [9, 9]]])).mask(10, 10)[2, 8]
+
+
 def test_a_region_is_read_from_a_picture_or_polygons(tmp_path):
     from PIL import Image
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfrcnn.config import DetectionConfig
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_type
 from tfrcnn.evaluation.coco import Engine, evaluate_coco
 from tfrcnn.evaluation.limits import applied, per_class_limit
 from tfrcnn.evaluation.result import Evaluation
@@ -74,6 +74,8 @@ def evaluate(
         tfrcnn.evaluate(dataset, detections).headline["AP50"]
     """
     check_metric(metric)
+    if limits is not None:
+        check_type(limits, DetectionConfig, "limits", "detector.config.detections")
     if metric == "coco":
         evaluation = evaluate_coco(dataset, detections, per_class_limit(limits), engine)
     else:

@@ -19,7 +19,7 @@ from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplic
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.data.split import as_fraction, check_val_images, split_dataset, split_report
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_count
 from tfrcnn.files import atomic, check_path
 from tfrcnn.models.build import anchor_strides
 from tfrcnn.models.preset_table import Preset
@@ -135,10 +135,8 @@ def _check_arguments(out: Path, pictures: int, seed: int) -> None:
         raise InputError(f"out: expected a file name that ends in .html, found {out}")
     if out.is_dir():
         raise InputError(f"out: expected a file to write, found the folder {out}")
-    if not 0 <= pictures <= MAX_PICTURES:
-        raise InputError(f"pictures: expected a number in 0..{MAX_PICTURES}, found {pictures}")
-    if seed < 0:
-        raise InputError(f"seed: expected a number of at least 0, found {seed}")
+    check_count(pictures, "pictures", 0, MAX_PICTURES)
+    check_count(seed, "seed", 0)
 
 
 def _read(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, check_count
 from tfrcnn.evaluation.bootstrap import RESAMPLES, compare_detections
 from tfrcnn.evaluation.evaluate import counted_objects, evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
@@ -76,6 +77,7 @@ def evaluation_report(
         print(numbers["score_threshold"], numbers["errors"]["types"]["loc"]["cost"])
     """
     page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
+    check_count(max_detections, "max_detections", 1)
     evaluation = evaluation or evaluate(dataset, detections)
     dataset = counted_objects(dataset, evaluation.metric)
     limits = evaluation.limits or {}
@@ -156,14 +158,11 @@ def check_report(
         InputError: an option is out of range, or there is something else in the place of the page.
     """
     for name, value in (("min_precision", min_precision), ("min_recall", min_recall)):
-        if not 0 < value <= 1:
-            raise InputError(f"{name}: expected a number in (0, 1], found {value}")
-    if not 0 <= pictures <= MAX_PICTURES:
-        raise InputError(f"pictures: expected a number in 0..{MAX_PICTURES}, found {pictures}")
-    if not MIN_RESAMPLES <= resamples <= MAX_RESAMPLES:
-        raise InputError(f"resamples: expected a number in {MIN_RESAMPLES}..{MAX_RESAMPLES}, found {resamples}")
-    if seed < 0:
-        raise InputError(f"seed: expected a number of at least 0, found {seed}")
+        if not isinstance(value, Real) or not 0 < float(value) <= 1:
+            raise InputError(f"{name}: expected a number in (0, 1], found {value!r}")
+    check_count(pictures, "pictures", 0, MAX_PICTURES)
+    check_count(resamples, "resamples", MIN_RESAMPLES, MAX_RESAMPLES)
+    check_count(seed, "seed", 0)
     page = page_path(out)
     numbers_path(page)
     return page

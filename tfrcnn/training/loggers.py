@@ -14,7 +14,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -158,8 +158,9 @@ def check_loggers(names: Sequence[str] | None) -> None:
     Raises:
         InputError: one is not.
     """
-    if isinstance(names, str):
-        raise InputError(f"loggers must be a list of names, found the text {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        kind = "text" if isinstance(names, str) else type(names).__name__
+        raise InputError(f"loggers must be a list of names, found the {kind} {names!r}")
     for name in names or ():
         if name not in LOGGERS:
             raise InputError(f"loggers must be among {', '.join(LOGGERS)}, found {name!r}")

@@ -41,6 +41,8 @@ class Region:
                 corners.
         """
         self.name = name
+        if not isinstance(polygons, Sequence | np.ndarray):
+            raise InputError(f"{name}: expected a list of polygons, found {type(polygons).__name__}")
         if (mask is None) == (len(polygons) == 0):
             raise InputError(f"{name}: expected a mask or polygons, found {'none' if mask is None else 'both'}")
         self._mask = None if mask is None else np.asarray(mask, bool)
