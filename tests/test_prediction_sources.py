@@ -313,6 +313,10 @@ def test_formats_can_be_added_when_a_run_is_continued(tmp_path: Path) -> None:
     rows = list(csv.reader((tmp_path / "out/detections.csv").read_text(encoding="utf-8").splitlines()))
     assert rows[1] == [str(images[0]), "40", "20", "left", "0.0", "0.0", "20.0", "20.0", "0.75", "7", "", ""]
     assert len(rows) == 5
+    wrong: tuple[Any, ...] = ("coco", 5, ["coco", 5])
+    for formats, message in zip(wrong, ("a list of some of .*'coco'", "a list of some of .*5", "some of .*5")):
+        with pytest.raises(InputError, match=f"formats: expected {message}$"):
+            predict_images(predictor(), [], tmp_path / "none", formats=formats)
     with pytest.raises(InputError, match="formats: expected some of coco, jsonl, csv, yolo, found 'xml'"):
         predict_images(predictor(), images, tmp_path / "new", formats=("xml",))
 

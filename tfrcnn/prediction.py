@@ -170,8 +170,10 @@ def predict_stream(
     out = check_path(out, "out")
     if not (resume and (out / LOG).is_file()):
         check_new_folder(out)
+    if isinstance(formats, str) or not isinstance(formats, Iterable):
+        raise InputError(f"formats: expected a list of some of {', '.join(FORMATS)}, found {formats!r}")
     if unknown := set(formats) - set(FORMATS):
-        raise InputError(f"formats: expected some of {', '.join(FORMATS)}, found {min(unknown)!r}")
+        raise InputError(f"formats: expected some of {', '.join(FORMATS)}, found {min(map(repr, unknown))}")
     check_batch(batch)
     detecting = Detecting(predictor, selection)
     setup = {

@@ -37,7 +37,11 @@ def test_a_sweep_is_saved_as_numbers_and_a_picture(tmp_path):
     plot_learning_rates(RATES, sweep.losses, None, tmp_path / "none.png")
 
 
-@pytest.mark.parametrize("options", [{"steps": 9}, {"low": 0.0}, {"low": 1.0, "high": 0.1}])
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 9}, {"steps": "20"}, {"steps": 10.5}, {"low": 0.0}, {"low": None}, {"low": 1.0, "high": 0.1}],
+    ids=str,
+)
 def test_ranges_that_cannot_be_swept_are_refused(options):
     with pytest.raises(InputError, match="expected steps >= 10 and 0 < low < high, found steps="):
         find_learning_rate(None, None, None, **options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def find_learning_rate(
         sweep = tfrcnn.find_learning_rate(detector, data, preset.training)
         training = preset.training.replace(learning_rate=sweep.suggestion)
     """
-    if steps < MIN_STEPS or not 0 < low < high < math.inf:
+    are_numbers = isinstance(steps, Integral) and isinstance(low, Real) and isinstance(high, Real)
+    if not are_numbers or steps < MIN_STEPS or not 0 < low < high < math.inf:
         raise InputError(
             f"find_learning_rate: expected steps >= {MIN_STEPS} and 0 < low < high, found {steps=} {low=} {high=}"
         )
