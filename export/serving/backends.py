@@ -97,10 +97,7 @@ class SavedModelBackend:
         except Exception as error:  # protobuf, TensorFlow and the file system raise several kinds
             reason = next(iter(str(error).splitlines()), "") or type(error).__name__
             raise ValueError(f"{path}: the SavedModel cannot be loaded: {reason}") from error
-        self.description: dict[str, Any] = {}
-        # a SavedModel of another program has no description
-        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
-            self.description = dict(json.loads((path / "assets" / "tfrcnn.json").read_bytes()))
+        self.description = read_description(path)
         self.batch = MAX_GPU_BATCH if tf.config.list_physical_devices("GPU") else 1
 
     def run(self, signature: str, images: Any) -> dict[str, np.ndarray]:
@@ -129,6 +126,19 @@ class SavedModelBackend:
             return data  # the graph refuses it, with its position
         png: bytes = self.tf.io.encode_png(turn_upright(pixels, orientation), compression=0).numpy()
         return png
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return the description that tfrcnn wrote into a SavedModel.
+
+    It is empty if another program wrote the SavedModel, or if its categories are damaged, which every answer counts.
+    """
+    with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, RecursionError):
+        description = dict(json.loads((path / "assets" / "tfrcnn.json").read_bytes()))
+        categories = description.get("categories", [])
+        if all(isinstance(c.get("name"), str) and isinstance(c.get("id"), int) for c in categories):
+            return description
+    return {}
 
 
 def _signatures(path: Path) -> dict[str, Any]:

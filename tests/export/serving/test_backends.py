@@ -144,3 +144,28 @@ def test_a_fault_of_the_runtime_is_for_the_log(backend, capsys):
 def test_detections_are_counted_by_category(backend):
     outputs = backend.run("serving_default", np.zeros((3, 5, 6, 3), np.uint8))
     assert worker._count(outputs) == {"90": 3}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[1]",
+        "[" * 100_000,
+        '{"categories": 5}',
+        '{"categories": ["cell"]}',
+        '{"categories": [{"id": 1}]}',
+        '{"categories": [{"id": "1", "name": "cell"}]}',
+        '{"categories": [{"id": 1, "name": null}]}',
+    ],
+)
+def test_a_damaged_description_of_a_saved_model_is_none(tmp_path, text):
+    """Otherwise the counts of the first answer would end the worker, and no other would start."""
+    assert backends.read_description(tmp_path) == {}
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "tfrcnn.json").write_text(text)
+    assert backends.read_description(tmp_path) == {}
+    good = {"format": "saved_model", "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "assets" / "tfrcnn.json").write_text(json.dumps(good))
+    assert backends.read_description(tmp_path) == good
