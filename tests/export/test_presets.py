@@ -3,10 +3,10 @@
 import pytest
 
 from tfrcnn.config import ClassLossConfig, ProposalConfig
-from tfrcnn.export import TARGETS, ExportOptions, export
+from tfrcnn.export import TARGETS, ExportOptions, export, to_tflite
 from tfrcnn.models import load_detector, preset, save_detector
 
-from .random_detectors import CATEGORIES, make_detector
+from .random_detectors import CATEGORIES, make_detector, make_image
 
 PRESETS = (
     "mobilenet_v2_fpn",
@@ -36,6 +36,16 @@ def test_a_preset_detects_the_same_in_every_format(format, detector, tmp_path):
     report = export(detector, tmp_path / f"a{TARGETS[format].suffix}", ExportOptions(format))
     assert report.passed, report.to_markdown()
     assert report.detections >= 50
+
+
+@pytest.mark.soak
+def test_the_kernel_that_is_too_large_for_the_quantizer_stays_float32(tmp_path):
+    detector = make_detector("resnet50_c4", (64, 64), test_proposals=ProposalConfig(500, 10))
+    images = [make_image(64, 64, seed=seed)[0] for seed in range(2)]
+    path = to_tflite(detector, tmp_path / "a.tflite", (64, 64), precision="int8", representative=images)
+    large = 3 * 3 * 1024 * 1024
+    small = detector.count_params() - large
+    assert 4 * large + small < path.stat().st_size < 1.05 * (4 * large + small)
 
 
 @pytest.fixture(scope="module")
