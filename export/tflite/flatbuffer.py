@@ -117,6 +117,30 @@ def truncate(model: bytes, selected: Sequence[bool]) -> bytes:
     return bytes(_tools().convert_object_to_bytearray(tree))
 
 
+def restore_depthwise(model: bytes) -> bytes:
+    """Store 8-bit filters of depthwise convolutions as float32, with the same values.
+
+    XNNPACK has no depthwise convolution of float32 activations and 8-bit filters. LiteRT's own takes 24 of the 54 ms of
+    a MobileNetV2 with pyramid, XNNPACK's of float32 takes 2. The filters are 1 % of such a file in 8 bits.
+    """
+    import numpy as np
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    tree = _read(model)
+    graph = tree.subgraphs[0]
+    for operator in graph.operators:
+        weights = graph.tensors[operator.inputs[1]] if _kind(tree, operator) == "DEPTHWISE_CONV_2D" else None
+        if weights is None or weights.type != schema.TensorType.INT8:
+            continue
+        quantization = weights.quantization
+        steps = np.frombuffer(tree.buffers[weights.buffer].data.tobytes(), np.int8).reshape(weights.shape)
+        # symmetric, with one scale per channel: [1, rows, columns, channels]
+        values = steps.astype(np.float32) * np.asarray(quantization.scale, np.float32)
+        tree.buffers[weights.buffer].data = np.frombuffer(values.tobytes(), np.uint8)
+        weights.type, weights.quantization = schema.TensorType.FLOAT32, None
+    return bytes(_tools().convert_object_to_bytearray(tree))
+
+
 def operator_names(model: bytes) -> list[str]:
     """Return the name of each operator's first output, in the graph's order."""
     graph = _read(model).subgraphs[0]

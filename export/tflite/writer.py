@@ -113,6 +113,8 @@ def _convert(
         converter.target_spec.supported_types = [tf.float16]
     # dicts are flattened in sorted order
     model = flatbuffer.sign(bytes(converter.convert()), sorted(traced.structured_outputs))
+    if precision == "dynamic":
+        return flatbuffer.restore_depthwise(model)
     if precision != "int8":
         return model
     return quantize(model, () if representative is None else representative, static_size(detector.config.image))
