@@ -57,6 +57,16 @@ def test_a_name_steps_as_the_class_of_keras(name):
     assert int(optimizer.iterations) == 5
 
 
+def test_adafactor_keeps_weights_whose_row_and_column_have_no_gradient():
+    """By its default in Keras they become NaN, for example where an anchor matches no object in a batch."""
+    gradient = np.zeros((4, 3), np.float32)
+    gradient[0, 0] = 0.1
+    training = CONSTANT.replace(optimizer="adafactor", weight_decay=0.0)
+    (weights,) = stepped(make_optimizer(training, 100), [kernel()], [gradient])
+    assert weights[0, 0] < START[0, 0]
+    np.testing.assert_array_equal(weights.ravel()[1:], START.ravel()[1:])
+
+
 def test_options_reach_the_optimizer():
     training = CONSTANT.replace(optimizer="adam", optimizer_options={"beta_1": 0.5, "amsgrad": True}, weight_decay=0.0)
     actual = stepped(make_optimizer(training, 100), [kernel()])

@@ -71,7 +71,11 @@ class GroupedOptimizer(SGD):
 
     def _make(self, multiple: float, decay: float) -> Any:
         kind, arguments = optimizer_class(self.kind), dict(self.options)
-        if parameter := inspect.signature(kind).parameters.get("weight_decay"):
+        parameters = inspect.signature(kind).parameters
+        if "epsilon_1" in parameters:
+            # the square of Adafactor's 1e-30 is 0 in float32: where a row and a column have no gradient, it makes NaN
+            arguments.setdefault("epsilon_1", 1e-16)
+        if parameter := parameters.get("weight_decay"):
             # two classes of tensorflow-addons need a decay, and do not multiply it by the rate
             is_absolute = parameter.default is parameter.empty
             arguments["weight_decay"] = _GroupValue(self, multiple * decay) if is_absolute else decay
