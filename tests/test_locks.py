@@ -82,7 +82,11 @@ def test_a_lock_that_this_machine_left_before_is_taken_over(changes, tmp_path):
         lock.check()
 
 
-@pytest.mark.parametrize(("pid", "is_taken"), [(2**22 + 1, True), (os.getppid(), False)], ids=["ended", "alive"])
+@pytest.mark.parametrize(
+    ("pid", "is_taken"),
+    [(2**22 + 1, True), (2**31 - 1, True), (os.getppid(), False), (1, False)],
+    ids=["ended", "largest", "alive", "first"],
+)
 def test_without_locks_of_the_kernel_the_number_of_the_process_decides(pid, is_taken, tmp_path, monkeypatch):
     leave_lock(tmp_path / "run", pid=pid)
     monkeypatch.setattr("tfrcnn.locks.fcntl", None)
@@ -91,6 +95,12 @@ def test_without_locks_of_the_kernel_the_number_of_the_process_decides(pid, is_t
     else:
         with pytest.raises(InputError, match=f"in use by process {pid}"):
             check_unlocked(tmp_path / "run")
+
+
+def test_without_locks_of_the_kernel_a_number_of_before_the_last_boot_means_nothing(tmp_path, monkeypatch):
+    leave_lock(tmp_path / "run", pid=os.getppid(), boot="before")
+    monkeypatch.setattr("tfrcnn.locks.fcntl", None)
+    check_unlocked(tmp_path / "run")
 
 
 def test_without_locks_of_the_kernel_a_restarted_container_takes_its_lock_over(tmp_path, monkeypatch):
@@ -113,6 +123,11 @@ def test_without_locks_of_the_kernel_the_lock_of_another_container_is_respected(
 
 
 HOLDER = b'{"host": "a", "pid": %s, "since": "", "boot": null}'
+
+
+@pytest.mark.parametrize(("pid", "is_one"), [(-1, False), (0, False), (1, True), (2**31 - 1, True), (2**31, False)])
+def test_a_holder_has_the_number_of_a_process(pid, is_one):
+    assert (locks.parsed(HOLDER % b"%d" % pid) is not None) == is_one
 
 
 @pytest.mark.parametrize(
