@@ -112,7 +112,9 @@ OLD_NAMES = {"crop_and_resize": TENSORFLOW, "gather": PORTABLE, "matmul": PORTAB
 def test_the_keyword_of_earlier_versions_warns_at_the_caller(old, kernels):
     with pytest.warns(DeprecationWarning, match=f"'{old}' is deprecated.*use kernels='{kernels.name}'") as caught:
         assert build_detector(config(), roi_align=old).kernels is kernels
-    assert [warning.filename for warning in caught] == [__file__]
+    # Keras 2.15 itself warns of randrange
+    places = [warning.filename for warning in caught if "randrange" not in str(warning.message)]
+    assert places == [__file__]
 
 
 @pytest.mark.slow
