@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfrcnn.data.remote import address_of
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, atomic_folder, cache_folder, is_free, read_json, read_object, reserve, write_json
 
@@ -188,3 +189,4 @@ def test_the_cache_may_be_below_the_home_that_no_shell_has_replaced(tmp_path, mo
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # a user without a home, as in some containers
     with pytest.raises(InputError, match=r"^~/\.cache/tfrcnn: expected .* found no home folder: set TFRCNN_CACHE"):
         cache_folder()
+    assert address_of(tmp_path / "data.json") is None  # data on this machine need no cache

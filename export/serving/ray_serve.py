@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def read_options(arguments: Mapping[str, Any]) -> Options:
         if name not in kinds:
             raise InputError(f"{name}: expected one of {', '.join(kinds)}")
         try:
-            if isinstance(value, bool) or not isinstance(value, str | int | Path):  # int() would cut 2.7
+            if isinstance(value, bool) or not isinstance(value, str | Integral | Path):  # int() would cut 2.7
                 raise TypeError(value)
             values[name] = kinds[name](str(value))
         except (ValueError, TypeError) as error:

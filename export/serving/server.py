@@ -197,15 +197,16 @@ def listen(host: str, port: int, backlog: int) -> socket.socket:
     return listener
 
 
-def at_least(lowest: float, kind: Callable[[str], float] = int) -> Callable[[str], float]:
-    """Return a type for argparse: a finite number that is not below `lowest`."""
+def between(lowest: float, highest: float = math.inf, kind: Callable[[str], float] = int) -> Callable[[str], float]:
+    """Return a type for argparse: a finite number from `lowest` to `highest`."""
 
     def parse(text: str) -> float:
         with contextlib.suppress(ValueError):
             value = kind(text)
-            if lowest <= value < math.inf:
+            if lowest <= value <= highest and value < math.inf:
                 return value
-        raise argparse.ArgumentTypeError(f"expected a number of at least {lowest:g}, found {text!r}")
+        limits = f"of at least {lowest:g}" if highest == math.inf else f"from {lowest:g} to {highest:g}"
+        raise argparse.ArgumentTypeError(f"expected a number {limits}, found {text!r}")
 
     return parse
 
@@ -215,17 +216,19 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a SavedModel, or a folder of them whose names are versions")
     parser.add_argument("--name", default="detector", help="name in the URL (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default: this machine only)")
-    parser.add_argument("--port", type=at_least(0), default=8501, help="default: %(default)s, as TensorFlow Serving")
     parser.add_argument(
-        "--workers", type=at_least(1), default=1, help="number of processes, each with a copy of the model"
+        "--port", type=between(0, 65535), default=8501, help="default: %(default)s, as TensorFlow Serving"
     )
     parser.add_argument(
-        "--grace", type=at_least(0, float), default=8.0, help="seconds for requests in flight after SIGTERM"
+        "--workers", type=between(1), default=1, help="number of processes, each with a copy of the model"
+    )
+    parser.add_argument(
+        "--grace", type=between(0, kind=float), default=8.0, help="seconds for requests in flight after SIGTERM"
     )
     parser.add_argument("--follow", action="store_true", help="take up newer versions of the folder while serving")
     for field, text in LIMITS.items():
         default = getattr(Limits, field)
-        kind = at_least(0.1, float) if isinstance(default, float) else at_least(1)  # as of tfrcnn serve
+        kind = between(0.1, kind=float) if isinstance(default, float) else between(1)  # as of tfrcnn serve
         parser.add_argument(f"--max-{field}", type=kind, default=default, help=f"{text} (default: {default})")
     options = parser.parse_args()
     if not options.name or "/" in options.name or ":" in options.name:

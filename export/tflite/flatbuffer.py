@@ -121,7 +121,7 @@ def restore_depthwise(model: bytes) -> bytes:
     """Store 8-bit filters of depthwise convolutions as float32, with the same values.
 
     XNNPACK has no depthwise convolution of float32 activations and 8-bit filters. LiteRT's own takes 24 of the 54 ms of
-    a MobileNetV2 with pyramid, XNNPACK's of float32 takes 2. The filters are 1 % of such a file in 8 bits.
+    a MobileNetV2 with pyramid, XNNPACK's of float32 takes 2. The filters are half a percent of the file.
     """
     import numpy as np
     from tensorflow.lite.python import schema_py_generated as schema

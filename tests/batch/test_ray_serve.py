@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tfrcnn.errors import InputError
@@ -92,6 +93,7 @@ def test_arguments_may_be_texts_and_a_numbered_folder_is_the_version(model: Path
     saved.mkdir(parents=True)
     (saved / "saved_model.pb").touch()
     assert read_options({"model": str(saved), "replicas": "2"}) == Options(str(saved), version="12", replicas=2)
+    assert read_options({"model": str(saved), "replicas": np.int64(2)}).replicas == 2
     assert read_options({"model": str(model), "version": 3}).version == "3"
 
 

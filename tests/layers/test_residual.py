@@ -47,6 +47,12 @@ def test_a_stage_halves_the_bins_once_and_doubles_the_channels(size, halved):
     assert shapes == [(1, halved, halved, 16)] * 3
 
 
+def test_a_map_of_one_channel_has_blocks_of_one_channel_within():
+    (block,) = residual_stage(1, 1, "float32")
+    assert block(tf.zeros([1, 2, 2, 1])).shape == (1, 1, 1, 2)
+    assert [conv.channels for conv in block.convs] == [1, 1, 2]
+
+
 def test_the_head_classifies_the_mean_over_the_bins():
     head = BoxHead(HeadConfig(pool_size=3, residual_blocks=1, units=()), num_classes=1)
     bins = np.arange(18.0).reshape(1, 2, 3, 3, 1)  # two regions

@@ -10,7 +10,7 @@ from tfrcnn.layers import BoxHead
 from tfrcnn.models import build_detector, preset
 from tfrcnn.models.backbones.resnet import load_residual_blocks, resnet
 from tfrcnn.models.transfer import with_categories
-from tfrcnn.training.schemes import freeze
+from tfrcnn.training.schemes import freeze, warn_of_frozen_random_weights
 
 TWO = (Category(1, "cat"), Category(2, "dog"))
 
@@ -68,6 +68,7 @@ def count(layer):
     return layer.count_params()
 
 
+@pytest.mark.slow
 def test_the_head_computes_what_the_resnet_does_behind_the_same_map():
     keras.utils.set_random_seed(1)
     model = resnet(50, stride_in_1x1=True)
@@ -120,6 +121,22 @@ def test_freezing_batch_norm_keeps_the_norms_of_the_head_too(detector):
     assert all(norm.trainable for norm in norms)
 
 
+def test_norms_of_blocks_that_are_not_the_backbones_last_stage_are_trained():
+    config = preset("mobilenet_v2_fpn", TWO).detector
+    detector = build_detector(config.replace(head=HeadConfig(pool_size=4, residual_blocks=3, units=())), "none")
+    freeze(detector, TrainingConfig(frozen_stages=2))
+    assert all(conv.norm.trainable for block in detector.box_head.blocks for conv in block.convs)
+
+
+def test_frozen_norms_of_a_last_stage_of_random_weights_are_a_warning(detector):
+    for layer in detector.backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([weight + 0.5 for weight in layer.get_weights()])
+    with pytest.warns(UserWarning, match="freeze_batch_norm freezes batch norms that were never trained"):
+        warn_of_frozen_random_weights(detector, TrainingConfig(frozen_stages=0, freeze_batch_norm=True))
+
+
+@pytest.mark.slow
 def test_other_categories_keep_the_blocks(detector):
     new, kept = with_categories(detector, (Category(5, "dog"), Category(6, "cow")))
     assert kept == ("dog",)

@@ -20,9 +20,10 @@ from .stages import Golden, load_reference, swap
 # In a backbone of random weights many activations lie within round-off of a ReLU's corner, where the gradient jumps.
 # torchvision's float32 gradients differ from float64 by up to 9.3e-3 in the norm (layer1 of ResNet-50), and by 5 % of
 # the norm in direction. Noise of one unit in the last place of the image moves ours from torchvision's by up to 8.1e-3
-# in the body and 1.02e-2 in the pyramid, another processor as much. Such jumps are rare: the median over the weights
-# stays below 5e-4. A head's activations lie further from the corners: below 1e-4.
-BACKBONE, HEADS, MEDIAN = 3e-2, 1e-3, 1e-3
+# in the body and 1.02e-2 in the pyramid, another processor as much. Such jumps are rare: the median stays below 5e-4
+# over the body's weights and below 4e-5 over the others. A head's activations lie further from the corners: below 1e-4.
+BACKBONE, HEADS = 2e-2, 1e-3
+MEDIANS = {True: 1e-3, False: 2e-4}  # of the body's weights and of all others
 TORCH_LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg")
 SIZES = {"fasterrcnn_mobilenet_v3_large_320_fpn": (320, 640), "fasterrcnn_resnet50_fpn": (320, 512)}
 
@@ -80,7 +81,7 @@ def test_the_gradient_of_every_weight_has_torchvisions_norm_and_sum(step):
     recorded = figures["grads"]
     assert len(recorded) > 100
     assert set(recorded) <= set(gradients)
-    errors = []
+    errors = {True: [], False: []}
     for key, expected in recorded.items():
         gradient = tf.convert_to_tensor(gradients[key]).numpy().astype(np.float64)
         norm = np.sqrt((gradient**2).sum())
@@ -88,11 +89,11 @@ def test_the_gradient_of_every_weight_has_torchvisions_norm_and_sum(step):
         # (torch gives 37.339 for this gradient, float64 gives 37.377); for the other weights the error is under 1e-4
         tolerance = (BACKBONE if key.startswith("backbone.") else HEADS) + 1e-10 * gradient.size
         np.testing.assert_allclose(norm, expected["norm"], rtol=tolerance, err_msg=key)
-        errors.append(abs(norm - expected["norm"]) / max(expected["norm"], 1e-30))
+        errors[key.startswith("backbone.body.")].append(abs(norm - expected["norm"]) / max(expected["norm"], 1e-30))
         # the error of a sum of n terms of both signs grows with sqrt(n)
         allowed = tolerance * expected["norm"] * np.sqrt(gradient.size)
         np.testing.assert_allclose(gradient.sum(), expected["sum"], atol=allowed, err_msg=key)
-    assert np.median(errors) < MEDIAN
+    assert all(np.median(errors[of_body]) < limit for of_body, limit in MEDIANS.items())
 
 
 def test_gradients_of_the_predictors_are_torchvisions_number_by_number(step):

@@ -120,6 +120,19 @@ def test_a_server_that_is_away_does_not_end_a_run_and_gets_each_row_once_when_it
     assert read_json(tmp_path / "loggers.json")["rows"] == {"tensorboard": 3, "mlflow": 3}
 
 
+def test_the_end_of_a_run_writes_the_last_epoch_to_a_server_that_is_back(tmp_path, fakes, capsys):
+    fakes["mlflow"].lost = (6,)
+    with open_logs(tmp_path, ["tensorboard", "mlflow"], CONFIG) as logs:
+        logs.follow(ROWS[:2])
+        fakes["mlflow"].lost = ()
+    assert fakes["tensorboard"].steps == fakes["mlflow"].steps == [3, 6]
+    capsys.readouterr()
+    fakes["mlflow"].lost = (9,)
+    with open_logs(tmp_path, ["tensorboard", "mlflow"], CONFIG) as logs:
+        logs.follow([*ROWS[:2], {"epoch": 3, "step": 9, "loss": 1.0}])
+    assert capsys.readouterr().err.endswith("no answer; its log lacks the last epochs, which history.csv has\n")
+
+
 @pytest.mark.parametrize(
     ("name", "variable", "value", "message"),
     [

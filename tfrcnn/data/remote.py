@@ -92,7 +92,11 @@ def exists(address: str) -> bool:
 
 def address_of(path: Path) -> str | None:
     """Return the address that a path in the cache is the copy of; None for other paths."""
-    path, folder = Path(os.path.normpath(path)), cache_folder("data")
+    try:
+        folder = cache_folder("data")
+    except InputError:  # without a cache there are no copies
+        return None
+    path = Path(os.path.normpath(path))
     parts = path.relative_to(folder).parts if path.is_relative_to(folder) else ()
     if len(parts) < 2:
         return None

@@ -38,9 +38,10 @@ class ResidualBlock(keras.layers.Layer):
         """
         super().__init__(dtype=dtype, name=name)
         self.channels, self.stride = channels, stride
+        within = max(channels // 4, 1)
         self.convs = [
             ConvNorm(width, size, "he_normal", dtype, f"conv{number}")
-            for number, (width, size) in enumerate(((channels // 4, 1), (channels // 4, 3), (channels, 1)), start=1)
+            for number, (width, size) in enumerate(((within, 1), (within, 3), (channels, 1)), start=1)
         ]
         self.shortcut = ConvNorm(channels, 1, "he_normal", dtype, "shortcut") if projects else None
 

@@ -42,7 +42,8 @@ def build_detector(
     Args:
         config: the detector, for example `preset("mobilenet_v2_fpn", categories).detector`.
         backbone_weights: "none", "imagenet" (downloaded by Keras) or a file in keras.applications' layout. fc6 and
-            fc7 of VGG-16 start from them too if they have a classifier (include_top=True).
+            fc7 of VGG-16 start from them too if they have a classifier (include_top=True), and the residual blocks of
+            a C4 head from a ResNet's last stage.
         precision: Keras dtype policy, "float32", "mixed_bfloat16" or "mixed_float16"; geometry stays float32.
         kernels: a set of operators or its name, see `tfrcnn.kernels`; XLA needs "portable".
         roi_align: deprecated name of `kernels`.

@@ -59,7 +59,7 @@ class FasterRCNN(DetectorMethods):
         rpn_fpn: the RPN's feature pyramid; None if `config.shared_features` or without a pyramid.
         cascade: the box heads of the stages after the first; None if `config.head.cascade` is.
         backbone_spec: the spec of a backbone that was passed by `backbone=`; None otherwise.
-        weights_note: which layers of a VGG-16's box head came with the backbone's weights; "" for other backbones.
+        weights_note: which layers of a VGG-16's or a C4 box head came with the backbone's weights; "" for others.
 
     Example:
         config = tfrcnn.preset("tiny_fpn", (tfrcnn.Category(1, "cell"),)).detector

@@ -138,11 +138,18 @@ class HistoryLogs(keras.callbacks.Callback):
     def follow(self, history: list[Row]) -> None:
         """Write the rows of a history that are not in the logs yet, and from now on each new one."""
         self.history = history
+        self._write("training goes on, and the next epoch writes its numbers again")
+
+    def finish(self) -> None:
+        """Write the rows of the last epochs again, if a server was away then."""
+        self._write("its log lacks the last epochs, which history.csv has")
+
+    def _write(self, what_then: str) -> None:
         rows = self.record["rows"]
         for name, log in self.logs.items():
             first = rows.setdefault(name, 0)
-            with _going_on(name, "training goes on, and the next epoch writes its numbers again"):
-                for count, row in enumerate(history[first:], first + 1):
+            with _going_on(name, what_then):
+                for count, row in enumerate(self.history[first:], first + 1):
                     scores = {key: float(value) for key, value in row.items() if value is not None and key != "step"}
                     log.write(scores, row["step"])
                     rows[name] = count
@@ -195,7 +202,9 @@ def open_logs(out: Path, names: Sequence[str] | None, config: dict[str, Any]) ->
             if name != "csv":
                 log = logs[name] = _open(name, out, record["identity"], config)
                 stack.push(_closing(name, log))
-        yield HistoryLogs(out, record, logs)
+        history = HistoryLogs(out, record, logs)
+        yield history
+        history.finish()
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from tfrcnn.models.faster_rcnn import FasterRCNN
 RPN, HEAD = "rpn", "head"
 BOTH = (RPN, HEAD)
 _MARK = "frozen_by_tfrcnn"  # attribute of the layers that `freeze` froze, which it may train again
+LAST_STAGE = [2048] * 3  # channels of its blocks, in each ResNet
 _INITIAL = {"bias": 0.0, "beta": 0.0, "moving_mean": 0.0, "gamma": 1.0, "moving_variance": 1.0}
 
 
@@ -138,8 +139,8 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
 
     The RPN's head, the RoI pooling and the box heads are trained if their losses are minimised. Features are trained as
     the table at the head of the file says, except the backbone's first `training.frozen_stages` and, with
-    `training.freeze_batch_norm`, its batch norms and the ones in a head's residual blocks. A frozen batch norm uses its
-    loaded statistics and trains nothing, also inside `fit`.
+    `training.freeze_batch_norm`, its batch norms, also in the head of a C4 detector, which is the backbone's last
+    stage. A frozen batch norm uses its loaded statistics and trains nothing, also inside `fit`.
 
     Layers that you froze (`layer.trainable = False`, also in a backbone of your own) stay frozen.
 
@@ -159,7 +160,8 @@ def freeze(detector: FasterRCNN, training: TrainingConfig, phase: Phase = JOINT)
     _set_trained(detector.rpn_head, RPN in phase.losses)
     for layer in (detector.roi_pooling, detector.box_head, detector.cascade):
         if layer is not None:
-            _set_trained(layer, HEAD in phase.losses, _frozen_norms(layer) if training.freeze_batch_norm else ())
+            norms = _norms_of_last_stage(layer, detector) if training.freeze_batch_norm else ()
+            _set_trained(layer, HEAD in phase.losses, norms)
     users = BOTH if detector.config.shared_features else (HEAD,)
     networks = [(detector.backbone, detector.fpn, users)]
     if not detector.config.shared_features:
@@ -186,14 +188,15 @@ def _set_trained(part: keras.layers.Layer, is_trained: bool, frozen: Collection[
 
 
 def warn_of_frozen_random_weights(detector: FasterRCNN, training: TrainingConfig) -> None:
-    """Warn if `training` keeps a part of the backbone at the values that it had before any training.
+    """Warn if `training` keeps a part of the backbone, or its last stage in the head, at values of before any training.
 
     Norms and biases show it: no training leaves all of them at their initial values.
     """
     advice = "set it to {} unless you mean it (tfrcnn.Recipe does that for random weights)"
     layers = detector.backbone.layers
     norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
-    if training.freeze_batch_norm and _is_untrained(norms):
+    of_head = _norms_of_last_stage(detector.box_head, detector)
+    if training.freeze_batch_norm and (_is_untrained(norms) or _is_untrained(of_head)):
         message = "TrainingConfig.freeze_batch_norm freezes batch norms that were never trained: "
         warnings.warn(message + advice.format(False), stacklevel=3)
     if training.frozen_stages and _is_untrained(_frozen_layers(detector.backbone, detector, training)):
@@ -214,9 +217,16 @@ def _frozen_parts(backbone: keras.Model, detector: FasterRCNN, training: Trainin
     return stages + (norms if training.freeze_batch_norm else [])
 
 
-def _frozen_norms(head: keras.layers.Layer) -> list[keras.layers.Layer]:
-    """List the batch norms of residual blocks, which are a part of the backbone that runs in a box head."""
+def _norms_of_last_stage(head: keras.layers.Layer, detector: FasterRCNN) -> list[keras.layers.Layer]:
+    """List the batch norms of a box head's residual blocks if these are the backbone's last stage, as in C4.
+
+    Other blocks start from random weights, so their norms have to train.
+    """
     blocks = [part for part in head._flatten_layers() if isinstance(part, ResidualBlock)]
+    config = detector.config
+    is_backbone = config.backbone.name.startswith("resnet") and config.fpn is None and not config.head.convs
+    if not (is_backbone and [block.channels for block in blocks] == LAST_STAGE):
+        return []
     parts = [part for block in blocks for part in block._flatten_layers()]
     return [part for part in parts if isinstance(part, keras.layers.BatchNormalization)]
 

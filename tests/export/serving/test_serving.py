@@ -47,23 +47,24 @@ def b64(data):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "lowest"),
+    ("option", "value", "limits"),
     [
-        ("--workers", "0", "1"),
-        ("--workers", "two", "1"),
-        ("--grace", "nan", "0"),
-        ("--grace", "inf", "0"),
-        ("--max-waiting", "0", "1"),
-        ("--max-seconds", "inf", "0.1"),
-        ("--max-body", "-1", "1"),
-        ("--port", "-1", "0"),
+        ("--workers", "0", "of at least 1"),
+        ("--workers", "two", "of at least 1"),
+        ("--grace", "nan", "of at least 0"),
+        ("--grace", "inf", "of at least 0"),
+        ("--max-waiting", "0", "of at least 1"),
+        ("--max-seconds", "inf", "of at least 0.1"),
+        ("--max-body", "-1", "of at least 1"),
+        ("--port", "-1", "from 0 to 65535"),
+        ("--port", "70000", "from 0 to 65535"),
     ],
 )
-def test_the_program_refuses_a_number_that_no_server_works_with(option, value, lowest, monkeypatch, capsys):
+def test_the_program_refuses_a_number_that_no_server_works_with(option, value, limits, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["server.py", "models", f"{option}={value}"])
     with pytest.raises(SystemExit, match=r"^2$"):
         server.main()
-    message = f"argument {option}: expected a number of at least {lowest}, found '{value}'"
+    message = f"argument {option}: expected a number {limits}, found '{value}'"
     assert capsys.readouterr().err.splitlines()[-1].endswith(message)
 
 

@@ -154,7 +154,9 @@ def _spec(depth: int) -> BackboneSpec:
         config = BackboneConfig(f"resnet{depth}", stride_in_1x1=is_keras, norm_epsilon=epsilon)
         model = build(config)
         load(model, config, weights)
-        return load_residual_blocks(head, model, weights)
+        # a block of the head has its stride in the first convolution, torchvision's in the second
+        note = load_residual_blocks(head, model, weights)
+        return note if is_keras else f"{note} Their stride is in another convolution there."
 
     return BackboneSpec(
         build,

@@ -32,7 +32,8 @@ class BackboneSpec:
             has to choose.
         pretrained: True if `build` returns trained weights, as a `keras.Model` of yours has. `tfrcnn.Recipe` freezes no
             random weights.
-        load_head: Loads the classifier's dense layers into a box head. It takes the head and the weights ("none",
+        load_head: Loads the network's last layers into a box head: the classifier's dense layers, or the last stage as
+            residual blocks. It takes the head and the weights ("none",
             "imagenet" or a file), and returns a note for the user, which may be empty.
 
     Example:
