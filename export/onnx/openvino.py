@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...printable import shorten
+from ...processes import check_not_forked
 from ..artefact import check_exists, check_images, check_threads, parse_description
 from ..sharing import LoadedFile, make_lock
 
@@ -38,8 +39,10 @@ class OpenVinoRuntime(LoadedFile):
                 seconds. The results are the same, and faster if all images have one size, for example a camera's.
 
         Raises:
-            InputError: No such file, not an ONNX file of tfrcnn, or a damaged one; or OpenVINO is not installed.
+            InputError: No such file, not an ONNX file of tfrcnn, or a damaged one; OpenVINO is not installed; or the
+                process was forked after OpenVINO ran.
         """
+        check_not_forked("OpenVINO")  # its threads' locks are copied as they are in that moment
         try:
             import openvino
         except ImportError as error:
@@ -66,6 +69,7 @@ class OpenVinoRuntime(LoadedFile):
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect, see `Runtime.run`."""
+        check_not_forked("OpenVINO")
         images = check_images(images)
         with self._lock:
             if self._shape not in (None, images.shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .unusable import unusable
 
 
 class OnnxRuntime(LoadedFile):
-    """An ONNX file, loaded in ONNX Runtime. Threads can share it.
+    """An ONNX file, loaded in ONNX Runtime. Threads can share it, and a forked process loads it again.
 
     Attributes:
         description: The file's description, see `contract.describe`.
@@ -53,10 +54,21 @@ class OnnxRuntime(LoadedFile):
         except Exception as error:  # ONNX Runtime's exceptions have no common base
             raise unusable(path, content, error) from error
         self.description: dict[str, Any] = parse_description(path, properties.get("tfrcnn"))
+        self._process = os.getpid()
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Detect, see `Runtime.run`."""
+        if self._process != os.getpid():
+            self._load_again()
         return dict(zip(self._outputs, self._session.run(self._outputs, {"images": check_images(images)})))
+
+    def _load_again(self) -> None:
+        """Replace the session of the process that forked this one: its threads are gone, its locks may be held."""
+        again = type(self)(self.path, *self._arguments)
+        if again.description != self.description:
+            raise InputError(f"{self.path}: another file than process {self._process} loaded before it was forked")
+        self._inherited = self._session  # to delete it would wait for its threads
+        self._session, self._process = again._session, again._process
 
     def finish_profile(self) -> Path:
         """Write the profile and return its path."""
