@@ -3,7 +3,8 @@
 The x axis is "step", the updates of the weights. A resumed run continues its log: `loggers.json` in the run folder
 keeps the names of the loggers, their identity, and how many rows each has.
 
-A server that is away does not end a run: the rows that a log lacks are written at the end of the next epoch.
+A server that is away does not end a run: the rows that a log lacks are written at the end of the next epoch, or of the
+run.
 """
 
 from __future__ import annotations
