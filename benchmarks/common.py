@@ -11,14 +11,14 @@ from typing import Any
 import tfrcnn
 
 
-def parse(description: str, **defaults: int) -> argparse.Namespace:
-    """Parse the options of a benchmark; `defaults` are further integer options."""
+def parse(description: str, **defaults: int | str) -> argparse.Namespace:
+    """Parse the options of a benchmark; `defaults` are further options, integers or texts."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", required=True, metavar="DATA", help="COCO json or VOCroot@split")
     parser.add_argument("--model", default="mobilenet_v2_fpn")
     parser.add_argument("--mixed-sizes", action="store_true", help="keep the images' aspect and jitter their scale")
     for name, value in {"image_size": 320, "batch_size": 4, **defaults}.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     return parser.parse_args()
 
 

@@ -6,6 +6,7 @@
 The variants take turns, and the median over the rounds is printed. The benchmark takes about a minute on 2 CPU cores.
 --each 1 turns on one augmentation at a time, and prints its cost against none. --step-ms takes the time of a training
 step from train_step.py, and prints how many times faster than the step the pipeline is: it should be at least 3.
+--feeders HOST:PORT,... lets `tfrcnn feed` make the batches.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ WARM_UP = 10  # batches: the buffers are full at first, or not yet
 
 
 def main() -> None:
-    options = parse(__doc__ or "", batches=100, rounds=3, each=0, step_ms=0)
+    options = parse(__doc__ or "", batches=100, rounds=3, each=0, step_ms=0, feeders="")
     dataset, detector, training = prepare(options)
+    feeders = options.feeders.split(",") if options.feeders else ()
+    steps = WARM_UP + options.batches + 10  # feeders end after the last epoch
+    training = training.replace(epochs=1 + steps * options.batch_size // len(dataset) * 2)
     variants = VARIANTS
     if options.each:
         variants = {"none": PLAIN, **{name: {**PLAIN, name: value} for name, value in EACH.items()}}
@@ -55,7 +59,7 @@ def main() -> None:
     for _ in range(options.rounds):
         for name, changes in variants.items():
             # one at a time: an iterator that waits fills its buffers, and takes the cores from the one that is timed
-            data = tfrcnn.training_data(dataset, detector.image, training.replace(**changes))
+            data = tfrcnn.training_data(dataset, detector.image, training.replace(**changes), feeders=feeders)
             batches = iter(data.batches())
             timed(batches, WARM_UP)
             seconds[name].append(timed(batches, options.batches)[0])

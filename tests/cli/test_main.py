@@ -17,8 +17,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.evaluation.evaluate import METRICS
 from tfrcnn.models import preset_names
 from tfrcnn.training.optimizer_names import KERAS
-from tfrcnn.training.recipe import DEFAULT_MODEL
-from tfrcnn.training.resolve import DEFAULT_EMA
+from tfrcnn.training.resolve import DEFAULT_EMA, DEFAULT_MODEL
 from tfrcnn.training.schemes import SCHEMES
 from tfrcnn.training.strategy import StrategyName
 from tfrcnn.weights.importing import SOURCES

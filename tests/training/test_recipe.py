@@ -19,8 +19,8 @@ from tfrcnn.errors import InputError
 from tfrcnn.models import build_detector, preset, save_detector
 from tfrcnn.training import recipe as recipe_module
 from tfrcnn.training.folder import FORMAT, SETUP
-from tfrcnn.training.recipe import DEFAULT_MODEL, Recipe
-from tfrcnn.training.resolve import DEFAULT_EMA
+from tfrcnn.training.recipe import Recipe
+from tfrcnn.training.resolve import DEFAULT_EMA, DEFAULT_MODEL
 
 DATA = {"train": "data/train.json", "val": "data/VOC@val"}
 CATEGORIES = (Category(1, "cell"), Category(2, "cat"))

@@ -22,6 +22,7 @@ from tfrcnn.cli.demo import demo
 from tfrcnn.cli.doctor import doctor
 from tfrcnn.cli.evaluate import evaluate
 from tfrcnn.cli.export import export
+from tfrcnn.cli.feed import feed
 from tfrcnn.cli.fetch import fetch
 from tfrcnn.cli.import_weights import import_weights
 from tfrcnn.cli.outputs import check_places
@@ -58,6 +59,7 @@ app.command("import-weights", short_help="Start from torchvision's or Detectron2
 app.command(short_help="Report every fault of a data set.")(sending(doctor, "json", "preset_out"))
 app.command(short_help="See a data set in one page.")(sending(data, "out", "json"))
 app.command(short_help="Write a data set in another format.")(sending(convert, "out", new=True))
+app.command(short_help="Feed a training on another machine with images.")(feed)
 app.command(short_help="Download a data set of the paper.")(fetch)
 app.command(short_help="See all of this at work, offline, in minutes.")(demo)
 
@@ -133,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _with_flags(message: str) -> str:
     """Write the arguments of Python in a message of the library as the flags of a command."""
-    arguments = "data|train|val|images|val.images|verify|representative"
+    arguments = "data|train|val|images|val.images|verify|representative|feeders|port"
     message = re.sub(rf"^(\s*)({arguments}): expected", r"\1--\2: expected", message, flags=re.MULTILINE)
     message = message.replace("--val_images", "--val-images")
     message = message.replace(" (Python: resume=True)", "")  # the flag is before it

@@ -46,6 +46,7 @@ def train(
     settings: opt.Settings = None,
     loggers: opt.Loggers = None,
     cache: opt.Cache = False,
+    feeders: opt.Feeders = None,
     resume: opt.Resume = False,
     lr_finder: opt.LRFinder = False,
     strategy: opt.Strategy = "auto",
@@ -107,9 +108,20 @@ def train(
     if ema is False:
         changes["training.ema"] = None
     changes |= opt.parse_settings(settings, changes)
-    settings_of_run = {"resume": resume, "cache": cache, "loggers": loggers and loggers.split(",")}
+    settings_of_run = {
+        "resume": resume,
+        "cache": cache,
+        "loggers": loggers and loggers.split(","),
+        "feeders": feeders.split(",") if feeders else (),
+    }
     chosen = {name: value for name, value in fields.items() if value is not None}
-    others = {"resume": resume, "cache": cache, "loggers": bool(loggers), "strategy": strategy != "auto"}
+    others = {
+        "resume": resume,
+        "cache": cache,
+        "loggers": bool(loggers),
+        "feeders": bool(feeders),
+        "strategy": strategy != "auto",
+    }
     with devices.scope():
         if lr_finder:
             _find_learning_rate(check_local(out), chosen, changes, others)

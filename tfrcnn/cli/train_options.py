@@ -183,6 +183,14 @@ Seed = Annotated[
     typer.Option(metavar="N", min=0, max=MAX_SEED, help="Seed of order, augmentation and sampling. Default: 0."),
 ]
 Cache = Annotated[bool, typer.Option("--cache", help="Keep the decoded training images in memory.")]
+Feeders = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,...",
+        help="Machines that run tfrcnn feed: they read, decode and augment the training images. The run's numbers are "
+        "the same. Default: this machine does.",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

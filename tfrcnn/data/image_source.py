@@ -16,7 +16,8 @@ from tfrcnn.data.example_table import column_of
 from tfrcnn.errors import InputError
 from tfrcnn.printable import printable
 
-_IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+)")  # in the message of TensorFlow's error
+# in the message of TensorFlow's error; `tf.debugging.Assert` puts a bracket behind it, see `GraphPixels`
+_IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+ px(?=\])|.+)")
 _PLACE = re.compile(r"\(image [\d,]+ of [\d,]+ in ")  # in a message about an image, see `Pixels.read`
 
 

@@ -13,6 +13,7 @@ data set. `image_errors` makes an `InputError` of TensorFlow's error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +27,12 @@ from tfrcnn.data.augment.custom import custom_step
 from tfrcnn.data.augment.geometry import resize
 from tfrcnn.data.calls import counted
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.example_table import column_of, owners_of
+from tfrcnn.data.example_table import column_of
+from tfrcnn.data.feeders import check_feeders, check_without_python, fed
+from tfrcnn.data.graph_pixels import GraphPixels
 from tfrcnn.data.image_source import CachedPixels, Pixels, repeatable
 from tfrcnn.data.sampler import epoch_batches, repeat_factors, steps_per_epoch
+from tfrcnn.data.target_boxes import TargetBoxes
 from tfrcnn.errors import InputError
 from tfrcnn.images import pad, padded_size
 from tfrcnn.seeds import stream_seed
@@ -44,6 +48,7 @@ def training_data(
     training: TrainingConfig,
     cache: bool = False,
     augment: Augmentation | None = None,
+    feeders: Sequence[str] = (),
 ) -> TrainingData:
     """Make the training batches of a data set, shuffled, augmented and padded.
 
@@ -58,13 +63,15 @@ def training_data(
             its draws must come from `seed`, for example by `tf.random.stateless_uniform`, so that a run repeats and
             resumes exactly. Boxes are clipped, and an image that would lose all boxes is left as it is. See
             `tfrcnn.from_albumentations` for transforms of Albumentations.
+        feeders: "HOST:PORT" of each `tfrcnn feed` that makes batches instead of this process. The batches are the same,
+            and end after `training.epochs`. JPEG, PNG, BMP and GIF images, and augmentations of TensorFlow ops alone.
 
     Returns:
         A `TrainingData`: `steps_per_epoch`, and `batches(start_step)` as a `tf.data.Dataset`.
 
     Raises:
         InputError: the data set is empty; with `cache`, an image cannot be read; `augment` takes or returns something
-            else.
+            else; a feeder does not answer, or cannot decode an image.
         tf.errors.OpError: without `cache`, an image cannot be read: the batch that holds it raises this. See
             `image_errors`.
 
@@ -74,7 +81,7 @@ def training_data(
     """
     if not dataset.examples:
         raise InputError(f"{dataset.source}: expected at least one image, found none")
-    return TrainingData(dataset, image, training, cache, augment)
+    return TrainingData(dataset, image, training, cache, augment, check_feeders(feeders, cache))
 
 
 class Share(NamedTuple):
@@ -106,6 +113,7 @@ class TrainingData:
         training: TrainingConfig,
         cache: bool,
         augment: Augmentation | None,
+        feeders: Sequence[str],
     ) -> None:
         self._repeats = repeat_factors(dataset, training.repeat_factor_threshold)
         self.steps_per_epoch = steps_per_epoch(self._repeats.sum(), training.batch_size)
@@ -113,13 +121,17 @@ class TrainingData:
         self._heights, self._widths = (column_of(dataset.examples, name) for name in ("height", "width"))
         self._image = image
         self._training = training
-        self._pixels = CachedPixels(dataset) if cache else Pixels(dataset)
-        self._targets = _Targets(dataset)
+        self._feeders = feeders
+        self._pixels = GraphPixels(dataset) if feeders else CachedPixels(dataset) if cache else Pixels(dataset)
+        self._targets = TargetBoxes(dataset)
         custom = augment and custom_step(augment, len(dataset.categories))
         self._augmentations = augmentations(training, image, self._sample, len(dataset), custom)
+        if feeders:
+            step = tf.zeros([training.batch_size], tf.int32), tf.zeros([], tf.int64)
+            check_without_python(self._batches(tf.data.Dataset.from_tensors(step), Share()))
 
     def batches(self, start_step: int = 0, share: Share | None = None) -> tf.data.Dataset:
-        """Return the batches of steps start_step, start_step + 1, ... without end.
+        """Return the batches of steps start_step, start_step + 1, ... without end (with feeders, to the last epoch).
 
         No image of an earlier step is read.
 
@@ -136,19 +148,27 @@ class TrainingData:
                 image_index: [B] int32, position in dataset.examples.
             (N_h, N_w) is static if `ImageConfig.static_size` is set, else the largest image of the batch decides.
         """
-        epoch, skipped = divmod(start_step, self.steps_per_epoch)
-        order = tf.data.Dataset.counter(epoch).flat_map(self._epoch).skip(skipped)
-        steps = tf.data.Dataset.counter(start_step)
         share = share or Share()
+        if self._feeders:
+            per_step = share.replicas // share.workers
+            order = self._order_from(start_step)
+            batches = fed(self._feeders, order, start_step, lambda steps: self._batches(steps, share), per_step)
+        else:
+            epoch, skipped = divmod(start_step, self.steps_per_epoch)
+            epochs = tf.data.Dataset.counter(epoch).flat_map(self._epoch).skip(skipped)
+            batches = self._batches(tf.data.Dataset.zip(epochs, tf.data.Dataset.counter(start_step)), share)
+            batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+        return batches.prefetch(_PREFETCH).with_options(repeatable())
+
+    def _batches(self, steps: tf.data.Dataset, share: Share) -> tf.data.Dataset:
+        """Make the batches of steps (images [B] int32, number int64)."""
         rows = self._training.batch_size // share.workers
         part = slice(share.worker * rows, (share.worker + 1) * rows)
-        examples = tf.data.Dataset.zip(order, steps).map(lambda *step: _rows(self._seeded(*step), part)).unbatch()
+        examples = steps.map(lambda *step: _rows(self._seeded(*step), part)).unbatch()
         examples = examples.map(self._example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         padding = {"images": 0.0, "image_sizes": 0.0, "boxes": 0.0, "labels": -1, "image_index": 0}
         size = self._training.batch_size // share.replicas
-        batches = examples.padded_batch(size, padding_values=padding, drop_remainder=True)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
-        return batches.prefetch(_PREFETCH).with_options(repeatable())
+        return examples.padded_batch(size, padding_values=padding, drop_remainder=True).with_options(repeatable())
 
     def files_of_step(self, step: int) -> list[Path]:
         """Return the B image files of one step, in batch order: the images to look at if its loss is NaN.
@@ -170,6 +190,13 @@ class TrainingData:
         seed = stream_seed(training.seed, "epoch_order")
         sides = self._widths, self._heights
         return epoch_batches(*sides, training.batch_size, seed, int(epoch), group_by_aspect, self._repeats)
+
+    def _order_from(self, start_step: int) -> np.ndarray:
+        """Return the [S, B] image indices of the steps from one on to the end of the last epoch."""
+        epoch, skipped = divmod(start_step, self.steps_per_epoch)
+        orders = [self._epoch_batches(each) for each in range(epoch, self._training.epochs)]
+        empty = np.empty([0, self._training.batch_size], np.int32)
+        return np.concatenate([*orders, empty])[skipped:].astype(np.int32)
 
     def _epoch(self, epoch: tf.Tensor) -> tf.data.Dataset:
         """Return the [B] image indices of each step of an epoch; Python runs once per epoch."""
@@ -246,26 +273,6 @@ def inference_data(dataset: Dataset, image: ImageConfig, batch_size: int = 1) ->
     examples = tf.data.Dataset.range(len(dataset), output_type=tf.int32)
     examples = examples.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return examples.padded_batch(batch_size).prefetch(_PREFETCH).with_options(repeatable())
-
-
-class _Targets:
-    """Looks up the boxes [N, 4] and labels [N] to train on at a position of a data set."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        boxes, labels, crowd, difficult = (
-            column_of(dataset.examples, name) for name in ("boxes", "labels", "crowd", "difficult")
-        )
-        # The readers drop boxes without an extent. One from elsewhere would make the loss NaN: log(0).
-        target = (boxes[:, 2:] > boxes[:, :2]).all(axis=1) & ~crowd & ~difficult
-        counts = np.bincount(owners_of(dataset.examples)[target], minlength=len(dataset))
-        with tf.device("CPU:0"):
-            self._boxes = tf.constant(boxes[target], tf.float32)
-            self._labels = tf.constant(labels[target], tf.int32)
-            self._splits = tf.constant(np.concatenate([[0], np.cumsum(counts)]), tf.int32)
-
-    def __call__(self, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        start, end = self._splits[index], self._splits[index + 1]
-        return self._boxes[start:end], self._labels[start:end]
 
 
 def _rows(values: Any, rows: slice) -> Any:

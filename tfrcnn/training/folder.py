@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tfrcnn.config import TrainingConfig
+from tfrcnn.config import DetectorConfig, TrainingConfig
 from tfrcnn.data.example import Dataset
 from tfrcnn.errors import InputError
 from tfrcnn.files import write_json
 from tfrcnn.models.build import CONFIG, read_description
 from tfrcnn.printable import listing
 from tfrcnn.run_description import STATE as STATE
+from tfrcnn.training.class_weights import class_weights
 from tfrcnn.training.schemes import HEAD, SCHEMES
 from tfrcnn.training.setup_file import FORMAT as FORMAT
 from tfrcnn.training.setup_file import SETUP as SETUP
@@ -44,6 +45,26 @@ def data_identity(dataset: Dataset) -> dict[str, Any]:
     return {"source": dataset.source, "images": len(dataset), "annotations": dataset.fingerprint()}
 
 
+def setup_of(
+    detector: DetectorConfig,
+    train_data: Dataset,
+    validation: Dataset | None,
+    training: TrainingConfig,
+    metric: str,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Describe a run: the content of `training.json`, without "format"."""
+    return {
+        "train": data_identity(train_data),
+        "validation": data_identity(validation) if validation else None,
+        "metric": metric,
+        "training": training.to_dict(),
+        "detector": detector.to_dict(),
+        "class_weights": class_weights(training, train_data),
+        "options": options,
+    }
+
+
 def named(augment: Callable[..., Any] | None) -> dict[str, str]:
     """Describe a user's augmentation by its name, among the options of a run; {} if there is none."""
     return {} if augment is None else {"augment": getattr(augment, "__qualname__", type(augment).__qualname__)}
@@ -54,7 +75,7 @@ def prepare_folder(out: Path, setup: dict[str, Any], resume: bool) -> None:
 
     Args:
         out: the run folder.
-        setup: the content of `training.json`, without "format".
+        setup: see `setup_of`.
         resume: whether there is a run to resume.
 
     Raises:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -17,6 +16,7 @@ from tfrcnn.config import Category, DetectorConfig, TrainingConfig
 from tfrcnn.config_base import Config
 from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.feeders import check_feeders
 from tfrcnn.data.join import val_folder
 from tfrcnn.data.read import load_dataset, read_dataset, read_validation
 from tfrcnn.data.split import as_fraction
@@ -32,22 +32,13 @@ from tfrcnn.training.held_out import hold_out
 from tfrcnn.training.loggers import check_loggers
 from tfrcnn.training.lr_finder import LearningRateSweep, find_learning_rate
 from tfrcnn.training.process import kept_generators
-from tfrcnn.training.resolve import DEFAULT_MODEL as DEFAULT_MODEL
 from tfrcnn.training.resolve import OPTIONS, resolved
 from tfrcnn.training.run import Run, load_run, train
-from tfrcnn.training.start import Log
+from tfrcnn.training.start import PRINT, Log
 from tfrcnn.training.workers import run_folder
 
-_LOG: Log = partial(print, flush=True)
-
-
-class _Checked(NamedTuple):
-    """A recipe that passed all checks: the detector, as training starts from it, and the data sets."""
-
-    recipe: Recipe
-    detector: FasterRCNN
-    train_data: Dataset
-    validation: Dataset | None
+# A recipe that passed all checks, the detector as training starts from it, and the data sets.
+_Checked = tuple["Recipe", FasterRCNN, Dataset, Dataset | None]
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,7 @@ class Recipe(Config):
         """
         return resolved(self)
 
-    def check(self, log: Log = _LOG) -> None:
+    def check(self, log: Log = PRINT) -> None:
         """Check everything: the settings, both data sets with all their images, and the start weights.
 
         Args:
@@ -151,7 +142,7 @@ class Recipe(Config):
         """
         self._checked(log)
 
-    def build(self, log: Log = _LOG) -> FasterRCNN:
+    def build(self, log: Log = PRINT) -> FasterRCNN:
         """Build the detector as training starts from it.
 
         The categories are read from the training data.
@@ -171,9 +162,10 @@ class Recipe(Config):
         resume: bool = False,
         cache: bool = False,
         callbacks: list[keras.callbacks.Callback] | None = None,
-        log: Log = _LOG,
+        log: Log = PRINT,
         augment: Augmentation | None = None,
         loggers: Sequence[str] | None = None,
+        feeders: Sequence[str] = (),
     ) -> Run:
         """Check everything, then train.
 
@@ -185,6 +177,7 @@ class Recipe(Config):
             log: is called with the report on each data set and with what is about to be trained; prints by default.
             augment: an augmentation of your own, as in `tfrcnn.training_data`.
             loggers: as in `tfrcnn.train`.
+            feeders: as in `tfrcnn.train`.
 
         Returns:
             As `tfrcnn.train`.
@@ -193,6 +186,7 @@ class Recipe(Config):
             InputError: with all faults together, or as `tfrcnn.train`.
         """
         check_loggers(loggers)
+        check_feeders(feeders, cache)
         with run_folder(out, resume) as out:
             check_unlocked(out)
             if resume:
@@ -216,10 +210,11 @@ class Recipe(Config):
                 recipe._options(),
                 augment=augment,
                 loggers=loggers,
+                feeders=feeders,
             )
 
     def find_learning_rate(
-        self, steps: int = 100, log: Log = _LOG, augment: Augmentation | None = None
+        self, steps: int = 100, log: Log = PRINT, augment: Augmentation | None = None
     ) -> LearningRateSweep:
         """Check everything, then measure the loss while the learning rate rises, see `tfrcnn.find_learning_rate`.
 
@@ -297,4 +292,4 @@ class Recipe(Config):
         errors.check()
         if detector is None or data is None:
             raise InputError(f"{recipe.train}: expected at least one category, found none")
-        return _Checked(recipe, detector, *data)
+        return recipe, detector, *data

@@ -25,6 +25,7 @@ import tensorflow as tf
 from tfrcnn.config import TrainingConfig
 from tfrcnn.data.augment.common import Augmentation
 from tfrcnn.data.example import Dataset
+from tfrcnn.data.feeders import watched
 from tfrcnn.data.image_source import image_errors
 from tfrcnn.data.pipeline import TrainingData, training_data
 from tfrcnn.data.split import record_split
@@ -41,18 +42,18 @@ from tfrcnn.training.alternating import start_of
 from tfrcnn.training.bucket import SendRun, send_run
 from tfrcnn.training.callbacks import EndOfEpoch, StopOnNaN
 from tfrcnn.training.checks import check_arguments
-from tfrcnn.training.class_weights import class_weights, label_weights
+from tfrcnn.training.class_weights import label_weights
 from tfrcnn.training.collapse import explain_collapse
 from tfrcnn.training.companions import Companions, callbacks_of_worker, check_callbacks
 from tfrcnn.training.folder import (
     STATE,
     check_folder,
-    data_identity,
     end_note,
     has_head,
     has_stopped,
     named,
     prepare_folder,
+    setup_of,
 )
 from tfrcnn.training.joint import TrainingModel
 from tfrcnn.training.loggers import HistoryLogs, check_loggers, open_logs
@@ -105,6 +106,7 @@ def train(
     measure: Measure | None = None,
     augment: Augmentation | None = None,
     loggers: Sequence[str] | None = None,
+    feeders: Sequence[str] = (),
 ) -> Run:
     """Train a detector by the scheme `training.scheme` and write everything about it into a folder.
 
@@ -142,13 +144,15 @@ def train(
             name.
         loggers: where the numbers of `history.csv` go too: "tensorboard", "wandb", "mlflow". None takes those that a
             resumed run has had, or else TensorBoard if it is installed.
+        feeders: "HOST:PORT" of each `tfrcnn feed` that reads and augments the training images, see
+            `tfrcnn.training_data`. A resumed run may have others, or none.
 
     Returns:
         The run: its folder, the best detector, and the history.
 
     Raises:
         InputError: another process writes to the folder, or it was set up differently; categories differ; the detector
-            does not suit the scheme; a callback or a logger cannot work; the loss became NaN or infinite.
+            does not suit the scheme; a callback, a logger or a feeder cannot work; the loss became NaN or infinite.
 
     Example:
         preset = tfrcnn.preset("mobilenet_v2_fpn", data.categories)
@@ -165,17 +169,10 @@ def train(
         check_loggers(loggers)
         check_unlocked(out)  # first: a folder that another process fills is not empty
         check_folder(out, resume)
-        setup = {
-            "train": data_identity(train_data),
-            "validation": data_identity(validation) if validation else None,
-            "metric": metric,
-            "training": training.to_dict(),
-            "detector": detector.config.to_dict(),
-            "class_weights": class_weights(training, train_data),
-            "options": {**(options or {}), **named(augment)},
-        }
-        data = training_data(train_data, detector.config.image, training, cache, augment)
-        with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE):
+        named_options = {**(options or {}), **named(augment)}
+        setup = setup_of(detector.config, train_data, validation, training, metric, named_options)
+        data = training_data(train_data, detector.config.image, training, cache, augment, feeders)
+        with locked(out) as lock, repeatable_operators(), kept_generators(), image_errors(_ADVICE), watched(feeders):
             prepare_folder(out, setup, resume)
             announce_successor(training.optimizer)
             if validation is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tfrcnn.training.recipe import Recipe
 
 Log = Callable[[str], None]
+PRINT: Log = partial(print, flush=True)
 ReadSet = tuple[Dataset, Report]  # as `read_dataset` returns it
 _DATA = ("train", "val")
 MOVED = (
