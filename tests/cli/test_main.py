@@ -34,6 +34,7 @@ COMMANDS = (
     "doctor",
     "data",
     "convert",
+    "feed",
     "fetch",
     "demo",
 )
