@@ -14,23 +14,13 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.requests import ClientDisconnect
 
-if __package__:
-    from . import openapi, page
-    from .label_studio import LabelStudio
-    from .metrics import Measured, Metrics
-    from .middleware import BodyLimits, HeadAsGet
-    from .pool import Pool
-    from .protocol import echo, error_body
-    from .remote import Remote
-else:  # run as a file
-    import openapi  # type: ignore[no-redef]
-    import page  # type: ignore[no-redef]
-    from label_studio import LabelStudio  # type: ignore[no-redef]
-    from metrics import Measured, Metrics  # type: ignore[no-redef]
-    from middleware import BodyLimits, HeadAsGet  # type: ignore[no-redef]
-    from pool import Pool  # type: ignore[no-redef]
-    from protocol import echo, error_body  # type: ignore[no-redef]
-    from remote import Remote  # type: ignore[no-redef]
+from . import openapi, page
+from .label_studio import LabelStudio
+from .metrics import Measured, Metrics
+from .middleware import BodyLimits, HeadAsGet
+from .pool import Pool
+from .protocol import echo, error_body
+from .remote import Remote
 
 if TYPE_CHECKING:
     from .follow import Follower

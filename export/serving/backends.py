@@ -15,12 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-if __package__:
-    from .image_file import CostlyError, png_orientation, turn_upright
-    from .protocol import INPUTS
-else:  # run as a file
-    from image_file import CostlyError, png_orientation, turn_upright  # type: ignore[no-redef]
-    from protocol import INPUTS  # type: ignore[no-redef]
+from .image_file import CostlyError, png_orientation, turn_upright
+from .protocol import INPUTS
 
 MAX_GPU_BATCH = 8  # images per turn on a GPU; a CPU gains nothing from a batch
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")  # that Pillow decodes for an exported file

@@ -15,12 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if __package__:
-    from .pool import Pool
-    from .versions import models_in, version_of
-else:  # run as a file
-    from pool import Pool  # type: ignore[no-redef]
-    from versions import models_in, version_of  # type: ignore[no-redef]
+from .pool import Pool
+from .versions import models_in, version_of
 
 if TYPE_CHECKING:
     from .app import Service

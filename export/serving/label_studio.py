@@ -18,12 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastapi import HTTPException, Request
 
-if __package__:
-    from .protocol import echo, read_json
-    from .remote import Remote, RemoteError
-else:  # run as a file
-    from protocol import echo, read_json  # type: ignore[no-redef]
-    from remote import Remote, RemoteError  # type: ignore[no-redef]
+from .protocol import echo, read_json
+from .remote import Remote, RemoteError
 
 if TYPE_CHECKING:
     from .app import Service

@@ -6,10 +6,7 @@ from fastapi import Response
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-if __package__:
-    from .protocol import echo, error_body
-else:  # run as a file
-    from protocol import echo, error_body  # type: ignore[no-redef]
+from .protocol import echo, error_body
 
 MAX_DIGITS = 18  # of a Content-Length
 

@@ -15,17 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-if __package__:
-    from .protocol import ANSWER, COUNTED, DESCRIBED, REQUEST, Limits, error_body
-else:  # run as a file
-    from protocol import (  # type: ignore[no-redef]
-        ANSWER,
-        COUNTED,
-        DESCRIBED,
-        REQUEST,
-        Limits,
-        error_body,
-    )
+from .protocol import ANSWER, COUNTED, DESCRIBED, REQUEST, Limits, error_body
 
 Answer = tuple[int, bytes]  # HTTP status and body
 
@@ -42,7 +32,8 @@ def worker_command(path: Path, limits: Limits, threads: int | None = None) -> li
         limits: Limits on requests.
         threads: Threads of an exported file's runtime; None is the runtime's default.
     """
-    script = ["-P", "-m", f"{__package__}.worker"] if __package__ else [str(Path(__file__).with_name("worker.py"))]
+    is_file = __package__ == "serving"  # of server.py as a program
+    script = [str(Path(__file__).with_name("worker.py"))] if is_file else ["-P", "-m", f"{__package__}.worker"]
     options = [] if threads is None else [str(threads)]
     return [sys.executable, *script, str(path), json.dumps(dataclasses.asdict(limits)), *options]
 

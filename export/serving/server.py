@@ -29,6 +29,7 @@ import math
 import signal
 import socket
 import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,19 +37,16 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-if __package__:
-    from .app import Choices, Service, make_app
-    from .follow import Follower
-    from .pool import Pool, worker_command
-    from .protocol import Limits
-    from .versions import SAVED_MODEL, newest_model, version_of
-else:  # run as a file
-    sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
-    from app import Choices, Service, make_app  # type: ignore[no-redef]
-    from follow import Follower  # type: ignore[no-redef]
-    from pool import Pool, worker_command  # type: ignore[no-redef]
-    from protocol import Limits  # type: ignore[no-redef]
-    from versions import SAVED_MODEL, newest_model, version_of  # type: ignore[no-redef]
+if not __package__:  # run as a file, without tfrcnn: the folder is a package of its own
+    __package__ = "serving"
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [str(Path(__file__).parent)]
+
+from .app import Choices, Service, make_app
+from .follow import Follower
+from .pool import Pool, worker_command
+from .protocol import Limits
+from .versions import SAVED_MODEL, newest_model, version_of
 
 PATIENCE = 10.0  # seconds for the headers of a request, and for the rest of a body that is refused
 LINGER = 0.3  # seconds in which requests that are on their way over open connections still arrive

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+import types
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,37 +32,25 @@ from typing import Any, BinaryIO
 import numpy as np
 from fastapi import HTTPException
 
-if __package__:
-    from .backends import Backend, RefusedError, load
-    from .image_file import CostlyError, check_cost
-    from .protocol import (
-        ANSWER,
-        COUNTED,
-        DESCRIBED,
-        EXPLAIN,
-        REQUEST,
-        Limits,
-        error_body,
-        parse,
-        parse_choice,
-        read_json,
-    )
-else:  # run as a file
-    sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
-    from backends import Backend, RefusedError, load  # type: ignore[no-redef]
-    from image_file import CostlyError, check_cost  # type: ignore[no-redef]
-    from protocol import (  # type: ignore[no-redef]
-        ANSWER,
-        COUNTED,
-        DESCRIBED,
-        EXPLAIN,
-        REQUEST,
-        Limits,
-        error_body,
-        parse,
-        parse_choice,
-        read_json,
-    )
+if not __package__:  # run as a file, without tfrcnn: the folder is a package of its own
+    __package__ = "serving"
+    sys.modules[__package__] = types.ModuleType(__package__)
+    sys.modules[__package__].__path__ = [str(Path(__file__).parent)]
+
+from .backends import Backend, RefusedError, load
+from .image_file import CostlyError, check_cost
+from .protocol import (
+    ANSWER,
+    COUNTED,
+    DESCRIBED,
+    EXPLAIN,
+    REQUEST,
+    Limits,
+    error_body,
+    parse,
+    parse_choice,
+    read_json,
+)
 
 REQUESTS_PER_COLLECTION = 100  # of garbage in cycles, such as the tracebacks of errors
 # A PNG of 8 x 8 pixels

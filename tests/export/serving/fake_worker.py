@@ -1,6 +1,6 @@
 """A worker without a model, to test the server: the body {"sleep": S, "say": X} is answered by X after S seconds.
 
-    python fake_worker.py SERVING_FOLDER SECONDS_TO_LOAD
+    python fake_worker.py SECONDS_TO_LOAD
 
 {"die": true} ends it without an answer.
 """
@@ -11,9 +11,8 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, sys.argv[1])
-from protocol import ANSWER
-from worker import Answers, _receive
+from tfrcnn.export.serving.protocol import ANSWER
+from tfrcnn.export.serving.worker import Answers, _receive
 
 
 class Requests:
@@ -33,7 +32,7 @@ def answer(number, deadline, body):
 
 answers = Answers(os.fdopen(os.dup(1), "wb"))
 threading.Thread(target=_receive, args=(sys.stdin.buffer, Requests()), daemon=True).start()
-time.sleep(float(sys.argv[2]))
+time.sleep(float(sys.argv[1]))
 answers.stream.write(ANSWER.pack(0, 200, 2) + b"{}")
 answers.stream.flush()
 threading.Event().wait()

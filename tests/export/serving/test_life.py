@@ -23,14 +23,12 @@ MODEL = "/v1/models/detector"
 # seconds to load, grace, limits, patience
 START = """
 import sys
-sys.path.insert(0, sys.argv[1])
-import server
-from pool import Pool
-from protocol import Limits
-command = [sys.executable, sys.argv[2], sys.argv[1], sys.argv[3]]
-pool = Pool(command, 1, Limits(**eval(sys.argv[5])))
-server.PATIENCE = float(sys.argv[6])
-sys.exit(server.run(pool, "detector", "3", "127.0.0.1", 0, float(sys.argv[4])))
+from tfrcnn.export.serving import server
+from tfrcnn.export.serving.pool import Pool
+from tfrcnn.export.serving.protocol import Limits
+pool = Pool([sys.executable, *sys.argv[1:3]], 1, Limits(**eval(sys.argv[4])))
+server.PATIENCE = float(sys.argv[5])
+sys.exit(server.run(pool, "detector", "3", "127.0.0.1", 0, float(sys.argv[3])))
 """
 
 
@@ -38,7 +36,7 @@ class Running:
     """A server that runs."""
 
     def __init__(self, load=0.0, grace=5.0, before=(), patience=10.0, **limits):
-        words = [*before, sys.executable, "-c", START, SERVING, FAKE, load, grace, limits, patience]
+        words = [*before, sys.executable, "-c", START, FAKE, load, grace, limits, patience]
         self.process = subprocess.Popen([str(word) for word in words], stderr=subprocess.PIPE, text=True)
         self.base = f"http://{self.process.stderr.readline().split()[-1]}"
 
