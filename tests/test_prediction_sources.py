@@ -366,8 +366,8 @@ def test_names_of_classes_may_contain_signs() -> None:
     categories = [Category(number, name) for number, name in enumerate(names)]
     assert parse_classes("red, a,b", names) == ("red", "a,b")
     assert parse_classes("a,red", names) == ("a", "red")
-    assert parse_thresholds("0.4,red=0.6,a,b=0.7", names, 0.5) == (0.4, {"red": 0.6, "a,b": 0.7})
-    assert parse_thresholds("x=y=0.1", names, 0.5) == (0.5, {"x=y": 0.1})
+    assert parse_thresholds("0.4,red=0.6,a,b=0.7", names) == (0.4, {"red": 0.6, "a,b": 0.7})
+    assert parse_thresholds("x=y=0.1", names) == (None, {"x=y": 0.1})
     assert Selection(0.1, {"red": 0.2}, ["red", "a"]).thresholds(categories).tolist() == pytest.approx(
         [0.2, np.inf, np.inf, 0.1]
     )
@@ -376,7 +376,7 @@ def test_names_of_classes_may_contain_signs() -> None:
 @pytest.mark.parametrize("text", ["", "much", "1.5", "red=", "red=2", "0.5,", "nan"])
 def test_a_threshold_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="score_threshold: expected"):
-        parse_thresholds(text, ["red"], 0.5)
+        parse_thresholds(text, ["red"])
 
 
 @pytest.mark.parametrize(
@@ -388,13 +388,13 @@ def test_a_threshold_that_is_none_is_refused(text: str) -> None:
 )
 def test_two_thresholds_for_the_same_are_refused(text, message):
     with pytest.raises(InputError, match=f"score_threshold: expected {message}"):
-        parse_thresholds(text, ["red"], None)
+        parse_thresholds(text, ["red"])
 
 
 @pytest.mark.parametrize(("text", "name"), [("=0.5", "''"), ("red=0.5 white=0.4", "'red=0.5 white'")])
 def test_a_threshold_of_no_class_names_what_was_read(text: str, name: str) -> None:
     with pytest.raises(InputError, match=f"^score_threshold: no category has the name {name}; the nearest: 'red'$"):
-        parse_thresholds(text, ["red"], 0.5)
+        parse_thresholds(text, ["red"])
 
 
 def test_images_are_read_beside_detection_but_not_far_ahead(tmp_path: Path) -> None:
@@ -496,7 +496,7 @@ def test_a_password_in_an_address_is_not_in_its_name() -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("0", (0.0, {})), ("1", (1.0, {})), ("0.4,1=0.6", (0.4, {"1": 0.6}))])
 def test_a_threshold_is_a_number_where_classes_are_called_numbers(text: str, expected: Any) -> None:
-    assert parse_thresholds(text, ["0", "1"], 0.5) == expected
+    assert parse_thresholds(text, ["0", "1"]) == expected
 
 
 def test_a_run_of_other_views_or_another_detector_is_not_continued(tmp_path: Path) -> None:

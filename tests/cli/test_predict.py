@@ -32,6 +32,7 @@ class TwoBoxes:
     """A stand-in for a detector: a red box of score 0.31 and a white one of score 0.25 in every picture."""
 
     categories = (Category(1, "red"), Category(2, "white"))
+    detections = DetectionConfig(score_threshold=0.0)
 
     def detect(self, image: np.ndarray, image_id: int) -> ImageDetections:
         boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 20]], np.float32)

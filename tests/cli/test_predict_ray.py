@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tfrcnn.batch.engine import Done, Work
-from tfrcnn.config import Category
+from tfrcnn.config import Category, DetectionConfig
 from tfrcnn.data.example import ImageDetections
 from tfrcnn.export import runtimes
 
@@ -22,6 +22,7 @@ class TwoBoxes:
     """A stand-in for a detector: a red box of score 0.7 and a white one of score 0.6 in every picture."""
 
     categories = (Category(1, "red"), Category(2, "white"))
+    detections = DetectionConfig(score_threshold=0.0)
 
     def detect(self, image: np.ndarray, image_id: int) -> ImageDetections:
         boxes = np.array([[0, 0, 10, 10], [5, 5, 20, 20]], np.float32)

@@ -212,7 +212,7 @@ def read_thresholds(text: str | None, names: Sequence[str] | None = None) -> tup
     from tfrcnn.predicting.selection import parse_thresholds
 
     with renamed_arguments(score_threshold="--score-threshold"):
-        common, of_classes = parse_thresholds(text, names, None)
+        common, of_classes = parse_thresholds(text, names)
     if 1 in (common, *of_classes.values()):
         raise InputError("--score-threshold: expected a number below 1, because no score is above 1")
     return common, of_classes

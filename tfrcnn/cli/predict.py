@@ -172,7 +172,7 @@ def predict(
     job.find(list(_with_stdin(sources)), recursive)
     model = start_detector(model)
     detector = _load(model, batch, common, of_classes, changes)
-    built_in = _class_thresholds(detector)
+    built_in = detector.detections.class_score_thresholds or {}
     predictor = views.wrap(detector)
     selection = _selection(score_threshold, built_in, classes, [category.name for category in predictor.categories])
     try:
@@ -197,7 +197,7 @@ def _load(model: Path, batch: int, common: float | None, of_classes: dict[str, f
         detector = load(model, score_threshold=lowered, detections=changes)
     if changes:
         check_settings(changes, detector.detections)
-    built_in = _class_thresholds(detector)
+    built_in = detector.detections.class_score_thresholds or {}
     _check_class_thresholds(common, of_classes, built_in)
     others = [score for name, score in of_classes.items() if name not in built_in]
     _check_threshold(min(DEFAULT_THRESHOLD if common is None else common, *others, 1), detector)
@@ -233,19 +233,11 @@ def _lines_of_stdin() -> Iterator[str]:
 
 def _check_threshold(lowest: float, detector: Any) -> None:
     """Check that the detector has not dropped scores that the options keep."""
-    limits = getattr(detector, "detections", None)
-    if limits is None or lowest >= limits.score_threshold:
-        return
-    limit = f"{limits.score_threshold:g}"
-    if lowest != DEFAULT_THRESHOLD:
-        raise InputError(f"--score-threshold: expected at least {limit}, the file's own, found {lowest:g}")
-    print(f"The file has no detections of scores up to {limit}, the threshold inside it.")
-
-
-def _class_thresholds(detector: Any) -> dict[str, float]:
-    """Return the detector's own thresholds of single classes."""
-    limits = getattr(detector, "detections", None)
-    return (limits and limits.class_score_thresholds) or {}
+    limit = detector.detections.score_threshold
+    if lowest < limit and lowest != DEFAULT_THRESHOLD:
+        raise InputError(f"--score-threshold: expected at least {limit:g}, the file's own, found {lowest:g}")
+    if lowest < limit:
+        print(f"The file has no detections of scores up to {limit:g}, the threshold inside it.")
 
 
 def _check_class_thresholds(common: float | None, of_classes: dict[str, float], built_in: dict[str, float]) -> None:

@@ -88,24 +88,21 @@ def parse_classes(text: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def parse_thresholds(
-    text: str, names: Sequence[str] | None, default: float | None
-) -> tuple[float | None, dict[str, float]]:
+def parse_thresholds(text: str, names: Sequence[str] | None) -> tuple[float | None, dict[str, float]]:
     """Read a threshold, thresholds of single classes, or both, separated by commas.
 
     Args:
         text: for example "0.5" or "0.4,red=0.6,white=0.7".
         names: of all classes of the detector; None if they are not known yet: checks the numbers.
-        default: threshold of the other classes, if the text has none.
 
     Returns:
-        The threshold of all other classes, or `default`; and the thresholds by name.
+        The threshold of all other classes, None if the text has none; and the thresholds by name.
 
     Raises:
         InputError: a number is outside 0..1, a class has another name, or something has two thresholds.
 
     Example:
-        parse_thresholds("0.4,red=0.6", ["red", "white"], 0.5)  # (0.4, {"red": 0.6})
+        parse_thresholds("0.4,red=0.6", ["red", "white"])  # (0.4, {"red": 0.6})
     """
     thresholds: dict[str, float] = {}
     common: list[float] = []
@@ -129,7 +126,7 @@ def parse_thresholds(
         raise InputError(f"score_threshold: expected a number or CLASS=NUMBER, found {pending[:-1]!r}")
     if len(common) > 1:
         raise InputError(f"score_threshold: expected one number for all other classes, found {text!r}")
-    return common[0] if common else default, thresholds
+    return common[0] if common else None, thresholds
 
 
 def _is_number(text: str) -> bool:
