@@ -10,7 +10,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from tfrcnn.data.decode import read_image
 from tfrcnn.errors import InputError
@@ -168,6 +168,17 @@ def test_transparent_colours_of_a_palette_are_dropped_without_a_warning():
     expected = np.asarray(image.convert("RGB"))
     image.info["transparency"] = bytes(range(16))
     np.testing.assert_array_equal(to_rgb(image), expected)
+
+
+def test_an_orientation_in_the_text_of_a_png_counts_neither_in_its_file_nor_in_its_image(tmp_path):
+    exif, text = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[0x0112] = 6
+    text.add_text("Raw profile type exif", f"\nexif\n{len(exif.tobytes()):8}\n{exif.tobytes().hex()}")
+    Image.fromarray(RGB).save(tmp_path / "a.png", pnginfo=text)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.getexif()[0x0112] == 6
+        np.testing.assert_array_equal(to_rgb(image), RGB)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), RGB)
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF", "JPEG"])

@@ -13,12 +13,11 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageChops
+from PIL import ExifTags, Image, ImageChops
 
 from tfrcnn.errors import InputError
 
 CHANNELS = (1, 2, 3, 4)
-ORIENTATION_TAG = 0x0112  # of EXIF
 # EXIF orientation -> the transposition that makes the stored pixels upright
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -153,7 +152,7 @@ def _from_pillow(image: Image.Image, name: str) -> np.ndarray:
     """Return the pixels of a PIL image, upright; modes I and F are returned as they are."""
     try:
         image.load()  # turns a TIFF file upright and removes its orientation
-        turn = TURNS.get(_orientation(image))
+        turn = TURNS.get(orientation_of(image))
         pixels = image if image.mode in ("I", "F") and image.format != "PNG" else pillow_to_rgb(image)
         return np.asarray(pixels if turn is None else pixels.transpose(turn))
     except (OSError, ValueError, SyntaxError) as error:
@@ -181,12 +180,15 @@ def pillow_to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 for damaged EXIF."""
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8 of an opened image; 1 if it has none, or damaged EXIF."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole picture in search of it
     try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # Pillow raises several kinds for damaged EXIF; the pixels are good
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow raises several kinds; if EXIF cannot be read, viewers show the picture as stored
         return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _to_three_channels(pixels: np.ndarray) -> np.ndarray:

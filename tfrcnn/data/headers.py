@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from tfrcnn.data.embedded import bytes_of, open_bytes
 from tfrcnn.errors import InputError
+from tfrcnn.pixels import orientation_of
 
 EXTENSIONS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -191,17 +192,6 @@ def _has_end(file: BinaryIO, pixels_from: int, end: bytes) -> bool:
         return True
     file.seek(pixels_from)
     return end in file.read(tail - pixels_from + len(end) - 1)  # the end may reach into the tail
-
-
-def orientation_of(image: Image.Image) -> int:
-    """Return the EXIF orientation 1..8 that a file has, 1 if it has none; also of a TIFF, whose header has 1."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1  # Pillow would decode the whole picture in search of it
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # as above; if EXIF cannot be read, viewers show the picture as stored
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _unidentified(path: str | Path | bytes) -> tuple[str, str]:

@@ -13,8 +13,9 @@ from pathlib import Path
 from tfrcnn.data.decode import decode_file
 from tfrcnn.data.embedded import bytes_of, open_bytes
 from tfrcnn.data.example import Example
-from tfrcnn.data.headers import EXTENSIONS, BadImageError, open_image, orientation_of
+from tfrcnn.data.headers import EXTENSIONS, BadImageError, open_image
 from tfrcnn.errors import InputError
+from tfrcnn.pixels import orientation_of
 
 
 class ImageCopies:
