@@ -6,12 +6,12 @@ The runtimes of all formats share these checks, so that they accept the same ima
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..data.inputs import check_whole_number
 from ..errors import InputError
 from ..files import parse_json
 from ..pixels import to_rgb, to_rgb_batch
@@ -86,9 +86,5 @@ def representative_images(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 def check_threads(threads: int | None) -> None:
     """Raise InputError unless the number is at least 1, or None for the runtime's default."""
-    if threads is None:
-        return
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
-        raise InputError(f"threads must be at least 1, or None for the runtime's default, found {threads!r}")
-    if threads > MAX_THREADS:
-        raise InputError(f"threads must be at most {MAX_THREADS:,}, found {threads!r}")
+    if threads is not None:
+        check_whole_number(threads, "threads", high=MAX_THREADS)

@@ -69,7 +69,7 @@ def test_more_proposals_than_the_detectors_own_begin_with_those(predictor, pictu
     assert len(default.scores) == 20 < len(more.scores) <= 300
     np.testing.assert_array_equal(more.boxes[:5], default.boxes[:5])
     assert np.all(np.diff(more.scores) <= 0)
-    with pytest.raises(InputError, match="count must be a whole number of at least 1, found 0"):
+    with pytest.raises(InputError, match="count: expected a whole number of at least 1, found 0"):
         predictor.propose(picture, 0)
 
 
@@ -124,7 +124,7 @@ def test_an_id_of_zero_is_kept(predictor, tmp_path, picture):
 
 @pytest.mark.parametrize("count", [-1, 2.5, True, "300", [300], np.nan])
 def test_a_count_that_is_not_a_positive_whole_number_is_refused(predictor, picture, count):
-    with pytest.raises(InputError, match="count must be a whole number of at least 1, found"):
+    with pytest.raises(InputError, match="count: expected a whole number of at least 1, found"):
         predictor.propose(picture, count)
 
 
@@ -136,7 +136,7 @@ def test_each_image_of_a_batch_needs_an_id_and_an_address_is_no_file(predictor, 
 
 
 def test_data_that_cannot_be_read_in_batches_are_refused(predictor, coco_data):
-    with pytest.raises(InputError, match="batch_size must be a whole number of at least 1, found 0"):
+    with pytest.raises(InputError, match="batch_size: expected a whole number of at least 1, found 0"):
         predictor.detect_dataset(coco_data, batch_size=0)
     with pytest.raises(InputError, match=r"dataset must be a Dataset of tfrcnn\.load_dataset, found str"):
         predictor.detect_dataset("cells/VOC@val")
@@ -186,8 +186,8 @@ def test_a_data_set_is_chosen_from_in_batches_and_its_files_are_drawn(predictor,
         ({"threshold": {"rod": 0.5}}, "threshold: no category has the name 'rod'; the nearest: 'red'"),
         ({"threshold": 0.01}, "threshold 0.01 is below the detector's own, 0.05"),
         ({"threshold": {"red": 0.01}}, "threshold 0.01 is below the detector's own, 0.05"),
-        ({"batch": 0}, "batch must be a whole number of at least 1, found 0"),
-        ({"batch": 10**6}, "batch must be at most 1,024, found 1000000"),
+        ({"batch": 0}, "batch: expected a whole number in 1..1,024, found 0"),
+        ({"batch": 10**6}, "batch: expected a whole number in 1..1,024, found 1000000"),
         ({"threads": 2}, "threads and runtime belong to exported files"),
         ({"runtime": "OpenVINO"}, "threads and runtime belong to exported files"),
     ],

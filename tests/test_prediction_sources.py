@@ -461,13 +461,9 @@ def test_pictures_of_one_size_are_detected_in_together(tmp_path: Path) -> None:
     assert [str(error).split(": expected")[0] for error in result.unreadable] == [str(images[2])]
     predict_images(predictor(), images, tmp_path / "single")
     assert lines(tmp_path / "batches") == lines(tmp_path / "single")
-    for wrong, message in (
-        (0, "at least 1, found 0"),
-        ("4", "at least 1, found '4'"),
-        (10**30, "at most 1,024, found 10"),
-    ):
+    for wrong, shown in ((0, "0"), ("4", "'4'"), (10**30, "10")):
         batch: Any = wrong
-        with pytest.raises(InputError, match=f"batch must be .*{message}"):
+        with pytest.raises(InputError, match=rf"batch: expected a whole number in 1\.\.1,024, found {shown}"):
             predict_images(detector, images, tmp_path / "none", batch=batch)
     assert not (tmp_path / "none").exists()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
 from typing import Any
 
 
@@ -50,24 +49,6 @@ def check_type(value: Any, kind: type, name: str, example: str = "") -> None:
     if not isinstance(value, kind):
         hint = f", for example {example}" if example else ""
         raise InputError(f"{name} must be a {kind.__name__}{hint}, found {type(value).__name__}")
-
-
-def check_count(value: Any, name: str, low: int, high: int | None = None) -> None:
-    """Check an argument that is a whole number.
-
-    Args:
-        value: the argument.
-        name: of the argument.
-        low: the lowest number.
-        high: the highest number; None for no limit.
-
-    Raises:
-        InputError: it is no whole number, or out of range.
-    """
-    is_number = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_number or int(value) < low or (high is not None and int(value) > high):
-        expected = f"of at least {low}" if high is None else f"in {low}..{high}"
-        raise InputError(f"{name}: expected a number {expected}, found {value!r}")
 
 
 @contextmanager

@@ -140,8 +140,8 @@ def test_the_model_is_loaded_once_per_process_and_again_when_it_is_replaced(
     ("options", "message"),
     [
         ({"model": "none.onnx"}, "none.onnx: expected a run folder"),
-        ({"threads": 0}, "threads must be at least 1"),
-        ({"batch": 0}, "batch must be a whole number of at least 1"),
+        ({"threads": 0}, "threads: expected a whole number"),
+        ({"batch": 0}, "batch: expected a whole number"),
     ],
 )
 def test_wrong_options_fail_where_the_object_is_made(options: dict, message: str, model: Path) -> None:

@@ -228,7 +228,7 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("data {data} --out {page}", "out: expected a file to write, found the folder"),
         ("data {data} --out {data}/report.html --model tiny_fpn", "instances.json: .*(a file is where|File exists)"),
         ("data {data} --out {out}.html --json {data}", "--json .*expected another file than the page and the data"),
-        ("data {data} --out {out}.html --pictures 1001", "pictures: expected a number in 0..1000"),
+        ("data {data} --out {out}.html --pictures 1001", "pictures: expected a whole number in 0..1,000"),
         ("doctor --data {data} --json {data}", "--json: expected another file than a file that the command reads"),
         ("doctor --data {data} --val {data}@x --preset-out {data}", "--preset-out: expected another file than a file"),
         (
@@ -243,7 +243,7 @@ def test_wrong_options_and_faults_of_the_data_are_reported_together(
         ("export --model {folder} --format onnx --out {out}.onnx --images no", "--images needs the data of --verify"),
         ("export --model {folder} --format onnx --out {out}.onnx --image-size ²", "--image-size: expected N or HxW"),
         ("benchmark --model {folder} --images {folder}", "--images needs --data"),
-        ("benchmark --model {folder} --threads 100000", "threads must be"),
+        ("benchmark --model {folder} --threads 100000", "threads: expected a whole number"),
         ("benchmark --model {folder} --out {data}", "--out: expected a folder, found the file"),
         ("evaluate --model {folder} --data {data} --plots {data}", "--plots: expected a folder, found the file"),
         ("doctor --data= --model tiny_fpn", "--data: expected a path, found ''"),

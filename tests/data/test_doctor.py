@@ -240,7 +240,7 @@ def test_without_a_smaller_number_all_images_are_decoded(tmp_path: Path, images_
 
 
 def test_a_sample_without_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="images_to_check: expected at least 1 image, found 0"):
+    with pytest.raises(InputError, match="images_to_check: expected a whole number of at least 1, found 0"):
         diagnose(coco(tmp_path, {"a.png": encoded("PNG")}), images_to_check=0)
 
 

@@ -68,8 +68,8 @@ def test_a_run_folder_detects_below_its_own_threshold_if_asked(detector, tmp_pat
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"threads": 0}, "threads must be at least 1, or None for the runtime's default, found 0"),
-        ({"threads": "2"}, "threads must be at least 1"),
+        ({"threads": 0}, "threads: expected a whole number in 1..1,024, found 0"),
+        ({"threads": "2"}, "threads: expected a whole number"),
         ({"score_threshold": "0.5"}, r"score_threshold must be a number in \[0, 1\), found '0.5'"),
         ({"score_threshold": np.nan}, "found nan"),
         ({"score_threshold": 50}, "found 50"),

@@ -156,11 +156,11 @@ def test_the_same_seed_chooses_the_same_pictures_and_rare_values_come_first() ->
     ("change", "message"),
     [
         ({"out": "report.json"}, "expected a file name that ends in .html, found report.json"),
-        ({"pictures": -1}, "pictures: expected a number in 0..1000, found -1"),
+        ({"pictures": -1}, "pictures: expected a whole number in 0..1,000, found -1"),
         ({"pictures": 1001}, "found 1001"),
-        ({"seed": -1}, "seed: expected a number of at least 0"),
-        ({"pictures": "5"}, "pictures: expected a number in 0..1000, found '5'"),
-        ({"seed": "x"}, "seed: expected a number of at least 0, found 'x'"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0"),
+        ({"pictures": "5"}, "pictures: expected a whole number in 0..1,000, found '5'"),
+        ({"seed": "x"}, "seed: expected a whole number of at least 0, found 'x'"),
     ],
 )
 def test_arguments_are_checked_before_anything_is_read(change: dict, message: str) -> None:

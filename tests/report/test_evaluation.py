@@ -119,15 +119,15 @@ def test_many_classes_have_a_page_of_limited_size(tmp_path, scenes) -> None:
     [
         ({"min_precision": 0}, "min_precision: expected a number in (0, 1], found 0"),
         ({"min_recall": 1.5}, "min_recall: expected a number in (0, 1], found 1.5"),
-        ({"pictures": 201}, "pictures: expected a number in 0..200, found 201"),
-        ({"resamples": 1}, "resamples: expected a number in 100..100000, found 1"),
-        ({"seed": -1}, "seed: expected a number of at least 0, found -1"),
+        ({"pictures": 201}, "pictures: expected a whole number in 0..200, found 201"),
+        ({"resamples": 1}, "resamples: expected a whole number in 100..100,000, found 1"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
         ({"min_precision": "0.9"}, "min_precision: expected a number in (0, 1], found '0.9'"),
         ({"min_recall": None}, "min_recall: expected a number in (0, 1], found None"),
-        ({"pictures": "5"}, "pictures: expected a number in 0..200, found '5'"),
-        ({"resamples": 100.5}, "resamples: expected a number in 100..100000, found 100.5"),
-        ({"seed": None}, "seed: expected a number of at least 0, found None"),
-        ({"max_detections": "5"}, "max_detections: expected a number of at least 1, found '5'"),
+        ({"pictures": "5"}, "pictures: expected a whole number in 0..200, found '5'"),
+        ({"resamples": 100.5}, "resamples: expected a whole number in 100..100,000, found 100.5"),
+        ({"seed": None}, "seed: expected a whole number of at least 0, found None"),
+        ({"max_detections": "5"}, "max_detections: expected a whole number of at least 1, found '5'"),
     ],
 )
 def test_arguments_are_checked_before_the_work(scenes, tmp_path, change: dict, message: str) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.example_table import column_of, counts_of, taken
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
+from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset, read_validation, used_labels
 from tfrcnn.data.split import check_val_images
@@ -72,9 +72,8 @@ def diagnose(
     """
     if (config is None) != (strides is None):
         raise InputError("strides: expected config and strides together, found one of them")
-    is_count = isinstance(images_to_check, Integral) and not isinstance(images_to_check, bool)
-    if images_to_check is not None and not (is_count and images_to_check >= 1):
-        raise InputError(f"images_to_check: expected at least 1 image, found {images_to_check!r}")
+    if images_to_check is not None:
+        check_whole_number(images_to_check, "images_to_check")
     check_val_images(val, val_images)
     dataset, report = read_dataset(data, images, categories)
     report = examine(dataset, report, config, strides, images_to_check, seed)

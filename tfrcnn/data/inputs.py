@@ -41,19 +41,28 @@ def check_ids(images: Sequence[Any], image_ids: Sequence[Any]) -> None:
         raise InputError(f"image_ids must be as many as the images, {len(images)}, found {len(image_ids)}")
 
 
-def check_whole_number(value: Any, name: str, most: int | None = None) -> int:
-    """Return a whole number of at least 1, and of at most `most`; raise InputError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise InputError(f"{name} must be a whole number of at least 1, found {value!r}")
-    number = int(value)
-    if most is not None and number > most:
-        raise InputError(f"{name} must be at most {most:,}, found {shown(number)}")
-    return number
+def check_whole_number(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
+    """Return an argument that is a whole number.
+
+    Args:
+        value: the argument.
+        name: of the argument.
+        low: the lowest number.
+        high: the highest number; None for no limit.
+
+    Raises:
+        InputError: it is no whole number, or out of range.
+    """
+    is_number = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_number or value < low or (high is not None and value > high):
+        expected = f"of at least {low}" if high is None else f"in {low}..{high:,}"
+        raise InputError(f"{name}: expected a whole number {expected}, found {shown(value)}")
+    return int(value)
 
 
 def check_batch(value: Any) -> int:
     """Return the number of images that are detected in together; raise InputError if it is none."""
-    return check_whole_number(value, "batch", MAX_BATCH)
+    return check_whole_number(value, "batch", high=MAX_BATCH)
 
 
 def source_of(image: Any, pixels: np.ndarray) -> np.ndarray | Callable[[], np.ndarray]:

@@ -15,11 +15,12 @@ from tfrcnn.config import DetectorConfig
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Example
+from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
 from tfrcnn.data.split import as_fraction, check_val_images, split_dataset, split_report
-from tfrcnn.errors import InputError, check_count
+from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, check_path
 from tfrcnn.models.build import anchor_strides
 from tfrcnn.models.preset_table import Preset
@@ -135,8 +136,8 @@ def _check_arguments(out: Path, pictures: int, seed: int) -> None:
         raise InputError(f"out: expected a file name that ends in .html, found {out}")
     if out.is_dir():
         raise InputError(f"out: expected a file to write, found the folder {out}")
-    check_count(pictures, "pictures", 0, MAX_PICTURES)
-    check_count(seed, "seed", 0)
+    check_whole_number(pictures, "pictures", 0, MAX_PICTURES)
+    check_whole_number(seed, "seed", 0)
 
 
 def _read(

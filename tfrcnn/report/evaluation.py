@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.errors import InputError, check_count
+from tfrcnn.data.inputs import check_whole_number
+from tfrcnn.errors import InputError
 from tfrcnn.evaluation.bootstrap import RESAMPLES, compare_detections
 from tfrcnn.evaluation.evaluate import counted_objects, evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
@@ -77,7 +78,7 @@ def evaluation_report(
         print(numbers["score_threshold"], numbers["errors"]["types"]["loc"]["cost"])
     """
     page = check_report(out, min_precision, min_recall, pictures, resamples, seed)
-    check_count(max_detections, "max_detections", 1)
+    check_whole_number(max_detections, "max_detections", 1)
     evaluation = evaluation or evaluate(dataset, detections)
     dataset = counted_objects(dataset, evaluation.metric)
     limits = evaluation.limits or {}
@@ -160,9 +161,9 @@ def check_report(
     for name, value in (("min_precision", min_precision), ("min_recall", min_recall)):
         if not isinstance(value, Real) or not 0 < float(value) <= 1:
             raise InputError(f"{name}: expected a number in (0, 1], found {value!r}")
-    check_count(pictures, "pictures", 0, MAX_PICTURES)
-    check_count(resamples, "resamples", MIN_RESAMPLES, MAX_RESAMPLES)
-    check_count(seed, "seed", 0)
+    check_whole_number(pictures, "pictures", 0, MAX_PICTURES)
+    check_whole_number(resamples, "resamples", MIN_RESAMPLES, MAX_RESAMPLES)
+    check_whole_number(seed, "seed", 0)
     page = page_path(out)
     numbers_path(page)
     return page
