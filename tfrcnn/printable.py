@@ -46,9 +46,9 @@ def listing(names: Sequence[str], limit: int) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def count_of(count: int, noun: str) -> str:
-    """Write a number with its noun, for example "1 step" and "1,200 steps"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def count_of(count: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun, for example "1 step" and "1,200 steps"; a plural without an s is passed."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
 def without_login(address: str) -> str:

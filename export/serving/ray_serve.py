@@ -27,7 +27,7 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from ...errors import InputError
+from ...errors import InputError, reason_of
 from .app import Service, make_app
 from .pool import Answer, Counts
 from .protocol import Limits, error_body
@@ -167,13 +167,10 @@ def make_replica(options: Options, models: Sequence[Path] | None = None) -> Fast
         except Exception as error:  # runtimes and the file system raise several kinds
             if not older:
                 raise
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             refused.append(version_of(first))
             first, *older = older
-            print(
-                f"error: version {refused[-1]} cannot be loaded; going back to version {version_of(first)}: {reason}",
-                file=sys.stderr,
-            )
+            back = f"going back to version {version_of(first)}: {reason_of(error)}"
+            print(f"error: version {refused[-1]} cannot be loaded; {back}", file=sys.stderr)
     service = Service(pool, options.name, options.version or version_of(first))
     service.refused = tuple(refused)
     return make_app(service)

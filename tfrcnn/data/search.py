@@ -14,6 +14,7 @@ from tfrcnn.data.headers import EXTENSIONS
 from tfrcnn.data.media import Source, can_read_videos, is_address, is_video_name, make_source
 from tfrcnn.data.remote_files import is_bucket
 from tfrcnn.errors import InputError
+from tfrcnn.printable import count_of
 
 _NO_FILE = "links to nothing, pipes or devices"
 
@@ -51,15 +52,15 @@ class ImageSearch:
         if self.other:
             counts = sorted(self.other.items(), key=lambda item: (-item[1], item[0]))
             kinds = ", ".join(f"{name} {count:,}" for name, count in counts)
-            parts.append(f"{_count(self.other.total(), 'file')} of no supported type ({kinds})")
+            parts.append(f"{count_of(self.other.total(), 'file')} of no supported type ({kinds})")
         if self.videos:
-            parts.append(f"{_count(self.videos, 'video')} (read after pip install av)")
+            parts.append(f"{count_of(self.videos, 'video')} (read after pip install av)")
         if self.hidden:
-            parts.append(_count(self.hidden, "hidden file or folder", "hidden files and folders"))
+            parts.append(count_of(self.hidden, "hidden file or folder", "hidden files and folders"))
         if self.folders:
-            parts.append(f"{_count(self.folders, 'subfolder')} (searched with --recursive, in Python recursive=True)")
+            parts.append(f"{count_of(self.folders, 'subfolder')} (searched with --recursive, in Python recursive=True)")
         if self.links:
-            parts.append(_count(self.links, "linked subfolder"))
+            parts.append(count_of(self.links, "linked subfolder"))
         return "; ".join(parts)
 
     def check(self) -> None:
@@ -251,7 +252,3 @@ def cannot_list(error: OSError) -> None:
 
 def _extensions() -> set[str]:
     return {extension for group in EXTENSIONS.values() for extension in group}
-
-
-def _count(number: int, one: str, many: str = "") -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"

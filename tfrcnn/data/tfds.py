@@ -18,7 +18,7 @@ from tfrcnn.data.class_lists import ClassList
 from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.records import parse_prepared, read_shards
 from tfrcnn.data.tfrecord import assemble
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, reason_of
 
 
 class Tfds(DataFormat):
@@ -75,8 +75,8 @@ def _builder(path: str) -> Any:
             return tensorflow_datasets.builder_from_directory(path)
         return tensorflow_datasets.builder(path)
     except Exception as error:  # its loaders raise exceptions of all kinds
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise InputError(f"data: expected a data set of TensorFlow Datasets, found tfds:{path}: {reason}") from error
+        expected = "expected a data set of TensorFlow Datasets"
+        raise InputError(f"data: {expected}, found tfds:{path}: {reason_of(error)}") from error
 
 
 def _features(features: Any, source: str) -> tuple[str, str, list[str]]:

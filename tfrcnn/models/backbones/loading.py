@@ -9,7 +9,7 @@ import h5py
 import keras
 
 from tfrcnn.config import BackboneConfig
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, reason_of
 from tfrcnn.weights.read import read_checkpoint
 from tfrcnn.weights.torch_layout import assign, body_assignments, classifier_module
 
@@ -31,10 +31,8 @@ def load_keras_file(model: keras.Model, config: BackboneConfig, weights: str | P
         # Keras reads a file of Keras 1 or 2 in the order of its layers, unless the file has more layers than the model.
         model.load_weights(path, **({"by_name": True} if _has_classifier(path, model) else {}))
     except Exception as error:  # h5py and Keras raise several kinds
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{path} does not hold the weights of {config.name} (include_top=False): {first_line}"
-        ) from error
+        what = f"the weights of {config.name} (include_top=False)"
+        raise InputError(f"{path} does not hold {what}: {reason_of(error)}") from error
 
 
 def load_torchvision_classifier(model: keras.Model, config: BackboneConfig, weights: str | Path) -> None:
