@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tfrcnn.cli.options import IMAGES_HELP
+from tfrcnn.cli.options import Images
 from tfrcnn.cli.outputs import check_output_folder
 from tfrcnn.cli.startup import filter_log
 from tfrcnn.errors import InputError
@@ -27,7 +27,7 @@ def benchmark(
         str | None,
         typer.Option(metavar="DATA", help="Data set of the pictures. Default: one picture of shapes, 360 x 480."),
     ] = None,
-    images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
+    images: Images = None,
     threads: Annotated[
         list[int] | None,
         typer.Option(metavar="N", min=1, help="Number of threads. Repeat it for more. Default: all cores."),

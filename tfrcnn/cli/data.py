@@ -20,6 +20,7 @@ from tfrcnn.cli.options import (
     one_data,
     parse_settings,
 )
+from tfrcnn.cli.outputs import check_outputs
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError
 
@@ -72,7 +73,7 @@ def data(
     """
     source = one_data(dataset, data_option, "data")
     load_tensorflow()
-    from tfrcnn.files import check_replaceable, write_json
+    from tfrcnn.files import write_json
     from tfrcnn.models.preset_table import Preset
     from tfrcnn.models.presets import preset, preset_of_run, with_image_size
     from tfrcnn.report.data import data_report
@@ -80,10 +81,7 @@ def data(
     from tfrcnn.training.resolve import changed
     from tfrcnn.weights.published import network_of
 
-    if json is not None and json.resolve() in {Path(path).resolve() for path in (out, source, val) if path is not None}:
-        raise InputError(f"--json {json}: expected another file than the page and the data")
-    if json is not None:
-        check_replaceable(json)
+    check_outputs({"--out": out, "--json": json}, source, val)
     model = network_of(model)
     start = preset_of_run(model) if Path(model).is_dir() else preset(model)
     start = Preset(with_image_size(start.detector, image_size), start.training, start.summary)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import typer
 
 from tfrcnn.cli.detecting import DetectionSettings, read_limits, read_settings
-from tfrcnn.cli.options import IMAGES_HELP, RunFolder
+from tfrcnn.cli.options import Images, RunFolder
 from tfrcnn.cli.startup import load_tensorflow
 from tfrcnn.errors import InputError, renamed_arguments
 from tfrcnn.export import TARGETS
@@ -80,7 +80,7 @@ def export(
             "there are any, or built-in edge cases.",
         ),
     ] = "",
-    images: Annotated[str | None, typer.Option(metavar="DIR", help=IMAGES_HELP)] = None,
+    images: Images = None,
     settings: DetectionSettings = None,
 ) -> None:
     """Export a detector and verify that the file detects the same.
