@@ -13,7 +13,7 @@ import numpy as np
 from tfrcnn.boxes import base_anchors
 from tfrcnn.config import AnchorConfig, DetectorConfig, ImageConfig
 from tfrcnn.data.example import Dataset
-from tfrcnn.data.example_table import column_of, counts_of, owners_of
+from tfrcnn.data.example_table import column_of, counts_of, objects_of, owners_of
 from tfrcnn.data.faults import Fault
 from tfrcnn.errors import InputError
 from tfrcnn.images import padded_size, resized_size
@@ -150,7 +150,7 @@ def anchor_recall(dataset: Dataset, config: DetectorConfig, strides: tuple[int, 
 def network_objects(dataset: Dataset, config: ImageConfig) -> Objects:
     """Scale the objects of a data set to the network's input, by the detector's rule for images."""
     examples = dataset.examples
-    objects = np.flatnonzero(~(column_of(examples, "crowd") | column_of(examples, "difficult")))
+    objects = np.flatnonzero(objects_of(examples))
     owners, counts = owners_of(examples), counts_of(examples)
     starts = np.cumsum(counts) - counts
     scales, inputs = _network_frames(dataset, config)
