@@ -1,5 +1,6 @@
 """Names of every script, and names that matplotlib would read as something else."""
 
+import math
 import time
 import warnings
 from importlib.util import find_spec
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure
-from PIL import Image, features
+from PIL import Image, ImageDraw, features
 
 from tfrcnn.drawing import draw_detections, figures, fonts, show_boxes, show_image
 from tfrcnn.drawing.fonts import figure_name, font_of, visible, visible_name
@@ -45,8 +46,10 @@ def only_dejavu(monkeypatch):
 
 
 def ink(text, size=16):
-    mask = Font(size).getmask(text)
-    return np.frombuffer(bytes(Image.Image()._new(mask).tobytes()), np.uint8).reshape(mask.size[::-1])
+    font = Font(size)
+    picture = Image.new("L", (max(1, math.ceil(font.getlength(text))), 2 * font.line_height))
+    font.draw(ImageDraw.Draw(picture), (0, 0), text, 255)
+    return np.asarray(picture)
 
 
 @needs_fonts

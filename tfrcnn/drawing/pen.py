@@ -59,12 +59,6 @@ class Font:
                 canvas.text((x, y + self.size), part, color, font, anchor="ls")  # `base` is `size` above its baseline
             x += font.getlength(part)
 
-    def getmask(self, text: str) -> Any:
-        """Return the ink of text as an image of Pillow's core, as Pillow's fonts do."""
-        picture = Image.new("L", (max(1, math.ceil(self.getlength(text))), 2 * self.line_height))
-        self.draw(ImageDraw.Draw(picture), (0, 0), text, 255)
-        return picture.im
-
     def _runs(self, text: str) -> list[tuple[Any, str]]:
         return [(self._load(path), part) for path, part in fonts.runs(fonts.visible(text))]
 
