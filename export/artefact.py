@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.inputs import check_whole_number
+from ..config_base import check_whole_number
 from ..errors import InputError
 from ..files import parse_json
 from ..pixels import to_rgb, to_rgb_batch

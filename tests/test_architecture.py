@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "locks": {"errors", "printable"},
     "overlap": set(),
     "printable": set(),
-    "seeds": set(),
+    "seeds": {"config_base"},
     "boxes": BASE,
     "images": BASE,
     "pixels": {"errors"},

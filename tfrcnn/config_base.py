@@ -8,6 +8,7 @@ import numbers
 import types
 import typing
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any, Literal, TypeVar
 
 from tfrcnn.errors import InputError
@@ -83,6 +84,25 @@ def shown(value: object) -> str:
     except ValueError:  # a whole number of more digits than Python writes
         text = "a number of thousands of digits"
     return shorten(text, MAX_SHOWN)
+
+
+def check_whole_number(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
+    """Return an argument that is a whole number.
+
+    Args:
+        value: the argument.
+        name: of the argument.
+        low: the lowest number.
+        high: the highest number; None for no limit.
+
+    Raises:
+        InputError: it is no whole number, or out of range.
+    """
+    is_number = isinstance(value, Integral) and not isinstance(value, bool)
+    if not is_number or value < low or (high is not None and value > high):
+        expected = f"of at least {low}" if high is None else f"in {low}..{high:,}"
+        raise InputError(f"{name}: expected a whole number {expected}, found {shown(value)}")
+    return int(value)
 
 
 def _numbers(value: Any) -> Iterator[float]:

@@ -10,10 +10,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, Example, ImageDetections, ImageProposals, check_dataset
 from tfrcnn.data.image_source import image_errors
-from tfrcnn.data.inputs import check_whole_number, read_input, source_of
+from tfrcnn.data.inputs import read_input, source_of
 from tfrcnn.data.pipeline import inference_data
 from tfrcnn.files import digest_of
 from tfrcnn.installed import collector_paused

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
+
+from tfrcnn.config_base import check_whole_number
+
+
+def check_seed(seed: Any) -> None:
+    """Check a seed that a user passes: another type would be drawn from as well, and a text is no number to repeat.
+
+    Raises:
+        InputError: it is no whole number, or negative.
+    """
+    check_whole_number(seed, "seed", 0)
 
 
 def stream_seed(seed: int, stream: str) -> int:

@@ -16,7 +16,7 @@ from tfrcnn.data.anchors import CEILINGS, Objects, best_anchors, ceilings, netwo
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Fault
 from tfrcnn.errors import InputError
-from tfrcnn.seeds import stream_seed
+from tfrcnn.seeds import check_seed, stream_seed
 
 SMALL_SIDE = 8.0  # pixels: two cells of the finest usual map, on which little of an object is left
 LONG_RATIO = 4.0  # presets have anchors of at most 1:2, whose IoU with a box of 1:4 and the same area is 0.55
@@ -94,8 +94,9 @@ def fit_anchors(dataset: Dataset, config: DetectorConfig, strides: tuple[int, ..
         seed: of the starts, and of the objects that are looked at if there are more than 5,000.
 
     Raises:
-        InputError: there are no objects.
+        InputError: there are no objects, or the seed is negative.
     """
+    check_seed(seed)
     objects = network_objects(dataset, config.image)
     if not len(objects.boxes):
         raise InputError(f"{dataset.source}: expected objects to fit anchors to, found none")

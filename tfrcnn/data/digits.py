@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw
 
 from tfrcnn.errors import InputError
 from tfrcnn.files import atomic, naming
+from tfrcnn.seeds import check_seed
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIDES = (128, 144, 160, 176, 192)  # heights and widths of scenes: landscape, portrait and square
@@ -71,7 +72,7 @@ def make_digit_scenes(
         train: number of training scenes.
         val: number of validation scenes.
         test: number of test scenes.
-        seed: seed of all draws.
+        seed: seed of all draws, at least 0.
         only: sets to write. The files of other sets do not change.
         heights: least and greatest height of a digit, pixels.
         aspect: width of a digit over its height, for example 8, before it is rotated and varied by 15 %; None keeps the
@@ -81,12 +82,13 @@ def make_digit_scenes(
         JSON file of each set that was written, by "train", "val", "test".
 
     Raises:
-        InputError: scikit-learn is not installed, or a number is not positive.
+        InputError: scikit-learn is not installed, or a number is out of range.
     """
     sizes = {"train": train, "val": val, "test": test}
     for split, size in sizes.items():
         if size < 1:
             raise InputError(f"digit scenes: {split} must be at least 1 scene, found {size}")
+    check_seed(seed)
     digits, labels = _load_digits()
     # 67 % of the digits are for training, 13 % for validation and 20 % for testing.
     shuffled = np.random.default_rng(seed).permutation(len(digits))

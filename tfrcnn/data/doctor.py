@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tfrcnn.config import Category, DetectorConfig
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.anchor_fit import check_shapes, fit_anchors
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.checks import each_in_threads
@@ -25,11 +26,11 @@ from tfrcnn.data.example import Dataset
 from tfrcnn.data.example_table import column_of, counts_of, taken
 from tfrcnn.data.faults import Fault, Report
 from tfrcnn.data.headers import BadImageError
-from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.data.overlap import check_copies, with_shared_images
 from tfrcnn.data.read import read_dataset, read_validation, used_labels
 from tfrcnn.data.split import check_val_images
 from tfrcnn.errors import InputError
+from tfrcnn.seeds import check_seed
 
 COCO_MAX_DETECTIONS = 100  # per image and class, where no detector says how many it returns
 
@@ -57,14 +58,14 @@ def diagnose(
         val_images: folder of the images of `val`; None is `images` if `val` is one data set.
         images_to_check: how many images to decode, at least 1, drawn at random; None decodes all. The annotations and
             headers of all images are read in any case.
-        seed: of the draw.
+        seed: of the draw, at least 0.
 
     Returns:
         The report; `report.refused` says whether the data set can be used.
 
     Raises:
-        InputError: `data` is not a data set at all, only one of config and strides is passed, or `images_to_check` is
-            less than 1.
+        InputError: `data` is not a data set at all, only one of config and strides is passed, or `images_to_check` or
+            `seed` is out of range.
 
     Example:
         report = tfrcnn.diagnose("cells/VOC@train", config=detector.config, strides=detector.level_strides)
@@ -74,6 +75,7 @@ def diagnose(
         raise InputError("strides: expected config and strides together, found one of them")
     if images_to_check is not None:
         check_whole_number(images_to_check, "images_to_check")
+    check_seed(seed)
     check_val_images(val, val_images)
     dataset, report = read_dataset(data, images, categories)
     report = examine(dataset, report, config, strides, images_to_check, seed)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from tfrcnn.config_base import shown
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.decode import read_image
 from tfrcnn.data.example import Dataset, check_dataset
 from tfrcnn.data.media import is_address
@@ -39,25 +38,6 @@ def check_ids(images: Sequence[Any], image_ids: Sequence[Any]) -> None:
     """Raise InputError unless there is an id for each image."""
     if len(images) != len(image_ids):
         raise InputError(f"image_ids must be as many as the images, {len(images)}, found {len(image_ids)}")
-
-
-def check_whole_number(value: Any, name: str, low: int = 1, high: int | None = None) -> int:
-    """Return an argument that is a whole number.
-
-    Args:
-        value: the argument.
-        name: of the argument.
-        low: the lowest number.
-        high: the highest number; None for no limit.
-
-    Raises:
-        InputError: it is no whole number, or out of range.
-    """
-    is_number = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_number or value < low or (high is not None and value > high):
-        expected = f"of at least {low}" if high is None else f"in {low}..{high:,}"
-        raise InputError(f"{name}: expected a whole number {expected}, found {shown(value)}")
-    return int(value)
 
 
 def check_batch(value: Any) -> int:

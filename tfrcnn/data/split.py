@@ -23,7 +23,7 @@ from tfrcnn.data.sampler import present_labels
 from tfrcnn.errors import InputError
 from tfrcnn.files import read_json, write_json
 from tfrcnn.run_description import SPLIT as SPLIT
-from tfrcnn.seeds import stream_seed
+from tfrcnn.seeds import check_seed, stream_seed
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     Args:
         dataset: what to split.
         fraction: share of the images for validation, in (0, 1).
-        seed: another seed draws other images.
+        seed: at least 0; another seed draws other images.
 
     Returns:
         train: the training data.
         val: the validation data; `source` is the fraction.
 
     Raises:
-        InputError: there are fewer than two different images.
+        InputError: there are fewer than two different images, or an argument cannot be used.
 
     Example:
         train, val = tfrcnn.split_dataset(tfrcnn.load_dataset("cells/all.json"), 0.2)
@@ -107,6 +107,7 @@ def split_dataset(dataset: Dataset, fraction: float, seed: int = 0) -> tuple[Dat
     check_dataset(dataset)
     if as_fraction(fraction) is None:
         raise InputError(f"fraction: expected a number between 0 and 1, for example 0.2, found {shown(fraction)}")
+    check_seed(seed)
     fraction = float(fraction)
     groups = content_groups(dataset)
     if len(np.unique(groups)) < 2:

@@ -15,13 +15,16 @@ from typing import Any
 
 import numpy as np
 
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.example import Dataset, ImageDetections
 from tfrcnn.evaluation.inputs import align, best, image_ranks, joined
 from tfrcnn.evaluation.outcomes import MAX_DETECTIONS, match, to_ignore
 from tfrcnn.overlap import pairwise_iou
+from tfrcnn.seeds import check_seed
 
 IOUS, RECALLS = np.linspace(0.5, 0.95, 10), np.linspace(0, 1, 101)  # pycocotools'
 RESAMPLES, LEVEL = 1000, 0.95
+MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
 CHUNK = 30_000_000  # numbers of a temporary array
 
 
@@ -58,8 +61,8 @@ def compare_detections(
         dataset: images with ground truth.
         detections: of the first detector, at most one entry per image.
         other: of the second detector.
-        resamples: draws of the bootstrap, at least 100.
-        seed: of the draws.
+        resamples: draws of the bootstrap, in 100..100000.
+        seed: of the draws, at least 0.
         max_detections: the detections per image that take part, best first.
 
     Returns:
@@ -68,12 +71,15 @@ def compare_detections(
         the interval of the difference leaves out 0. None for a class without objects.
 
     Raises:
-        InputError: the detections do not fit the data set.
+        InputError: the detections do not fit the data set, or a number is out of range.
 
     Example:
         result = compare_detections(dataset, before.detect_dataset(dataset), after.detect_dataset(dataset))
         print(result["metrics"]["AP"]["difference"])
     """
+    check_whole_number(resamples, "resamples", MIN_RESAMPLES, MAX_RESAMPLES)
+    check_seed(seed)
+    check_whole_number(max_detections, "max_detections", 1)
     classes = len(dataset.categories)
     size = len(dataset)
     random = np.random.default_rng(seed)

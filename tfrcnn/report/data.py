@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tfrcnn.config import DetectorConfig
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.anchors import anchor_recall
 from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Example
-from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.data.near_duplicates import NearDuplicate, image_hashes, near_duplicates
 from tfrcnn.data.overlap import copied_images, shared_faults, shared_images
 from tfrcnn.data.read import read_dataset, read_validation
@@ -31,6 +31,7 @@ from tfrcnn.report.numbers import GRID, IOUS, anchor_marks, anchor_numbers, bin_
 from tfrcnn.report.page import render
 from tfrcnn.report.pictures import NOTHING, Filter, Pair, Picture, filters
 from tfrcnn.report.splits import Split
+from tfrcnn.seeds import check_seed
 
 DEFAULT_MODEL = "mobilenet_v2_fpn"
 DEFAULT_PICTURES, MAX_PICTURES = 120, 1000
@@ -137,7 +138,7 @@ def _check_arguments(out: Path, pictures: int, seed: int) -> None:
     if out.is_dir():
         raise InputError(f"out: expected a file to write, found the folder {out}")
     check_whole_number(pictures, "pictures", 0, MAX_PICTURES)
-    check_whole_number(seed, "seed", 0)
+    check_seed(seed)
 
 
 def _read(

@@ -7,10 +7,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from tfrcnn.config_base import check_whole_number
 from tfrcnn.data.example import Dataset, ImageDetections
-from tfrcnn.data.inputs import check_whole_number
 from tfrcnn.errors import InputError
-from tfrcnn.evaluation.bootstrap import RESAMPLES, compare_detections
+from tfrcnn.evaluation.bootstrap import MAX_RESAMPLES, MIN_RESAMPLES, RESAMPLES, compare_detections
 from tfrcnn.evaluation.evaluate import counted_objects, evaluate
 from tfrcnn.evaluation.limits import COCO_LIMIT
 from tfrcnn.evaluation.report import MEANING as HEADLINE_MEANING
@@ -21,13 +21,13 @@ from tfrcnn.report.evaluation_numbers import Judged, error_numbers, report_numbe
 from tfrcnn.report.evaluation_pictures import KINDS, SIZES, choose_errors, error_pictures, image_pictures, pairs
 from tfrcnn.report.page import render
 from tfrcnn.report.pictures import NOTHING, Filter, Picture, filters
+from tfrcnn.seeds import check_seed
 
 SUFFIXES = (".html", ".htm")
 FILE = "evaluation.html"
 DEFAULT_PICTURES, MAX_PICTURES = 24, 200  # of each kind of error
 MAX_MATRIX = 40  # classes of a confusion matrix that a page can show
 MAX_OPTION = 5000  # characters of an option that somebody copies; the JSON has it in any case
-MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
 
 
 def evaluation_report(
@@ -163,7 +163,7 @@ def check_report(
             raise InputError(f"{name}: expected a number in (0, 1], found {value!r}")
     check_whole_number(pictures, "pictures", 0, MAX_PICTURES)
     check_whole_number(resamples, "resamples", MIN_RESAMPLES, MAX_RESAMPLES)
-    check_whole_number(seed, "seed", 0)
+    check_seed(seed)
     page = page_path(out)
     numbers_path(page)
     return page

@@ -15,7 +15,7 @@ from tfrcnn.errors import check_type
 from tfrcnn.layers import ProposalLayer
 from tfrcnn.layers.base import register
 from tfrcnn.models.faster_rcnn import FasterRCNN
-from tfrcnn.seeds import stream_seed
+from tfrcnn.seeds import check_seed, stream_seed
 from tfrcnn.training.arguments import check_batch, check_values
 from tfrcnn.training.class_losses import class_loss
 from tfrcnn.training.foreground import ForegroundCounts
@@ -67,10 +67,11 @@ class TrainingModel(TrainingMethods):
         """
         Args:
             detector: the detector to train, in place; `freeze` excludes parts of it.
-            seed: for the sampling of anchors and RoIs.
+            seed: for the sampling of anchors and RoIs, at least 0.
             losses: "rpn", "head" or both: the stages whose losses are minimised.
         """
         check_type(detector, FasterRCNN, "detector", "tfrcnn.build_detector(preset.detector)")
+        check_seed(seed)
         # the detector's policy, so that `compile` scales the loss under mixed_float16; boxes and sizes stay float32
         super().__init__(**{"name": "training", "dtype": detector.dtype_policy, **kwargs}, autocast=False)
         self.detector = detector
