@@ -222,9 +222,29 @@ def test_coordinates_of_tools_that_count_from_0_are_read_so_in_the_whole_set(tmp
     assert faults(parsed) == [("coordinates-from-zero", "b.xml", "")]
 
 
+ROBOFLOW = "<source><database>roboflow.com</database></source>"
+
+
+@pytest.mark.parametrize("database", ["roboflow.com", "roboflow.ai"])
+def test_roboflow_adds_1_to_all_corners_of_the_whole_set(tmp_path: Path, database: str) -> None:
+    source = ROBOFLOW.replace("roboflow.com", database)
+    whole = CAT.replace("<xmin>2<", "<xmin>1<").replace("<xmax>4<", "<xmax>41<")  # all of the width of 40
+    texts = [annotation(objects).replace("<size>", f"{source}<size>") for objects in (CAT, whole)]
+    parsed = parse(tmp_path, dict(zip("ab", texts)))
+    assert [box.yxyx for box in parsed.boxes] == [(0, 1, 5, 3), (0, 0, 5, 40)]
+    assert not parsed.inclusive
+    assert parsed.show_box(0, 1, 5, 3) == "xmin 2, ymin 1, xmax 4, ymax 6"
+    assert faults(parsed) == [("coordinates-of-roboflow", "a.xml", "")]
+    assert parsed.faults[0].message == (
+        "expected whole pixels from 1 to the last one, found a file of Roboflow: 1 is taken from the coordinates of "
+        "all files"
+    )
+
+
 @pytest.mark.parametrize(
     "text",
     [
+        annotation(CAT).replace("<size>", "<source><database>not roboflow.com</database></source><size>"),
         annotation(CAT.replace("<xmin>2<", "<xmin>2.0<")),
         annotation(CAT.replace(BOX, f"<occluded>0</occluded>{BOX}")),
         annotation(CAT.replace(BOX, f"<attributes/>{BOX}")),
@@ -245,13 +265,21 @@ def test_whole_numbers_with_a_point_marks_of_other_tools_and_the_original_data_s
 @pytest.mark.parametrize(
     ("shape", "actual"),
     [
-        ("<robndbox><cx>3</cx><cy>4</cy><w>2</w><h>5</h><angle>0.1</angle></robndbox>", "robndbox"),  # roLabelImg
-        ("<polygon><pt><x>1</x><y>2</y></pt></polygon>", "polygon"),  # LabelMe on the web
+        ("<robndbox><cx>3</cx><cy>4</cy><w>2</w><h>5</h><angle>0.1</angle></robndbox>", "a robndbox"),  # roLabelImg
+        ("<polygon><pt><x>1</x><y>2</y></pt></polygon>", "a polygon"),  # LabelMe on the web
+        # CVAT's export for LabelMe
+        (
+            "<parts><hasparts/></parts><polygon><pt><x>1</x><y>2</y></pt></polygon>"
+            "<attributes><attribute/></attributes>",
+            "a polygon",
+        ),
+        ("<attributes><attribute><name>stain</name></attribute></attributes>", "none"),
         ("<pose>Left</pose>", "none"),
     ],
 )
 def test_an_object_of_another_shape_is_one_fault_that_names_it(tmp_path: Path, shape: str, actual: str) -> None:
     parsed = parse(tmp_path, {"a": annotation(f"<object><name>cat</name>{shape}</object>", CAT)})
     assert faults(parsed) == [("bad-value", "a.xml", "object[0]")]
-    assert parsed.faults[0].message == f"expected a bndbox, found {actual}"
+    advice = "" if actual == "none" else "; export upright boxes, or COCO"
+    assert parsed.faults[0].message == f"expected a bndbox, found {actual}{advice}"
     assert len(parsed.boxes) == 1

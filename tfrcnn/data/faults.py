@@ -101,6 +101,7 @@ KINDS: dict[str, Kind] = {
     ),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "coordinates-from-zero": Kind("kept", "the tool of the XML files counts pixels from 0; boxes are read like that"),
+    "coordinates-of-roboflow": Kind("kept", "Roboflow adds 1 to all corners in XML files; it is taken off again"),
     "orientation-ignored": Kind("kept", "the boxes fit the image without its EXIF rotation, which is not applied"),
     "extension-differs": Kind("kept", "the file extension does not match the image format"),
     "filename-differs": Kind("kept", "<filename> and the XML's name mean different images; <filename> is used"),

@@ -3,7 +3,7 @@
 Coordinates count from 1 and include the last pixel. In continuous coordinates a box is [ymin - 1, xmin - 1, ymax,
 xmax], and xmax = W touches the right edge. py-faster-rcnn has the same boxes: it subtracts 1 from all four and includes
 the last pixel. xmin == xmax is an empty box, because no annotator means a single column of pixels. Some tools count
-from 0, see `tfrcnn.data.voc_origin`.
+in another way, see `tfrcnn.data.voc_origin`.
 
 Categories are the sorted names in all files of Annotations/, with ids 1..C, so that labels do not depend on the split.
 For the 20 classes of Pascal VOC this is their official order. A <part> of an object is not an object.
@@ -28,12 +28,13 @@ from tfrcnn.data.faults import Fault
 from tfrcnn.data.layouts import IMAGE_EXTENSIONS, ImageFolder, relative_files, stem_of
 from tfrcnn.data.sources import MAX_SMALL, nfc, read_bytes, read_lines, xml_source
 from tfrcnn.data.voc_folder import VocFolder, voc_folders
-from tfrcnn.data.voc_origin import counts_from_zero
+from tfrcnn.data.voc_origin import VOC, origin_of
 from tfrcnn.errors import InputError
 
 _CORNERS = ("ymin", "xmin", "ymax", "xmax")
 # labelImg writes "Unspecified".
 _FLAGS = {"": False, "0": False, "false": False, "unspecified": False, "1": True, "true": True}
+_NO_SHAPES = {"actions", "attributes", "part", "parts"}  # of an object, next to its shape
 _LISTED_EXTENSION = rf"\.(?:xml|{'|'.join(extension[1:] for extension in IMAGE_EXTENSIONS)})$"
 
 
@@ -107,8 +108,8 @@ class _Reader:
 
     def __init__(self, folder: Path, images: ImageFolder) -> None:
         self.folder, self.image_folder = folder, images
-        self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=_show_box)
-        self.first = 1  # coordinate of the first pixel
+        self.parsed = Parsed(inclusive=True, box_field="object[{}].bndbox", show_box=VOC.show)
+        self.origin = VOC
         self.elsewhere: set[str] = set()  # names of the images of other splits, which may be in the same folder
 
     def read(self, split: Path | None, others: Sequence[Path] = ()) -> None:
@@ -148,18 +149,15 @@ class _Reader:
             number = len(self.parsed.images)
             self.parsed.images.append(image)
             for item in objects:
-                ymin, xmin, ymax, xmax = item.corners
-                yxyx = (ymin - self.first, xmin - self.first, ymax, xmax)
-                self.parsed.boxes.append(
-                    BoxRecord(number, item.place, yxyx, labels[item.name], difficult=item.difficult)
-                )
+                yxyx = self.origin.yxyx(*item.corners)
+                box = BoxRecord(number, item.place, yxyx, labels[item.name], difficult=item.difficult)
+                self.parsed.boxes.append(box)
 
     def find_origin(self, tree: Element, path: Path) -> None:
-        """Read the coordinates of all files as continuous ones from 0 if this file shows that."""
-        if self.first and (reason := counts_from_zero(tree)):
-            self.first, self.parsed.inclusive, self.parsed.show_box = 0, False, partial(_show_box, first=0)
-            message = f"expected whole pixels from 1, found {reason}: the coordinates of all files count from 0"
-            self.fault("coordinates-from-zero", path, "", message)
+        """Read the coordinates of all files as those of the tool that this file shows."""
+        if self.origin == VOC and (origin := origin_of(tree)) is not None:
+            self.origin, self.parsed.inclusive, self.parsed.show_box = origin, False, origin.show
+            self.fault(origin.kind, path, "", origin.message)
 
     def find_unlisted(self) -> None:
         """Report the images that no XML file is about."""
@@ -243,8 +241,9 @@ class _Reader:
             if flag not in _FLAGS:
                 self.fault("bad-value", path, f"{where}.difficult", f"expected 0 or 1, found {flag!r}")
             if item.find("bndbox") is None:  # roLabelImg's robndbox, LabelMe's polygon
-                shape = next((child.tag for child in item if len(child)), "none")
-                self.fault("bad-value", path, where, f"expected a bndbox, found {shape}")
+                shape = next((child.tag for child in item if len(child) and child.tag not in _NO_SHAPES), "")
+                actual = f"a {shape}; export upright boxes, or COCO" if shape else "none"
+                self.fault("bad-value", path, where, f"expected a bndbox, found {actual}")
                 continue
             ymin, xmin, ymax, xmax = (self.number(item, corner, path, where) for corner in _CORNERS)
             if len(self.parsed.faults) == before:
@@ -292,7 +291,3 @@ def _whole(item: Element, tag: str) -> int:
     """Return the whole number in a tag, or 0."""
     text = _text(item, tag).removesuffix(".0")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-
-
-def _show_box(y1: float, x1: float, y2: float, x2: float, first: int = 1) -> str:
-    return f"xmin {x1 + first:g}, ymin {y1 + first:g}, xmax {x2:g}, ymax {y2:g}"
