@@ -61,6 +61,14 @@ def test_folder_is_read_as_it_comes(tmp_path: Path, tool: str) -> None:
     assert example.path.parent == tmp_path / images
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["result.json", "any.json"])
+def test_folder_is_recognised_by_a_file_as_windows_writes_it(tmp_path: Path, name: str, encoding: str) -> None:
+    write(tmp_path / name, tmp_path)
+    (tmp_path / name).write_text((tmp_path / name).read_text(), encoding=encoding)
+    assert len(load_dataset(str(tmp_path))) == 1
+
+
 def test_image_that_was_converted_since_is_found_and_reported(tmp_path: Path) -> None:
     write(tmp_path / "a.json", tmp_path, "a.jpg")
     Image.open(tmp_path / "a.jpg").save(tmp_path / "a.png")

@@ -9,7 +9,7 @@ from PIL import Image
 from tfrcnn.config import Category
 from tfrcnn.data.checks import Parsed
 from tfrcnn.data.data_format import DataFormat, Parse
-from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of
+from tfrcnn.data.formats import FORMATS, absolute, choose, exists, looks_complete, place_of, validation_split
 from tfrcnn.data.layouts import files_in
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.sources import subfolders
@@ -84,6 +84,34 @@ def test_split_is_found_in_another_case_and_by_what_it_means(tmp_path: Path) -> 
     assert not exists(f"{tmp_path}@test")
 
 
+@pytest.mark.parametrize(
+    ("splits", "split", "expected"),
+    [
+        ("train valid test", "train", "valid"),
+        ("Train Validation", "training", "Validation"),
+        ("train2014 val2014 train2017 val2017", "train2017", "val2017"),
+        ("train val2017", "train", None),
+        ("train test", "train", None),
+        ("trainval val", "trainval", None),
+        ("train val", "val", None),
+    ],
+)
+def test_validation_split_is_the_one_next_to_the_training_split(
+    tmp_path: Path, splits: str, split: str, expected: str | None
+) -> None:
+    for name in splits.split():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "_annotations.coco.json").write_text("{}")
+    assert validation_split(f"{tmp_path}@{split}") == (expected and f"{tmp_path}@{expected}")
+    assert validation_split(f"coco:{tmp_path}@{split}") == (expected and f"coco:{tmp_path}@{expected}")
+
+
+def test_data_without_splits_have_no_validation_split(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    assert validation_split(str(tmp_path / "a.json")) is None
+    assert validation_split("s3://bucket/cells@train") is None
+
+
 def test_lists_of_one_class_come_behind_the_splits_in_messages(tmp_path: Path) -> None:
     (tmp_path / "ImageSets/Main").mkdir(parents=True)
     for split in ("train", "val", *(f"{name}_train" for name in "abcdefghi")):
@@ -146,6 +174,21 @@ def test_suggestions_name_whole_data_sets_and_no_files_of_single_images(tmp_path
         f"data: expected a data set, found the folder {tmp_path} with export/, labelme/; "
         f"did you mean {tmp_path}/export@train or {tmp_path}/export@valid?"
     )
+
+
+def test_suggestions_leave_out_files_that_hold_no_boxes(tmp_path: Path) -> None:
+    folder = tmp_path / "annotations"  # as CVAT exports Open Images
+    folder.mkdir()
+    (folder / "bbox_labels_600_hierarchy.json").write_text('{"LabelName": "/m/0bl9f", "Subcategory": []}')
+    (folder / "class-descriptions.csv").write_text("WBC,WBC\nRBC,RBC\n")
+    (folder / "default-images-with-rotation.csv").write_text("ImageID,Subset,OriginalURL\n1,default,\n")
+    (folder / "default-annotations-bbox.csv").write_text(
+        "\ufeffImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax\n1,,WBC,1,0.1,0.2,0.1,0.2\n", encoding="utf-8"
+    )
+    with pytest.raises(InputError) as error:
+        choose(str(tmp_path))
+    line = str(error.value).splitlines()[0]
+    assert line.endswith(f"with annotations/; did you mean {folder}/default-annotations-bbox.csv?")
 
 
 def test_nothing_at_a_path_is_one_short_sentence(tmp_path: Path) -> None:

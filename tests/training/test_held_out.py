@@ -113,10 +113,24 @@ def test_a_run_is_resumed_with_its_split_wherever_the_data_are(data: str, tmp_pa
 
 def test_without_validation_data_training_says_that_it_keeps_the_newest(data: str, tmp_path: Path, begin: Any) -> None:
     logged = begin(recipe(data), tmp_path / "run")
-    assert "No validation data: the newest weights are kept, not the best (val=0.2 splits off" in logged
+    assert (
+        "No validation data: the newest weights are kept, not the best. To choose by a score: --val 0.2 splits off a "
+        "fifth (in Python val=0.2).\nTraining"
+    ) in logged
     assert "on 10 images" in logged
     with pytest.raises(InputError, match=r"--data DATA is needed: the run in .* had no validation data"):
         validation_of_run(tmp_path / "run")
+
+
+def test_without_validation_data_training_names_the_split_that_is_there(tmp_path: Path, begin: Any) -> None:
+    root = Path(write_data(tmp_path / "cells")).parent
+    (root / "all.json").rename(root / "train.json")
+    (root / "val.json").write_text((root / "train.json").read_text())
+    (root / "annotations").mkdir()
+    for split in ("train", "val"):
+        (root / f"{split}.json").rename(root / f"annotations/{split}.json")
+    logged = begin(recipe(f"{root}@train", images=str(root)), tmp_path / "run")
+    assert f"To choose by a score: --val {root}@val (in Python val='{root}@val').\nTraining" in logged
 
 
 def test_a_detector_without_a_run_has_no_validation_data(tmp_path: Path) -> None:

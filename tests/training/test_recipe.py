@@ -298,6 +298,17 @@ class TestFaultsOfRecipes:
             recipe.run(tmp_path / "run", log=lambda _: None)
         assert not (tmp_path / "run").exists()
 
+    def test_missing_images_are_the_only_fault_of_data_without_images(
+        self, data: dict[str, str], tmp_path: Path
+    ) -> None:
+        for path in Path(data["train"]).parent.rglob("*.png"):
+            path.unlink()
+        logged: list[str] = []
+        with pytest.raises(InputError) as error:
+            Recipe(data["train"], model="tiny_fpn", image_size=64).run(tmp_path / "run", log=logged.append)
+        assert str(error.value) == f"refused: {data['train']}; the report above says why. Nothing was written"
+        assert "missing-image" in "\n".join(logged)
+
 
 class TestWhatARunStartsFrom:
     @pytest.fixture

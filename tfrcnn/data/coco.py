@@ -17,7 +17,7 @@ from tfrcnn.config import Category
 from tfrcnn.config_base import shown
 from tfrcnn.data import coco_values as values
 from tfrcnn.data.checks import BoxRecord, ImageRecord, Parsed
-from tfrcnn.data.coco_folder import coco_files, other_files
+from tfrcnn.data.coco_folder import coco_files, has_lists, other_files
 from tfrcnn.data.coco_json import parse_lists
 from tfrcnn.data.coco_values import Value
 from tfrcnn.data.data_format import DataFormat, Parse
@@ -65,6 +65,9 @@ class Coco(DataFormat):
 
     def is_guess(self, path: str) -> bool:
         return Path(path).is_dir() and not coco_files(Path(path))
+
+    def is_likely(self, file: Path) -> bool:
+        return has_lists(file)
 
 
 class _Note:

@@ -21,11 +21,11 @@ _ROBOFLOW = "_annotations.coco.json"
 _INSTANCES = "instances_"
 # Other programs write files of these names too: the content decides.
 _USUAL = ("result.json", "labels.json", "annotations.json", "coco.json", "_annotations.json")
-_COCO = re.compile(rb'\A\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations)"\s*:', re.DOTALL)
+_COCO = re.compile(rb'\A\s*(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*\{.*"(images|annotations)"\s*:', re.DOTALL)
 
 _MAX_FILES = 20  # json files of any name to look into
 
-_LISTS = re.compile(rb'\A\s*(\xef\xbb\xbf)?\s*\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
+_LISTS = re.compile(rb'\A\s*(\xef\xbb\xbf|\xff\xfe|\xfe\xff)?\s*\{.*"(images|annotations)"\s*:\s*\[', re.DOTALL)
 
 
 def coco_files(folder: Path) -> dict[str, Path]:
@@ -52,7 +52,12 @@ def coco_files(folder: Path) -> dict[str, Path]:
 def other_files(folder: Path) -> dict[str, Path]:
     """Return the json files of a folder, whatever their names are, by name; other programs write one per image."""
     files = files_in(folder, [".json"])
-    return {path.stem: path for path in files if sniff(path, _LISTS)} if len(files) <= _MAX_FILES else {}
+    return {path.stem: path for path in files if has_lists(path)} if len(files) <= _MAX_FILES else {}
+
+
+def has_lists(file: Path) -> bool:
+    """Return whether the first bytes of a file have one of COCO's lists."""
+    return sniff(file, _LISTS)
 
 
 def _file_of_split(folder: Path) -> Path | None:

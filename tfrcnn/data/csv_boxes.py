@@ -29,7 +29,7 @@ from tfrcnn.data.data_format import DataFormat, Parse
 from tfrcnn.data.faults import Fault
 from tfrcnn.data.locate import ImageFinder, Location
 from tfrcnn.data.other_tools import other_tool
-from tfrcnn.data.sources import nfc, not_unicode, read_bytes, subfolders, text_encoding
+from tfrcnn.data.sources import nfc, not_unicode, read_bytes, read_head, subfolders, text_encoding
 from tfrcnn.errors import InputError
 
 _IN_FOLDER = ("_annotations.csv", "labels/detections.csv")  # Roboflow's next to the images, FiftyOne's
@@ -50,6 +50,9 @@ class CsvBoxes(DataFormat):
         places = {"": Path(path)} | {folder.name: folder for folder in subfolders(Path(path))}
         files = {split: _in_folder(folder) for split, folder in places.items()}
         return {split: partial(parse_csv, file) for split, file in files.items() if file is not None}
+
+    def is_likely(self, file: Path) -> bool:
+        return find_dialect(read_head(file).replace(b"\0", b"").decode(errors="replace").lstrip("\ufeff")) is not None
 
 
 def _in_folder(folder: Path) -> Path | None:

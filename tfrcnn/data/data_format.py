@@ -54,6 +54,14 @@ class DataFormat(abc.ABC):
         """Return whether only the content of files speaks for this format, so that any other format goes first."""
         return False
 
+    def is_likely(self, file: Path) -> bool:
+        """Return whether the beginning of a file looks like a data set of this format, so that a message proposes it.
+
+        Args:
+            file: one that `find` takes by its extension.
+        """
+        return True
+
     def is_damaged(self, path: str) -> bool:
         """Return whether the file that names the splits cannot be read, so that any split may be meant."""
         return False

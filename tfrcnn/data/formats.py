@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -165,6 +166,25 @@ def _choose(data: str) -> tuple[str, Parse]:
             f"did you mean {' or '.join(choices[:_MAX_CHOICES])}{more}?"
         )
     return name, sets[next(iter(sets)) if split is None else _named(split, sets)[0]]
+
+
+def validation_split(data: str) -> str | None:
+    """Return the DATA argument of the validation split that belongs to a training split.
+
+    Args:
+        data: that `choose` takes; `cells@train` may have `cells@valid`, and `coco@train2017` has `coco@val2017`.
+
+    Returns:
+        None if there is no such split, or `data` is no split or has the validation data in it, as `trainval` has.
+    """
+    place = place_of(data)
+    if not place.split or is_address(place.path) or "val" in place.split.lower():
+        return None
+    year = re.sub("[^0-9]", "", place.split)
+    sets = [splits for splits in find_sets(place).values() if _named(place.split, splits)]
+    names = [each for splits in sets for each in splits if each.lower().startswith("val") and is_split_name(each)]
+    same_year = [name for name in names if re.sub("[^0-9]", "", name) == year]
+    return f"{data.rpartition('@')[0]}@{same_year[0]}" if same_year else None
 
 
 def _named(split: str, splits: Iterable[str]) -> list[str]:

@@ -60,24 +60,31 @@ def _hint(folder: Path, formats: Mapping[str, DataFormat]) -> str:
 
 
 def _suggestions(folder: Path, formats: Mapping[str, DataFormat]) -> list[str]:
-    """Return the DATA arguments of the files and folders below a folder; not those inside of a data set."""
+    """Return the DATA arguments of the files and folders below a folder; not those inside of a data set.
+
+    Files that only have the right extension count if there is nothing else.
+    """
     of_paths = [data_format for data_format in formats.values() if data_format.is_path]
     extensions = tuple(extension for data_format in of_paths for extension in data_format.extensions)
     suggestions: list[str] = []
+    unlikely: list[str] = []
     level, looked_at = [folder], 0
     for _ in range(_MAX_DEPTH):
         below: list[Path] = []
         for path in (path for place in level for path in _candidates(place, extensions)):
             looked_at += 1
             if looked_at > _MAX_ENTRIES or len(suggestions) >= _MAX_SUGGESTIONS:
-                return suggestions[:_MAX_SUGGESTIONS]
+                return (suggestions or unlikely)[:_MAX_SUGGESTIONS]
             if path.is_file() and other_tool(path):
                 continue
-            sets = [split for data_format in of_paths for split in data_format.find(str(path))]
-            suggestions += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in sets)
+            sets = {name: sets for name, each in formats.items() if each.is_path and (sets := each.find(str(path)))}
+            is_likely = not path.is_file() or any(formats[name].is_likely(path) for name in sets)
+            names = [split for splits in sets.values() for split in splits]
+            chosen = suggestions if is_likely else unlikely
+            chosen += dict.fromkeys(f"{path}@{split}" if split else str(path) for split in names)
             below += [path] if not sets and path.is_dir() else []
         level = below
-    return suggestions[:_MAX_SUGGESTIONS]
+    return (suggestions or unlikely)[:_MAX_SUGGESTIONS]
 
 
 def _candidates(folder: Path, extensions: tuple[str, ...]) -> Iterator[Path]:

@@ -280,7 +280,7 @@ class Recipe(Config):
             with errors.collect():
                 categories = train_set and train_set[0].categories
                 val_set = read_validation(recipe.val, recipe.images, recipe.val_images, categories)
-        if not errors.messages and train_set and train_set[0].categories:
+        if not errors.messages and train_set and starting.is_useful(*train_set):
             with errors.collect():
                 data = hold_out(train_set[0], val_set[0] if val_set else recipe.val, recipe._training.seed, out)
                 recipe = with_fitted_anchors(recipe, data[0], out if resume else None, log)

@@ -16,7 +16,7 @@ from tfrcnn.data.doctor import examine
 from tfrcnn.data.example import Dataset
 from tfrcnn.data.faults import Report
 from tfrcnn.data.formats import absolute as absolute_data
-from tfrcnn.data.formats import exists, place_of
+from tfrcnn.data.formats import exists, place_of, validation_split
 from tfrcnn.data.join import PLUS, parts_of
 from tfrcnn.data.media import is_address
 from tfrcnn.data.overlap import with_shared_images
@@ -189,6 +189,11 @@ def check_data(sets: list[ReadSet], detector: FasterRCNN | None, errors: InputEr
         errors.messages.append(f"refused: {names}; the report above says why. Nothing was written")
 
 
+def is_useful(dataset: Dataset, report: Report) -> bool:
+    """Return whether a detector can be made for data: not if all images are missing, which the report says."""
+    return bool(dataset.categories) and not (report.refused and not len(dataset))
+
+
 def starting_detector(
     config: DetectorConfig,
     training: TrainingConfig,
@@ -231,15 +236,22 @@ def announcement(
 ) -> str:
     """Say what is about to be trained, and which weights are kept."""
     steps = steps_per_epoch(repeat_factors(train_data, training.repeat_factor_threshold).sum(), training.batch_size)
-    kept = "No validation data: the newest weights are kept, not the best (val=0.2 splits off a fifth to choose by).\n"
+    kept = "" if validation else f"{_without_validation(train_data.source)}\n"
     split = ""
     if validation is not None and as_fraction(validation.source):
         split = f" ({len(validation)} are split off for validation, see {SPLIT} there)"
     return (
-        f"\n{'' if validation else kept}Training {detector.config.preset} on {len(train_data)} images{split}: "
+        f"\n{kept}Training {detector.config.preset} on {len(train_data)} images{split}: "
         f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
         f"seed {training.seed}. Everything goes to {out}."
     )
+
+
+def _without_validation(source: str) -> str:
+    """Say which weights are kept without validation data, and how to have some."""
+    split = None if PLUS in source else validation_split(source)
+    way = f"--val {split} (in Python val={split!r})" if split else "--val 0.2 splits off a fifth (in Python val=0.2)"
+    return f"No validation data: the newest weights are kept, not the best. To choose by a score: {way}."
 
 
 def blank_detector(config: DetectorConfig, training: TrainingConfig) -> FasterRCNN:
