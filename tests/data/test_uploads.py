@@ -46,6 +46,21 @@ def test_coco_export_without_images_finds_the_uploaded_files(tmp_path: Path, nam
     assert "319b022f-a.jpg" in fault.message
 
 
+@pytest.mark.parametrize("prefix", ["319b022f__", "?d="])
+def test_export_of_web_addresses_and_of_local_storage_finds_the_files(tmp_path: Path, prefix: str) -> None:
+    folder = photos(tmp_path / "photos", "a.jpg", "b.png")
+    name = f"/data/local-files/{prefix}a.jpg" if prefix == "?d=" else f"images/{prefix}a.jpg"
+    coco(tmp_path / "coco", name)
+    xml = f"voc/Annotations/{prefix}a.xml"
+    voc.write(tmp_path, xml, "spare.jpg", obj("dog", "5 4 24 9"), filename=f"{prefix}a.jpg")
+    write_yolo(tmp_path / "yolo", {"classes.txt": "dog\n", f"labels/{prefix}a.txt": "0 0.5 0.5 0.1 0.2\n"})
+    for export in ("coco", "voc", "yolo"):
+        dataset, report = read_dataset(str(tmp_path / export), folder)
+        assert not report.refused
+        assert report.counts()["upload-prefix"] == 1
+        assert [len(example.boxes) for example in dataset.examples if example.path.name == "a.jpg"] == [1]
+
+
 def test_voc_export_without_images_finds_the_uploaded_files(tmp_path: Path) -> None:
     for upload in ("319b022f-a", "0a1b2c3d-b.v2"):
         voc.write(tmp_path, f"export/Annotations/{upload}.xml", "spare.jpg", obj("dog", "5 4 24 9"), filename=upload)
@@ -101,5 +116,10 @@ def test_names_match_as_label_studio_spells_them() -> None:
     assert originals.find("319b022f-b.png") == "b.png"
     assert originals.find("319b022f-ab-c.tif") == "ab-c.tif"
     assert originals.find("319b022f-deadbeef-d.jpg") == "deadbeef-d.jpg"
+    assert originals.find("319b022f__b.png") == "b.png"
+    assert originals.find("319b022f__ab-c.tif") == "ab-c.tif"
+    assert originals.find("?d=b.jpg") == "b.jpg"
+    for upload in ("319b022f_b.png", "319b022f__", "?d=", "d=b.png"):
+        assert originals.find(upload) is None
     for upload in ("319b022f-b", "b.jpg", "319b022f-", "19b022f-b.png", "319b022g-b.png", "319b022f-e.png"):
         assert originals.find(upload) is None

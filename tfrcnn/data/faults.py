@@ -97,7 +97,7 @@ KINDS: dict[str, Kind] = {
     "copied-image": Kind("kept", "two files are the same image with different boxes; keep one, with all its objects"),
     "image-path-differs": Kind("kept", "the image is not at the annotated path; the file of the same name is used"),
     "upload-prefix": Kind(
-        "kept", "Label Studio puts 8 hex digits before a name; the only image with the name after them is used"
+        "kept", "Label Studio puts 8 hex digits or ?d= before a name; the only image with the name after it is used"
     ),
     "image-size-missing": Kind("kept", "the annotation has no image size; the size of the file is used"),
     "coordinates-from-zero": Kind("kept", "the tool of the XML files counts pixels from 0; boxes are read like that"),

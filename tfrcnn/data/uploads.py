@@ -1,7 +1,8 @@
-"""Matches Label Studio's names of uploaded images with the files that were uploaded.
+"""Matches Label Studio's names of images with the files that they were made from.
 
-Label Studio stores `my photo (1).jpg` as `319b022f-my_photo_1.jpg`: 8 hex digits in front, `_` for a space, no other
-signs. Its exports without images hold that name only.
+Label Studio stores an upload `my photo (1).jpg` as `319b022f-my_photo_1.jpg`: 8 hex digits in front, `_` for a space,
+no other signs. An image at a web address is `319b022f__photo.jpg`, and one of local storage `?d=photo.jpg`. Its exports
+without images hold that name only.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 
 from tfrcnn.data.sources import nfc
 
-_PREFIX = re.compile(r"[0-9a-f]{8}-(?=.)", re.IGNORECASE)
+_PREFIX = re.compile(r"([0-9a-f]{8}(-|__)|\?d=)(?=.)", re.IGNORECASE)
 _LEFT_OUT = re.compile(r"[^-\w.]")  # signs that Django, below Label Studio, drops from names of files
 
 
