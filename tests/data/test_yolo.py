@@ -209,6 +209,17 @@ def test_fault_of_a_line_names_file_and_line(tmp_path: Path, name: str) -> None:
         raise AssertionError(faults[0].message)
 
 
+@pytest.mark.parametrize(
+    ("classes", "asks"), [((1, 2), True), ((2,), True), ((0, 1, 2), False), ((1, 3), False), ((1, 1), False)]
+)
+def test_labels_that_may_count_from_1_are_asked_about(tmp_path: Path, classes: tuple[int, ...], asks: bool) -> None:
+    lines = "".join(f"{number} 0.5 0.5 0.1 0.{i + 1}\n" for i, number in enumerate(classes))
+    root = write(tmp_path, {"classes.txt": "cat\ndog\n", "labels/a.txt": lines}, "images/a.jpg")
+    messages = [fault.message for fault in read_dataset(str(root))[1].faults if fault.kind == "unknown-category"]
+    assert len(messages) == sum(number > 1 for number in classes)
+    assert all(message.endswith("no label is of class 0: do they count from 1?") is asks for message in messages)
+
+
 def test_image_without_label_is_a_negative_and_label_without_image_is_reported(tmp_path: Path) -> None:
     files = {"classes.txt": "cat\ndog\n", "labels/a.txt": BOX, "labels/gone.txt": BOX * 2, "labels/empty.txt": ""}
     root = write(tmp_path, files, "images/a.jpg", "images/b.jpg", "images/empty.jpg")

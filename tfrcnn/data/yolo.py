@@ -206,6 +206,9 @@ class _Reader:
         names = self.source.names.by_number or self.numbered(rows)
         self.parsed.categories = tuple(Category(number, names[number]) for number in sorted(names))
         labels = {category.id: label for label, category in enumerate(self.parsed.categories)}
+        used = {row.number for of_image in rows for row in of_image}
+        from_one = bool(used) and 0 in names and 0 not in used and max(used) == max(names) + 1
+        hint = "; no label is of class 0: do they count from 1?" if from_one else ""
         for image, of_image in enumerate(rows):
             for row in of_image:
                 if row.number in labels:
@@ -213,7 +216,7 @@ class _Reader:
                 elif names:
                     expected = f"expected a class in {min(names)}..{max(names)}, as {self.source.names.file} has"
                     file = Path(self.parsed.images[image].file)
-                    self.fault("unknown-category", file, f"line {row.line}", f"{expected}, found {row.number}")
+                    self.fault("unknown-category", file, f"line {row.line}", f"{expected}, found {row.number}{hint}")
 
     def numbered(self, rows: list[list[Row]]) -> dict[int, str]:
         """Return the numbers of the classes as their names: all that occur in any split."""
