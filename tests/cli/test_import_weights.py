@@ -10,6 +10,7 @@ import pytest
 
 from tfrcnn.config import Category
 from tfrcnn.models import build_detector, load_detector, preset
+from tfrcnn.weights.published import PUBLISHED
 
 from ..weights.test_importing import state_of
 
@@ -42,6 +43,8 @@ def test_list_shows_every_network_that_can_be_imported(tfrcnn: Callable) -> None
     assert "detectron2    resnet50_c4" in out
     assert re.search(r"^coco-resnet50 +fasterrcnn_resnet50_fpn +COCO box AP 37.0, 160 MiB$", out, re.MULTILINE)
     assert "imagenet-resnet50" in out
+    rows = {tuple(line.split()[:2]) for line in out.splitlines()}
+    assert {(name, entry.preset) for name, entry in PUBLISHED.items()} <= rows
 
 
 @pytest.mark.slow

@@ -99,8 +99,9 @@ def _listing() -> str:
     from tfrcnn.weights.importing import SOURCES
     from tfrcnn.weights.published import PUBLISHED
 
-    lines = [f"{'published name':34}{'preset':40}score, size"]
-    lines += [f"{name:34}{entry.preset:40}{entry.summary}" for name, entry in PUBLISHED.items()]
+    width = max(map(len, PUBLISHED)) + 2
+    lines = [f"{'published name':{width}}{'preset':40}score, size"]
+    lines += [f"{name:{width}}{entry.preset:40}{entry.summary}" for name, entry in PUBLISHED.items()]
     lines += ["", "Names coco-... are for train --init and import-weights, imagenet-... for train --backbone-weights."]
     lines += ["", f"{'library':14}{'preset':40}published checkpoint"]
     for name, source in SOURCES.items():
