@@ -17,6 +17,7 @@ from tfrcnn.batch.blocks import find_blocks
 from tfrcnn.data import copies, remote
 from tfrcnn.data.convert import convert_dataset
 from tfrcnn.data.formats import absolute, exists, place_of
+from tfrcnn.data.locate import ImageFinder
 from tfrcnn.data.read import load_dataset, read_dataset
 from tfrcnn.data.remote_files import Entry, Remote
 from tfrcnn.data.search import search_images
@@ -124,6 +125,22 @@ def test_a_json_file_may_name_images_by_their_addresses(tmp_path: Path, bucket: 
     (tmp_path / "a.json").write_text(json.dumps(content))
     (example,) = load_dataset(str(tmp_path / "a.json")).examples
     assert example.path.read_bytes() == (tmp_path / "photos" / "a.jpg").read_bytes()
+
+
+def test_addresses_in_a_json_file_that_cannot_be_read_say_how_to_read_files_that_are_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise InputError("s3://bucket/photos: cannot be read: no login")
+
+    monkeypatch.setattr("tfrcnn.data.remote.fetch", refuse)
+    with pytest.raises(InputError) as error:
+        remote.fetch_named(["s3://bucket/photos/a.jpg", None, "", 3], ImageFinder([tmp_path]))
+    advice = "; or set the folder of the images if they are here: --images DIR"
+    assert str(error.value) == f"s3://bucket/photos: cannot be read: no login{advice}"
+    monkeypatch.setattr("tfrcnn.data.remote.address_of", lambda _: "s3://bucket/photos")
+    with pytest.raises(InputError, match=r"no login$"):  # the file is from the bucket too
+        remote.fetch_named(["a.jpg"], ImageFinder([tmp_path]))
 
 
 def test_an_image_that_is_here_is_not_read_from_the_address_of_its_name(

@@ -112,7 +112,7 @@ def fetch_named(names: Iterable[Any], finder: ImageFinder) -> None:
         finder: of the images that are here. Those with the name of an address are not copied.
 
     Raises:
-        InputError: as `local_copy`.
+        InputError: as `local_copy`; if a name is an address, it also says how to read files that are here.
     """
     addresses = [address for folder in finder.roots if (address := address_of(folder)) is not None]
 
@@ -122,7 +122,13 @@ def fetch_named(names: Iterable[Any], finder: ImageFinder) -> None:
         name = "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
         return [f"{address}/{quote(name) if address.startswith(WEB) else name}" for address in addresses]
 
-    fetch(candidates(name) for name in names if isinstance(name, str) and name)
+    try:
+        fetch(candidates(name) for name in names if isinstance(name, str) and name)
+    except InputError as error:
+        if addresses:
+            raise
+        advice = "set the folder of the images if they are here: --images DIR"
+        raise InputError(*(f"{message}; or {advice}" for message in error.messages)) from error
 
 
 def fetch(groups: Iterable[Sequence[str]]) -> None:
