@@ -20,7 +20,11 @@ for (const gallery of document.querySelectorAll(".gallery")) {
     status.textContent = `${shown.toLocaleString("en")} of ${pictures.length.toLocaleString("en")} pictures`;
   };
   form.addEventListener("change", update);
-  form.addEventListener("reset", () => setTimeout(update)); // after the browser has emptied the fields
+  form.addEventListener("reset", (event) => {
+    event.preventDefault(); // the browser empties the fields after this event, too late for `update`
+    for (const select of form.querySelectorAll("select")) select.value = "";
+    update();
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   update(); // a browser may keep the fields of an earlier visit
 }
