@@ -154,6 +154,25 @@ def test_the_image_is_the_named_file_or_the_first_of_the_same_stem_or_the_name_t
     assert [fault.kind for fault in parsed.faults] == kinds
 
 
+@pytest.mark.parametrize(
+    ("images", "expected"),
+    [
+        (("0AF.JPG",), "0AF.JPG"),  # as Windows and macOS find it
+        (("0AF.png",), "0AF.png"),
+        (("0AF.jpg", "0Af.jpg"), None),  # either may be meant
+        (("0AF.jpg", "0af.png"), "0af.png"),
+    ],
+)
+def test_an_image_in_another_case_is_found_if_it_is_the_only_one(
+    tmp_path: Path, images: tuple[str, ...], expected: str | None
+) -> None:
+    parsed = parse(tmp_path, {"0af": annotation(CAT, filename="0af.jpg")}, images=images)
+    (candidate,) = parsed.images[0].candidates
+    assert candidate.name == (expected or "0af.jpg")
+    differs = expected is not None and expected.startswith("0AF")
+    assert faults(parsed) == ([("image-path-differs", "0af.xml", "filename")] if differs else [])
+
+
 def test_a_folder_without_any_category_is_one_fault(tmp_path: Path) -> None:
     parsed = parse(tmp_path, {"a": annotation(), "b": annotation(CAT.replace("cat", ""))})
     assert faults(parsed) == [("bad-value", "b.xml", "object[0].name"), ("bad-value", "Annotations", "object.name")]

@@ -34,6 +34,18 @@ class ImageFolder:
         for name in sorted(self.names, key=lambda name: IMAGE_EXTENSIONS.index(Path(name).suffix.lower())):
             self.by_stem.setdefault(stem_of(name), name)
 
+    def similar(self, name: str) -> str | None:
+        """Return the only image whose name without extension differs in its case alone, a key of `names`."""
+        names = self._by_key.get(stem_of(name).casefold(), [])
+        return names[0] if len(names) == 1 else None
+
+    @cached_property
+    def _by_key(self) -> dict[str, list[str]]:
+        keys: dict[str, list[str]] = {}
+        for stem, name in self.by_stem.items():
+            keys.setdefault(stem.casefold(), []).append(name)
+        return keys
+
     @cached_property
     def originals(self) -> Originals:
         """The images as files that may have been uploaded to Label Studio."""

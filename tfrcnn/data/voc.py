@@ -221,8 +221,11 @@ class _Reader:
         base = named.replace("\\", "/").rpartition("/")[2]  # a path of another machine
         listed = base if base in images.names else images.by_stem.get(base)
         name = named if named in images.names else same or listed
-        if name is None and (name := images.originals.find(base or stem)) is not None:
-            self.fault("upload-prefix", path, "filename", f"expected {base or stem}, found {name}")
+        ways = {"image-path-differs": images.similar, "upload-prefix": images.originals.find}
+        for kind, find in ways.items() if name is None else ():
+            if (name := find(base or stem)) is not None:
+                self.fault(kind, path, "filename", f"expected {base or stem}, found {name}")
+                break
         name = name or named or f"{stem}.jpg"
         height, width = _whole(tree, "size/height"), _whole(tree, "size/width")
         size = (height, width) if height and width else None
