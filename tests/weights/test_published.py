@@ -47,13 +47,34 @@ def publish(monkeypatch, server, content=CONTENT, **fields):
     monkeypatch.setitem(PUBLISHED, NAME, entry)
 
 
+# "_file_size" of torchvision's WeightsEnum
+MEBIBYTES = {
+    "coco-resnet50": 159.743,
+    "coco-resnet50-v2": 167.104,
+    "coco-mobilenet-v3-large": 74.239,
+    "coco-mobilenet-v3-large-320": 74.239,
+    "imagenet-resnet50": 97.781,
+    "imagenet-resnet50-v2": 97.79,
+    "imagenet-mobilenet-v3-large": 21.114,
+    "imagenet-mobilenet-v3-large-v2": 21.107,
+}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_an_entry_states_what_its_library_publishes(name):
     entry = PUBLISHED[name]
     algorithm, _, digits = entry.file.checksum.partition(":")
     assert re.fullmatch(r"https://(download\.pytorch\.org|dl\.fbaipublicfiles\.com)/[\w./-]+", entry.file.url)
-    assert re.search(rf"[-_]{digits}\.(pth|pkl)$", entry.file.name)
-    assert (algorithm, len(digits)) == (("sha256", 8) if entry.source == "torchvision" else ("md5", 6))
+    in_name = re.search(r"[-_]([0-9a-f]+)\.(pth|pkl)$", entry.file.name)[1]
+    if entry.source == "torchvision":
+        assert round(entry.file.size / 2**20, 3) == MEBIBYTES[name]
+        assert digits.startswith(in_name)
+        assert len(in_name) == 8
+    if algorithm == "sha256":
+        assert re.fullmatch("[0-9a-f]{64}", digits)
+        assert entry.file.size > 1e7
+    else:
+        assert (entry.source, algorithm, digits) == ("detectron2", "md5", in_name)
     assert entry.preset in PRESETS
     if entry.kind == "detector":
         assert name.startswith("coco-")

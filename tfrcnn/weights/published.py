@@ -1,8 +1,8 @@
 """The published checkpoints by name: where each is, how it is checked, and its copy in the cache.
 
-Only what the libraries publish is stated. torchvision's file names hold the first 8 digits of their SHA-256, and its
-`WeightsEnum` has their sizes. Detectron2's names hold the first 6 digits of their MD5 (MODEL_ZOO.md). The whole SHA-256
-is recorded next to a file at its first download, and checked at each use.
+torchvision's file names hold the first 8 digits of their SHA-256, and its `WeightsEnum` has their sizes in MiB: the
+whole numbers here agree with both. Detectron2's names hold the first 6 digits of their MD5 (MODEL_ZOO.md), and it
+publishes no size. The SHA-256 of a file is recorded next to it at its first download, and checked at each use.
 
 The cache is the folder TFRCNN_CACHE, or else tfrcnn in XDG_CACHE_HOME or ~/.cache. Each name has a folder there:
 
@@ -49,52 +49,68 @@ class Published:
     summary: str
 
 
-def _torchvision(kind: Literal["detector", "backbone"], preset: str, file: str, size: float, score: str) -> Published:
-    """Make an entry; `size` is torchvision's, in MiB rounded to three decimals."""
-    prefix = file.removesuffix(".pth").rpartition("-")[2]
-    return Published(
-        kind,
-        "torchvision",
-        preset,
-        RemoteFile(f"{TORCHVISION}/{file}", None, f"sha256:{prefix}"),
-        f"{score}, {size:.0f} MiB",
-    )
+def _torchvision(
+    kind: Literal["detector", "backbone"], preset: str, file: str, size: int, sha256: str, score: str
+) -> Published:
+    """Make an entry; `size` is in bytes."""
+    remote = RemoteFile(f"{TORCHVISION}/{file}", size, f"sha256:{sha256}")
+    return Published(kind, "torchvision", preset, remote, f"{score}, {size / 2**20:.0f} MiB")
 
 
-def _detectron2(preset: str, model: str, file: str, score: str) -> Published:
-    prefix = file.removesuffix(".pkl").rpartition("_")[2]
+def _detectron2(
+    preset: str, model: str, file: str, score: str, size: int | None = None, sha256: str | None = None
+) -> Published:
+    """Make an entry; without a known SHA-256, the digits in the file name are compared."""
+    checksum = f"sha256:{sha256}" if sha256 else f"md5:{file.removesuffix('.pkl').rpartition('_')[2]}"
     return Published(
-        "detector", "detectron2", preset, RemoteFile(f"{DETECTRON2}/{model}/{file}", None, f"md5:{prefix}"), score
+        "detector", "detectron2", preset, RemoteFile(f"{DETECTRON2}/{model}/{file}", size, checksum), score
     )
 
 
 _MOBILENET = "fasterrcnn_mobilenet_v3_large_fpn"
 PUBLISHED: dict[str, Published] = {
     "coco-resnet50": _torchvision(
-        "detector", "fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", 159.743, "COCO box AP 37.0"
+        "detector",
+        "fasterrcnn_resnet50_fpn",
+        "fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        167_502_836,
+        "258fb6c638b15964ddcdd1ae0748c5eef1be9e732750120cc857feed3faac384",
+        "COCO box AP 37.0",
     ),
     "coco-resnet50-v2": _torchvision(
         "detector",
         "fasterrcnn_resnet50_fpn_v2",
         "fasterrcnn_resnet50_fpn_v2_coco-dd69338a.pth",
-        167.104,
+        175_221_657,
+        "dd69338a24b8d7381807e247652bdc356325bcbaf1cd3e092e00e0a1a58706bf",
         "COCO box AP 46.7",
     ),
     "coco-mobilenet-v3-large": _torchvision(
-        "detector", _MOBILENET, "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth", 74.239, "COCO box AP 32.8"
+        "detector",
+        _MOBILENET,
+        "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth",
+        77_844_807,
+        "fb6a3cc702b1df54c18a44b26708cd083614211062d0c36d2ca7bf9270df3533",
+        "COCO box AP 32.8",
     ),
     "coco-mobilenet-v3-large-320": _torchvision(
         "detector",
         "fasterrcnn_mobilenet_v3_large_320_fpn",
         "fasterrcnn_mobilenet_v3_large_320_fpn-907ea3f9.pth",
-        74.239,
+        77_844_807,
+        "907ea3f91ff92242bc1baea8049276a3e76bca48ce7560bd268cc029f37977b5",
         "COCO box AP 22.8",
     ),
     "coco-resnet50-detectron2-1x": _detectron2(
         "resnet50_fpn", "COCO-Detection/faster_rcnn_R_50_FPN_1x/137257794", "model_final_b275ba.pkl", "COCO box AP 37.9"
     ),
     "coco-resnet50-detectron2-3x": _detectron2(
-        "resnet50_fpn", "COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458", "model_final_280758.pkl", "COCO box AP 40.2"
+        "resnet50_fpn",
+        "COCO-Detection/faster_rcnn_R_50_FPN_3x/137849458",
+        "model_final_280758.pkl",
+        "COCO box AP 40.2",
+        167_266_879,
+        "3c25caca37baabbff3e22cc9eb0923db165a0c18b867871a3bf3570bac9b7ef0",
     ),
     "coco-resnet101-detectron2-3x": _detectron2(
         "resnet101_fpn",
@@ -124,16 +140,36 @@ PUBLISHED: dict[str, Published] = {
         "COCO box AP 44.3",
     ),
     "imagenet-resnet50": _torchvision(
-        "backbone", "fasterrcnn_resnet50_fpn", "resnet50-0676ba61.pth", 97.781, "ImageNet top-1 76.1"
+        "backbone",
+        "fasterrcnn_resnet50_fpn",
+        "resnet50-0676ba61.pth",
+        102_530_333,
+        "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
+        "ImageNet top-1 76.1",
     ),
     "imagenet-resnet50-v2": _torchvision(
-        "backbone", "fasterrcnn_resnet50_fpn_v2", "resnet50-11ad3fa6.pth", 97.79, "ImageNet top-1 80.9"
+        "backbone",
+        "fasterrcnn_resnet50_fpn_v2",
+        "resnet50-11ad3fa6.pth",
+        102_540_417,
+        "11ad3fa62ca79e40addfd354a8ec4b7c75143b3038b8d2a807fbc68deab379ca",
+        "ImageNet top-1 80.9",
     ),
     "imagenet-mobilenet-v3-large": _torchvision(
-        "backbone", _MOBILENET, "mobilenet_v3_large-8738ca79.pth", 21.114, "ImageNet top-1 74.0"
+        "backbone",
+        _MOBILENET,
+        "mobilenet_v3_large-8738ca79.pth",
+        22_139_423,
+        "8738ca797c879b547d18bbd15da5736ff2557b2036a9af72225393ca61759a04",
+        "ImageNet top-1 74.0",
     ),
     "imagenet-mobilenet-v3-large-v2": _torchvision(
-        "backbone", _MOBILENET, "mobilenet_v3_large-5c1a4163.pth", 21.107, "ImageNet top-1 75.3"
+        "backbone",
+        _MOBILENET,
+        "mobilenet_v3_large-5c1a4163.pth",
+        22_132_113,
+        "5c1a416349c4cf298f2a6a5e2600ed0ee55e604713578f5e74e6bc8bcaef7997",
+        "ImageNet top-1 75.3",
     ),
 }
 
