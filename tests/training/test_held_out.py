@@ -76,7 +76,7 @@ def ids(dataset: Dataset) -> list[int | str]:
 def test_a_fraction_is_split_off_recorded_resumed_and_evaluated(data: str, tmp_path: Path, begin: Any) -> None:
     out = tmp_path / "run"
     logged = begin(recipe(data, val=0.2), out)
-    assert "on 8 images (2 are split off for validation, see split.json there): 1 epochs of 4 steps" in logged
+    assert "on 8 images (2 are split off for validation, see split.json there): 1 epoch of 4 steps" in logged
     assert "newest" not in logged
     assert logged.count("Data set") == 1  # one report on the data as they are
 

@@ -113,7 +113,8 @@ SCHEMES: dict[str, tuple[Phase, ...]] = {
 def epochs_of(training: TrainingConfig) -> str:
     """Say how many epochs there are, per step of the scheme if it has several."""
     scheme = "" if training.scheme == "joint" else f"{training.scheme}, "
-    return f"{scheme}{' + '.join(str(phase.training(training).epochs) for phase in SCHEMES[training.scheme])} epochs"
+    counts = [phase.training(training).epochs for phase in SCHEMES[training.scheme]]
+    return f"{scheme}{' + '.join(map(str, counts))} {'epoch' if counts == [1] else 'epochs'}"
 
 
 def check_network(detector: FasterRCNN, scheme: str) -> None:

@@ -27,6 +27,7 @@ from tfrcnn.models import FasterRCNN, Preset, build_blank_detector, build_detect
 from tfrcnn.models.backbones import find_spec
 from tfrcnn.models.presets import SUFFIX
 from tfrcnn.models.transfer import unshare, with_categories
+from tfrcnn.printable import count_of
 from tfrcnn.training.auto_anchors import pending
 from tfrcnn.training.process import seeded
 from tfrcnn.training.schemes import epochs_of
@@ -241,9 +242,9 @@ def announcement(
     if validation is not None and as_fraction(validation.source):
         split = f" ({len(validation)} are split off for validation, see {SPLIT} there)"
     return (
-        f"\n{kept}Training {detector.config.preset} on {len(train_data)} images{split}: "
-        f"{epochs_of(training)} of {steps} steps of {training.batch_size} images, {training.precision}, "
-        f"seed {training.seed}. Everything goes to {out}."
+        f"\n{kept}Training {detector.config.preset} on {count_of(len(train_data), 'image')}{split}: "
+        f"{epochs_of(training)} of {count_of(steps, 'step')} of {count_of(training.batch_size, 'image')}, "
+        f"{training.precision}, seed {training.seed}. Everything goes to {out}."
     )
 
 
