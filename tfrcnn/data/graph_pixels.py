@@ -41,6 +41,8 @@ class GraphPixels:
             self._files = tf.constant([os.fsencode(os.path.abspath(file)) for file in files])
             self._file_of = tf.constant([number[place.file] for place in places], tf.int32)
             self._ranges = _ranges(places)
+            if self._ranges is None:
+                self._lengths = tf.constant([os.stat(place.file).st_size for place in places], tf.int64)
             self._sizes = tf.constant(
                 np.stack([column_of(dataset.examples, name) for name in ("height", "width")], axis=1), tf.int32
             )
@@ -48,17 +50,29 @@ class GraphPixels:
 
     def __call__(self, index: tf.Tensor) -> tf.Tensor:
         file = self._files[self._file_of[index]]
-        content = tf.io.read_file(file) if self._ranges is None else _read(file, self._ranges[index])
+        if self._ranges is None:
+            content = tf.io.read_file(file)
+            # first: TensorFlow's error about a file that is cut off does not name it
+            length, expected = tf.strings.length(content), self._lengths[index]
+            check = self._check(index, tf.strings.as_string(length), tf.strings.as_string(expected), " bytes")
+            with tf.control_dependencies([check]):
+                content = tf.identity(content)
+        else:
+            content = _read(file, self._ranges[index])
         pixels = decode_image(content, self._orientations[index])
         size, expected = tf.shape(pixels)[:2], self._sizes[index]
+        with tf.control_dependencies([self._check(index, _size_text(size), _size_text(expected), " px")]):
+            return tf.identity(pixels)
+
+    def _check(self, index: tf.Tensor, seen: tf.Tensor, expected: tf.Tensor, unit: str) -> tf.Operation:
+        """Make an error that names the image, unless two texts are the same."""
+        file = self._files[self._file_of[index]]
         place = f" of {self._count:,} in {printable(self._source)}): expected "
         parts = [
-            *("InputError: ", file, " (image ", tf.strings.as_string(index + 1), place, _size_text(expected)),
-            *(" px, as when the data set was read, found ", _size_text(size), " px"),
+            *("InputError: ", file, " (image ", tf.strings.as_string(index + 1), place, expected),
+            *(f"{unit}, as when the data set was read, found ", seen, unit),
         ]
-        message = tf.strings.join(parts)
-        with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(size == expected), [message])]):
-            return tf.identity(pixels)
+        return tf.debugging.Assert(seen == expected, [tf.strings.join(parts)])
 
 
 def _size_text(size: tf.Tensor) -> tf.Tensor:

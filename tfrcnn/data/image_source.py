@@ -17,7 +17,7 @@ from tfrcnn.errors import InputError
 from tfrcnn.printable import printable
 
 # in the message of TensorFlow's error; `tf.debugging.Assert` puts a bracket behind it, see `GraphPixels`
-_IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+ px(?=\])|.+)")
+_IMAGE_ERROR = re.compile(rf"{InputError.__name__}: (.+ (?:px|bytes)(?=\])|.+)")
 _PLACE = re.compile(r"\(image [\d,]+ of [\d,]+ in ")  # in a message about an image, see `Pixels.read`
 
 
