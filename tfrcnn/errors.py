@@ -1,4 +1,4 @@
-"""The one exception for what a user can fix, and a collector that reports several at once."""
+"""The exception for what a user can fix, and a collector that reports several at once."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ def renamed_arguments(**names: str) -> Iterator[None]:
         words = (message.partition(": ") for message in error.messages)
         messages = [f"{names.get(name, name)}{colon}{rest}" for name, colon, rest in words]
         raise InputError(*messages) from error
+
+
+class LostFeederError(InputError):
+    """A process that makes training batches has gone, and threads of TensorFlow may wait for it for an hour.
+
+    Under a `tf.distribute` strategy they keep this process from ending: leave it by `os._exit`.
+    """
 
 
 class InputErrors:

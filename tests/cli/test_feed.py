@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tfrcnn.cli import main as cli
 from tfrcnn.data import feeders
+from tfrcnn.errors import LostFeederError
 from tfrcnn.training import callbacks
 
 from ..data.test_feeders import two_free_ports
@@ -85,3 +87,19 @@ def test_sigterm_ends_a_feeder_at_once(two: dict[str, subprocess.Popen[str]]) ->
     for process in two.values():
         assert process.wait(20) == 0
         assert process.communicate() == ("", "")
+
+
+def test_a_process_that_threads_would_keep_leaves_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lose(*_: object, **__: object) -> None:
+        raise LostFeederError("the feeder a:1 has not answered")
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(cli, "app", lose)
+    monkeypatch.setattr("os._exit", leave)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["train"])
+    assert capsys.readouterr().err == "error: the feeder a:1 has not answered\n"

@@ -22,7 +22,7 @@ from tfrcnn.data.feed_server import Feeder, start_feeder
 from tfrcnn.data.graph_pixels import GraphPixels
 from tfrcnn.data.image_source import Pixels, image_errors
 from tfrcnn.data.pipeline import Share, training_data
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, LostFeederError
 
 from .test_pipeline import ALL, CONFIG, PLAIN, assert_same, dataset, example, mixed, take
 
@@ -171,7 +171,8 @@ def test_an_image_that_the_feeder_cannot_see_is_named(mixed: Dataset, two: list[
     path.unlink()
     with pytest.raises(InputError) as caught, feeders.watched([two[0].address]):
         take(fed, 7)
-    assert str(caught.value) == (f"a feeder found nothing at {path}: all machines must see the images at the same path")
+    expected = "all machines must see the same images at the same path"
+    assert str(caught.value) == f"a feeder found nothing at {path}: {expected}"
 
 
 @pytest.mark.parametrize(
@@ -261,6 +262,17 @@ def test_a_feeder_that_has_gone_ends_the_step_that_waits(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
+def test_the_loss_of_a_feeder_under_a_strategy_has_a_kind_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, mixed: Dataset
+) -> None:
+    monkeypatch.setattr(feeders, "_SECONDS_BETWEEN", 0.2)
+    monkeypatch.setattr(feeders, "PATIENCE", 2.0)
+    feeder = start_feeder(HOST, two_free_ports(1)[0])
+    with tf.distribute.OneDeviceStrategy("CPU:0").scope(), pytest.raises(LostFeederError, match="has not answered"):
+        take_until(feeder.stop, mixed, feeder)
+
+
+@pytest.mark.slow
 def test_a_feeder_that_was_started_again_ends_the_run(mixed: Dataset) -> None:
     started = [start_feeder(HOST, two_free_ports(1)[0])]
 
@@ -276,3 +288,42 @@ def test_a_feeder_that_was_started_again_ends_the_run(mixed: Dataset) -> None:
 def test_other_errors_pass_the_watch(two: list[Feeder]) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError), feeders.watched([two[0].address]):
         tf.debugging.assert_equal(1, 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\xff\xd8\xff cut off"])
+def test_an_image_that_is_another_file_at_the_feeder_is_named(pictures: Dataset, content: bytes) -> None:
+    pixels, path = GraphPixels(pictures), pictures.examples[0].path
+    length = path.stat().st_size
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught, image_errors():
+        list(tf.data.Dataset.range(1, output_type=tf.int32).map(pixels))
+    expected = f"{path} (image 1 of 5 in {pictures.source}): expected {length} bytes, as when the data set was read"
+    assert str(caught.value) == f"{expected}, found {len(content)} bytes"
+
+
+def test_a_file_that_tensorflow_cannot_decode_is_one_line(mixed: Dataset, two: list[Feeder]) -> None:
+    path = mixed.examples[3].path
+    path.write_bytes(path.read_bytes()[:60])  # before the data are made, so the length is the same
+    fed = training_data(mixed, CONFIG, PLAIN, feeders=[two[0].address])
+    with pytest.raises(InputError) as caught, feeders.watched([two[0].address]):
+        take(fed, 7)
+    assert str(caught.value).startswith("a feeder cannot decode an image: ")
+    assert str(caught.value).endswith(". The run goes on without feeders, which read it by Pillow")
+
+
+def test_an_image_that_is_a_folder_at_the_feeder_is_named(mixed: Dataset, two: list[Feeder]) -> None:
+    fed = training_data(mixed, CONFIG, PLAIN, feeders=[two[0].address])
+    path = mixed.examples[3].path
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InputError) as caught, feeders.watched([two[0].address]):
+        take(fed, 7)
+    expected = "Is a directory; all machines must see the same images at the same path"
+    assert str(caught.value) == f"a feeder cannot read {path}: {expected}"
+
+
+def test_a_process_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeders, "_SECONDS_TO_ANSWER", 0.5)
+    # the system accepts connections, as for a stopped process
+    with socket.create_server((HOST, 0)) as silent, pytest.raises(InputError, match="that nothing answers there"):
+        feeders.check_feeders([f"{HOST}:{silent.getsockname()[1]}"])

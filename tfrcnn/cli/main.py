@@ -7,6 +7,7 @@ file is not judged; 130 interrupted; 141 the reader of the output has gone.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from typing import Annotated, Any
@@ -31,7 +32,7 @@ from tfrcnn.cli.sending import sending
 from tfrcnn.cli.serve import serve
 from tfrcnn.cli.train import train
 from tfrcnn.cli.versions import versions
-from tfrcnn.errors import InputError
+from tfrcnn.errors import InputError, LostFeederError
 from tfrcnn.installed import check_distribution, missing
 
 # Click's class for wrong options; newer versions of typer bundle a copy of Click
@@ -114,6 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
         except UsageError as error:
             command = error.ctx.command_path if error.ctx else "tfrcnn"
             return _report(f"{error.format_message()} (see {command} --help)")
+        except LostFeederError as error:
+            _report(_with_flags(str(error)))
+            sys.stderr.flush()
+            os._exit(2)  # the usual end would wait for threads that wait for the feeder
         except InputError as error:
             return _report(_with_flags(str(error)))
         except (KeyboardInterrupt, typer.Abort):

@@ -18,10 +18,11 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.eager import cancellation  # TensorFlow has no public way to end a step that waits for data
 
-from tfrcnn.errors import InputError, InputErrors
+from tfrcnn.errors import InputError, InputErrors, LostFeederError
 from tfrcnn.printable import shorten
 
 _ADDRESS = re.compile(r"(?P<host>[^\s,/]+):(?P<port>\d{1,5})")
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2, with no settings
 _SECONDS_TO_ANSWER = 5.0
 _SECONDS_TO_FEED = 30.0
 _SECONDS_BETWEEN = 5.0  # two looks at a feeder
@@ -71,10 +72,12 @@ def _check_feeder(feeder: str, count: int) -> None:
 
 
 def _answers(feeder: str) -> bool:
+    """Return whether a server of HTTP/2 greets: the system accepts connections for a process that hangs, too."""
     host, port = feeder.rsplit(":", 1)
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER):
-            return True
+        with socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_ANSWER) as connection:
+            connection.sendall(_GREETING)
+            return bool(connection.recv(1))
     except OSError:
         return False
 
@@ -160,6 +163,7 @@ def watched(feeders: Sequence[str]) -> Iterator[None]:
 
     Raises:
         InputError: a feeder does not answer for `PATIENCE` seconds, was started again, or cannot read an image.
+        LostFeederError: the first of these under a strategy.
     """
     if not feeders:
         yield
@@ -169,8 +173,9 @@ def watched(feeders: Sequence[str]) -> Iterator[None]:
     def watch() -> None:
         seen = dict.fromkeys(feeders, time.monotonic())
         while not ended.wait(_SECONDS_BETWEEN):
-            seen |= {feeder: time.monotonic() for feeder in feeders if _answers(feeder)}
-            lost.extend(feeder for feeder, at in seen.items() if time.monotonic() - at > PATIENCE)
+            start = time.monotonic()  # looks at feeders that do not answer take time
+            seen |= {feeder: start for feeder in feeders if _answers(feeder)}
+            lost.extend(feeder for feeder, at in seen.items() if start - at > PATIENCE)
             if lost:
                 manager.start_cancel()
                 return
@@ -182,7 +187,8 @@ def watched(feeders: Sequence[str]) -> Iterator[None]:
             yield
     except tf.errors.OpError as error:
         if lost:
-            raise InputError(f"the feeder {lost[0]} has not answered for {PATIENCE:.0f} s. {_ADVICE}") from error
+            kind = LostFeederError if tf.distribute.has_strategy() else InputError
+            raise kind(f"the feeder {lost[0]} has not answered for {PATIENCE:.0f} s. {_ADVICE}") from error
         if fault := _fault(str(error.message)):
             raise InputError(fault) from error
         raise
@@ -195,6 +201,15 @@ def _fault(message: str) -> str:
     """Say in one line what of a feeder failed; "" if it is something else."""
     if "iteration client id" in message:
         return f"a feeder was started again while it fed this run. {_ADVICE}"
+    if "element" not in message:  # an error of this machine, for example of a disk that is full
+        return ""
+    same = "all machines must see the same images at the same path"
     if match := re.search(r"(?:^|: )(/.*?); No such file or directory", message):
-        return f"a feeder found nothing at {match[1]}: all machines must see the images at the same path"
+        return f"a feeder found nothing at {match[1]}: {same}"
+    if match := re.search(r"(?:^|: )(/.*?); (\w.*)", message):
+        return f"a feeder cannot read {match[1]}: {match[2]}; {same}"
+    if match := re.search(r'input file "(.*?)" has body length', message):
+        return f"a feeder found another length of {match[1]} than this machine: {same}"
+    if match := re.search(r"ParallelMapV2: ((?!assertion failed).*(?:[Dd]ecode|image|Input is empty).*)", message):
+        return f"a feeder cannot decode an image: {match[1]} The run goes on without feeders, which read it by Pillow"
     return ""
