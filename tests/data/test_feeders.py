@@ -235,6 +235,12 @@ def test_a_port_that_is_taken_is_refused(two: list[Feeder], offset: int) -> None
         start_feeder(HOST, port + offset)
 
 
+@pytest.mark.parametrize("host", ["", "a:5050", "http://a", "::1", "a b"])
+def test_what_is_no_host_is_refused(host: str) -> None:
+    with pytest.raises(InputError, match=r"host: expected a name or an address without a port, found .*; IPv6 in brac"):
+        start_feeder(host, 5050)
+
+
 @pytest.mark.parametrize("port", [0, 65535, -1])
 def test_what_is_no_port_is_refused(port: int) -> None:
     with pytest.raises(InputError, match=f"port: expected 1 to 65534, found {port}"):

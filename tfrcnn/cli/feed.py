@@ -36,8 +36,11 @@ def feed(
       tfrcnn train --train cells/VOC@train --val cells/VOC@val --out runs/cells --feeders 10.0.0.7:5050
     """
     load_tensorflow()
+    import tensorflow as tf
+
     from tfrcnn.data.feed_server import start_feeder
 
+    tf.config.set_visible_devices([], "GPU")  # a feeder uses none, and would take the memory of all
     ended = threading.Event()
     feeder = start_feeder(host or socket.gethostname(), port)
     signal.signal(signal.SIGTERM, lambda *_: ended.set())

@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _with_flags(message: str) -> str:
     """Write the arguments of Python in a message of the library as the flags of a command."""
-    arguments = "data|train|val|images|val.images|verify|representative|feeders|port"
+    arguments = "data|train|val|images|val.images|verify|representative|feeders|host|port"
     message = re.sub(rf"^(\s*)({arguments}): expected", r"\1--\2: expected", message, flags=re.MULTILINE)
     message = message.replace("--val_images", "--val-images")
     message = message.replace(" (Python: resume=True)", "")  # the flag is before it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import NamedTuple
 
@@ -37,11 +38,13 @@ def start_feeder(host: str, port: int) -> Feeder:
         port: of the dispatcher, 1..65534; the worker takes the next one.
 
     Raises:
-        InputError: a port is taken, or no port.
+        InputError: a port is taken, or no port; the host is no name.
 
     Example:
         feeder = start_feeder("10.0.0.7", 5050)
     """
+    if not re.fullmatch(r"[^\s:,/]+|\[[^\s,/]+\]", host):
+        raise InputError(f"host: expected a name or an address without a port, found {host!r}; IPv6 in brackets")
     if not 1 <= port < 2**16 - 1:
         raise InputError(f"port: expected 1 to 65534, found {port}")
     for each in (port, port + 1):

@@ -186,7 +186,6 @@ class Recipe(Config):
             InputError: with all faults together, or as `tfrcnn.train`.
         """
         check_loggers(loggers)
-        check_feeders(feeders, cache)
         with run_folder(out, resume) as out:
             check_unlocked(out)
             if resume:
@@ -195,6 +194,7 @@ class Recipe(Config):
                 if is_complete(out, recipe._training.epochs, recipe._training.patience):
                     log(f"The run in {out} is complete: {end_note(out, recipe._training)}")
                     return load_run(out)
+            check_feeders(feeders, cache)
             recipe, detector, train_data, validation = self._checked(log, out, resume)
             log(starting.announcement(detector, train_data, validation, recipe._training, out))
             return train(
