@@ -23,6 +23,10 @@ from tfrcnn.printable import shorten
 
 _ADDRESS = re.compile(r"(?P<host>[^\s,/]+):(?P<port>\d{1,5})")
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # of HTTP/2, with no settings
+# TensorFlow 2.15 names the worker before the error, later releases also the steps of the pipeline
+_UNDECODED = re.compile(
+    r"(?:ParallelMapV2|worker \S+): ((?!assertion failed|Failed).*(?:[Dd]ecode|image|Input is empty).*)"
+)
 _SECONDS_TO_ANSWER = 5.0
 _SECONDS_TO_FEED = 30.0
 _SECONDS_BETWEEN = 5.0  # two looks at a feeder
@@ -210,6 +214,6 @@ def _fault(message: str) -> str:
         return f"a feeder cannot read {match[1]}: {match[2]}; {same}"
     if match := re.search(r'input file "(.*?)" has body length', message):
         return f"a feeder found another length of {match[1]} than this machine: {same}"
-    if match := re.search(r"ParallelMapV2: ((?!assertion failed).*(?:[Dd]ecode|image|Input is empty).*)", message):
+    if match := _UNDECODED.search(message):
         return f"a feeder cannot decode an image: {match[1]} The run goes on without feeders, which read it by Pillow"
     return ""
