@@ -147,7 +147,8 @@ def check_without_python(batches: tf.data.Dataset) -> None:
     content = tf.raw_ops.DatasetToGraphV2(
         input_dataset=tf.data.experimental.to_variant(batches), external_state_policy=1, strip_device_assignment=True
     )
-    graph = tf.compat.v1.GraphDef.FromString(content.numpy())
+    graph = tf.Graph().as_graph_def()
+    graph.ParseFromString(content.numpy())
     functions = [node.op for function in graph.library.function for node in function.node_def]
     if _PYTHON & {*functions, *(node.op for node in graph.node)}:
         raise InputError(
